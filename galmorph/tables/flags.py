@@ -1,0 +1,74 @@
+"""What can be said of one row, as a bit mask.
+
+A row of a result is never dropped; what was wrong with it, or done to it, stands in its ``flags``.
+"""
+
+from __future__ import annotations
+
+import enum
+
+__all__ = ["NO_LABEL", "Flags", "decode_flags"]
+
+
+class Flags(enum.IntFlag):
+    """Bits of the ``flags`` column.
+
+    The first byte holds reasons for which a row has no label; the others are remarks on a row
+    that has one.
+    """
+
+    NONE = 0
+    READ_FAILED = 1 << 0
+    """The file could not be read."""
+    BAD_PIXELS_REFUSED = 1 << 1
+    """Bad pixels were present and the policy was to refuse them, or no good pixel was left."""
+    CONSTANT = 1 << 2
+    """The field of view is empty or has one value everywhere."""
+    ENCODE_FAILED = 1 << 3
+    """The encoder gave a value that is not finite."""
+
+    BAD_PIXELS_FILLED = 1 << 8
+    """Bad pixels (NaN, inf, masked) were interpolated or set to zero."""
+    MANY_BAD_PIXELS = 1 << 9
+    """More bad pixels than the stated fraction were filled: do not trust the label."""
+    OUTSIDE_COLOUR_DOMAIN = 1 << 10
+    """Fewer than three bands: colours that the weights never saw."""
+    PADDED = 1 << 11
+    """The field of view reaches beyond the frame; the rest was padded."""
+    UPSAMPLED = 1 << 12
+    """The field of view has fewer pixels than the encoder takes."""
+    ASSUMED_STRETCH = 1 << 13
+    """The header did not say which survey this is; a general stretch was used."""
+    NO_CENTRAL_SOURCE = 1 << 14
+    """No source was found at the centre, so its size could not be measured."""
+    ATYPICAL = 1 << 15
+    """The embedding lies outside nearly all of the training data."""
+    SATURATED = 1 << 16
+    """Many pixels at the top of the range."""
+
+
+NO_LABEL = (
+    Flags.READ_FAILED | Flags.BAD_PIXELS_REFUSED | Flags.CONSTANT | Flags.ENCODE_FAILED
+)
+"""A row with any of these bits has no label."""
+
+
+def decode_flags(flags: int) -> list[str]:
+    """Names of the bits that are set.
+
+    Parameters
+    ----------
+    flags : int
+        A value of the ``flags`` column.
+
+    Returns
+    -------
+    list of str
+        Lower-case names, lowest bit first; empty for 0.
+
+    Examples
+    --------
+    >>> decode_flags(257)
+    ['read_failed', 'bad_pixels_filled']
+    """
+    return [flag.name.lower() for flag in Flags if flag.value & int(flags) and flag.name]
