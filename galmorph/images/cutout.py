@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.tables.flags import Flags
+from galmorph.flags import Flags
 
 __all__ = ["Cutout"]
 
