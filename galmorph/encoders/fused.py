@@ -1,0 +1,132 @@
+"""Fused CNN-ViT encoders: normalized cutouts to 512-d embeddings."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from galmorph.encoders.cnn import CnnBranch, ConvNorm
+from galmorph.encoders.vit import VitBranch
+
+__all__ = ["FusedEncoder", "FusedFast", "ProjectionHead", "Wei2022"]
+
+IMG_SIZE = 84
+IN_CHANS = 3
+
+
+class FusedEncoder(nn.Module):
+    """Base of the encoders that concatenate a CNN branch and a ViT branch, CNN first.
+
+    Input is float, normalized, (n, 3, 84, 84); the embedding is (n, 512).
+    """
+
+    cnn_branch: CnnBranch
+    vit_branch: VitBranch
+    img_size = IMG_SIZE
+    in_chans = IN_CHANS
+
+    @property
+    def num_features(self) -> int:
+        """Length of the embedding."""
+        return self.cnn_branch.num_features + self.vit_branch.num_features
+
+    def branch_inputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the CNN branch and the ViT branch each see of the input."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        cnn_input, vit_input = self.branch_inputs(x)
+        return torch.cat((self.cnn_branch(cnn_input), self.vit_branch(vit_input)), dim=1)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Feature map of the CNN branch before the average, (n, channels, h, w)."""
+        return self.cnn_branch.forward_features(self.branch_inputs(x)[0])
+
+    def forward_attention(self, x: Tensor) -> Tensor:
+        """Attention maps of the ViT branch.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n, 3, 84, 84)
+            Normalized cutouts.
+
+        Returns
+        -------
+        Tensor, shape (n, depth, num_heads, 50, 50)
+            From each token (second last axis) to each token (last axis). Token 0 is the class
+            token; the other 49 are the 7 by 7 patches, row by row from the top. Rows sum to 1.
+        """
+        return self.vit_branch.forward_attention(self.branch_inputs(x)[1])
+
+
+class Wei2022(FusedEncoder):
+    """The encoder of Wei et al. 2022, PASP 134, 114508: 1.81 GMAC, 3,955,776 parameters.
+
+    A ResNet without max pool on the full-resolution stem, beside a Linformer on 12 px patches of
+    the image itself.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = ConvNorm(IN_CHANS, 64, 7, padding=1)
+        self.cnn_branch = CnnBranch(64, widths=(128, 256), depths=(2, 2), strides=(2, 2))
+        self.vit_branch = VitBranch(
+            in_chans=IN_CHANS,
+            grid_size=7,
+            patch_size=12,
+            embed_dim=128,
+            depth=6,
+            num_heads=4,
+            num_features=256,
+            linformer_rank=64,
+        )
+
+    def branch_inputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return F.relu(self.stem(x)), x  # (n, 64, 80, 80) and the image
+
+
+class FusedFast(FusedEncoder):
+    """The same fusion at about a tenth of the operations.
+
+    Two strided convolutions bring the image to 21 by 21 features before anything else, and both
+    branches start from those: the residual stages directly, the transformer from 3 by 3 patches
+    of them (12 by 12 pixels of the image, as in the paper) with full attention.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            ConvNorm(IN_CHANS, 32, 3, stride=2, padding=1),
+            nn.ReLU(),
+            ConvNorm(32, 64, 3, stride=2, padding=1),
+            nn.ReLU(),
+        )
+        self.cnn_branch = CnnBranch(64, widths=(64, 128, 256), depths=(1, 2, 2), strides=(1, 2, 2))
+        self.vit_branch = VitBranch(
+            in_chans=64,
+            grid_size=7,
+            patch_size=3,
+            embed_dim=128,
+            depth=4,
+            num_heads=4,
+            num_features=256,
+        )
+
+    def branch_inputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.stem(x)  # (n, 64, 21, 21)
+        return features, features
+
+
+class ProjectionHead(nn.Module):
+    """Embedding to the unit sphere on which contrastive training compares (training only)."""
+
+    def __init__(self, num_features: int = 512, hidden_dim: int = 512, out_dim: int = 128) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(num_features, hidden_dim)
+        self.norm = nn.BatchNorm1d(hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, out_dim)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        hidden = F.relu(self.norm(self.fc1(embedding)))
+        return F.normalize(self.fc2(hidden), dim=1)  # (n, out_dim), unit length

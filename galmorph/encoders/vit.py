@@ -1,0 +1,187 @@
+"""Vision-transformer branches: full attention, and Linformer's with projected keys and values."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["Attention", "LinformerAttention", "Mlp", "TransformerBlock", "VitBranch"]
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """(n, tokens, dim) to (n, num_heads, tokens, dim / num_heads)."""
+    n, tokens, dim = x.shape
+    return x.reshape(n, tokens, num_heads, dim // num_heads).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(n, num_heads, tokens, head_dim) to (n, tokens, num_heads * head_dim)."""
+    n, heads, tokens, head_dim = x.shape
+    return x.transpose(1, 2).reshape(n, tokens, heads * head_dim)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over all tokens (Vaswani et al. 2017)."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q = nn.Linear(dim, dim, bias=False)
+        self.k = nn.Linear(dim, dim, bias=False)
+        self.v = nn.Linear(dim, dim, bias=False)
+        self.proj = nn.Linear(dim, dim)
+
+    def keys_and_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values, each (n, num_heads, positions, head_dim)."""
+        return split_heads(self.k(x), self.num_heads), split_heads(self.v(x), self.num_heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        k, v = self.keys_and_values(x)
+        y = F.scaled_dot_product_attention(split_heads(self.q(x), self.num_heads), k, v)
+        out: Tensor = self.proj(merge_heads(y))
+        return out
+
+    def compute_attention(self, x: Tensor) -> Tensor:
+        """Attention weights, (n, num_heads, tokens, positions), rows summing to 1."""
+        q = split_heads(self.q(x), self.num_heads)
+        k, _ = self.keys_and_values(x)
+        return torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]), dim=-1)
+
+    def token_attention(self, x: Tensor) -> Tensor:
+        """Attention of each token to each token, (n, num_heads, tokens, tokens)."""
+        return self.compute_attention(x)
+
+
+class LinformerAttention(Attention):
+    """Attention to learned mixtures of the tokens (Wang et al. 2020, arXiv:2006.04768).
+
+    Keys and values are projected along the sequence, from ``num_tokens`` to ``rank`` positions,
+    before the heads are split.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, num_tokens: int, rank: int) -> None:
+        super().__init__(dim, num_heads)
+        self.key_projection = nn.Parameter(torch.randn(num_tokens, rank) / math.sqrt(rank))
+        self.value_projection = nn.Parameter(torch.randn(num_tokens, rank) / math.sqrt(rank))
+
+    def keys_and_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        k = self.key_projection.T @ self.k(x)  # (n, rank, dim)
+        v = self.value_projection.T @ self.v(x)
+        return split_heads(k, self.num_heads), split_heads(v, self.num_heads)
+
+    def token_attention(self, x: Tensor) -> Tensor:
+        """Attention carried back to the tokens through the size of the key projection.
+
+        A position mixes tokens; its weight is shared among them in proportion to the magnitude
+        with which each enters its key.
+        """
+        share = self.key_projection.abs()
+        share = share / share.sum(dim=0, keepdim=True)  # (tokens, rank), columns sum to 1
+        return self.compute_attention(x) @ share.T
+
+
+class Mlp(nn.Module):
+    """Two linear layers with exact GELU between them."""
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return out
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm block: attention and MLP, each with a residual connection."""
+
+    def __init__(self, dim: int, attn: Attention, *, mlp_ratio: int = 4) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = attn
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, mlp_ratio * dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+
+class VitBranch(nn.Module):
+    """Patches to tokens, transformer blocks, and the class token's embedding.
+
+    Parameters
+    ----------
+    in_chans : int
+        Channels of what comes in: an image's bands or a stem's features.
+    grid_size : int
+        Patches along each side.
+    patch_size : int
+        Side of a patch in pixels of what comes in.
+    embed_dim, depth, num_heads : int
+        Width, number and heads of the transformer blocks.
+    num_features : int
+        Length of the branch's embedding.
+    linformer_rank : int, optional
+        Positions to which Linformer projects keys and values; full attention without it.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_chans: int,
+        grid_size: int,
+        patch_size: int,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        num_features: int,
+        linformer_rank: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.grid_size = grid_size
+        self.num_features = num_features
+        num_tokens = grid_size**2 + 1
+        self.patch_embed = nn.Conv2d(in_chans, embed_dim, patch_size, stride=patch_size)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, embed_dim) * 0.02)
+        self.pos_embed = nn.Parameter(torch.randn(1, num_tokens, embed_dim) * 0.02)
+        self.blocks = nn.Sequential(
+            *(
+                TransformerBlock(
+                    embed_dim,
+                    Attention(embed_dim, num_heads)
+                    if linformer_rank is None
+                    else LinformerAttention(
+                        embed_dim, num_heads, num_tokens=num_tokens, rank=linformer_rank
+                    ),
+                )
+                for _ in range(depth)
+            )
+        )
+        self.norm = nn.LayerNorm(embed_dim)
+        self.head = nn.Linear(embed_dim, num_features)
+
+    def tokenize(self, x: Tensor) -> Tensor:
+        """Patches with the class token before them, (n, grid_size**2 + 1, embed_dim)."""
+        patches = self.patch_embed(x).flatten(2).transpose(1, 2)  # (n, grid_size**2, embed_dim)
+        cls_token = self.cls_token.expand(x.shape[0], -1, -1)
+        return torch.cat((cls_token, patches), dim=1) + self.pos_embed
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.blocks(self.tokenize(x))
+        out: Tensor = self.head(self.norm(tokens[:, 0]))  # (n, num_features)
+        return out
+
+    def forward_attention(self, x: Tensor) -> Tensor:
+        """Attention of every block, (n, depth, num_heads, tokens, tokens)."""
+        maps, tokens = [], self.tokenize(x)
+        for block in self.blocks:
+            assert isinstance(block, TransformerBlock)
+            maps.append(block.attn.token_attention(block.norm1(tokens)))
+            tokens = block(tokens)
+        return torch.stack(maps, dim=1)
