@@ -108,7 +108,7 @@ class FusedFast(FusedEncoder):
             grid_size=7,
             patch_size=3,
             embed_dim=128,
-            depth=4,
+            depth=2,
             num_heads=4,
             num_features=256,
         )

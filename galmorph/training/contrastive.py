@@ -1,0 +1,276 @@
+"""Contrastive pretraining: checkpoints, exact resume, a log of every step.
+
+Every random number of step *i* comes from a generator seeded by (seed, i), and the order of the
+data in epoch *e* from (seed, e). A run that was killed therefore goes on exactly as it would have,
+with nothing but the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from galmorph.encoders.fused import ProjectionHead
+from galmorph.encoders.registry import create_encoder
+from galmorph.errors import TrainingError
+from galmorph.training.data import TrainingSet
+from galmorph.training.losses import nt_xent, sup_con
+from galmorph.training.recipe import Recipe
+from galmorph.training.views import make_views
+
+__all__ = ["PretrainingRun", "StepReport", "load_checkpoint", "pretrain"]
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did: its number, the loss, the learning rate, and the time left in seconds."""
+
+    step: int
+    steps: int
+    loss: float
+    lr: float
+    seconds_left: float
+
+
+def _seeded(device: torch.device, *numbers: int) -> torch.Generator:
+    seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+def compute_lr(step: int, steps: int, recipe: Recipe) -> float:
+    """Linear warm-up, then a cosine from the peak to ``final_lr`` times the peak."""
+    warmup = max(1, round(recipe.warmup * steps))
+    if step < warmup:
+        return recipe.lr * (step + 1) / warmup
+    phase = (step - warmup) / max(1, steps - warmup)
+    low = recipe.lr * recipe.final_lr
+    return low + (recipe.lr - low) * 0.5 * (1 + math.cos(math.pi * phase))
+
+
+def _make_optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+    return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+
+
+class PretrainingRun:
+    """State of one run: networks, optimizer, step.
+
+    Parameters
+    ----------
+    data : TrainingSet
+        Images to make views of.
+    recipe : Recipe
+        Everything else.
+    seed : int
+        Of the initial weights, the order of the data and the views.
+    device : str
+        As torch names it.
+    precision : {"float32", "bfloat16"}
+        Of the matrix products.
+    init : mapping, optional
+        State of an encoder and a projection head to start from, as in a checkpoint.
+    """
+
+    def __init__(
+        self,
+        data: TrainingSet,
+        recipe: Recipe,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        precision: str = "bfloat16",
+        init: dict[str, Any] | None = None,
+    ) -> None:
+        if len(data) < recipe.batch_size:
+            raise TrainingError(
+                f"{len(data)} images do not fill a batch of {recipe.batch_size}; "
+                "give more images or a recipe with a smaller batch_size"
+            )
+        self.data, self.recipe, self.seed = data, recipe, seed
+        self.device, self.precision = torch.device(device), precision
+        torch.manual_seed(seed)
+        self.encoder = create_encoder(recipe.architecture).to(self.device)
+        self.encoder = self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.projection = ProjectionHead().to(self.device)
+        if init is not None:
+            self.encoder.load_state_dict(init["encoder"])
+            self.projection.load_state_dict(init["projection"])
+        parameters = [*self.encoder.parameters(), *self.projection.parameters()]
+        self.optimizer = _make_optimizer(parameters, recipe)
+        self.steps_per_epoch = len(data) // recipe.batch_size
+        self.steps = max(1, round(recipe.epochs * self.steps_per_epoch))
+        self.step = 0
+        self.mean = torch.tensor(recipe.mean, device=self.device).reshape(1, 3, 1, 1)
+        self.std = torch.tensor(recipe.std, device=self.device).reshape(1, 3, 1, 1)
+        self._epoch_order: tuple[int, Tensor] | None = None
+
+    def batch_indices(self, step: int) -> Tensor:
+        """Rows of the data in step number ``step``."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if self._epoch_order is None or self._epoch_order[0] != epoch:
+            generator = _seeded(torch.device("cpu"), self.seed, 1, epoch)
+            self._epoch_order = (epoch, torch.randperm(len(self.data), generator=generator))
+        start = position * self.recipe.batch_size
+        return self._epoch_order[1][start : start + self.recipe.batch_size]
+
+    def compute_loss(self, images: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Loss of two fresh views of each image."""
+        recipe = self.recipe
+        size: int = self.encoder.img_size  # type: ignore[assignment]
+        twice = torch.cat((images, images))
+        views = make_views(twice, img_size=size, options=recipe.views, generator=generator)
+        views = ((views - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        bfloat16 = self.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
+            z = self.projection(self.encoder(views))
+        z = nn.functional.normalize(z.float(), dim=1)
+        z1, z2 = z.chunk(2)
+        loss = nt_xent(z1, z2, temperature=recipe.temperature, symmetric=recipe.symmetric)
+        if recipe.sup_con_weight > 0:
+            labels = torch.from_numpy(self.data.labels)[rows].to(self.device).repeat(2)
+            domains = torch.from_numpy(self.data.domains)[rows].to(self.device).repeat(2)
+            guided = sup_con(z, labels, domains, temperature=recipe.sup_con_temperature)
+            loss = loss + recipe.sup_con_weight * guided
+        return loss
+
+    def advance(self) -> tuple[float, float]:
+        """Take one step; returns its loss and learning rate.
+
+        Raises
+        ------
+        TrainingError
+            The loss is not finite; no weight has been changed by this step.
+        """
+        rows = self.batch_indices(self.step)
+        images = torch.from_numpy(self.data.images[rows.numpy()]).to(self.device)
+        lr = compute_lr(self.step, self.steps, self.recipe)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.encoder.train()
+        self.projection.train()
+        loss = self.compute_loss(images, rows, _seeded(self.device, self.seed, 2, self.step))
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss of step {self.step} is {value}; the last good checkpoint is kept. "
+                "Try a smaller lr in the recipe, or --precision float32"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.step += 1
+        return value, lr
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to belong to this run."""
+        return {"recipe": self.recipe.to_dict(), "seed": self.seed, "images": len(self.data)}
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint, whole or not at all."""
+        state = {
+            "encoder": self.encoder.state_dict(),
+            "projection": self.projection.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "fingerprint": json.dumps(self.fingerprint(), sort_keys=True),
+        }
+        partial = folder / f"{CHECKPOINT}.partial"
+        torch.save(state, partial)
+        os.replace(partial, folder / CHECKPOINT)
+
+    def restore(self, folder: Path) -> None:
+        """Go on from the checkpoint in ``folder``.
+
+        Raises
+        ------
+        TrainingError
+            The checkpoint is of another recipe, seed or data set.
+        """
+        state = load_checkpoint(folder / CHECKPOINT)
+        if json.loads(state["fingerprint"]) != json.loads(json.dumps(self.fingerprint())):
+            raise TrainingError(
+                f"{folder}: the checkpoint belongs to another recipe, seed or data set; "
+                "resume with the same ones, or give another folder"
+            )
+        self.encoder.load_state_dict(state["encoder"])
+        self.projection.load_state_dict(state["projection"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without executing anything in it.
+
+    Raises
+    ------
+    TrainingError
+        There is none, or it cannot be read.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise TrainingError(f"{path}: there is no checkpoint to go on from") from None
+    except Exception as error:
+        raise TrainingError(f"{path}: the checkpoint cannot be read ({error})") from error
+    return state
+
+
+def pretrain(
+    run: PretrainingRun,
+    folder: Path,
+    *,
+    save_every: float = 180.0,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> None:
+    """Train to the end of the recipe.
+
+    Parameters
+    ----------
+    run : PretrainingRun
+        New or restored.
+    folder : Path
+        Receives ``checkpoint.pt`` and ``log.jsonl``.
+    save_every : float
+        Seconds between checkpoints.
+    on_step : callable, optional
+        Called with a `StepReport` after every step.
+
+    Raises
+    ------
+    TrainingError
+        The loss became NaN or infinite.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    began, first, saved = time.monotonic(), run.step, time.monotonic()
+    with (folder / LOG).open("a", encoding="utf-8") as log:
+        while run.step < run.steps:
+            loss, lr = run.advance()
+            now = time.monotonic()
+            left = (now - began) / (run.step - first) * (run.steps - run.step)
+            log.write(json.dumps({"step": run.step, "loss": loss, "lr": lr}) + "\n")
+            if on_step is not None:
+                on_step(StepReport(run.step, run.steps, loss, lr, left))
+            if now - saved > save_every:
+                log.flush()
+                run.save(folder)
+                saved = now
+    run.save(folder)

@@ -1,0 +1,68 @@
+"""Contrastive losses on L2-normalized projections."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["nt_xent", "sup_con"]
+
+
+def nt_xent(z1: Tensor, z2: Tensor, *, temperature: float, symmetric: bool = True) -> Tensor:
+    """Normalized temperature-scaled cross entropy (Chen et al. 2020, ICML, eq. 1).
+
+    Parameters
+    ----------
+    z1, z2 : Tensor, shape (n, d)
+        Projections of the two views, unit length; row i of each is a positive pair.
+    temperature : float
+        Divides the cosine similarities.
+    symmetric : bool
+        Use the views of both sides as anchors; without it only the first (Wei et al. 2022).
+
+    Returns
+    -------
+    Tensor, scalar
+        Mean over anchors. Each anchor is told from the 2n - 2 views that are not its own.
+    """
+    n = z1.shape[0]
+    anchors = torch.cat((z1, z2)) if symmetric else z1
+    others = torch.cat((z1, z2))
+    logits = anchors @ others.T / temperature  # (anchors, 2n)
+    index = torch.arange(anchors.shape[0], device=z1.device)
+    logits = logits.masked_fill(F.one_hot(index, 2 * n).bool(), float("-inf"))
+    return F.cross_entropy(logits, (index + n) % (2 * n))
+
+
+def sup_con(z: Tensor, labels: Tensor, domains: Tensor, *, temperature: float) -> Tensor:
+    """Supervised contrastive loss (Khosla et al. 2020, NeurIPS, L_out), within domains.
+
+    Parameters
+    ----------
+    z : Tensor, shape (n, d)
+        Projections, unit length.
+    labels : Tensor of int, shape (n,)
+        Class of each row; negative where there is none, and the row takes no part.
+    domains : Tensor of int, shape (n,)
+        Rows are compared only with rows of the same domain: the classes of two surveys are not
+        the same classes.
+    temperature : float
+        Divides the cosine similarities.
+
+    Returns
+    -------
+    Tensor, scalar
+        Mean over the anchors that have another row of their class; 0 where none has.
+    """
+    keep = labels >= 0
+    z, labels, domains = z[keep], labels[keep], domains[keep]
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    comparable = (domains[:, None] == domains[None, :]) & ~itself
+    positive = (labels[:, None] == labels[None, :]) & comparable
+    logits = (z @ z.T / temperature).masked_fill(~comparable, float("-inf"))
+    log_probability = logits - torch.logsumexp(logits, dim=1, keepdim=True)
+    count = positive.sum(dim=1)
+    per_anchor = -torch.where(positive, log_probability, 0.0).sum(dim=1) / count.clamp(min=1)
+    anchors = count > 0
+    return per_anchor[anchors].mean() if bool(anchors.any()) else z.sum() * 0.0

@@ -1,0 +1,113 @@
+"""Recipes: small TOML files that say all that a pretraining run depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from galmorph.errors import TrainingError
+from galmorph.training.views import ViewOptions
+
+__all__ = ["Recipe", "list_recipes", "load_recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a pretraining run depends on besides its data and its seed.
+
+    Attributes
+    ----------
+    architecture : str
+        Name of the encoder.
+    frame : float
+        Central part of each training image that is kept, as a fraction of its side.
+    frame_size : int
+        Side in pixels to which that part is brought before views are made of it.
+    mean, std : tuple of float
+        Normalization, per band, on [0, 1].
+    batch_size, epochs : int
+        Cutouts in a step (each gives two views); passes over the data.
+    optimizer : {"adamw", "sgd"}
+        With learning rate ``lr`` (peak), ``weight_decay``, and ``momentum`` for SGD.
+    warmup, final_lr : float
+        Fraction of the steps in which the rate rises from 0; last rate as a fraction of the peak
+        (cosine between them).
+    temperature, symmetric
+        Of `galmorph.training.losses.nt_xent`.
+    sup_con_weight, sup_con_temperature : float
+        Weight and temperature of `galmorph.training.losses.sup_con` added to it; 0 leaves the
+        labels unused.
+    views : ViewOptions
+        How views are made.
+    """
+
+    architecture: str = "fused_fast"
+    frame: float = 1.0
+    frame_size: int = 112
+    mean: tuple[float, float, float] = (0.0435, 0.0384, 0.0289)
+    std: tuple[float, float, float] = (0.0877, 0.0729, 0.0650)
+    batch_size: int = 128
+    epochs: float = 50.0
+    optimizer: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+    warmup: float = 0.02
+    final_lr: float = 1e-6
+    temperature: float = 0.2
+    symmetric: bool = True
+    sup_con_weight: float = 0.0
+    sup_con_temperature: float = 0.1
+    views: ViewOptions = field(default_factory=ViewOptions)
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("adamw", "sgd"):
+            raise TrainingError(f"optimizer is adamw or sgd, not {self.optimizer!r}")
+        for name in ("batch_size", "epochs", "lr", "temperature", "sup_con_temperature"):
+            if getattr(self, name) <= 0:
+                raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the log and the checkpoint."""
+        return dataclasses.asdict(self)
+
+
+def _from_toml(text: str, origin: str) -> Recipe:
+    values = tomllib.loads(text)
+    known = {f.name for f in dataclasses.fields(Recipe)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise TrainingError(f"{origin}: unknown keys {unknown}; a recipe has {sorted(known)}")
+    views = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in values.pop("views", {}).items()
+    }
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Recipe(**values, views=ViewOptions(**views))
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes that come with galmorph."""
+    folder = resources.files("galmorph.training") / "recipes"
+    return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Load a recipe by its name, or from a TOML file of your own.
+
+    Raises
+    ------
+    TrainingError
+        There is no such recipe, or it has keys that recipes do not have.
+    """
+    if name.endswith(".toml"):
+        return _from_toml(Path(name).read_text(encoding="utf-8"), name)
+    if name not in list_recipes():
+        raise TrainingError(
+            f"no recipe {name!r}; there are {', '.join(list_recipes())}, or give a .toml file"
+        )
+    file = resources.files("galmorph.training") / "recipes" / f"{name}.toml"
+    return _from_toml(file.read_text(encoding="utf-8"), name)

@@ -1,0 +1,122 @@
+"""Random views of a batch of cutouts: one affine warp each, then colour and noise.
+
+Everything happens on whole batches of tensors on the training device, from one seeded generator,
+so that augmentation neither starves the device nor depends on how many workers there are.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["ViewOptions", "make_eval_view", "make_views"]
+
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to grey
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """How a view differs from its cutout.
+
+    Attributes
+    ----------
+    scale : (float, float)
+        Side of the field of view as a fraction of the frame, drawn log-uniformly.
+    shift : float
+        Largest displacement of the centre, as a fraction of the frame.
+    brightness, channel_gain, saturation : float
+        Each factor is drawn uniformly from 1 - x to 1 + x.
+    grey : float
+        Probability that a view loses its colour.
+    noise : float
+        Largest standard deviation of added Gaussian noise, on [0, 1].
+    """
+
+    scale: tuple[float, float] = (0.65, 1.05)
+    shift: float = 0.03
+    brightness: float = 0.3
+    channel_gain: float = 0.25
+    saturation: float = 0.5
+    grey: float = 0.2
+    noise: float = 0.03
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must be (smaller, larger) and positive, not {self.scale}")
+        if not 0 <= self.grey <= 1:
+            raise ValueError(f"grey is a probability, not {self.grey}")
+
+
+def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    return torch.rand(n, generator=generator, device=generator.device) * (high - low) + low
+
+
+def draw_affine(n: int, options: ViewOptions, generator: torch.Generator) -> Tensor:
+    """Random rotation, flip, scale and shift, as (n, 2, 3) matrices for `affine_grid`."""
+    angle = _uniform(n, -math.pi, math.pi, generator)
+    scale = torch.exp(_uniform(n, *(math.log(s) for s in options.scale), generator))
+    flip = torch.sign(_uniform(n, -1.0, 1.0, generator))
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    shift_x = _uniform(n, -2 * options.shift, 2 * options.shift, generator)
+    shift_y = _uniform(n, -2 * options.shift, 2 * options.shift, generator)
+    rows = [cos * flip, -sin, shift_x, sin * flip, cos, shift_y]
+    return torch.stack(rows, dim=1).reshape(n, 2, 3)
+
+
+def warp(images: Tensor, matrices: Tensor, img_size: int) -> Tensor:
+    """Sample (n, 3, h, w) bilinearly to (n, 3, img_size, img_size), mirrored beyond the frame."""
+    n, chans = images.shape[:2]
+    grid = F.affine_grid(matrices, [n, chans, img_size, img_size], align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def jitter_colour(views: Tensor, options: ViewOptions, generator: torch.Generator) -> Tensor:
+    """Brightness, per-channel gain, saturation and loss of colour."""
+    n = views.shape[0]
+    grey = torch.einsum("nchw,c->nhw", views, views.new_tensor(LUMINANCE)).unsqueeze(1)
+    saturation = _uniform(n, 1 - options.saturation, 1 + options.saturation, generator)
+    saturation = torch.where(_uniform(n, 0, 1, generator) < options.grey, 0.0, saturation)
+    saturation = saturation.reshape(n, 1, 1, 1)
+    gain = _uniform(3 * n, 1 - options.channel_gain, 1 + options.channel_gain, generator)
+    gain = torch.where(saturation > 0, gain.reshape(n, 3, 1, 1), 1.0)
+    bright = _uniform(n, 1 - options.brightness, 1 + options.brightness, generator)
+    return (grey + (views - grey) * saturation) * (gain * bright.reshape(n, 1, 1, 1))
+
+
+def make_views(
+    images: Tensor, *, img_size: int, options: ViewOptions, generator: torch.Generator
+) -> Tensor:
+    """Make one random view of each cutout.
+
+    Parameters
+    ----------
+    images : Tensor of uint8, shape (n, 3, h, w)
+        Rendered cutouts.
+    img_size : int
+        Side of a view in pixels.
+    options : ViewOptions
+        How the views differ.
+    generator : torch.Generator
+        Source of every random number.
+
+    Returns
+    -------
+    Tensor of float32, shape (n, 3, img_size, img_size)
+        On [0, 1], not yet normalized.
+    """
+    matrices = draw_affine(images.shape[0], options, generator)
+    views = warp(images.float() / 255, matrices, img_size)
+    views = jitter_colour(views, options, generator)
+    sigma = _uniform(images.shape[0], 0, options.noise, generator).reshape(-1, 1, 1, 1)
+    noise = torch.randn(views.shape, generator=generator, device=views.device)
+    return (views + sigma * noise).clamp_(0, 1)
+
+
+def make_eval_view(images: Tensor, *, img_size: int, field: float) -> Tensor:
+    """Central ``field`` of the frame at ``img_size``, with no randomness, on [0, 1]."""
+    matrix = torch.tensor([[field, 0.0, 0.0], [0.0, field, 0.0]], device=images.device)
+    return warp(images.float() / 255, matrix.expand(images.shape[0], 2, 3), img_size)
