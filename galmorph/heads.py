@@ -1,0 +1,84 @@
+"""Linear heads: embeddings to calibrated probabilities of named classes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["LinearHead", "softmax"]
+
+
+def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Probabilities along the last axis; rows sum to 1."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    exponentials = np.exp(shifted)
+    result: npt.NDArray[np.float32] = (
+        exponentials / exponentials.sum(axis=-1, keepdims=True)
+    ).astype(np.float32)
+    return result
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """A linear probe on a frozen encoder, with temperature calibration.
+
+    Attributes
+    ----------
+    name : str
+        As in ``--head``.
+    class_names : tuple of str
+        In the order of the rows of ``weight``; letters, digits and underscores.
+    weight : ndarray of float32, shape (num_classes, num_features)
+    bias : ndarray of float32, shape (num_classes,)
+    temperature : float
+        Divides the logits (Guo et al. 2017, ICML).
+    crop : float or None
+        Field of view that this head was trained on, where it is not the encoder's own.
+    notes : mapping
+        Training data, protocol and figures.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    weight: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+    temperature: float = 1.0
+    crop: float | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        k = len(self.class_names)
+        if k < 2 or len(set(self.class_names)) != k:
+            raise ValueError(f"a head needs two or more different classes, not {self.class_names}")
+        bad = [c for c in self.class_names if not re.fullmatch(r"\w+", c)]
+        if bad:
+            raise ValueError(f"class names are letters, digits and underscores; not {bad}")
+        if self.weight.shape[:1] != (k,) or self.bias.shape != (k,):
+            raise ValueError(f"{k} classes but weight {self.weight.shape}, bias {self.bias.shape}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be positive, not {self.temperature}")
+
+    def compute_logits(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Linear map before the temperature, (n, num_features) to (n, num_classes)."""
+        logits: npt.NDArray[np.float32] = embeddings @ self.weight.T + self.bias
+        return logits
+
+    def compute_probabilities(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Calibrated probabilities.
+
+        Parameters
+        ----------
+        embeddings : ndarray, shape (n, num_features)
+            Rows of NaN stay NaN.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, num_classes)
+            Rows sum to 1.
+        """
+        return softmax(self.compute_logits(embeddings) / self.temperature)

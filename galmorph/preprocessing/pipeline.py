@@ -1,0 +1,233 @@
+"""From a cutout to what the encoder sees; the settings travel with the weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.flags import Flags
+from galmorph.images.cutout import Cutout
+from galmorph.preprocessing.geometry import Box, central_box, crop_box, resample
+from galmorph.preprocessing.render import RenderOptions, render
+from galmorph.preprocessing.size import measure_size
+
+__all__ = ["FieldOptions", "Prepared", "Preprocessing"]
+
+SATURATED_FRACTION = 0.02
+"""A field with more pixels than this at the top of the range is flagged."""
+
+FLAT = 1.5 / 255
+"""A field whose values differ by less than this, on [0, 1], shows nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldOptions:
+    """Which part of the frame to look at.
+
+    Attributes
+    ----------
+    crop : float, "auto", "sized" or None
+        Central part of the frame, as a fraction of its shorter side. ``"auto"`` measures the central
+        galaxy and takes the field that the weights were trained on for its size. None leaves it
+        to the weights.
+    fov : float or None
+        Field of view in arcseconds instead; needs a pixel scale.
+    """
+
+    crop: float | Literal["auto"] | None = None
+    fov: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.crop is not None and self.fov is not None:
+            raise ValueError("give crop or fov, not both: each of them sets the field of view")
+        if isinstance(self.crop, str) and self.crop != "auto":
+            raise ValueError(f"crop is a fraction of the frame or 'auto', not {self.crop!r}")
+        for value in (self.crop, self.fov):
+            if isinstance(value, (int, float)) and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"the field of view must be positive, not {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the encoder sees of one cutout, and what was done to get there.
+
+    Attributes
+    ----------
+    pixels : ndarray, shape (3, img_size, img_size)
+        uint8 in [0, 255] or float32 in [0, 1]; not yet normalized.
+    flags : Flags
+        Those of the cutout, and what the preprocessing adds.
+    fov : float
+        Side of the field of view in arcseconds; NaN where the pixel scale is unknown.
+    crop : float
+        The same as a fraction of the frame's shorter side.
+    notes : mapping
+        What was done, for provenance.
+    """
+
+    pixels: npt.NDArray[Any]
+    flags: Flags
+    fov: float
+    crop: float
+    notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels are brought into the domain of the weights.
+
+    Attributes
+    ----------
+    img_size : int
+        Side of the encoder's input in pixels.
+    crop : float
+        Central part of a frame that the weights expect, as a fraction of its shorter side.
+    sizes_in_field : float
+        Side of the field of view in units of the galaxy's measured size, for ``crop="auto"``.
+    mean, std : tuple of float
+        Normalization per channel (red, green, blue), on [0, 1].
+    """
+
+    img_size: int = 84
+    crop: float = 180 / 424
+    sizes_in_field: float = 4.0
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.img_size < 1 or not 0 < self.crop:
+            raise ValueError(f"img_size and crop must be positive, not {self.img_size}, {self.crop}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError("mean and std have three values each, and std is positive")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """Rebuild from `to_dict`; keys that this version does not know are left aside."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        kept = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
+        return cls(**kept)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    def min_side(self, options: FieldOptions) -> int | None:
+        """Shorter side below which a decoder must not reduce the image; None if it must not."""
+        if options.fov is not None or options.crop == "auto":
+            return None
+        return math.ceil(self.img_size / (options.crop or self.crop))
+
+    def prepare(
+        self,
+        cutout: Cutout,
+        *,
+        field: FieldOptions | None = None,
+        rendering: RenderOptions | None = None,
+    ) -> Prepared:
+        """Render, cut out the field of view, and bring it to the encoder's size.
+
+        Parameters
+        ----------
+        cutout : Cutout
+            As read.
+        field : FieldOptions, optional
+            Another field of view than the one that the weights expect.
+        rendering : RenderOptions, optional
+            How flux becomes colour and what happens to bad pixels.
+
+        Returns
+        -------
+        Prepared
+            With ``Flags.CONSTANT`` where the field shows nothing.
+
+        Raises
+        ------
+        PixelError
+            Bad pixels, where the options say to refuse them, or no good pixel at all.
+        BandError
+            The stretch needs bands that the cutout does not have.
+        ValueError
+            A field of view in arcseconds for a cutout without a pixel scale.
+        """
+        field = field or FieldOptions()
+        rendering = rendering or RenderOptions()
+        height, width = cutout.array.shape[1:]
+        box, flags, notes = self._choose_box(cutout, field, rendering)
+        seen, box = _crop_cutout(cutout, box)
+        shown = render(seen, options=rendering)
+        pixels, padded = resample(shown.array, box, self.img_size)
+        flags |= shown.flags | _inspect(pixels)
+        if padded:
+            flags |= Flags.PADDED
+        scale = _reduction(cutout)
+        if box.side * scale < self.img_size:
+            flags |= Flags.UPSAMPLED
+        return Prepared(
+            pixels,
+            flags,
+            fov=box.side * cutout.pixel_scale,
+            crop=box.side / min(height, width),
+            notes={**shown.notes, **notes},
+        )
+
+    def _choose_box(
+        self, cutout: Cutout, field: FieldOptions, rendering: RenderOptions
+    ) -> tuple[Box, Flags, dict[str, str]]:
+        """Field of view in pixels of the array."""
+        height, width = cutout.array.shape[1:]
+        short = min(height, width)
+        if field.fov is not None:
+            if not math.isfinite(cutout.pixel_scale):
+                raise ValueError(
+                    "a field of view in arcseconds needs a pixel scale, and this image has none; "
+                    "give --crop FRACTION or --pixel-scale instead"
+                )
+            return central_box(height, width, field.fov / cutout.pixel_scale), Flags.NONE, {}
+        if field.crop == "auto":
+            return self._measure_box(cutout, rendering)
+        return central_box(height, width, short * (field.crop or self.crop)), Flags.NONE, {}
+
+    def _measure_box(
+        self, cutout: Cutout, rendering: RenderOptions
+    ) -> tuple[Box, Flags, dict[str, str]]:
+        height, width = cutout.array.shape[1:]
+        size = measure_size(render(cutout, options=rendering).array)
+        if size is None:
+            box = central_box(height, width, min(height, width) * self.crop)
+            return box, Flags.NO_CENTRAL_SOURCE, {"size_px": "nan"}
+        side = max(self.sizes_in_field * size.radius, 2.0)
+        box = central_box(height, width, side, center=(size.x, size.y))
+        return box, Flags.NONE, {"size_px": f"{size.radius:.2f}"}
+
+
+def _reduction(cutout: Cutout) -> float:
+    """Pixels of the file per pixel of the array, where the decoder reduced it."""
+    return float(cutout.notes.get("reduced", 1))
+
+
+def _crop_cutout(cutout: Cutout, box: Box) -> tuple[Cutout, Box]:
+    """Only what the field of view touches, so that nothing else is stretched."""
+    height, width = cutout.array.shape[1:]
+    if box.exceeds(height, width) or cutout.kind == "flux":
+        return cutout, box
+    array, inner = crop_box(cutout.array, box)
+    bad = None if cutout.bad is None else crop_box(cutout.bad[None], box)[0][0]
+    return dataclasses.replace(cutout, array=array, bad=bad), inner
+
+
+def _inspect(pixels: npt.NDArray[Any]) -> Flags:
+    """Flags for a field that shows nothing, or that is saturated."""
+    top, flat = (255.0, FLAT * 255) if pixels.dtype == np.uint8 else (1.0, FLAT)
+    flags = Flags.NONE
+    if float(pixels.max()) - float(pixels.min()) < flat:
+        flags |= Flags.CONSTANT
+    elif np.count_nonzero((pixels >= top).all(axis=0)) > SATURATED_FRACTION * pixels[0].size:
+        flags |= Flags.SATURATED
+    return flags
