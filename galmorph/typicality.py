@@ -1,0 +1,133 @@
+"""How far an embedding lies from those of the training data, as a calibrated percentile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ATYPICAL_PERCENTILE", "Typicality", "fit_typicality"]
+
+ATYPICAL_PERCENTILE = 99.0
+"""Rows above this percentile of held-out training data are flagged."""
+
+NUM_QUANTILES = 201
+
+
+@dataclass(frozen=True)
+class Typicality:
+    """Distance to the nearest training embeddings, in whitened principal components.
+
+    Attributes
+    ----------
+    mean : ndarray of float32, shape (num_features,)
+    components : ndarray of float32, shape (num_features, k)
+        Principal components, each divided by its standard deviation.
+    references : ndarray of float32, shape (m, k)
+        A sample of training embeddings, whitened.
+    quantiles : ndarray of float32, shape (q,)
+        Distances of further training embeddings at equal steps of probability, 0 to 1.
+    neighbours : int
+        The distance is the mean to this many nearest references.
+    """
+
+    mean: npt.NDArray[np.float32]
+    components: npt.NDArray[np.float32]
+    references: npt.NDArray[np.float32]
+    quantiles: npt.NDArray[np.float32]
+    neighbours: int = 5
+
+    def compute_distance(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Mean distance to the nearest references, (n, num_features) to (n,)."""
+        white = (embeddings - self.mean) @ self.components  # (n, k)
+        square = (
+            (white**2).sum(axis=1)[:, None]
+            + (self.references**2).sum(axis=1)
+            - 2 * white @ self.references.T
+        )  # (n, m)
+        nearest = np.partition(square, self.neighbours, axis=1)[:, : self.neighbours]
+        distance: npt.NDArray[np.float32] = np.sqrt(np.maximum(nearest, 0)).mean(axis=1)
+        return distance
+
+    def compute_atypicality(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Percentile of the distance among training data.
+
+        Parameters
+        ----------
+        embeddings : ndarray, shape (n, num_features)
+            Rows of NaN stay NaN.
+
+        Returns
+        -------
+        ndarray of float32, shape (n,)
+            0 (like the training data) to 100 (farther than all of the held-out sample).
+        """
+        grid = np.linspace(0, 100, len(self.quantiles))
+        percentile = np.interp(self.compute_distance(embeddings), self.quantiles, grid)
+        return percentile.astype(np.float32)
+
+    def to_tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Arrays to store, float16 where that loses nothing that matters."""
+        return {
+            "typicality.mean": self.mean,
+            "typicality.components": self.components.astype(np.float16),
+            "typicality.references": self.references.astype(np.float16),
+            "typicality.quantiles": self.quantiles,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings to store beside the arrays."""
+        return {"neighbours": self.neighbours}
+
+    @classmethod
+    def from_parts(cls, values: Mapping[str, Any], tensors: Mapping[str, Any]) -> Typicality:
+        """Rebuild from what `to_dict` and `to_tensors` gave."""
+        names = ("mean", "components", "references", "quantiles")
+        arrays = [np.asarray(tensors[f"typicality.{name}"], dtype=np.float32) for name in names]
+        return cls(*arrays, neighbours=int(values["neighbours"]))
+
+
+def fit_typicality(
+    embeddings: npt.NDArray[Any],
+    *,
+    num_components: int = 64,
+    num_references: int = 4000,
+    neighbours: int = 5,
+    seed: int = 0,
+) -> Typicality:
+    """Learn what training data look like.
+
+    Parameters
+    ----------
+    embeddings : ndarray, shape (n, num_features)
+        Of training cutouts, through the same path as a user's.
+    num_components, num_references, neighbours : int
+        Principal components kept, references stored, nearest references used.
+    seed : int
+        Of the choice of references. The other embeddings calibrate the percentile.
+
+    Returns
+    -------
+    Typicality
+    """
+    order = np.random.default_rng(seed).permutation(len(embeddings))
+    num_references = min(num_references, len(embeddings) // 2)
+    mean = embeddings.mean(axis=0)
+    covariance = np.cov((embeddings - mean).T.astype(np.float64))
+    values, vectors = np.linalg.eigh(covariance)
+    keep = np.argsort(values)[::-1][:num_components]
+    components = (vectors[:, keep] / np.sqrt(np.maximum(values[keep], 1e-12))).astype(np.float32)
+    white = (embeddings - mean) @ components
+    draft = Typicality(
+        mean.astype(np.float32),
+        components,
+        white[order[:num_references]].astype(np.float32),
+        np.zeros(NUM_QUANTILES, dtype=np.float32),
+        neighbours,
+    )
+    distance = draft.compute_distance(embeddings[order[num_references:]])
+    quantiles = np.quantile(distance, np.linspace(0, 1, NUM_QUANTILES)).astype(np.float32)
+    return Typicality(mean.astype(np.float32), components, draft.references, quantiles, neighbours)
