@@ -1,0 +1,256 @@
+"""From a model's name, or a path, to a checked weights file on this machine.
+
+The order: a path as given; the folder ``GALMORPH_WEIGHTS_DIR``; the package; the Hub cache; the Hub.
+A file that is not the published one is refused with a warning, and the search goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from galmorph.errors import (
+    CheckpointError,
+    ChecksumError,
+    DownloadError,
+    GalmorphWarning,
+    OfflineError,
+    WeightsError,
+)
+from galmorph.weights.entry import ManifestEntry
+from galmorph.weights.environment import get_endpoint, is_offline, weights_dir
+from galmorph.weights.hub import HubFile, fetch_hub_file, find_cached
+from galmorph.weights.manifest import Manifest, load_manifest
+from galmorph.weights.verify import check_safetensors, compute_sha256, read_sidecar, verify_file
+
+__all__ = ["WeightsFile", "bundled_path", "find_local", "find_weights", "locate_weights"]
+
+BUNDLED = Path(__file__).resolve().parent / "bundled"
+"""Folder of the weights that the package carries."""
+
+_SUFFIXES = (".safetensors", ".pth", ".tar", ".pt", ".bin", ".ckpt", ".pkl")
+"""Endings by which a text is a path; a model's name may hold dots as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """A weights file that was found and checked.
+
+    Parameters
+    ----------
+    path : Path
+        A safetensors file.
+    sha256 : str
+        Of this file; for an encoder that is published as a pickle only, of its safetensors copy.
+    source : {"path", "folder", "bundled", "cache", "hub"}
+        Where it was found.
+    entry : ManifestEntry or None
+        None for a path.
+    revision : str or None
+        Commit on the Hub, 40 hex digits; None for a file that did not come from there.
+    """
+
+    path: Path
+    sha256: str
+    source: str
+    entry: ManifestEntry | None = None
+    revision: str | None = None
+
+
+def find_weights(
+    name_or_path: str | os.PathLike[str], *, offline: bool | None = None
+) -> Path:
+    """Return the path of a model's checked weights file, downloaded if need be.
+
+    Parameters
+    ----------
+    name_or_path : str or path-like
+        A name of the manifest, ``hf_hub:ORG/NAME`` of one of its repositories, or a path.
+    offline : bool, optional
+        Overrides ``HF_HUB_OFFLINE``.
+
+    Returns
+    -------
+    Path
+        A safetensors file.
+
+    Raises
+    ------
+    WeightsError
+        See `locate_weights`.
+    """
+    return locate_weights(name_or_path, offline=offline).path
+
+
+def locate_weights(
+    name_or_path: str | os.PathLike[str],
+    *,
+    offline: bool | None = None,
+    manifest: Manifest | None = None,
+) -> WeightsFile:
+    """Find a model's weights, and say where they came from.
+
+    Parameters
+    ----------
+    name_or_path : str or path-like
+        A name of the manifest, ``hf_hub:ORG/NAME`` of one of its repositories, or a path.
+    offline : bool, optional
+        Overrides ``HF_HUB_OFFLINE``.
+    manifest : Manifest, optional
+        Another than the package's.
+
+    Returns
+    -------
+    WeightsFile
+
+    Raises
+    ------
+    UnknownModelError
+        No entry of that name.
+    WeightsError
+        A path that does not exist.
+    CheckpointError
+        A path that is no safetensors file.
+    ChecksumError
+        The only file that can be had is not the published one.
+    OfflineError
+        It would have to be downloaded, and the network is off.
+    DownloadError
+        The Hub did not deliver, or the model is not published there.
+    """
+    if _is_path(name_or_path):
+        return _locate_path(Path(name_or_path))
+    manifest = load_manifest() if manifest is None else manifest
+    entry = manifest.get(os.fspath(name_or_path))
+    refused: list[WeightsError] = []
+    found = next(_good_local(entry, refused), None)
+    return found or _download(entry, refused, offline)
+
+
+def _is_path(name_or_path: str | os.PathLike[str]) -> bool:
+    if not isinstance(name_or_path, str):
+        return True
+    if name_or_path.startswith(("hf_hub:", "hf-hub:")):
+        return False
+    separators = [os.sep, os.altsep or os.sep]
+    return any(s in name_or_path for s in separators) or name_or_path.endswith(_SUFFIXES)
+
+
+def _locate_path(path: Path) -> WeightsFile:
+    """A file of the user's: whole, safetensors, and as ``FILE.sha256`` beside it says, if there."""
+    path = path.expanduser()
+    if not path.is_file():
+        kind = "is a folder, not a weights file" if path.is_dir() else "does not exist"
+        raise WeightsError(f"{path}: {kind}; give a .safetensors file or a name of the manifest")
+    try:
+        check_safetensors(path)
+        digest = verify_file(path, sha256=read_sidecar(path), size=None)
+    except PermissionError as error:
+        raise WeightsError(f"{path}: may not be read ({error.strerror})") from None
+    return WeightsFile(path, digest, "path")
+
+
+def bundled_path(entry: ManifestEntry) -> Path | None:
+    """Path in the package of an entry's weights, None where the package does not carry them."""
+    return BUNDLED / entry.bundled if entry.bundled else None
+
+
+def find_local(entry: ManifestEntry) -> Iterator[tuple[str, Path, str | None]]:
+    """Yield the files on this machine that may be an entry's weights, unchecked, best first.
+
+    Yields
+    ------
+    source, path, revision
+    """
+    if folder := weights_dir():
+        yield "folder", folder / entry.local_name, None
+    if bundled := bundled_path(entry):
+        yield "bundled", bundled, None
+    if cached := _find_in_cache(entry):
+        yield "cache", cached.path, cached.revision
+
+
+def _find_in_cache(entry: ManifestEntry) -> HubFile | None:
+    if entry.repo_id is None:
+        return None
+    return find_cached(entry.repo_id, entry.filename, revision=entry.revision or "main")
+
+
+def _good_local(entry: ManifestEntry, refused: list[WeightsError]) -> Iterator[WeightsFile]:
+    """Those of the local files that pass; the others are named in a warning and in `refused`."""
+    for source, path, revision in find_local(entry):
+        if not path.is_file():
+            continue
+        try:
+            yield _check(entry, source, path, revision)
+        except (ChecksumError, CheckpointError) as error:
+            refused.append(error)
+            warnings.warn(f"refused: {error}", GalmorphWarning, stacklevel=4)
+
+
+def _check(entry: ManifestEntry, source: str, path: Path, revision: str | None) -> WeightsFile:
+    """Check a file against the entry; a pickle is handed on as its safetensors copy."""
+    if entry.format == "pytorch" and source == "folder":
+        return WeightsFile(path, _check_copy(path), source, entry, revision)
+    digest = verify_file(path, sha256=entry.sha256, size=entry.size)
+    if entry.format == "pytorch":
+        from galmorph.weights.convert import make_safetensors_copy
+
+        path = make_safetensors_copy(path, digest)
+        digest = compute_sha256(path)
+    return WeightsFile(path, digest, source, entry, revision)
+
+
+def _check_copy(path: Path) -> str:
+    """A copy's sha256 is not the manifest's: the file beside it, written with it, has it."""
+    promised = read_sidecar(path)
+    if promised is None:
+        raise ChecksumError(f"{path}: has no {path.name}.sha256 beside it to check it by")
+    return verify_file(path, sha256=promised, size=None)
+
+
+def _download(
+    entry: ManifestEntry, refused: list[WeightsError], offline: bool | None
+) -> WeightsFile:
+    """The last resort; what was refused before stands in the error if this fails too."""
+    if entry.repo_id is None:
+        raise _explain_unpublished(entry, refused)
+    if refused and is_offline(offline):
+        raise ChecksumError(
+            f"{refused[0]}. It was not used, and a fresh one cannot be had: the network is off"
+        )
+    if not entry.pinned:
+        _warn_unpinned(entry, offline)
+    got = fetch_hub_file(
+        entry.repo_id,
+        entry.filename,
+        revision=entry.revision or "main",
+        sha256=entry.sha256,
+        size=entry.size,
+        offline=offline,
+    )
+    return _check(entry, "hub", got.path, got.revision)
+
+
+def _explain_unpublished(entry: ManifestEntry, refused: list[WeightsError]) -> WeightsError:
+    if refused:
+        return ChecksumError(f"{refused[0]}. It was not used: install galmorph again")
+    return DownloadError(
+        f"{entry.name}: is not published on {get_endpoint()}, it comes with the package only, and "
+        f"{bundled_path(entry)} is missing: install galmorph again"
+    )
+
+
+def _warn_unpinned(entry: ManifestEntry, offline: bool | None) -> None:
+    if is_offline(offline):
+        return
+    what = "sha256" if entry.revision else "revision"
+    warnings.warn(
+        f"{entry.name}: no {what} is pinned in the manifest; the file is checked against what the "
+        "Hub says of it today, and its commit and sha256 are recorded with the results",
+        GalmorphWarning,
+        stacklevel=4,
+    )
