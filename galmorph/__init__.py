@@ -1,0 +1,51 @@
+"""Galaxy cutouts to morphology classes and embeddings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from galmorph._api import classify, embed, list_models, load_model
+    from galmorph.flags import Flags, decode_flags
+    from galmorph.images.cutout import Cutout
+    from galmorph.images.read import read_cutout
+    from galmorph.model import Model
+
+__all__ = [
+    "Cutout",
+    "Flags",
+    "Model",
+    "classify",
+    "decode_flags",
+    "embed",
+    "list_models",
+    "load_model",
+    "read_cutout",
+]
+
+_HOMES = {
+    "Cutout": "galmorph.images.cutout",
+    "Flags": "galmorph.flags",
+    "Model": "galmorph.model",
+    "classify": "galmorph._api",
+    "decode_flags": "galmorph.flags",
+    "embed": "galmorph._api",
+    "list_models": "galmorph._api",
+    "load_model": "galmorph._api",
+    "read_cutout": "galmorph.images.read",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily, so that importing galmorph costs nothing.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'galmorph' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

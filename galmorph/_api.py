@@ -1,0 +1,351 @@
+"""The functions that a pipeline calls: everything below is joined here."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import UnknownHeadError
+from galmorph.heads import LinearHead
+from galmorph.images.arrays import to_sources
+from galmorph.images.options import ReadOptions
+from galmorph.images.source import Source
+from galmorph.inference.devices import choose_device, choose_precision
+from galmorph.inference.engine import Block, EngineOptions, run_inference
+from galmorph.inference.results import ResultPlan, concatenate, describe_run
+from galmorph.model import Model, read_heads, read_model
+from galmorph.preprocessing.pipeline import FieldOptions
+from galmorph.preprocessing.render import RenderOptions
+from galmorph.tables.build import build_table
+from galmorph.weights.locate import locate_weights
+from galmorph.weights.manifest import load_manifest
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["Job", "classify", "embed", "find_head", "list_models", "load_model"]
+
+DEFAULT_HEAD = "gz2"
+OnError = Literal["raise", "flag"]
+
+_load_lock = threading.Lock()
+
+
+def list_models() -> list[str]:
+    """Names of the models in the manifest.
+
+    Returns
+    -------
+    list of str
+        What `load_model` takes, the default first.
+    """
+    manifest = load_manifest()
+    return sorted(manifest.names, key=lambda name: (name != manifest.default_model, name))
+
+
+def load_model(name: str | os.PathLike[str] | None = None) -> Model:
+    """Load a model once, for repeated use.
+
+    Parameters
+    ----------
+    name : str or path, optional
+        A name of `list_models`, ``hf_hub:ORG/NAME`` of a timm encoder among them, or the path of a
+        safetensors file. By default the manifest's default model, which comes with galmorph.
+
+    Returns
+    -------
+    Model
+        ``model.encoder`` is a torch module: normalized (n, 3, 84, 84) in, (n, 512) out.
+
+    Raises
+    ------
+    UnknownModelError
+        No model of that name.
+    WeightsError
+        Its weights cannot be had or are not the published ones.
+    """
+    wanted = name if name is not None else load_manifest().default_model
+    if wanted is None:
+        raise UnknownHeadError("the manifest names no default model; give one by name or path")
+    file = locate_weights(wanted)
+    with _load_lock:
+        return _load_file(file.path, file.sha256, file.revision, _timm_architecture(file))
+
+
+def _timm_architecture(file: Any) -> tuple[str, str, int] | None:
+    entry = file.entry
+    if entry is None or entry.kind != "timm":
+        return None
+    return entry.name, entry.architecture, entry.input.img_size
+
+
+@lru_cache(maxsize=4)
+def _load_file(
+    path: Path, sha256: str, revision: str | None, timm: tuple[str, str, int] | None
+) -> Model:
+    if timm is not None:
+        from galmorph.encoders.timm_adapter import read_timm_model
+
+        model = read_timm_model(path, *timm)
+    else:
+        model = read_model(path)
+    found = {"sha256": sha256, "revision": revision or "", "file": path.name}
+    return replace(model, provenance={**model.provenance, **found})
+
+
+def find_head(model: Model, name: str | os.PathLike[str]) -> LinearHead:
+    """A head of the model by name, or one of your own by path.
+
+    Parameters
+    ----------
+    model : Model
+    name : str or path
+        As in ``model.heads``, or a file that ``galmorph fit`` wrote, ending in ``.safetensors``.
+
+    Raises
+    ------
+    UnknownHeadError
+        The model has no such head, or the file's head was fitted on another encoder.
+    CheckpointError
+        The file cannot be read.
+    """
+    if not str(name).endswith(".safetensors"):
+        return model.get_head(str(name))
+    heads, fitted_on = read_heads(name)
+    head = next(iter(heads.values()))
+    width = int(model.encoder.num_features)  # type: ignore[arg-type]
+    if head.weight.shape[1] != width:
+        raise UnknownHeadError(
+            f"{name}: takes embeddings of {head.weight.shape[1]} numbers, but model "
+            f"{model.name!r} gives {width}; use --model {fitted_on}"
+        )
+    if fitted_on and fitted_on != model.name:
+        raise UnknownHeadError(
+            f"{name}: was fitted on the embeddings of {fitted_on!r}, which are not those of "
+            f"{model.name!r}; use --model {fitted_on}"
+        )
+    return head
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model with all settings of a run: what `embed`, `classify` and the commands share."""
+
+    model: Model
+    head: LinearHead | None = None
+    read: ReadOptions = field(default_factory=ReadOptions)
+    field: FieldOptions = field(default_factory=FieldOptions)
+    rendering: RenderOptions = field(default_factory=RenderOptions)
+    options: EngineOptions = field(default_factory=EngineOptions)
+
+    @property
+    def field_of_view(self) -> FieldOptions:
+        """The field asked for, or else the one that the head was trained on."""
+        asked = self.field.crop is not None or self.field.fov is not None
+        if asked or self.head is None or self.head.crop is None:
+            return self.field
+        return FieldOptions(crop=self.head.crop)
+
+    def run(self, sources: Iterator[Source]) -> Iterator[Block]:
+        """Embed the sources, block by block."""
+        return run_inference(
+            self.model,
+            sources,
+            read=self.read,
+            field=self.field_of_view,
+            rendering=self.rendering,
+            options=self.options,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Provenance of the result."""
+        device = choose_device(self.options.device)
+        return describe_run(
+            self.model,
+            self.head,
+            field=self.field_of_view,
+            rendering=self.rendering,
+            options=self.options,
+            precision=choose_precision(self.options.precision, device),
+            device=str(device),
+        )
+
+
+def _raise_first(block: Block) -> None:
+    for row in block.rows:
+        if row.error is not None:
+            raise row.error
+
+
+def _iterate(
+    job: Job, images: Any, on_error: OnError, progress: bool | Callable[[int], None]
+) -> Iterator[Block]:
+    if on_error not in ("raise", "flag"):
+        raise ValueError(f"on_error is 'raise' or 'flag', not {on_error!r}")
+    done, report = 0, _make_reporter(progress)
+    for block in job.run(to_sources(images)):
+        if on_error == "raise":
+            _raise_first(block)
+        done += len(block.rows)
+        if report is not None:
+            report(done)
+        yield block
+
+
+def _make_reporter(progress: bool | Callable[[int], None]) -> Callable[[int], None] | None:
+    if callable(progress):
+        return progress
+    if not progress:
+        return None
+    import sys
+
+    def report(done: int) -> None:
+        sys.stderr.write(f"\rgalmorph: {done} cutouts")
+        sys.stderr.flush()
+
+    return report
+
+
+def _make_job(model: str | os.PathLike[str] | Model | None, **settings: Any) -> Job:
+    """Sort keyword options into the settings of the stages."""
+    head = settings.pop("head", None)
+    loaded = model if isinstance(model, Model) else load_model(model)
+    names = {
+        "read": (ReadOptions, ("hdu", "bands", "max_pixels", "center")),
+        "field": (FieldOptions, ("crop", "fov")),
+        "rendering": (RenderOptions, ("stretch", "nan", "nan_fraction", "zeropoint")),
+        "options": (EngineOptions, ("device", "batch_size", "workers", "precision")),
+    }
+    stages: dict[str, Any] = {}
+    for stage, (kind, keys) in names.items():
+        given = {k: settings.pop(k) for k in keys if k in settings}
+        stages[stage] = kind(**given)
+    if settings:
+        known = sorted(k for _, keys in names.values() for k in keys)
+        raise TypeError(f"unknown options {sorted(settings)}; there are {', '.join(known)}")
+    return Job(loaded, find_head(loaded, head) if head is not None else None, **stages)
+
+
+def embed(
+    images: Any,
+    *,
+    model: str | os.PathLike[str] | Model | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    precision: str | None = None,
+    progress: bool | Callable[[int], None] = False,
+    on_error: OnError = "raise",
+    **pixels: Any,
+) -> npt.NDArray[np.float32]:
+    """Embed cutouts.
+
+    Parameters
+    ----------
+    images : object
+        One or many of: path, glob, folder, bytes, file object, PIL image, array (y, x),
+        (y, x, 3), (3, y, x) or (n, ...), torch tensor, `astropy.nddata` object, HDU or HDUList.
+        An iterator is consumed lazily.
+    model : str, path or Model, optional
+        Name, safetensors file, or what `load_model` gave; by default the bundled model.
+    device : str
+        "auto", "cpu", "cuda", "cuda:N" or "mps".
+    batch_size, workers : int, optional
+        Cutouts encoded together; threads. Chosen by device where not given.
+    precision : str, optional
+        "float32", "bfloat16" or "float16"; by default bfloat16 where the device multiplies in it.
+    progress : bool or callable
+        Write the count to standard error, or call this with it.
+    on_error : {"raise", "flag"}
+        Raise the first error, or give a row of NaN for every cutout that cannot be embedded.
+    **pixels
+        ``crop``, ``fov``, ``stretch``, ``nan``, ``nan_fraction``, ``zeropoint``, ``hdu``,
+        ``bands``, ``max_pixels``, ``center``; see the guide "How your pixels are treated".
+
+    Returns
+    -------
+    ndarray of float32, shape (n, num_features)
+        One row per cutout, in order; 512 features for galmorph's own encoders.
+
+    Raises
+    ------
+    ImageError, BandError, PixelError
+        With ``on_error="raise"``: a cutout cannot be embedded.
+    WeightsError
+        The model's weights cannot be had.
+    """
+    job = _make_job(
+        model,
+        device=device,
+        batch_size=batch_size,
+        workers=workers,
+        precision=precision,
+        **pixels,
+    )
+    width = int(job.model.encoder.num_features)  # type: ignore[arg-type]
+    blocks = [block.embeddings for block in _iterate(job, images, on_error, progress)]
+    return np.concatenate(blocks) if blocks else np.empty((0, width), dtype=np.float32)
+
+
+def classify(
+    images: Any,
+    *,
+    head: str | os.PathLike[str] = DEFAULT_HEAD,
+    model: str | os.PathLike[str] | Model | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    precision: str | None = None,
+    progress: bool | Callable[[int], None] = False,
+    on_error: OnError = "flag",
+    **pixels: Any,
+) -> Table:
+    """Classify cutouts.
+
+    Parameters
+    ----------
+    images : object
+        As in `embed`.
+    head : str or path
+        "gz2", "sdss", "decals", "decals4", or a file that ``galmorph fit`` wrote.
+    model, device, batch_size, workers, precision, progress, on_error, **pixels
+        As in `embed`. By default a cutout that cannot be classified keeps its row, with flags and
+        a message.
+
+    Returns
+    -------
+    astropy.table.Table
+        One row per cutout, in order: ``object_id``, ``path``, ``ra``, ``dec``, ``label``,
+        ``confidence``, ``p_<class>``, ``atypicality``, ``fov``, ``crop``, ``treatment``,
+        ``flags`` and ``message``; provenance in ``meta``.
+
+    Raises
+    ------
+    UnknownHeadError
+        The model has no such head.
+    ImageError, BandError, PixelError
+        With ``on_error="raise"``: a cutout cannot be classified.
+    WeightsError
+        The model's weights cannot be had.
+    """
+    job = _make_job(
+        model,
+        head=head,
+        device=device,
+        batch_size=batch_size,
+        workers=workers,
+        precision=precision,
+        **pixels,
+    )
+    plan = ResultPlan(job.model, job.head)
+    blocks = [plan.fill(block) for block in _iterate(job, images, on_error, progress)]
+    columns = concatenate(blocks) or {spec.name: [] for spec in plan.specs}
+    return build_table(plan.specs, columns, job.describe())

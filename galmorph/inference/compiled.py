@@ -1,0 +1,111 @@
+"""An encoder made ready for one device and precision."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from galmorph.encoders.cnn import ConvNorm
+from galmorph.inference.devices import Precision
+from galmorph.preprocessing.pipeline import Preprocessing
+
+__all__ = ["ReadyEncoder", "fold_batch_norm", "get_ready_encoder"]
+
+
+def fold_batch_norm(encoder: nn.Module) -> nn.Module:
+    """Copy an encoder, with each batch normalization folded into the convolution before it."""
+    folded = copy.deepcopy(encoder).eval()
+    for module in folded.modules():
+        if isinstance(module, ConvNorm) and isinstance(module.norm, nn.BatchNorm2d):
+            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
+            module.norm = nn.Identity()
+    return folded
+
+
+class ReadyEncoder:
+    """Pixels in, embeddings out, on one device in one precision.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        Float32, in eval mode; left as it is.
+    preprocessing : Preprocessing
+        For the normalization.
+    device : torch.device
+    precision : str
+        Of the matrix products; normalization is in float32, and embeddings come as float32.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        preprocessing: Preprocessing,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
+        self.device = device
+        self.dtype: torch.dtype = getattr(torch, precision)
+        ready = fold_batch_norm(encoder).requires_grad_(False)
+        ready = ready.to(device=device, dtype=self.dtype)
+        self.module = ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.mean = torch.tensor(preprocessing.mean, device=device).reshape(1, 3, 1, 1)
+        self.inverse_std = 1 / torch.tensor(preprocessing.std, device=device).reshape(1, 3, 1, 1)
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """uint8 in [0, 255] or float32 in [0, 1] to what the encoder takes."""
+        x = pixels.to(self.device, non_blocking=True)
+        x = x.float() / 255 if x.dtype == torch.uint8 else x
+        x = ((x - self.mean) * self.inverse_std).to(self.dtype)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def encode(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Embed a batch.
+
+        Parameters
+        ----------
+        pixels : ndarray, shape (n, 3, img_size, img_size)
+            uint8 in [0, 255] or float32 in [0, 1].
+
+        Returns
+        -------
+        ndarray of float32, shape (n, num_features)
+
+        Notes
+        -----
+        A batch that does not fit into the device's memory is halved until it does.
+        """
+        try:
+            with torch.inference_mode():
+                embedding = self.module(self.normalize(torch.from_numpy(pixels)))
+                result: npt.NDArray[np.float32] = embedding.float().cpu().numpy()
+            return result
+        except torch.OutOfMemoryError:
+            if len(pixels) == 1:
+                raise
+        torch.cuda.empty_cache()
+        half = len(pixels) // 2
+        return np.concatenate((self.encode(pixels[:half]), self.encode(pixels[half:])))
+
+
+_ready: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], ReadyEncoder]] = WeakKeyDictionary()
+_ready_lock = threading.Lock()
+
+
+def get_ready_encoder(
+    encoder: nn.Module, preprocessing: Preprocessing, device: torch.device, precision: Precision
+) -> ReadyEncoder:
+    """The ready form of an encoder, made once for each device and precision."""
+    key = (str(device), precision, preprocessing.mean, preprocessing.std)
+    with _ready_lock:
+        forms = _ready.setdefault(encoder, {})
+        if key not in forms:
+            forms[key] = ReadyEncoder(encoder, preprocessing, device, precision)
+        return forms[key]

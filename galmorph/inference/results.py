@@ -1,0 +1,196 @@
+"""From blocks of rows and embeddings to columns of a result."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from galmorph.flags import NO_LABEL, Flags
+from galmorph.heads import LinearHead
+from galmorph.inference.engine import Block, EngineOptions, Row
+from galmorph.model import Model
+from galmorph.preprocessing.pipeline import FieldOptions
+from galmorph.preprocessing.render import RenderOptions
+from galmorph.tables.columns import ColumnSpec, probability_name, result_columns
+from galmorph.typicality import ATYPICAL_PERCENTILE
+
+__all__ = ["ResultPlan", "describe_run", "package_version"]
+
+_TREATMENT_COLUMNS = (
+    ColumnSpec(
+        "fov",
+        "float32",
+        unit="arcsec",
+        ucd="pos.angDistance;instr.fov",
+        description="Side of the field of view that the encoder saw; NaN without a pixel scale",
+    ),
+    ColumnSpec(
+        "crop",
+        "float32",
+        ucd="arith.ratio",
+        description="The same side as a fraction of the frame's shorter side",
+    ),
+    ColumnSpec(
+        "treatment",
+        "str",
+        ucd="meta.note",
+        description="What was done to the pixels, as key=value pairs",
+    ),
+)
+
+
+def package_version() -> str:
+    """Version of galmorph as installed."""
+    try:
+        return version("galmorph")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@dataclass(frozen=True)
+class ResultPlan:
+    """Which columns a run gives, and how they are filled.
+
+    Attributes
+    ----------
+    model : Model
+    head : LinearHead or None
+        None for embeddings alone.
+    with_embedding : bool
+        Add the embedding as a vector column.
+    carried : tuple of ColumnSpec
+        Catalogue columns to carry along.
+    """
+
+    model: Model
+    head: LinearHead | None = None
+    with_embedding: bool = False
+    carried: tuple[ColumnSpec, ...] = ()
+
+    @property
+    def specs(self) -> tuple[ColumnSpec, ...]:
+        """The columns in order."""
+        width = int(self.model.encoder.num_features)  # type: ignore[arg-type]
+        return result_columns(
+            self.head.class_names if self.head else (),
+            embedding_dim=width if self.with_embedding else None,
+            atypicality=self.model.typicality is not None,
+            extra=_TREATMENT_COLUMNS,
+            carried=self.carried,
+        )
+
+    def fill(self, block: Block) -> dict[str, Any]:
+        """Columns of one block, by name.
+
+        Returns
+        -------
+        dict of str to sequence
+            One value per row; embeddings (n, num_features).
+        """
+        rows = block.rows
+        columns: dict[str, Any] = {
+            "object_id": [row.object_id for row in rows],
+            "path": [row.path for row in rows],
+            "ra": np.array([row.ra for row in rows], dtype=np.float64),
+            "dec": np.array([row.dec for row in rows], dtype=np.float64),
+            "fov": np.array([row.fov for row in rows], dtype=np.float32),
+            "crop": np.array([row.crop for row in rows], dtype=np.float32),
+            "treatment": [describe_treatment(row) for row in rows],
+            "message": [row.message for row in rows],
+        }
+        if self.with_embedding:
+            columns["embedding"] = block.embeddings
+        if self.model.typicality is not None:
+            columns["atypicality"] = self._fill_atypicality(block)
+        if self.head is not None:
+            columns |= self._fill_classes(self.head, block)
+        columns["flags"] = np.array([int(row.flags) for row in rows], dtype=np.int32)
+        for spec in self.carried:
+            columns[spec.name] = [row.source.columns[spec.name] for row in rows]
+        return columns
+
+    def _fill_atypicality(self, block: Block) -> Any:
+        assert self.model.typicality is not None
+        good = [i for i, row in enumerate(block.rows) if not row.flags & NO_LABEL]
+        values = np.full(len(block.rows), np.nan, dtype=np.float32)
+        if good:
+            values[good] = self.model.typicality.compute_atypicality(block.embeddings[good])
+        for i in good:
+            if values[i] > ATYPICAL_PERCENTILE:
+                block.rows[i].flags |= Flags.ATYPICAL
+        return values
+
+    @staticmethod
+    def _fill_classes(head: LinearHead, block: Block) -> dict[str, Any]:
+        probabilities = head.compute_probabilities(block.embeddings)
+        best = probabilities.argmax(axis=1)
+        labels = [
+            "" if row.flags & NO_LABEL else head.class_names[k]
+            for row, k in zip(block.rows, best, strict=True)
+        ]
+        columns: dict[str, Any] = {"label": labels, "confidence": probabilities.max(axis=1)}
+        for k, name in enumerate(head.class_names):
+            columns[probability_name(name)] = probabilities[:, k]
+        return columns
+
+
+def describe_treatment(row: Row) -> str:
+    """What was done to the pixels of one row, as ``key=value`` pairs."""
+    return "; ".join(f"{key}={value}" for key, value in row.notes.items())
+
+
+def describe_run(
+    model: Model,
+    head: LinearHead | None,
+    *,
+    field: FieldOptions,
+    rendering: RenderOptions,
+    options: EngineOptions,
+    precision: str,
+    device: str,
+    extra: Iterable[tuple[str, Any]] = (),
+) -> dict[str, Any]:
+    """Provenance of a result: all that it depends on besides the pixels."""
+    import torch
+
+    meta: dict[str, Any] = {
+        "galmorph": package_version(),
+        "model": model.name,
+        "architecture": model.architecture,
+        **{f"model_{key}": value for key, value in _scalars(model.provenance).items()},
+        "head": head.name if head else "",
+        "class_names": list(head.class_names) if head else [],
+        "temperature": head.temperature if head else "",
+        "preprocessing": model.preprocessing.to_dict(),
+        "field": asdict(field),
+        "rendering": asdict(rendering),
+        "precision": precision,
+        "device": device,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+    meta.update(extra)
+    return meta
+
+
+def _scalars(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    plain = (str, int, float, bool)
+    return {k: v for k, v in provenance.items() if isinstance(v, plain)}
+
+
+def concatenate(blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join the columns of several blocks."""
+    joined: dict[str, Any] = {}
+    for name in blocks[0] if blocks else ():
+        values = [block[name] for block in blocks]
+        if isinstance(values[0], np.ndarray):
+            joined[name] = np.concatenate(values)
+        else:
+            joined[name] = [item for value in values for item in value]
+    return joined
