@@ -4,22 +4,123 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galmorph.errors import CheckpointError
+from galmorph.errors import CheckpointError, ChecksumError
 from galmorph.weights.environment import galmorph_cache
 from galmorph.weights.verify import check_safetensors, compute_sha256, read_sidecar, write_sidecar
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["make_safetensors_copy", "read_checkpoint"]
+    from galmorph.model import Model
+
+__all__ = ["SURVEYS", "convert_checkpoint", "make_safetensors_copy", "read_checkpoint"]
 
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 """Keys under which training scripts keep the tensors (the authors of Wei et al. use ``model``)."""
+
+_DAMAGED = (
+    RuntimeError,
+    ValueError,
+    LookupError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    struct.error,
+)
+"""How a damaged archive or pickle fails, besides `pickle.UnpicklingError`."""
+
+FRAME_CROP = 180 / 424
+"""The authors cut the central 180 px out of frames of 424 px before they resize to 84 px."""
+
+SURVEYS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    "gz2": ((0.0435, 0.0384, 0.0289), (0.0877, 0.0729, 0.0650)),
+    "sdss": ((0.0996, 0.0813, 0.0556), (0.1324, 0.1143, 0.0779)),
+    "decals": ((0.0992, 0.0925, 0.0915), (0.1018, 0.0939, 0.0911)),
+}
+"""Channel mean and standard deviation on [0, 1] of each training set of Wei et al. 2022."""
+
+
+def convert_checkpoint(
+    checkpoint: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    survey: str = "gz2",
+    name: str | None = None,
+) -> Path:
+    """Turn a checkpoint in the layout of Wei et al. 2022 into a galmorph weights file.
+
+    The projection head, which serves training only, is left out.
+
+    Parameters
+    ----------
+    checkpoint : path-like
+        As their training code writes it; see `read_checkpoint`.
+    output : path-like
+        To be written; ends in ``.safetensors``.
+    survey : {"gz2", "sdss", "decals"}
+        Which data it was trained on: their mean and standard deviation go into the file.
+    name : str, optional
+        Of the model; the output's name otherwise.
+
+    Returns
+    -------
+    Path
+        `output`.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint cannot be read, or is not in that layout.
+    """
+    from galmorph.model import write_model
+
+    source, target = Path(checkpoint), Path(output)
+    if target.suffix != ".safetensors":
+        raise CheckpointError(f"{target}: the output must end in .safetensors")
+    if survey not in SURVEYS:
+        raise CheckpointError(f"no survey {survey!r}; known: {', '.join(SURVEYS)}")
+    model = _make_wei2022(source, survey, name or target.stem)
+    temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.safetensors")
+    try:
+        write_model(temporary, model)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def _make_wei2022(source: Path, survey: str, name: str) -> Model:
+    from galmorph.encoders.fused import Wei2022
+    from galmorph.encoders.wei2022_keys import from_authors
+    from galmorph.model import Model
+    from galmorph.preprocessing.pipeline import Preprocessing
+
+    state = read_checkpoint(source)
+    encoder = Wei2022()
+    try:
+        encoder.load_state_dict(from_authors(state)[0])
+    except (CheckpointError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{source}: is not in the layout of Wei et al. 2022: {_first_line(error)}"
+        ) from None
+    mean, std = SURVEYS[survey]
+    return Model(
+        name=name,
+        architecture="wei2022",
+        encoder=encoder.eval(),
+        preprocessing=Preprocessing(img_size=84, crop=FRAME_CROP, mean=mean, std=std),
+        provenance={
+            "converted_from": source.name,
+            "source_sha256": compute_sha256(source),
+            "normalization": survey,
+        },
+    )
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -61,7 +162,7 @@ def _load_safely(path: Path) -> Any:
             f"{path}: is damaged, or holds more than tensors; galmorph does not execute what is in "
             f"a checkpoint. Save its state_dict alone. ({_first_line(error)})"
         ) from None
-    except Exception as error:  # a damaged zip or pickle fails in many ways
+    except _DAMAGED as error:
         raise CheckpointError(f"{path}: is no PyTorch checkpoint ({_first_line(error)})") from None
 
 
@@ -105,7 +206,7 @@ def make_safetensors_copy(path: Path, sha256: str) -> Path:
         return copy
     from safetensors.torch import save_file
 
-    tensors = {key: value.contiguous() for key, value in read_checkpoint(path).items()}
+    tensors = {key: value.contiguous().clone() for key, value in read_checkpoint(path).items()}
     copy.parent.mkdir(parents=True, exist_ok=True)
     temporary = copy.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
     save_file(tensors, temporary, metadata={"format": "pt", "source_sha256": sha256})
@@ -120,6 +221,6 @@ def _is_whole(copy: Path) -> bool:
         return False
     try:
         check_safetensors(copy)
-    except Exception:  # damaged in whatever way: it is made again
+    except (CheckpointError, ChecksumError):
         return False
     return compute_sha256(copy) == promised

@@ -29,7 +29,7 @@ from galmorph.weights.hub_errors import (
     offline_error,
     translate,
 )
-from galmorph.weights.hub_transport import HubFacts, get_facts, open_body
+from galmorph.weights.hub_transport import HubFacts, get_facts, hub_utils, open_body
 
 __all__ = ["HubFile", "fetch_hub_file", "find_cached"]
 
@@ -180,11 +180,9 @@ def _download(file: HubFileId, facts: HubFacts) -> Path:
 
 @contextmanager
 def _lock(folder: Path, etag: str) -> Iterator[None]:
-    from huggingface_hub.utils import WeakFileLock
-
     path = hub_cache() / ".locks" / folder.name / f"{etag}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(path):
+    with hub_utils().WeakFileLock(path):
         yield
 
 
@@ -271,9 +269,7 @@ def _append(file: HubFileId, facts: HubFacts, partial: Path, bar: Any) -> None:
 @contextmanager
 def _progress(file: HubFileId, size: int | None) -> Iterator[Any]:
     """A bar on standard error, by huggingface_hub's rules (``HF_HUB_DISABLE_PROGRESS_BARS``)."""
-    from huggingface_hub.utils import tqdm
-
-    with tqdm(total=size, unit="B", unit_scale=True, desc=file.repo_id) as bar:
+    with hub_utils().tqdm(total=size, unit="B", unit_scale=True, desc=file.repo_id) as bar:
         yield bar
 
 

@@ -6,6 +6,7 @@ count. That session is httpx's, httpx2's or, before huggingface_hub 1.0, request
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from galmorph.errors import DownloadError
 from galmorph.weights.environment import get_timeout
 from galmorph.weights.hub_errors import HubFileId
 
-__all__ = ["HubFacts", "get_facts", "open_body"]
+__all__ = ["HubFacts", "get_facts", "hub_utils", "open_body"]
 
 CHUNK_BYTES = 1 << 18
 """Bytes per read: small enough that little is lost when a connection breaks off."""
@@ -43,6 +44,11 @@ class HubFacts:
     commit: str
     etag: str
     size: int | None
+
+
+def hub_utils() -> Any:
+    """``huggingface_hub.utils``, whose names its own type hints do not export."""
+    return importlib.import_module("huggingface_hub.utils")
 
 
 def get_facts(file: HubFileId) -> HubFacts:
@@ -94,14 +100,13 @@ def open_body(file: HubFileId, commit: str, start: int) -> Iterator[tuple[int, I
         First byte that is sent: `start`, or 0 where the server cannot send a part.
     chunks : iterator of bytes
     """
-    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
-
-    headers = build_hf_headers()
+    hub = hub_utils()
+    headers = hub.build_hf_headers()
     headers["Accept-Encoding"] = "identity"
     if start:
         headers["Range"] = f"bytes={start}-"
-    with _send(get_session(), _make_url(file, commit), headers) as response:
-        hf_raise_for_status(response)
+    with _send(hub.get_session(), _make_url(file, commit), headers) as response:
+        hub.hf_raise_for_status(response)
         yield (start if response.status_code == 206 else 0), _iterate(response)
 
 

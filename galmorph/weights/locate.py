@@ -7,6 +7,8 @@ A file that is not the published one is refused with a warning, and the search g
 from __future__ import annotations
 
 import os
+import shutil
+import uuid
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,16 +19,29 @@ from galmorph.errors import (
     ChecksumError,
     DownloadError,
     GalmorphWarning,
-    OfflineError,
     WeightsError,
 )
 from galmorph.weights.entry import ManifestEntry
 from galmorph.weights.environment import get_endpoint, is_offline, weights_dir
 from galmorph.weights.hub import HubFile, fetch_hub_file, find_cached
 from galmorph.weights.manifest import Manifest, load_manifest
-from galmorph.weights.verify import check_safetensors, compute_sha256, read_sidecar, verify_file
+from galmorph.weights.verify import (
+    check_safetensors,
+    compute_sha256,
+    read_sidecar,
+    verify_file,
+    write_sidecar,
+)
 
-__all__ = ["WeightsFile", "bundled_path", "find_local", "find_weights", "locate_weights"]
+__all__ = [
+    "WeightsFile",
+    "bundled_path",
+    "copy_to_folder",
+    "find_local",
+    "find_weights",
+    "locate_weights",
+    "verify_local",
+]
 
 BUNDLED = Path(__file__).resolve().parent / "bundled"
 """Folder of the weights that the package carries."""
@@ -60,9 +75,7 @@ class WeightsFile:
     revision: str | None = None
 
 
-def find_weights(
-    name_or_path: str | os.PathLike[str], *, offline: bool | None = None
-) -> Path:
+def find_weights(name_or_path: str | os.PathLike[str], *, offline: bool | None = None) -> Path:
     """Return the path of a model's checked weights file, downloaded if need be.
 
     Parameters
@@ -204,12 +217,12 @@ def _check(entry: ManifestEntry, source: str, path: Path, revision: str | None) 
     return WeightsFile(path, digest, source, entry, revision)
 
 
-def _check_copy(path: Path) -> str:
+def _check_copy(path: Path, *, remembered: bool = True) -> str:
     """A copy's sha256 is not the manifest's: the file beside it, written with it, has it."""
     promised = read_sidecar(path)
     if promised is None:
         raise ChecksumError(f"{path}: has no {path.name}.sha256 beside it to check it by")
-    return verify_file(path, sha256=promised, size=None)
+    return verify_file(path, sha256=promised, size=None, remembered=remembered)
 
 
 def _download(
@@ -254,3 +267,62 @@ def _warn_unpinned(entry: ManifestEntry, offline: bool | None) -> None:
         GalmorphWarning,
         stacklevel=4,
     )
+
+
+def verify_local(entry: ManifestEntry) -> Iterator[tuple[Path, WeightsError | None]]:
+    """Check every file on this machine that may be an entry's weights, byte by byte.
+
+    Yields
+    ------
+    path : Path
+    error : WeightsError or None
+        None for a good file.
+    """
+    for source, path, _ in find_local(entry):
+        if not path.is_file():
+            continue
+        try:
+            if entry.format == "pytorch" and source == "folder":
+                _check_copy(path, remembered=False)
+            else:
+                verify_file(path, sha256=entry.sha256, size=entry.size, remembered=False)
+        except (ChecksumError, CheckpointError) as error:
+            yield path, error
+        else:
+            yield path, None
+
+
+def copy_to_folder(found: WeightsFile, folder: Path) -> Path:
+    """Copy a weights file for a machine without network, with ``FILE.sha256`` beside it.
+
+    Parameters
+    ----------
+    found : WeightsFile
+    folder : Path
+        Made if need be; ``GALMORPH_WEIGHTS_DIR`` on the other machine.
+
+    Returns
+    -------
+    Path
+        The copy, named after the model.
+
+    Raises
+    ------
+    WeightsError
+        The folder cannot be written to.
+    """
+    name = found.entry.local_name if found.entry else found.path.name
+    target = folder / name
+    temporary = folder / f".{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if target.is_file() and compute_sha256(target) == found.sha256:
+            return target
+        shutil.copyfile(found.path, temporary)
+        os.replace(temporary, target)
+        write_sidecar(target, found.sha256)
+    except OSError as error:
+        raise WeightsError(f"{folder}: cannot be written to ({error.strerror})") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target

@@ -176,7 +176,7 @@ def _manifest_from_dict(data: Any) -> Manifest:
         )
     unknown = set(data) - {"$schema", "schema_version", "default_model", "models"}
     if unknown:
-        raise ManifestError(f"{sorted(unknown)[0]}: is not a field of the manifest")
+        raise ManifestError(f"{min(unknown)}: is not a field of the manifest")
     models = tuple(entry_from_dict(item) for item in data["models"])
     return Manifest(models, data.get("default_model"))
 

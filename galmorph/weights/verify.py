@@ -130,7 +130,9 @@ def _data_bytes(path: Path, header: bytes, length: int) -> int:
         ends = [part["data_offsets"][1] for key, part in parts.items() if key != "__metadata__"]
         return max((int(end) for end in ends), default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        raise CheckpointError(f"{path}: is not a safetensors file (its header is damaged)") from None
+        raise CheckpointError(
+            f"{path}: is not a safetensors file (its header is damaged)"
+        ) from None
 
 
 def _memory_file() -> Path:

@@ -1,0 +1,194 @@
+"""``galmorph weights``: list, fetch, check, convert and publish weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from galmorph.errors import GalmorphError
+
+if TYPE_CHECKING:
+    from galmorph.weights import Manifest, ManifestEntry
+
+__all__ = ["weights"]
+
+
+def _say_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn galmorph's errors into one line and exit status 1; warnings into a line each."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        import warnings
+
+        def show(message: Any, *_: Any, **__: Any) -> None:
+            click.echo(f"Warning: {message}", err=True)
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = show
+            try:
+                command(*args, **kwargs)
+            except GalmorphError as error:
+                raise click.ClickException(str(error)) from error
+
+    return run
+
+
+@click.group()
+def weights() -> None:
+    """List, download, verify, convert and publish weights."""
+
+
+@weights.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest's entries as JSON.")
+@_say_errors
+def list_(as_json: bool) -> None:
+    """List the released models, and where each of them is."""
+    from galmorph.weights.manifest import entry_to_dict, load_manifest
+
+    manifest = load_manifest()
+    if as_json:
+        click.echo(json.dumps([entry_to_dict(entry) for entry in manifest.models], indent=2))
+        return
+    rows = [("NAME", "KIND", "WIDTH", "SIZE", "WHERE", "HEADS")]
+    rows += [_row(entry, manifest) for entry in manifest.models]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+
+
+def _row(entry: ManifestEntry, manifest: Manifest) -> tuple[str, str, str, str, str, str]:
+    default = " (default)" if entry.name == manifest.default_model else ""
+    size = f"{entry.size / 1e6:.1f} MB" if entry.size else "-"
+    heads = ", ".join(head.name for head in entry.heads) or "-"
+    width = str(entry.embedding_width)
+    return entry.name + default, entry.kind, width, size, _say_where(entry), heads
+
+
+def _say_where(entry: ManifestEntry) -> str:
+    """Where the file is that would be used, or where it can be had."""
+    from galmorph.weights.locate import find_local
+
+    for source, path, _ in find_local(entry):
+        if path.is_file():
+            return source
+    place = f"hub {entry.repo_id}" if entry.repo_id else "nowhere: install galmorph again"
+    return place if entry.pinned else f"{place} (not pinned)"
+
+
+@weights.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--all", "all_", is_flag=True, help="Every model of the manifest.")
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Copy into DIR as well, for a machine without network.",
+    metavar="DIR",
+)
+@_say_errors
+def download(names: tuple[str, ...], all_: bool, folder: Path | None) -> None:
+    """Download weights into the Hub cache, checked.
+
+    With --to DIR, DIR serves a machine without network: set GALMORPH_WEIGHTS_DIR to it there, or
+    give a file in it by its path.
+    """
+    from galmorph.weights.locate import copy_to_folder, locate_weights
+
+    for entry in _choose(names, all_):
+        found = locate_weights(entry.name)
+        path = copy_to_folder(found, folder) if folder else found.path
+        click.echo(f"{entry.name}  {path}")
+    if folder:
+        click.echo(f"There, set: GALMORPH_WEIGHTS_DIR={folder}", err=True)
+
+
+def _choose(names: Iterable[str], all_: bool) -> list[ManifestEntry]:
+    from galmorph.weights.manifest import load_manifest
+
+    manifest = load_manifest()
+    if all_:
+        return list(manifest.models)
+    chosen = [manifest.get(name) for name in names]
+    if not chosen:
+        raise click.UsageError("Give the NAME of a model, or --all.")
+    return chosen
+
+
+@weights.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@_say_errors
+def verify(names: tuple[str, ...]) -> None:
+    """Check the weights on this machine, byte by byte (all of them without a NAME)."""
+    from galmorph.weights.locate import verify_local
+
+    bad = 0
+    for entry in _choose(names, all_=not names):
+        for path, error in verify_local(entry):
+            click.echo(f"{entry.name}  {'ok' if error is None else 'BAD'}  {error or path}")
+            bad += error is not None
+    if bad:
+        raise click.ClickException(f"{bad} files are not the published ones")
+
+
+@weights.command()
+@click.argument("name")
+@_say_errors
+def path(name: str) -> None:
+    """Print the path of a model's checked weights file, downloaded if need be."""
+    from galmorph.weights import find_weights
+
+    click.echo(find_weights(name))
+
+
+@weights.command()
+@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE"
+)
+@click.option(
+    "--survey",
+    type=click.Choice(["gz2", "sdss", "decals"]),
+    default="gz2",
+    show_default=True,
+    help="What it was trained on: sets the channel mean and standard deviation.",
+)
+@_say_errors
+def convert(checkpoint: Path, output: Path, survey: str) -> None:
+    """Convert a checkpoint of Wei et al. 2022 to safetensors; nothing in it is executed."""
+    from galmorph.weights.convert import convert_checkpoint
+
+    click.echo(convert_checkpoint(checkpoint, output, survey=survey))
+
+
+@weights.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--repo-id", required=True, metavar="ORG/NAME", help="Repository on the Hub.")
+@click.option("--name", help="Name of the manifest entry [default: the weights file's name].")
+@click.option(
+    "--manifest",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Manifest to update [default: the package's own].",
+)
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+@_say_errors
+def publish(
+    folder: Path, repo_id: str, name: str | None, manifest: Path | None, private: bool
+) -> None:
+    """Upload weights, config.json and model card, and write the revision into the manifest.
+
+    For maintainers. FOLDER holds one .safetensors file and README.md, the model card.
+    """
+    from galmorph.weights.manifest import manifest_path
+    from galmorph.weights.publish import prepare_release, publish_release
+
+    target = manifest or manifest_path()
+    release = prepare_release(folder, repo_id=repo_id, manifest=target, name=name)
+    entry = publish_release(release, private=private)
+    click.echo(f"{entry.name}  {entry.repo_id}  {entry.revision}")
+    click.echo(f"{target} is updated: commit it", err=True)
