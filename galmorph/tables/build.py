@@ -1,0 +1,160 @@
+"""Results in memory: columns of values to an astropy table, and what a table says of its columns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from galmorph.errors import ResumeError
+from galmorph.tables.cells import Values, from_cells, normalize
+from galmorph.tables.columns import DTYPES, ColumnSpec
+from galmorph.tables.journal import RECORD_KEY, read_header
+from galmorph.tables.lines import split_rows
+from galmorph.tables.provenance import flatten_meta
+
+if TYPE_CHECKING:
+    from astropy.table import Column, Table
+
+__all__ = ["build_table", "column_spec", "read_partial", "table_specs"]
+
+# Types that a catalogue may have and the nearest that every output can hold.
+_WIDER = {"int8": "int16", "uint8": "int16", "uint16": "int32", "uint32": "int64"} | {
+    "uint64": "int64",
+    "float16": "float32",
+}
+
+
+def build_table(
+    specs: Sequence[ColumnSpec], columns: Mapping[str, Any], meta: Mapping[str, Any] | None = None
+) -> Table:
+    """Make a table with units, descriptions, UCDs and provenance.
+
+    Parameters
+    ----------
+    specs : sequence of ColumnSpec
+        Columns, in order.
+    columns : mapping of str to sequence
+        One sequence per column, all of one length; vectors as (n, d). None and masked values are
+        missing: "" in strings, NaN in floats, masked in whole numbers and booleans.
+    meta : mapping, optional
+        Provenance, may be nested; one level with keys joined by "." in the table.
+
+    Returns
+    -------
+    astropy.table.Table
+        Unicode strings, native byte order, the UCD of a column as ``table["ra"].meta["ucd"]``.
+        A row without a label has label "" and NaN probabilities, unmasked, so that
+        ``table["label"] == "spiral"`` is a plain boolean array.
+
+    Raises
+    ------
+    ValueError
+        Where a column is absent or has values that it cannot hold.
+    """
+    from astropy.table import Table
+
+    absent = [spec.name for spec in specs if spec.name not in columns]
+    if absent:
+        raise ValueError(f"the columns {absent} are absent")
+    made = [_column(normalize(columns[spec.name], spec), spec) for spec in specs]
+    return Table(made, meta=flatten_meta(meta or {}), copy=False)
+
+
+def _column(values: Values, spec: ColumnSpec) -> Column:
+    from astropy.table import Column, MaskedColumn
+
+    data = np.array(values, dtype=np.str_) if isinstance(values, list) else values
+    kind = MaskedColumn if isinstance(values, np.ma.MaskedArray) else Column
+    return kind(
+        data,
+        name=spec.name,
+        unit=spec.unit or None,
+        description=spec.description or None,
+        meta={"ucd": spec.ucd} if spec.ucd else {},
+    )
+
+
+def column_spec(column: Column) -> ColumnSpec | None:
+    """What an astropy column says of itself.
+
+    Parameters
+    ----------
+    column : astropy.table.Column
+
+    Returns
+    -------
+    ColumnSpec or None
+        None where no output format can hold the values (objects, complex numbers, several axes).
+    """
+    dtype = "str" if column.dtype.kind in "SU" else column.dtype.newbyteorder("=").name
+    dtype = _WIDER.get(dtype, dtype)
+    shape = tuple(column.shape[1:])
+    if dtype not in DTYPES or len(shape) > 1 or (shape and dtype in ("str", "bool")):
+        return None
+    ucd = column.meta.get("ucd") or getattr(column.info, "ucd", None) or ""
+    unit = "" if column.unit is None else str(column.unit)
+    return ColumnSpec(column.name, dtype, unit, str(ucd), column.description or "", shape)
+
+
+def table_specs(table: Table) -> tuple[ColumnSpec, ...]:
+    """Columns of a table in memory.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+
+    Returns
+    -------
+    tuple of ColumnSpec
+
+    Raises
+    ------
+    ValueError
+        Where no output format can hold a column.
+    """
+    specs = {name: column_spec(table[name]) for name in table.colnames}
+    refused = [name for name, spec in specs.items() if spec is None]
+    if refused:
+        raise ValueError(f"the columns {refused} are of types that no output can hold")
+    return tuple(spec for spec in specs.values() if spec is not None)
+
+
+def _partial_spec(entry: Mapping[str, Any], kind: str) -> ColumnSpec:
+    dtype, _, size = kind.rstrip("]").partition("[")
+    ucd = entry.get("meta", {}).get("ucd", "")
+    shape = (int(size),) if size else ()
+    unit, description = entry.get("unit", ""), entry.get("description", "")
+    return ColumnSpec(entry["name"], dtype, unit, ucd, description, shape)
+
+
+def read_partial(path: str | os.PathLike[str]) -> Table:
+    """Read what a killed or running run has written so far.
+
+    Parameters
+    ----------
+    path : path-like
+        A file named ``*.partial.ecsv``.
+
+    Returns
+    -------
+    astropy.table.Table
+        Whole rows only; a row that is being written is left out. Vectors are decoded.
+
+    Raises
+    ------
+    ResumeError
+        Where the file is no partial result of galmorph.
+    """
+    with open(path, "rb") as file:
+        try:
+            record, entries = read_header(file)
+        except ValueError as error:
+            raise ResumeError(f"{os.fspath(path)}: {error}") from error
+        kinds = [text.rpartition(" ")[2] for text in record["columns"]]
+        specs = list(map(_partial_spec, entries, kinds))
+        cells = split_rows((line.decode() for line in file if line.endswith(b"\n")), len(specs))
+    values = {spec.name: from_cells(c, spec) for c, spec in zip(cells, specs, strict=True)}
+    return build_table(specs, values, {RECORD_KEY: record})

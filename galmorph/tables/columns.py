@@ -1,0 +1,259 @@
+"""What a column of a result is: name, type, unit, UCD and meaning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "DTYPES",
+    "STANDARD_NAMES",
+    "ColumnSpec",
+    "probability_name",
+    "result_columns",
+]
+
+DTYPES = ("str", "bool", "int16", "int32", "int64", "float32", "float64")
+"""Types that every output format can hold."""
+
+STANDARD_NAMES = (
+    "object_id",
+    "path",
+    "ra",
+    "dec",
+    "label",
+    "confidence",
+    "embedding",
+    "atypicality",
+    "flags",
+    "message",
+)
+"""Names of the standard columns, besides one ``p_<class>`` per class."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSpec:
+    """One column: what stands in it, whatever the format of the file.
+
+    Parameters
+    ----------
+    name : str
+        Name as written; not empty.
+    dtype : {"str", "bool", "int16", "int32", "int64", "float32", "float64"}
+        Type of one value.
+    unit : str
+        Unit in the notation of the VO and of astropy ("deg", "arcsec"); "" where there is none.
+    ucd : str
+        Unified Content Descriptor, UCD1+ (IVOA recommendation 1.5); "" where there is none.
+    description : str
+        One sentence.
+    shape : tuple of int
+        () for one value per row, (d,) for a vector of numbers.
+
+    Raises
+    ------
+    ValueError
+        Where the name is empty, the type unknown, or the shape not one that a file can hold.
+    """
+
+    name: str
+    dtype: str
+    unit: str = ""
+    ucd: str = ""
+    description: str = ""
+    shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a column needs a name")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"column {self.name}: dtype {self.dtype!r}; use one of {DTYPES}")
+        if self.shape and (len(self.shape) > 1 or self.shape[0] < 1 or self.dtype in DTYPES[:2]):
+            raise ValueError(
+                f"column {self.name}: shape {self.shape} of {self.dtype}; "
+                "only vectors of numbers can be held, as (d,)"
+            )
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the values are strings."""
+        return self.dtype == "str"
+
+    @property
+    def is_float(self) -> bool:
+        """Whether a missing value can be NaN."""
+        return self.dtype.startswith("float")
+
+    @property
+    def kind(self) -> str:
+        """Type and shape in one word, as "float32[512]"."""
+        return self.dtype + (f"[{self.shape[0]}]" if self.shape else "")
+
+
+def probability_name(class_name: str) -> str:
+    """Name of the column that holds the probability of a class.
+
+    Parameters
+    ----------
+    class_name : str
+        As the head names it.
+
+    Returns
+    -------
+    str
+        "p_" and the class in lower case, every run of other characters than letters, digits
+        and "_" as one "_", so that the name can be used unquoted in TOPCAT, SQL and pandas.
+
+    Examples
+    --------
+    >>> probability_name("Edge-on disk")
+    'p_edge_on_disk'
+    """
+    return "p_" + re.sub(r"\W+", "_", class_name, flags=re.ASCII).strip("_").lower()
+
+
+_IDENTITY = (
+    ColumnSpec("object_id", "str", ucd="meta.id;meta.main", description="Identifier of the cutout"),
+    ColumnSpec("path", "str", ucd="meta.id;meta.file", description="File that the cutout was read from"),
+    ColumnSpec(
+        "ra",
+        "float64",
+        unit="deg",
+        ucd="pos.eq.ra;meta.main",
+        description="Right ascension of the centre, ICRS",
+    ),
+    ColumnSpec(
+        "dec",
+        "float64",
+        unit="deg",
+        ucd="pos.eq.dec;meta.main",
+        description="Declination of the centre, ICRS",
+    ),
+)
+
+_ATYPICALITY = ColumnSpec(
+    "atypicality",
+    "float32",
+    ucd="stat.rank",
+    description="Share of held-in galaxies whose embedding lies nearer to the training data",
+)
+
+_REMARKS = (
+    ColumnSpec(
+        "flags",
+        "int32",
+        ucd="meta.code.qual",
+        description="Bit mask of what was wrong with the cutout or done to it",
+    ),
+    ColumnSpec(
+        "message", "str", ucd="meta.note", description="Why there is no label, or a remark"
+    ),
+)
+
+
+def _class_columns(class_names: Sequence[str]) -> list[ColumnSpec]:
+    if not class_names:
+        return []
+    label = ColumnSpec(
+        "label",
+        "str",
+        ucd="meta.code.class;src.morph.type",
+        description="Most probable class; empty where the cutout could not be classified",
+    )
+    confidence = ColumnSpec(
+        "confidence", "float32", ucd="stat.probability", description="Probability of the label"
+    )
+    probabilities = [
+        ColumnSpec(
+            probability_name(name),
+            "float32",
+            ucd="stat.probability;src.morph.type",
+            description=f"Probability of the class {name}",
+        )
+        for name in class_names
+    ]
+    return [label, confidence, *probabilities]
+
+
+def _embedding_column(dim: int | None) -> list[ColumnSpec]:
+    if dim is None:
+        return []
+    return [
+        ColumnSpec(
+            "embedding",
+            "float32",
+            ucd="src.morph.param",
+            description="Output of the encoder; NaN where the cutout could not be encoded",
+            shape=(dim,),
+        )
+    ]
+
+
+def result_columns(
+    class_names: Sequence[str] = (),
+    *,
+    embedding_dim: int | None = None,
+    atypicality: bool = True,
+    extra: Iterable[ColumnSpec] = (),
+    carried: Iterable[ColumnSpec] = (),
+) -> tuple[ColumnSpec, ...]:
+    """Columns of a result, in the order in which they are written.
+
+    Parameters
+    ----------
+    class_names : sequence of str
+        Classes of the head; empty for embeddings alone.
+    embedding_dim : int, optional
+        Adds the vector column ``embedding`` of that length.
+    atypicality : bool
+        Adds the column ``atypicality``.
+    extra : iterable of ColumnSpec
+        Further columns of galmorph itself, between ``atypicality`` and ``flags``.
+    carried : iterable of ColumnSpec
+        Columns of the catalogue, at the end.
+
+    Returns
+    -------
+    tuple of ColumnSpec
+
+    Raises
+    ------
+    ValueError
+        Where two columns have the same name (compared without case, as FITS does).
+
+    Examples
+    --------
+    >>> [c.name for c in result_columns(["smooth", "spiral"], atypicality=False)][4:8]
+    ['label', 'confidence', 'p_smooth', 'p_spiral']
+    """
+    specs = (
+        *_IDENTITY,
+        *_class_columns(class_names),
+        *_embedding_column(embedding_dim),
+        *([_ATYPICALITY] if atypicality else []),
+        *extra,
+        *_REMARKS,
+        *carried,
+    )
+    check_names(specs)
+    return specs
+
+
+def check_names(specs: Iterable[ColumnSpec]) -> None:
+    """Refuse two columns of one name, compared without case.
+
+    Parameters
+    ----------
+    specs : iterable of ColumnSpec
+
+    Raises
+    ------
+    ValueError
+        Where a name comes twice.
+    """
+    seen: set[str] = set()
+    for spec in specs:
+        if spec.name.lower() in seen:
+            raise ValueError(f"two columns are named {spec.name!r}")
+        seen.add(spec.name.lower())

@@ -1,0 +1,145 @@
+"""Strings that a format cannot hold as they are.
+
+File names may contain line breaks, control characters, bytes that are no UTF-8, and letters of
+any script. Where a format cannot hold those, they are **percent-encoded** as in a URL, by one
+rule: a character that must not stand there becomes ``%XX`` for each byte of its UTF-8 form, and
+a ``%`` that two hexadecimal digits follow becomes ``%25``. So `unescape` (that is
+`urllib.parse.unquote`) always gives the original back, and names without such characters stay
+as they are.
+
+========== ===============================================================
+format     percent-encoded
+========== ===============================================================
+FITS       everything but printable ASCII (the standard forbids the rest)
+ECSV       characters that are not printable
+========== ===============================================================
+
+In both, also a blank at either end, which readers strip.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from urllib.parse import unquote
+
+__all__ = ["escape_ascii", "escape_line", "readable", "unescape", "unescape_all"]
+
+_PERCENT = re.compile(r"%(?=[0-9A-Fa-f]{2})")
+_NOT_ASCII = re.compile(r"[^\x20-\x7e]|^ +| +$")
+_BLANK_ENDS = re.compile(r"^ +| +$")
+
+
+def _percent(text: str) -> str:
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a lone surrogate that no file name has
+        data = text.encode("utf-8", "backslashreplace")
+    return "".join(f"%{byte:02X}" for byte in data)
+
+
+def _percent_match(match: re.Match[str]) -> str:
+    return _percent(match.group())
+
+
+def escape_ascii(text: str) -> str:
+    """Percent-encode everything but printable ASCII, for FITS.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+        Only characters from " " to "~", no blank at either end.
+
+    Examples
+    --------
+    >>> escape_ascii("galáxia 1.jpg"), escape_ascii("50%.jpg")
+    ('gal%C3%A1xia 1.jpg', '50%.jpg')
+    """
+    return _NOT_ASCII.sub(_percent_match, _PERCENT.sub("%25", text))
+
+
+def escape_line(text: str) -> str:
+    """Percent-encode what is not printable, so that a string stays within one line.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+        Printable, no blank at either end, any script.
+    """
+    text = _BLANK_ENDS.sub(_percent_match, _PERCENT.sub("%25", text))
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _percent(char) for char in text)
+
+
+def unescape(text: str) -> str:
+    """Give back what `escape_ascii` or `escape_line` was given.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
+    return unquote(text, errors="surrogateescape") if "%" in text else text
+
+
+def unescape_all(cells: Sequence[str]) -> list[str]:
+    """`unescape` for a column.
+
+    Parameters
+    ----------
+    cells : sequence of str
+
+    Returns
+    -------
+    list of str
+    """
+    return apply_where(unescape, cells, plain="%" not in "".join(cells))
+
+
+def apply_where(function: Callable[[str], str], cells: Sequence[str], *, plain: bool) -> list[str]:
+    """Apply a function to each cell unless the whole column is known to need nothing.
+
+    Parameters
+    ----------
+    function : callable
+    cells : sequence of str
+    plain : bool
+        Whether `function` would change no cell.
+
+    Returns
+    -------
+    list of str
+    """
+    return list(cells) if plain else [function(cell) for cell in cells]
+
+
+def readable(text: str) -> str:
+    r"""Text that UTF-8 can hold: bytes of a name that are no UTF-8 appear as ``\xff``.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
+    if text.isascii():
+        return text
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "backslashreplace")
+    return data.decode("utf-8", "backslashreplace")

@@ -1,0 +1,336 @@
+"""The partial result: one append-only text file, whatever the final format.
+
+Why one journal and not a growing file per format: a FITS table needs the width of its strings and
+the number of its rows before the first byte, Parquet is unreadable until its footer is written,
+VOTable until its closing tags, and npy needs its shape. A journal that only ever grows at its end,
+one row per line, makes all of them alike: a kill can tear nothing but the last line, so that going
+on means cutting after the last line break; and each final format becomes a plain function of rows
+whose number and widths are known. The price is a second pass over the rows at the end (some
+microseconds a row, see ``docs/tables.md``) and, for that time, the disk space of both.
+
+The journal is an ECSV table (``out.fits.partial.ecsv`` beside ``out.fits``), so that what a killed
+run leaves can be opened by astropy, TOPCAT, pandas or an editor. Its header holds the columns and
+the fingerprint of the run. Vectors stand in it as base64 text (`galmorph.tables.read_partial`
+decodes them).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from galmorph.errors import ResumeError
+from galmorph.tables.cells import Values, from_cells
+from galmorph.tables.columns import ColumnSpec
+from galmorph.tables.lines import join_rows, make_header, split_rows
+from galmorph.tables.measure import Measure
+from galmorph.tables.provenance import flatten_meta, list_differences, plain
+
+__all__ = ["CHUNK_BYTES", "Journal", "partial_path"]
+
+CHUNK_BYTES = 1 << 20
+"""Bytes of text that are read at once; what bounds the memory of the second pass."""
+
+RECORD_KEY = "galmorph_partial"
+VERSION = 1
+
+_logger = logging.getLogger(__name__)
+
+
+def partial_path(path: str | os.PathLike[str]) -> Path:
+    """Where the partial result of an output stands while it is being written.
+
+    Parameters
+    ----------
+    path : path-like
+        The final name.
+
+    Returns
+    -------
+    Path
+
+    Examples
+    --------
+    >>> partial_path("out.fits").name
+    'out.fits.partial.ecsv'
+    """
+    return Path(f"{os.fspath(path)}.partial.ecsv")
+
+
+def _record(specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    columns = [f"{spec.name} {spec.kind}" for spec in specs]
+    return {"version": VERSION, "columns": columns, "fingerprint": plain(fingerprint)}
+
+
+def _header_bytes(
+    specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any], meta: Mapping[str, Any]
+) -> bytes:
+    record = json.dumps(_record(specs, fingerprint), ensure_ascii=False)
+    lines = make_header(specs, {RECORD_KEY: record, **flatten_meta(meta)}, packed=True)
+    names = join_rows([[spec.name] for spec in specs])
+    return ("".join(f"# {line}\n" for line in lines) + names).encode()
+
+
+def read_header(file: BinaryIO) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Read the header of a journal and leave the file at the first row.
+
+    Parameters
+    ----------
+    file : binary file, at its start
+
+    Returns
+    -------
+    record : dict
+        "version", "columns" and "fingerprint", as written by the run that made the file.
+    columns : list of dict
+        ECSV's own description of the columns.
+
+    Raises
+    ------
+    ValueError
+        Where the file is not a journal of galmorph.
+    """
+    from astropy.io.misc import yaml
+
+    lines = []
+    for line in file:  # ends with the line of names, which is no comment
+        if not line.startswith(b"# "):
+            break
+        lines.append(line[2:].decode())
+    try:
+        header = yaml.load("".join(lines[1:]))
+        return json.loads(header["meta"][RECORD_KEY]), header["datatype"]
+    except (yaml.yaml.YAMLError, KeyError, TypeError) as error:
+        raise ValueError("it has no header of a partial result") from error
+
+
+class Journal:
+    """Append rows of text cells; read them again from the start.
+
+    Use `create` or `reopen`.
+
+    Parameters
+    ----------
+    path : Path
+        The journal itself.
+    specs : sequence of ColumnSpec
+
+    Attributes
+    ----------
+    rows_done : int
+    measures : list of Measure
+        What the final formats must know of each column beforehand.
+    """
+
+    def __init__(self, path: Path, specs: Sequence[ColumnSpec]) -> None:
+        self.path = path
+        self.specs = tuple(specs)
+        self.rows_done = 0
+        self.measures = [Measure() for _ in self.specs]
+        # One handle for writing and reading: closing a second one would drop the lock.
+        self._file: BinaryIO = path.open("r+b")
+        try:
+            _lock(self._file, path)
+            self._start = self._skip_header()
+        except BaseException:
+            self._file.close()
+            raise
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        specs: Sequence[ColumnSpec],
+        fingerprint: Mapping[str, Any],
+        meta: Mapping[str, Any],
+    ) -> Journal:
+        """Start an empty journal, in place of one that is there.
+
+        Parameters
+        ----------
+        path : Path
+        specs : sequence of ColumnSpec
+        fingerprint : mapping
+            What the run is made of, JSON-able.
+        meta : mapping
+            Provenance, for those who read the partial result.
+
+        Returns
+        -------
+        Journal
+
+        Raises
+        ------
+        ResumeError
+            Where another process is writing it.
+        """
+        if path.exists():
+            with path.open("r+b") as file:
+                _lock(file, path)
+            _logger.warning("%s: a partial result of an earlier run is replaced", path)
+        temporary = Path(f"{path}.new")
+        temporary.write_bytes(_header_bytes(specs, fingerprint, meta))
+        os.replace(temporary, path)  # so that no journal ever has half a header
+        return cls(path, specs)
+
+    @classmethod
+    def reopen(
+        cls, path: Path, specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any]
+    ) -> Journal:
+        """Open a journal to go on after its last whole row.
+
+        Parameters
+        ----------
+        path : Path
+        specs : sequence of ColumnSpec
+        fingerprint : mapping
+
+        Returns
+        -------
+        Journal
+            With `rows_done` rows; a torn row at the end has been cut off.
+
+        Raises
+        ------
+        ResumeError
+            Where it belongs to another run (the message says what differs), is no journal, or
+            another process is writing it.
+        """
+        with path.open("rb") as file:
+            try:
+                record, _ = read_header(file)
+            except ValueError as error:
+                raise ResumeError(f"{path}: {error}; delete it to start anew") from error
+        differences = list_differences(record, _record(specs, fingerprint))
+        if differences:
+            raise ResumeError(
+                f"{path}: belongs to another run. " + "; ".join(differences) + ". Repeat the "
+                "options of that run, or start anew without resuming (the partial result is lost)"
+            )
+        journal = cls(path, specs)
+        journal._cut_torn_rows()
+        return journal
+
+    def _skip_header(self) -> int:
+        for line in iter(self._file.readline, b""):
+            if not line.startswith(b"# "):
+                break
+        return self._file.tell()
+
+    def _cut_torn_rows(self) -> None:
+        end = self._start
+        for chunk in self._chunks():
+            whole = [line for line in chunk if line.endswith(b"\n")]
+            self._count(self.split(whole))
+            end += sum(map(len, whole))
+        self._file.truncate(end)
+
+    def append(self, columns: Sequence[Sequence[str]]) -> None:
+        """Add rows and hand them to the system, so that a kill of this process keeps them.
+
+        Parameters
+        ----------
+        columns : sequence of sequence of str
+            Cells as `galmorph.tables.cells.to_cells` gives them, one sequence per column.
+        """
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(join_rows(columns).encode())
+        self._file.flush()
+        self._count(columns)
+
+    def _count(self, columns: Sequence[Sequence[str]]) -> None:
+        self.rows_done += len(columns[0])
+        for measure, spec, cells in zip(self.measures, self.specs, columns, strict=True):
+            measure.update(cells, spec)
+
+    def cells(self) -> Iterator[list[tuple[str, ...]]]:
+        """Read the rows from the first, some at a time.
+
+        Yields
+        ------
+        list of tuple of str
+            Cells, one tuple per column.
+        """
+        for chunk in self._chunks():
+            yield self.split(chunk)
+
+    def _chunks(self) -> Iterator[list[bytes]]:
+        position = self._start
+        while True:
+            self._file.seek(position)
+            chunk = self._file.readlines(CHUNK_BYTES)
+            if not chunk:
+                return
+            position = self._file.tell()
+            yield chunk
+
+    def split(self, lines: Sequence[bytes]) -> list[tuple[str, ...]]:
+        """Cells of some lines, one tuple per column.
+
+        Parameters
+        ----------
+        lines : sequence of bytes
+            Whole lines.
+
+        Returns
+        -------
+        list of tuple of str
+
+        Raises
+        ------
+        ResumeError
+            Where a line is not a row of this journal.
+        """
+        try:
+            return split_rows((line.decode() for line in lines), len(self.specs))
+        except ValueError as error:
+            raise ResumeError(f"{self.path}: damaged: {error}; delete it to start anew") from error
+
+    def values(self) -> Iterator[list[Values]]:
+        """Read the rows from the first, some at a time, as values.
+
+        Yields
+        ------
+        list of (list of str or ndarray)
+            One entry per column, as `galmorph.tables.cells.normalize` gives it.
+        """
+        for columns in self.cells():
+            yield [from_cells(c, spec) for c, spec in zip(columns, self.specs, strict=True)]
+
+    def raw_chunks(self) -> Iterator[bytes]:
+        """Read the rows from the first as the lines that they are, some at a time.
+
+        Yields
+        ------
+        bytes
+            Whole lines.
+        """
+        for chunk in self._chunks():
+            yield b"".join(chunk)
+
+    def sync(self) -> None:
+        """Wait until the rows are on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Let the file go; it stays."""
+        self._file.close()
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Claim the file for this process; the system frees it however the process ends."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        raise ResumeError(f"{path}: another process is writing this result") from error
+    except OSError as error:  # a file system without locks
+        _logger.debug("%s: no lock: %s", path, error)

@@ -1,0 +1,108 @@
+"""Provenance of a result: nested mappings, made flat for formats that have only key = value."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["flatten_meta", "list_differences", "plain"]
+
+Scalar = str | int | float | bool
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON knows it.
+
+    Parameters
+    ----------
+    value : object
+        Mappings, sequences, sets, numpy scalars and arrays, paths; anything else as its ``str``.
+
+    Returns
+    -------
+    dict, list, str, int, float, bool or None
+        None also for NaN and infinities, which JSON does not know.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(plain(item) for item in value)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def _walk(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _walk(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
+
+
+def _scalar(value: Any) -> Scalar:
+    if value is None:
+        return ""
+    if isinstance(value, bool | int | float | str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def flatten_meta(meta: Mapping[str, Any]) -> dict[str, Scalar]:
+    """One level of keys and scalars.
+
+    Parameters
+    ----------
+    meta : mapping
+        Nested provenance.
+
+    Returns
+    -------
+    dict
+        Keys joined by "."; lists as JSON text; None as "".
+
+    Examples
+    --------
+    >>> flatten_meta({"model": {"name": "wei2022", "mean": [0.5, 0.5]}})
+    {'model.name': 'wei2022', 'model.mean': '[0.5, 0.5]'}
+    """
+    return {key: _scalar(value) for key, value in _walk(plain(meta), "")}
+
+
+def list_differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say in words where two nested mappings differ.
+
+    Parameters
+    ----------
+    recorded, now : mapping
+
+    Returns
+    -------
+    list of str
+        One entry per differing key, as ``weights.sha256: recorded "ab", now "cd"``; empty where
+        both are the same.
+
+    Examples
+    --------
+    >>> list_differences({"head": "gz2", "n": 1}, {"head": "sdss", "n": 1})
+    ['head: recorded "gz2", now "sdss"']
+    """
+    before, after = dict(_walk(plain(recorded), "")), dict(_walk(plain(now), ""))
+    keys = list(before) + [key for key in after if key not in before]
+    return [
+        f"{key}: recorded {_quote(before, key)}, now {_quote(after, key)}"
+        for key in keys
+        if _quote(before, key) != _quote(after, key)
+    ]
+
+
+def _quote(mapping: Mapping[str, Any], key: str) -> str:
+    return json.dumps(mapping[key], ensure_ascii=False) if key in mapping else "nothing"

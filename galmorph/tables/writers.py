@@ -1,0 +1,326 @@
+"""Write a result as it goes, whole or not at all.
+
+`open_writer` gives a writer to which blocks of rows are appended. Every block goes to a journal
+beside the final name (see `galmorph.tables.journal` for why); when the writer is closed, the final
+file is made from it under a temporary name and moved into place, and the journal is removed. So the
+final name never shows a half-written table; what a killed run leaves can be read and continued.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+from galmorph.errors import ResumeError, TableFormatError
+from galmorph.tables.build import table_specs
+from galmorph.tables.cells import normalize, to_cells
+from galmorph.tables.columns import ColumnSpec, check_names
+from galmorph.tables.escape import unescape_all
+from galmorph.tables.formats import STDOUT, Format, check_columns, check_format
+from galmorph.tables.journal import Journal, partial_path
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["TableWriter", "open_writer", "write_table"]
+
+Block = Mapping[str, Any]
+T = TypeVar("T")
+
+WRITE_ROWS = 4096
+"""Rows of a table in memory that are handed over at once."""
+
+
+class TableWriter(ABC):
+    """Takes blocks of rows. Use it in a ``with`` statement, or call `close`.
+
+    Attributes
+    ----------
+    specs : tuple of ColumnSpec
+    meta : dict
+        Provenance; may be changed until the writer is closed.
+    rows_done : int
+        Rows that are safe, those of an earlier run included.
+    """
+
+    def __init__(self, specs: Sequence[ColumnSpec], meta: Mapping[str, Any]) -> None:
+        check_names(specs)
+        self.specs = tuple(specs)
+        self.meta = dict(meta)
+        self.rows_done = 0
+
+    def append(self, block: Block) -> None:
+        """Add rows.
+
+        Parameters
+        ----------
+        block : mapping of str to sequence
+            One sequence per column, all of one length, vectors as (n, d). None and masked values
+            are missing.
+
+        Raises
+        ------
+        ValueError
+            Where a column is absent, unknown, of another length, or cannot be converted.
+        """
+        columns = _block_cells(block, self.specs)
+        if columns[0]:
+            self._write(columns)
+            self.rows_done += len(columns[0])
+
+    @abstractmethod
+    def _write(self, columns: Sequence[Sequence[str]]) -> None:
+        """Store cells, one sequence per column."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish the table and put it under its final name."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Stop without a final table; what was written stays as a partial result."""
+
+    @abstractmethod
+    def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
+        """Leave out the inputs whose rows an earlier run has written.
+
+        Parameters
+        ----------
+        items : iterable
+            All inputs of the run, in order.
+        key : callable
+            Gives the ``object_id`` and ``path`` that the row of an input has.
+
+        Yields
+        ------
+        object
+            The inputs that are still to be done.
+
+        Raises
+        ------
+        ResumeError
+            Where an input is not the one whose row stands at its place.
+        """
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+
+def _block_cells(block: Block, specs: Sequence[ColumnSpec]) -> list[list[str]]:
+    names = [spec.name for spec in specs]
+    if set(block) != set(names):
+        absent, unknown = set(names) - set(block), set(block) - set(names)
+        raise ValueError(f"a block lacks the columns {sorted(absent)}, has {sorted(unknown)} more")
+    columns = [to_cells(normalize(block[spec.name], spec), spec) for spec in specs]
+    lengths = {spec.name: len(cells) for spec, cells in zip(specs, columns, strict=True)}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the columns of a block differ in length: {lengths}")
+    return columns
+
+
+class _StreamWriter(TableWriter):
+    """CSV to an open stream, row by row; nothing to resume."""
+
+    def __init__(
+        self, stream: BinaryIO, specs: Sequence[ColumnSpec], meta: Mapping[str, Any]
+    ) -> None:
+        from galmorph.tables.serializers.text import csv_names
+
+        super().__init__(specs, meta)
+        self._stream = stream
+        self._send(csv_names(specs))
+
+    def _send(self, text: str) -> None:
+        self._stream.write(text.encode())
+        self._stream.flush()
+
+    def _write(self, columns: Sequence[Sequence[str]]) -> None:
+        from galmorph.tables.serializers.text import csv_text
+
+        self._send(csv_text(columns, self.specs))
+
+    def close(self) -> None:
+        """Every row has been sent already."""
+
+    def abandon(self) -> None:
+        """Every row has been sent already."""
+
+    def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
+        """A stream starts at the first row."""
+        return iter(items)
+
+
+class _FileWriter(TableWriter):
+    """A journal that becomes the final file on closing."""
+
+    def __init__(self, path: Path, form: Format, journal: Journal, meta: Mapping[str, Any]) -> None:
+        super().__init__(journal.specs, meta)
+        self.path = path
+        self._form = form
+        self._journal = journal
+        self._closed = False
+        self.rows_done = journal.rows_done
+
+    def _write(self, columns: Sequence[Sequence[str]]) -> None:
+        self._journal.append(columns)
+
+    def close(self) -> None:
+        """Make the final file, move it into place and remove the partial result."""
+        if self._closed:
+            return
+        self._closed = True
+        temporary = self.path.with_name(f"{self.path.name}.partial.new")
+        try:
+            self._journal.sync()
+            self._form.load()(self._journal, self.meta, temporary)
+            _sync(temporary)
+            os.replace(temporary, self.path)
+            self._journal.path.unlink()
+        finally:
+            temporary.unlink(missing_ok=True)
+            self._journal.close()
+
+    def abandon(self) -> None:
+        """Keep the partial result."""
+        if not self._closed:
+            self._closed = True
+            self._journal.close()
+
+    def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
+        """Compare with the rows that are there, then hand on the rest."""
+        rest = iter(items)
+        for row, written in enumerate(self._done_keys(), 1):
+            expected = [key(item) for item in islice(rest, 1)]
+            if expected != [written]:
+                raise ResumeError(
+                    f"{self._journal.path}: row {row} is {written[1] or written[0]!r}, but the "
+                    f"input at its place is now {_describe(expected)}; the inputs have changed: "
+                    "restore them, or start anew without resuming (the partial result is lost)"
+                )
+        return rest
+
+    def _done_keys(self) -> Iterator[tuple[str, str]]:
+        names = [spec.name for spec in self.specs]
+        at = [names.index(name) for name in ("object_id", "path")]
+        for columns in self._journal.cells():
+            yield from zip(*(unescape_all(columns[index]) for index in at), strict=True)
+
+
+def _describe(keys: list[tuple[str, str]]) -> str:
+    return repr(keys[0][1] or keys[0][0]) if keys else "missing"
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def open_writer(
+    path: str | os.PathLike[str],
+    specs: Sequence[ColumnSpec],
+    meta: Mapping[str, Any] | None = None,
+    *,
+    fingerprint: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    stream: BinaryIO | None = None,
+) -> TableWriter:
+    """Start, or go on with, a result file.
+
+    Parameters
+    ----------
+    path : path-like
+        The final name; its suffix decides the format (see `check_format`). Missing folders are
+        made. "-" sends CSV to standard output, row by row, with no partial result.
+    specs : sequence of ColumnSpec
+        Usually from `result_columns`.
+    meta : mapping, optional
+        Provenance, may be nested; `TableWriter.meta` can be changed until the writer is closed.
+    fingerprint : mapping, optional
+        What the result depends on (inputs, sha256 of the weights, options), JSON-able. It is
+        recorded in the partial result and compared on resuming.
+    resume : bool
+        Go on after the rows of a partial result, if there is one.
+    stream : binary file, optional
+        Where "-" goes instead of standard output.
+
+    Returns
+    -------
+    TableWriter
+
+    Raises
+    ------
+    TableFormatError
+        Where the format does not exist or cannot hold these columns.
+    MissingExtraError
+        Where the format needs a package that is not installed.
+    ResumeError
+        Where the partial result belongs to another run (the message says what differs), is
+        damaged, or is being written by another process.
+    """
+    form = check_format(path, "embed" if any(spec.shape for spec in specs) else "classify")
+    check_columns(form, specs)
+    if os.fspath(path) == STDOUT:
+        if resume:
+            raise ResumeError("standard output cannot be resumed; name a file with -o")
+        return _StreamWriter(stream or sys.stdout.buffer, specs, meta or {})
+    check_names(specs)
+    journal = _open_journal(Path(path), specs, meta or {}, fingerprint or {}, resume=resume)
+    return _FileWriter(Path(path), form, journal, meta or {})
+
+
+def _open_journal(
+    path: Path,
+    specs: Sequence[ColumnSpec],
+    meta: Mapping[str, Any],
+    fingerprint: Mapping[str, Any],
+    *,
+    resume: bool,
+) -> Journal:
+    if path.is_dir():
+        raise TableFormatError(f"{path}: is a folder; name a file in it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path)
+    if resume and partial.exists():
+        return Journal.reopen(partial, specs, fingerprint)
+    return Journal.create(partial, specs, fingerprint, meta)
+
+
+def write_table(table: Table, path: str | os.PathLike[str]) -> None:
+    """Write a table that is in memory, as `galmorph.classify` gives it.
+
+    Unlike ``table.write`` it keeps units, UCDs, descriptions and provenance in every format that
+    has a place for them.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+    path : path-like
+        As for `open_writer`.
+
+    Raises
+    ------
+    TableFormatError
+        Where the format does not exist or cannot hold these columns.
+    """
+    specs = table_specs(table)
+    with open_writer(path, specs, table.meta) as writer:
+        for start in range(0, len(table), WRITE_ROWS):
+            rows = table[start : start + WRITE_ROWS]
+            writer.append({spec.name: rows[spec.name] for spec in specs})
