@@ -22,7 +22,7 @@ from galmorph.inference.devices import choose_device, choose_precision
 from galmorph.inference.engine import Block, EngineOptions, run_inference
 from galmorph.inference.results import ResultPlan, concatenate, describe_run
 from galmorph.model import Model, read_heads, read_model
-from galmorph.preprocessing.pipeline import FieldOptions
+from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
 from galmorph.preprocessing.render import RenderOptions
 from galmorph.tables.build import build_table
 from galmorph.weights.locate import locate_weights
@@ -92,13 +92,19 @@ def _load_file(
     path: Path, sha256: str, revision: str | None, timm: tuple[str, str, int] | None
 ) -> Model:
     if timm is not None:
-        from galmorph.encoders.timm_adapter import read_timm_model
-
-        model = read_timm_model(path, *timm)
+        model = _read_timm(path, *timm)
     else:
         model = read_model(path)
     found = {"sha256": sha256, "revision": revision or "", "file": path.name}
     return replace(model, provenance={**model.provenance, **found})
+
+
+def _read_timm(path: Path, name: str, architecture: str, img_size: int) -> Model:
+    """A timm encoder as a model without heads: [0, 1], no mean and no std, the whole frame."""
+    from galmorph.encoders.timm_adapter import load_timm_encoder
+
+    encoder = load_timm_encoder(path, architecture, img_size=img_size)
+    return Model(name, architecture, encoder, Preprocessing(img_size=img_size, crop=1.0))
 
 
 def find_head(model: Model, name: str | os.PathLike[str]) -> LinearHead:

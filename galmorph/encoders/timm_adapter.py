@@ -1,0 +1,77 @@
+"""Galaxy encoders in timm's format, such as the published Zoobot encoders, as galmorph models.
+
+timm and torchvision are imported here and in `galmorph.timm` only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from galmorph.errors import CheckpointError
+
+__all__ = ["TimmEncoder", "load_timm_encoder"]
+
+
+class TimmEncoder(nn.Module):
+    """A timm network without its classifier.
+
+    Parameters
+    ----------
+    architecture : str
+        timm's name of the network.
+    img_size : int
+        Side of the input that it was trained on.
+    """
+
+    def __init__(self, architecture: str, *, img_size: int) -> None:
+        super().__init__()
+        import timm
+
+        try:
+            self.network = timm.create_model(architecture, pretrained=False, num_classes=0)
+        except RuntimeError as error:
+            raise CheckpointError(f"timm has no network {architecture!r} ({error})") from error
+        self.img_size = img_size
+        self.num_features = int(self.network.num_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        embedding: Tensor = self.network(x)  # (n, num_features)
+        return embedding
+
+
+def load_timm_encoder(path: str | Path, architecture: str, *, img_size: int) -> TimmEncoder:
+    """Load a timm encoder from a safetensors file.
+
+    Parameters
+    ----------
+    path : path
+        Tensors under timm's own names; a classifier among them is left aside.
+    architecture : str
+        timm's name of the network.
+    img_size : int
+        Side of its input.
+
+    Returns
+    -------
+    TimmEncoder
+        In eval mode.
+
+    Raises
+    ------
+    CheckpointError
+        The tensors do not fit the architecture.
+    """
+    from safetensors.torch import load_file
+
+    encoder = TimmEncoder(architecture, img_size=img_size)
+    state = load_file(path)
+    wanted = encoder.network.state_dict().keys()
+    try:
+        encoder.network.load_state_dict({k: v for k, v in state.items() if k in wanted})
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: the tensors do not fit timm's {architecture!r}"
+        ) from error
+    return encoder.eval().requires_grad_(False)
