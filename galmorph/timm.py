@@ -37,9 +37,10 @@ class GalmorphForTimm(nn.Module):
             model = load_model(name)
             self.encoder: nn.Module = model.encoder.requires_grad_(True)
             mean, std = model.preprocessing.mean, model.preprocessing.std
+            crop = model.preprocessing.crop
         else:
             self.encoder = create_encoder(name)
-            mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+            mean, std, crop = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 1.0
         encoder = self.encoder
         assert isinstance(encoder, FusedEncoder)
         self.num_features = self.head_hidden_size = encoder.num_features
@@ -49,6 +50,7 @@ class GalmorphForTimm(nn.Module):
             "architecture": f"galmorph_{name}",
             "input_size": (encoder.in_chans, size, size),
             "interpolation": "bilinear",
+            "crop_pct": crop,
             "mean": mean,
             "std": std,
             "num_classes": num_classes,
