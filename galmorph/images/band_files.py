@@ -1,0 +1,74 @@
+"""Several files per galaxy, one per band, joined by a pattern of their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from galmorph.errors import BandError
+from galmorph.images.source import Source, make_object_id, make_printable
+
+__all__ = ["BandPattern"]
+
+
+class BandPattern:
+    """A file name pattern with ``{id}`` and ``{band}``.
+
+    Parameters
+    ----------
+    pattern : str
+        Such as ``"{id}_{band}.fits"`` or ``"{band}/{id}.fits"``; it is matched against the end
+        of the path, ``*`` stands for anything inside a name.
+
+    Raises
+    ------
+    BandError
+        One of the two fields is missing or stands twice.
+
+    Examples
+    --------
+    >>> pattern = BandPattern("{id}_{band}.fits")
+    >>> [source.band_paths for source in pattern.group(["a_g.fits", "a_r.fits"])]
+    [(('g', 'a_g.fits'), ('r', 'a_r.fits'))]
+    """
+
+    def __init__(self, pattern: str) -> None:
+        if pattern.count("{id}") != 1 or pattern.count("{band}") != 1:
+            raise BandError(
+                f"the pattern {pattern!r} must hold {{id}} and {{band}} once each, "
+                'as in "{id}_{band}.fits"'
+            )
+        self.pattern = pattern
+        escaped = re.escape(pattern).replace(r"\*", "[^/]*")
+        escaped = escaped.replace(r"\{id\}", "(?P<id>[^/]+)")
+        escaped = escaped.replace(r"\{band\}", "(?P<band>[^/]+?)")
+        self._regex = re.compile(rf"(?:^|/){escaped}$", re.DOTALL)
+
+    def match(self, path: str) -> tuple[str, str] | None:
+        """Identifier and band of a path, or None where it does not match."""
+        found = self._regex.search(path)
+        return (found["id"], found["band"]) if found else None
+
+    def group(self, paths: Iterable[str]) -> Iterator[Source]:
+        """Join the files of one galaxy.
+
+        Parameters
+        ----------
+        paths : iterable of str
+            All files among which those of one galaxy are looked for.
+
+        Yields
+        ------
+        Source
+            In the order of each galaxy's first file; files that do not match by themselves.
+        """
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for path in paths:
+            matched = self.match(path)
+            key = f"id {matched[0]}" if matched else f"path {path}"
+            groups.setdefault(key, []).append((matched[1] if matched else "", path))
+        for key, members in groups.items():
+            if key.startswith("path "):
+                yield Source(make_object_id(members[0][1]), members[0][1])
+            else:
+                yield Source(make_printable(key[3:]), members[0][1], band_paths=tuple(members))

@@ -1,0 +1,178 @@
+"""Paths, folders, globs and containers to an ordered, lazy list of sources."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+from galmorph.errors import ImageError, UnreadableImageError, UnsupportedImageError
+from galmorph.images.band_files import BandPattern
+from galmorph.images.source import Source, make_object_id, make_printable
+
+__all__ = ["IMAGE_SUFFIXES", "discover_sources", "is_container"]
+
+RASTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+FITS_SUFFIXES = (".fits", ".fit", ".fts")
+IMAGE_SUFFIXES = RASTER_SUFFIXES + tuple(
+    suffix + end for suffix in FITS_SUFFIXES for end in ("", ".gz", ".bz2", ".xz", ".fz")
+)
+"""What is taken from a folder, in upper or lower case; a file that is named is always taken."""
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+STACK_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".parquet")
+CONTAINER_SUFFIXES = TAR_SUFFIXES + STACK_SUFFIXES
+MEMBER_MARK = "::"
+GLOB_CHARACTERS = "*?["
+
+
+def discover_sources(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    recursive: bool = True,
+    bands_from_name: str | None = None,
+) -> Iterator[Source]:
+    """List the cutouts of files, folders, globs and containers.
+
+    The order is that of the arguments; inside a folder files come sorted by name, then its
+    subfolders. Folders give image files and tar shards and pass over hidden names.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        Files (taken whatever their suffix), folders, globs (``**`` allowed), tar shards,
+        ``file.h5::dataset``, npy and npz stacks, Parquet files with an image column.
+    recursive : bool
+        Go into subfolders.
+    bands_from_name : str, optional
+        Pattern such as ``"{id}_{band}.fits"`` by which the files of one galaxy are joined, one
+        file per band. Files that do not match stand for themselves.
+
+    Returns
+    -------
+    iterator of Source
+        Lazy: containers and folders are opened when their turn comes. What goes wrong later
+        becomes a source that raises when it is read, so that no row is lost.
+
+    Raises
+    ------
+    UnreadableImageError
+        An argument names nothing, before any work is done.
+    BandError
+        The pattern lacks ``{id}`` or ``{band}``.
+    """
+    arguments = _expand(paths)
+    pattern = BandPattern(bands_from_name) if bands_from_name else None
+    return _walk_arguments(arguments, recursive, pattern)
+
+
+def is_container(path: str) -> bool:
+    """Whether a path holds many cutouts: tar shard, stack or table."""
+    return MEMBER_MARK in path or path.lower().endswith(CONTAINER_SUFFIXES)
+
+
+def _expand(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    expanded: list[str] = []
+    for path in paths:
+        expanded.extend(_expand_one(os.fspath(path)))
+    return expanded
+
+
+def _expand_one(path: str) -> Sequence[str]:
+    if os.path.lexists(path):
+        return [path]
+    if any(char in path for char in GLOB_CHARACTERS):
+        found = sorted(glob.iglob(path, recursive=True))
+        if found:
+            return found
+        raise UnreadableImageError("no file matches this pattern", make_printable(path))
+    if MEMBER_MARK in path and os.path.exists(path.partition(MEMBER_MARK)[0]):
+        return [path]
+    raise UnreadableImageError("there is no such file or folder", make_printable(path))
+
+
+def _walk_arguments(
+    arguments: list[str], recursive: bool, pattern: BandPattern | None
+) -> Iterator[Source]:
+    files: list[str] = []
+    for path in arguments:
+        if os.path.isdir(path):
+            yield from _group(files, pattern)
+            files = []
+            yield from _walk_folder(path, recursive, pattern)
+        elif is_container(path) and not os.path.isdir(path):
+            yield from _group(files, pattern)
+            files = []
+            yield from _open_container(path)
+        else:
+            files.append(path)
+    yield from _group(files, pattern)
+
+
+def _walk_folder(top: str, recursive: bool, pattern: BandPattern | None) -> Iterator[Source]:
+    # A stack of our own, not recursion: folders may be deeper than Python's call stack.
+    pending = [(top, frozenset[tuple[int, int]]())]
+    while pending:
+        folder, parents = pending.pop()
+        try:
+            identity = _identify(folder)
+            if identity in parents:  # a symbolic link back to a parent
+                continue
+            files, shards, folders = _list_folder(folder)
+        except OSError as error:
+            yield _broken(folder, f"the folder cannot be listed: {error.strerror}")
+            continue
+        yield from _group(files, pattern)
+        for shard in shards:
+            yield from _open_container(shard)
+        if recursive:
+            seen = parents | {identity}
+            pending.extend((name, seen) for name in reversed(folders))
+
+
+def _identify(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _list_folder(folder: str) -> tuple[list[str], list[str], list[str]]:
+    files, shards, folders = [], [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            lowered = entry.name.lower()
+            if lowered.startswith("."):
+                continue
+            if lowered.endswith(IMAGE_SUFFIXES):
+                files.append(entry.path)
+            elif lowered.endswith(TAR_SUFFIXES):
+                shards.append(entry.path)
+            elif entry.is_dir():
+                folders.append(entry.path)
+    return sorted(files), sorted(shards), sorted(folders)
+
+
+def _group(files: Iterable[str], pattern: BandPattern | None) -> Iterator[Source]:
+    if pattern is not None:
+        yield from pattern.group(files)
+        return
+    for path in files:
+        yield Source(make_object_id(path), path)
+
+
+def _open_container(path: str) -> Iterator[Source]:
+    from galmorph.images.containers import list_container
+
+    try:
+        yield from list_container(path)
+    except ImageError as error:
+        yield _broken(path, error.reason)
+
+
+def _broken(path: str, reason: str) -> Source:
+    shown = make_printable(path)
+    error: ImageError = UnreadableImageError(reason, shown)
+    if not os.path.exists(path.partition(MEMBER_MARK)[0]):
+        error = UnsupportedImageError(reason, shown)
+    return Source(make_object_id(path), path, data=error)

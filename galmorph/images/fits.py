@@ -1,0 +1,329 @@
+"""FITS in all its variants to a cutout."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import (
+    BandError,
+    GalmorphError,
+    ImageTooLargeError,
+    UnreadableImageError,
+    UnsupportedImageError,
+)
+from galmorph.flags import Flags
+from galmorph.images.bands import RENDERED_NAMES, choose_planes, find_band_names
+from galmorph.images.cutout import Cutout
+from galmorph.images.hdus import HduChoice, choose_hdus
+from galmorph.images.options import ReadOptions
+from galmorph.images.quiet import quiet
+from galmorph.images.regions import cut_region, find_region
+from galmorph.images.sky import SkyFrame, frame_from_header
+from galmorph.images.source import Region
+from galmorph.images.survey import find_survey, find_unit, find_zeropoint
+
+if TYPE_CHECKING:
+    from astropy.io.fits import HDUList, Header
+
+__all__ = ["cutout_from_hdus", "read_fits"]
+
+Array = npt.NDArray[Any]
+MAX_HEADER_BYTES = 4 << 20
+END_CARD = b"END" + b" " * 77
+
+
+def read_fits(
+    file: str | bytes,
+    *,
+    options: ReadOptions,
+    region: Region | None = None,
+    object_id: str = "",
+    path: str = "",
+) -> Cutout:
+    """Read a FITS file.
+
+    Parameters
+    ----------
+    file : str or bytes
+        Path of an uncompressed (or tile-compressed) file, which is memory-mapped, or its bytes.
+    options : ReadOptions
+        HDU, bands, bounds.
+    region : Region, optional
+        Part of the sky to cut out, read without the rest.
+    object_id, path : str
+        Carried into the cutout and into messages.
+
+    Returns
+    -------
+    Cutout
+        float32 flux with row 0 on top (FITS rows are flipped); uint8 "rendered" for RGB FITS.
+
+    Raises
+    ------
+    UnreadableImageError, UnsupportedImageError, ImageTooLargeError
+        Damaged, without an image, or beyond `options.max_pixels`.
+    BandError
+        Several planes without names, or bands that are not there.
+    """
+    from astropy.io import fits
+
+    with quiet():
+        try:
+            _check_first_header(file, path)
+            opened = io.BytesIO(file) if isinstance(file, bytes) else file
+            with fits.open(opened, memmap=True, lazy_load_hdus=True) as hdus:
+                return cutout_from_hdus(
+                    hdus, options=options, region=region, object_id=object_id, path=path
+                )
+        except (GalmorphError, MemoryError):
+            raise
+        # astropy answers a damaged file with nearly any exception; all of it means the same.
+        except Exception as error:
+            said = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UnreadableImageError(
+                f"the FITS is damaged or cut short ({said})", path
+            ) from error
+
+
+def _check_first_header(file: str | bytes, path: str) -> None:
+    # Without an END card astropy would take the whole file for a header.
+    if isinstance(file, bytes):
+        head = file[:MAX_HEADER_BYTES]
+    else:
+        with open(file, "rb") as stream:
+            head = stream.read(2880)
+            if not _has_end(head):
+                head += stream.read(MAX_HEADER_BYTES)
+    if not _has_end(head):
+        raise UnreadableImageError("the FITS header has no END card", path)
+
+
+def _has_end(head: bytes) -> bool:
+    start = head.find(END_CARD)
+    while start >= 0 and start % 80:
+        start = head.find(END_CARD, start + 1)
+    return start >= 0
+
+
+def cutout_from_hdus(
+    hdus: HDUList,
+    *,
+    options: ReadOptions,
+    region: Region | None = None,
+    object_id: str = "",
+    path: str = "",
+) -> Cutout:
+    """Read a cutout from an open HDU list; see `read_fits`."""
+    choice = choose_hdus(hdus, options.hdu, path)
+    header = _merge_headers(hdus, choice)
+    planes = _read_planes(choice, options, region or _wanted_region(options), path)
+    named = choice.bands or find_band_names(header, planes.array.shape[0])
+    return _assemble(planes, header, named, choice, options, object_id, path)
+
+
+def _wanted_region(options: ReadOptions) -> Region | None:
+    if options.center is None and options.fov is None:
+        return None
+    ra, dec = options.center if options.center is not None else (math.nan, math.nan)
+    return Region(ra, dec, options.fov if options.fov is not None else math.nan)
+
+
+def _merge_headers(hdus: HDUList, choice: HduChoice) -> Header:
+    header: Header = choice.hdus[0].header
+    if choice.hdus[0] is hdus[0]:
+        return header
+    merged = header.copy()
+    for key in ("SURVEY", "BANDS", "FILTER", "BUNIT", "ORIGIN", "TELESCOP", "MAGZERO", "LEGPIPEV"):
+        if key not in merged and key in hdus[0].header:
+            merged[key] = hdus[0].header[key]
+    return merged
+
+
+@dataclass(slots=True)
+class _Planes:
+    """Pixels of the chosen HDUs, still as FITS has them: row 0 at the bottom."""
+
+    array: Array
+    frame: SkyFrame
+    flags: Flags
+    notes: dict[str, str]
+
+
+def _read_planes(
+    choice: HduChoice, options: ReadOptions, region: Region | None, path: str
+) -> _Planes:
+    first = choice.hdus[0]
+    shape = check_shape(first, len(choice.hdus), options, region, path)
+    if region is None:
+        arrays = [_read_whole(hdu) for hdu in choice.hdus]
+        frame = frame_from_header(first.header, (shape[-2], shape[-1]))
+        return _Planes(_stack(arrays, path), frame, Flags.NONE, {})
+    box = find_region(first.header, (shape[-2], shape[-1]), region, path)
+    box.check_size(options, path)
+    pieces = [cut_region(hdu, box) for hdu in choice.hdus]
+    flags = Flags.PADDED if box.padded(shape[-2], shape[-1]) else Flags.NONE
+    return _Planes(_stack(pieces, path), box.frame, flags, {"region": str(box)})
+
+
+def check_shape(
+    hdu: Any, count: int, options: ReadOptions, region: Region | None, path: str
+) -> tuple[int, ...]:
+    """Check what the header claims before any pixel is touched."""
+    shape = tuple(int(n) for n in hdu.shape)
+    if min(shape) < 1:
+        raise UnreadableImageError(f"the image is empty (NAXIS {shape[::-1]})", path)
+    tile = getattr(hdu, "tile_shape", None)
+    pixels = math.prod(shape) * count
+    if tile is not None and math.prod(int(n) for n in tile) > options.max_pixels:
+        raise ImageTooLargeError(f"tiles of {tile} pixels are beyond max_pixels", path)
+    if region is None and pixels > options.max_pixels:
+        raise ImageTooLargeError(
+            f"NAXIS {' x '.join(str(n) for n in shape[::-1])} is more than max_pixels = "
+            f"{options.max_pixels}; cut the galaxy out (center and fov, or --mosaic with a "
+            "catalogue), or raise the bound",
+            path,
+        )
+    return shape
+
+
+def _read_whole(hdu: Any) -> Array:
+    data = hdu.data
+    if data is None:
+        raise UnreadableImageError("the HDU has no data")
+    return drop_axes(np.asarray(data))
+
+
+def drop_axes(array: Array) -> Array:
+    """Drop axes of length 1 in front of the last two, and put a last axis of 3 in front."""
+    leading = [n for n in range(array.ndim - 2) if array.shape[n] == 1]
+    array = np.squeeze(array, axis=tuple(leading))
+    if array.ndim == 2:
+        return array[None]
+    if array.ndim == 3 and array.shape[2] == 3 and array.shape[0] not in (2, 3, 4):
+        return np.moveaxis(array, 2, 0)
+    if array.ndim != 3:
+        raise UnsupportedImageError(f"the array has {array.ndim} axes: {array.shape}")
+    return array
+
+
+def _stack(arrays: list[Array], path: str) -> Array:
+    if len(arrays) == 1:
+        return arrays[0]
+    shapes = {array.shape[-2:] for array in arrays}
+    if len(shapes) > 1:
+        raise UnsupportedImageError(f"bands of different sizes: {sorted(shapes)}", path)
+    return np.concatenate(arrays, axis=0)
+
+
+def _assemble(
+    planes: _Planes,
+    header: Header,
+    named: tuple[str, ...] | None,
+    choice: HduChoice,
+    options: ReadOptions,
+    object_id: str,
+    path: str,
+) -> Cutout:
+    array, flags = planes.array, planes.flags
+    notes = {"hdu": choice.label, **planes.notes}
+    if named is None and options.bands is None and _looks_rgb(array):
+        named, flags = RENDERED_NAMES, flags | Flags.ASSUMED_STRETCH
+        notes["bands"] = "8-bit planes without names taken for red, green, blue"
+    bands, indices = choose_planes(named, options.bands, array.shape[0], path or "the FITS")
+    if indices is not None:
+        array = array[indices]
+    array, kind = to_cutout_array(array, bands)
+    if planes.frame.orientation:
+        notes["orientation"] = planes.frame.orientation
+    zeropoint = find_zeropoint(header)
+    if not math.isnan(zeropoint):
+        notes["zeropoint"] = repr(zeropoint)
+    return Cutout(
+        array, bands, kind, object_id, path, planes.frame.ra, planes.frame.dec,
+        planes.frame.pixel_scale, find_survey(header), find_unit(header), flags, notes=notes,
+    )  # fmt: skip
+
+
+def _looks_rgb(array: Array) -> bool:
+    return array.dtype == np.uint8 and array.shape[0] == 3
+
+
+def to_cutout_array(
+    array: Array, bands: tuple[str, ...]
+) -> tuple[Array, Literal["rendered", "flux"]]:
+    """Flip rows so that row 0 is on top, and make native uint8 (RGB) or float32 (flux).
+
+    Parameters
+    ----------
+    array : ndarray, shape (band, y, x)
+        Any real type and byte order, row 0 at the bottom.
+    bands : tuple of str
+        Red, green, blue in this order say that the planes are on a display stretch.
+    """
+    flipped = array[:, ::-1, :]
+    if flipped.dtype.kind not in "fiub":
+        raise UnsupportedImageError(f"pixels of type {array.dtype} are not numbers")
+    if bands == RENDERED_NAMES:
+        rendered = to_rendered(flipped)
+        if rendered is not None:
+            return rendered, "rendered"
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(flipped, dtype=np.float32), "flux"
+
+
+def to_rendered(array: Array) -> Array | None:
+    """Bring pixels that are already stretched to uint8 or to float32 in [0, 1], else None."""
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype == np.uint16:
+        return np.ascontiguousarray(array, dtype=np.float32) / np.float32(65535)
+    if array.dtype.kind != "f":
+        return None
+    values = np.ascontiguousarray(array, dtype=np.float32)
+    finite = values[np.isfinite(values)]
+    inside = finite.size == 0 or (finite.min() >= 0 and finite.max() <= 1)
+    return values if inside else None
+
+
+def read_band_files(
+    files: list[tuple[str, Cutout]], *, options: ReadOptions, object_id: str, path: str
+) -> Cutout:
+    """Join one-band cutouts of the same field into one.
+
+    Parameters
+    ----------
+    files : list of (band, Cutout)
+        In the order found.
+    options : ReadOptions
+        `bands` chooses and orders.
+    object_id, path : str
+        Carried into the cutout.
+
+    Raises
+    ------
+    BandError
+        A file with several planes, a band twice or missing.
+    UnsupportedImageError
+        Files of different sizes.
+    """
+    for band, cutout in files:
+        if cutout.array.shape[0] != 1:
+            raise BandError(f"{cutout.path}: {cutout.array.shape[0]} planes in band file {band!r}")
+    names = tuple(band for band, _ in files)
+    bands, indices = choose_planes(names, options.bands, len(files), path)
+    chosen = [files[n][1] for n in (indices if indices is not None else range(len(files)))]
+    array = _stack([cutout.array for cutout in chosen], path)
+    first = chosen[0]
+    flags = Flags.NONE
+    for cutout in chosen:
+        flags |= cutout.flags
+    return Cutout(
+        array, bands, "flux", object_id, path, first.ra, first.dec, first.pixel_scale,
+        first.survey, first.unit, flags, notes={**first.notes, "files": str(len(chosen))},
+    )  # fmt: skip

@@ -1,0 +1,140 @@
+"""Which HDUs of a FITS file hold the image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from galmorph.errors import UnsupportedImageError
+from galmorph.images.bands import clean_band_name, is_band_name
+
+if TYPE_CHECKING:
+    from astropy.io.fits import HDUList
+
+__all__ = ["HduChoice", "choose_hdus", "describe_hdus"]
+
+MAX_HDUS = 256
+"""How far into a file an image is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class HduChoice:
+    """HDUs to stack, in order.
+
+    Attributes
+    ----------
+    hdus : tuple
+        Image HDUs.
+    bands : tuple of str or None
+        One name per HDU where each is one band, else None.
+    label : str
+        For provenance: "1 (SCI)", "1-3".
+    """
+
+    hdus: tuple[Any, ...]
+    bands: tuple[str, ...] | None
+    label: str
+
+
+def choose_hdus(
+    hdus: HDUList, wanted: int | str | tuple[int | str, ...] | None, path: str
+) -> HduChoice:
+    """Choose the HDUs that hold the image.
+
+    Parameters
+    ----------
+    hdus : HDUList
+        Open file.
+    wanted : int, str, tuple of these, or None
+        The user's choice; None for the first with two or more axes, together with those after it
+        that hold another band of the same shape.
+    path : str
+        For messages.
+
+    Raises
+    ------
+    UnsupportedImageError
+        No image, or no such HDU; the message lists what there is.
+    """
+    if wanted is None:
+        return _choose_first(hdus, path)
+    keys = wanted if isinstance(wanted, tuple) else (wanted,)
+    chosen = [_get(hdus, key, path) for key in keys]
+    bands = tuple(_band_of(hdu) for hdu in chosen)
+    named = len(chosen) > 1 and all(bands) and len(set(bands)) == len(bands)
+    label = ", ".join(str(key) for key in keys)
+    return HduChoice(tuple(chosen), bands if named else None, label)
+
+
+def _choose_first(hdus: HDUList, path: str) -> HduChoice:
+    images: list[tuple[int, Any]] = []
+    for number, hdu in enumerate(islice(hdus, MAX_HDUS)):
+        if not _is_image(hdu):
+            continue
+        if not images:
+            images.append((number, hdu))
+            if not _band_of(hdu) or len(hdu.shape) != 2:
+                break
+        elif tuple(hdu.shape) == tuple(images[0][1].shape):
+            images.append((number, hdu))
+    if not images:
+        raise UnsupportedImageError(f"no HDU with a 2-D or 3-D image: {describe_hdus(hdus)}", path)
+    return _join_bands(images)
+
+
+def _join_bands(images: list[tuple[int, Any]]) -> HduChoice:
+    joined: dict[str, tuple[int, Any]] = {}
+    for number, hdu in images:
+        band = _band_of(hdu)
+        if band and band not in joined:
+            joined[band] = (number, hdu)
+    if len(joined) < 2:
+        number, hdu = images[0]
+        return HduChoice((hdu,), None, _label(number, hdu))
+    label = ", ".join(_label(number, hdu) for number, hdu in joined.values())
+    return HduChoice(tuple(hdu for _, hdu in joined.values()), tuple(joined), label)
+
+
+def _get(hdus: HDUList, key: int | str, path: str) -> Any:
+    if isinstance(key, str) and key.lstrip("-").isdigit():
+        key = int(key)
+    try:
+        hdu = hdus[key]
+    except (KeyError, IndexError):
+        raise UnsupportedImageError(f"no HDU {key!r}: {describe_hdus(hdus)}", path) from None
+    if not _is_image(hdu):
+        raise UnsupportedImageError(f"HDU {key!r} holds no image: {describe_hdus(hdus)}", path)
+    return hdu
+
+
+def _is_image(hdu: Any) -> bool:
+    if not getattr(hdu, "is_image", False):
+        return False
+    shape = getattr(hdu, "shape", ())
+    return len([n for n in shape if n > 1]) >= 2 or (len(shape) >= 2 and min(shape) >= 1)
+
+
+def _band_of(hdu: Any) -> str:
+    for key in ("FILTER", "BAND", "EXTNAME"):
+        name = clean_band_name(hdu.header.get(key, ""))
+        if is_band_name(name):
+            return name
+        if key == "EXTNAME" and is_band_name(name.lower()):
+            return name.lower()
+    return ""
+
+
+def _label(number: int, hdu: Any) -> str:
+    name = str(getattr(hdu, "name", "")).strip()
+    return f"{number} ({name})" if name and name != "PRIMARY" else str(number)
+
+
+def describe_hdus(hdus: HDUList) -> str:
+    """One line on what a file holds, as in ``0 no data, 1 (CAT) table``."""
+    words = []
+    for number, hdu in enumerate(islice(hdus, 8)):
+        shape = getattr(hdu, "shape", ()) if getattr(hdu, "is_image", False) else None
+        kind = "table or other" if shape is None else "x".join(map(str, shape[::-1])) or "no data"
+        words.append(f"{_label(number, hdu)} {kind}")
+    return "the file has " + ", ".join(words)

@@ -1,0 +1,70 @@
+"""How files are read: the settings that a user may change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ReadOptions"]
+
+DEFAULT_MAX_PIXELS = 48_000_000
+"""4000 x 4000 x 3: forty times the area of a Galaxy Zoo cutout, and 192 MB as float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """Settings of `read_cutout`.
+
+    Attributes
+    ----------
+    hdu : int, str, or tuple of these, optional
+        FITS: number (0 is the primary) or name of the HDU; several are stacked as bands. By
+        default the first that holds a 2-D or 3-D image, with those after it that hold another
+        band of the same shape.
+    bands : tuple of str, optional
+        FITS and flux arrays: names of the planes where the file does not give them; where it
+        does, the bands to take, in this order.
+    max_pixels : int
+        Largest y * x * band that is read; more is refused with `ImageTooLargeError`.
+    min_side : int, optional
+        A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as both sides keep this many
+        pixels (noted as "reduced"). None: always the full size.
+    center : (float, float), optional
+        FITS with WCS: RA and Dec in degrees (ICRS) of the part to cut out.
+    fov : float, optional
+        FITS with WCS: side in arcseconds of the part to cut out; with `center` alone, the shorter
+        side of the image.
+
+    Raises
+    ------
+    ValueError
+        A value outside its range.
+    """
+
+    hdu: int | str | tuple[int | str, ...] | None = None
+    bands: tuple[str, ...] | None = None
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    min_side: int | None = None
+    center: tuple[float, float] | None = None
+    fov: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise ValueError(f"max_pixels must be at least 1, not {self.max_pixels}")
+        if self.min_side is not None and self.min_side < 1:
+            raise ValueError(f"min_side must be at least 1, not {self.min_side}")
+        if self.fov is not None and not self.fov > 0:
+            raise ValueError(f"fov must be positive arcseconds, not {self.fov}")
+        if self.bands is not None:
+            self._check_bands(self.bands)
+        if self.center is not None and not -90 <= self.center[1] <= 90:
+            raise ValueError(f"the declination {self.center[1]} is not within -90 to 90 degrees")
+
+    @staticmethod
+    def _check_bands(bands: tuple[str, ...]) -> None:
+        if isinstance(bands, str) or not bands or len(set(bands)) != len(bands):
+            raise ValueError(f'bands are different names such as ("g", "r", "z"), not {bands!r}')
+
+    @property
+    def max_bytes(self) -> int:
+        """Largest decompressed file: 8 bytes per pixel and 4 MiB of headers."""
+        return 8 * self.max_pixels + (4 << 20)

@@ -1,0 +1,116 @@
+"""Parquet files with an image column (the Image feature of Hugging Face datasets)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from galmorph.errors import MissingExtraError, UnreadableImageError, UnsupportedImageError
+from galmorph.images.source import Source, make_object_id, make_printable
+
+__all__ = ["list_parquet"]
+
+ROWS_AT_ONCE = 64
+ID_NAMES = ("object_id", "id", "id_str", "dr8_id", "iauname", "name")
+
+
+def list_parquet(path: str, column: str = "") -> Iterator[Source]:
+    """List the rows of a Parquet file that holds images.
+
+    Parameters
+    ----------
+    path : str
+        ``*.parquet``.
+    column : str
+        The image column: bytes, or a struct of ``bytes`` and ``path``; found by its type where it
+        is not named.
+
+    Yields
+    ------
+    Source
+        With the bytes as data, and the scalar columns to be carried into the result. Rows come
+        from the disk 64 at a time.
+
+    Raises
+    ------
+    MissingExtraError
+        pyarrow is not installed.
+    UnreadableImageError, UnsupportedImageError
+        Not a Parquet file, or without an image column.
+    """
+    file = _open(path)
+    schema = file.schema_arrow
+    column = column or _find_image_column(schema, path)
+    if column not in schema.names:
+        raise UnsupportedImageError(
+            f"no column {column!r}; there are {', '.join(schema.names[:12])}", make_printable(path)
+        )
+    scalars = [name for name in schema.names if name != column and _is_scalar(schema, name)]
+    return _list_rows(file, path, column, scalars)
+
+
+def _open(path: str) -> Any:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "parquet", f"to read {make_printable(path)}") from error
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        reason = f"not a Parquet file ({error})"
+        raise UnreadableImageError(reason, make_printable(path)) from error
+
+
+def _find_image_column(schema: Any, path: str) -> str:
+    import pyarrow.types as types
+
+    for field in schema:
+        if types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
+            return str(field.name)
+    for field in schema:
+        if types.is_binary(field.type) or types.is_large_binary(field.type):
+            return str(field.name)
+    raise UnsupportedImageError("no column of images (bytes)", make_printable(path))
+
+
+def _is_scalar(schema: Any, name: str) -> bool:
+    import pyarrow.types as types
+
+    kind = schema.field(name).type
+    return bool(
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_boolean(kind)
+        or types.is_string(kind)
+        or types.is_large_string(kind)
+    )
+
+
+def _list_rows(file: Any, path: str, column: str, scalars: list[str]) -> Iterator[Source]:
+    import pyarrow as pa
+
+    row = 0
+    try:
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=[column, *scalars]):
+            for record in batch.to_pylist():
+                yield _make_source(record, path, column, row)
+                row += 1
+    except (OSError, pa.ArrowException) as error:
+        reason = f"the Parquet file is damaged; its further rows are lost ({error})"
+        broken = UnreadableImageError(reason, make_printable(path))
+        yield Source(make_object_id(path), path, data=broken)
+
+
+def _make_source(record: dict[str, Any], path: str, column: str, row: int) -> Source:
+    image = record.pop(column)
+    name = ""
+    if isinstance(image, dict):
+        name, image = image.get("path") or "", image.get("bytes")
+    identifier = next((str(record[key]) for key in ID_NAMES if record.get(key) is not None), "")
+    identifier = identifier or (make_object_id(name) if name else f"{make_object_id(path)}_{row}")
+    member = f"{column}[{row}]"
+    if image is None:
+        missing = UnreadableImageError("the row holds no image", f"{path}::{member}")
+        return Source(make_printable(identifier), path, missing, member, record)
+    return Source(make_printable(identifier), path, image, member, record)

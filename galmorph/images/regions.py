@@ -1,0 +1,139 @@
+"""A square of sky out of a larger FITS image, without reading the rest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import ImageTooLargeError, UnsupportedImageError
+from galmorph.images.options import ReadOptions
+from galmorph.images.sky import SkyFrame, frame_from_wcs, load_wcs, to_pixel
+from galmorph.images.source import Region
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+__all__ = ["Box", "cut_region", "find_region"]
+
+ARCSEC = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A square of pixels that may reach beyond the image.
+
+    Attributes
+    ----------
+    x, y : int
+        First column and row (FITS order, row 0 at the bottom), negative outside.
+    side : int
+        Columns and rows.
+    frame : SkyFrame
+        Of the square.
+    """
+
+    x: int
+    y: int
+    side: int
+    frame: SkyFrame
+
+    def __str__(self) -> str:
+        return f"x {self.x}:{self.x + self.side}, y {self.y}:{self.y + self.side}"
+
+    def padded(self, rows: int, columns: int) -> bool:
+        """Whether part of the square lies outside an image of this size."""
+        end_x, end_y = self.x + self.side, self.y + self.side
+        return self.x < 0 or self.y < 0 or end_x > columns or end_y > rows
+
+    def check_size(self, options: ReadOptions, path: str) -> None:
+        """Raise `ImageTooLargeError` where the square is beyond `options.max_pixels`."""
+        if self.side * self.side > options.max_pixels:
+            raise ImageTooLargeError(
+                f"a field of {self.side} x {self.side} pixels is more than max_pixels", path
+            )
+
+
+def find_region(header: Header, shape: tuple[int, int], region: Region, path: str) -> Box:
+    """Find the pixels of a square of sky.
+
+    Parameters
+    ----------
+    header : Header
+        Of the image.
+    shape : (int, int)
+        Rows and columns.
+    region : Region
+        NaN for ra and dec: the centre of the image; NaN for fov: its shorter side.
+    path : str
+        For messages.
+
+    Raises
+    ------
+    UnsupportedImageError
+        No WCS that can be used, or a position outside the image.
+    """
+    wcs = load_wcs(header)
+    whole = frame_from_wcs(wcs, shape)
+    if wcs is None or math.isnan(whole.pixel_scale):
+        raise UnsupportedImageError("no WCS, so a field of view cannot be cut out", path)
+    x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
+    if not math.isnan(region.ra):
+        x, y = to_pixel(wcs, region.ra, region.dec)
+    side = min(shape)
+    if not math.isnan(region.fov):
+        side = max(1, round(region.fov / whole.pixel_scale))
+    if not (-0.5 <= x < shape[1] - 0.5 and -0.5 <= y < shape[0] - 0.5):
+        raise UnsupportedImageError(
+            f"the position RA {region.ra:.6f} Dec {region.dec:.6f} is outside the image", path
+        )
+    left, bottom = math.floor(x - side / 2 + 1), math.floor(y - side / 2 + 1)
+    frame = _frame_of_box(wcs, left, bottom, side)
+    return Box(left, bottom, side, frame)
+
+
+def _frame_of_box(wcs: Any, left: int, bottom: int, side: int) -> SkyFrame:
+    # The slice of a WCS may start outside the image; its origin is moved by hand.
+    moved = wcs.celestial.deepcopy()
+    moved.wcs.crpix = np.asarray(moved.wcs.crpix) - (left, bottom)
+    return frame_from_wcs(moved, (side, side))
+
+
+def cut_region(hdu: Any, box: Box) -> npt.NDArray[Any]:
+    """Read a square from an image HDU; outside the image stands the median of what was read.
+
+    Parameters
+    ----------
+    hdu : image HDU
+        Read through its section, so that only the rows needed come from the disk.
+    box : Box
+        As `find_region` gives it.
+
+    Returns
+    -------
+    ndarray, shape (band, side, side)
+        float32 or the type of the file, row 0 at the bottom.
+    """
+    from galmorph.images.fits import drop_axes
+
+    rows, columns = hdu.shape[-2:]
+    y0, y1 = max(box.y, 0), min(box.y + box.side, rows)
+    x0, x1 = max(box.x, 0), min(box.x + box.side, columns)
+    leading = (slice(None),) * (len(hdu.shape) - 2)
+    piece = drop_axes(np.asarray(hdu.section[(*leading, slice(y0, y1), slice(x0, x1))]))
+    if piece.shape[1:] == (box.side, box.side):
+        return piece
+    padded = _blank_like(piece, box.side)
+    padded[:, y0 - box.y : y1 - box.y, x0 - box.x : x1 - box.x] = piece
+    return padded
+
+
+def _blank_like(piece: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
+    blank = np.empty((piece.shape[0], side, side), dtype=piece.dtype.newbyteorder("="))
+    for plane, values in zip(blank, piece, strict=True):
+        finite = values[np.isfinite(values)]
+        plane[...] = np.median(finite) if finite.size else 0
+    return blank

@@ -1,0 +1,162 @@
+"""Position, pixel scale and orientation from a WCS."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+__all__ = ["UNKNOWN_SKY", "SkyFrame", "frame_from_header", "frame_from_wcs"]
+
+DEGENERATE_SCALE = 1e-12  # degrees per pixel below which a matrix says nothing
+EQUATORIAL = {"ICRS", "FK5", ""}
+RIGHT_ANGLE_TOLERANCE = 1.0  # degrees within which "north up" is said
+
+
+@dataclass(frozen=True, slots=True)
+class SkyFrame:
+    """What a cutout needs to know of its WCS.
+
+    Attributes
+    ----------
+    ra, dec : float
+        Centre of the image, degrees (ICRS; FK5 J2000 is taken as the same, 0.03 arcsec at most).
+    pixel_scale : float
+        Arcseconds per pixel: the root of the pixel's area.
+    orientation : str
+        As displayed with row 0 at the top: ``"north up, east left"``, or the position angle of
+        the top and the parity.
+    """
+
+    ra: float = math.nan
+    dec: float = math.nan
+    pixel_scale: float = math.nan
+    orientation: str = ""
+
+
+UNKNOWN_SKY = SkyFrame()
+
+
+def load_wcs(header: Header) -> Any:
+    """WCS of the two celestial axes, or None where there is none that can be used."""
+    from astropy.wcs import WCS
+
+    if "CTYPE1" not in header:
+        return None
+    # wcslib and astropy refuse bad headers with a dozen different exceptions.
+    try:
+        wcs = WCS(_drop_double_matrix(header), naxis=2)
+        return wcs if wcs.has_celestial else None
+    except Exception:  # noqa: BLE001
+        return None
+
+
+def _drop_double_matrix(header: Header) -> Header:
+    # SDSS frames of DR9 hold the same matrix as CDi_j and as PCi_j.
+    if "CD1_1" not in header or "PC1_1" not in header:
+        return header
+    header = header.copy()
+    for key in ("PC1_1", "PC1_2", "PC2_1", "PC2_2", "CDELT1", "CDELT2"):
+        header.remove(key, ignore_missing=True)
+    return header
+
+
+def frame_from_header(header: Header, shape: tuple[int, int]) -> SkyFrame:
+    """Find centre, scale and orientation.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the image HDU.
+    shape : (int, int)
+        Rows and columns.
+
+    Returns
+    -------
+    SkyFrame
+        With NaN for what cannot be had; a strange WCS is no reason to refuse the pixels.
+    """
+    wcs = load_wcs(header)
+    frame = frame_from_wcs(wcs, shape)
+    if math.isnan(frame.ra):
+        return _from_keywords(header)
+    return frame
+
+
+def frame_from_wcs(wcs: Any, shape: tuple[int, int]) -> SkyFrame:
+    """Find centre, scale and orientation of an `astropy.wcs.WCS` (None: unknown)."""
+    if wcs is None or not getattr(wcs, "has_celestial", False):
+        return UNKNOWN_SKY
+    try:
+        wcs = wcs.celestial
+        ra, dec = to_icrs(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
+        matrix = np.asarray(wcs.pixel_scale_matrix, dtype=float)
+        if wcs.wcs.lat < wcs.wcs.lng:
+            matrix = matrix[::-1]
+    # A projection without an inverse at this point, a singular matrix: no reason to lose the pixels.
+    except Exception:  # noqa: BLE001
+        return UNKNOWN_SKY
+    if not (math.isfinite(ra) and math.isfinite(dec)):
+        return UNKNOWN_SKY
+    scale = math.sqrt(abs(float(np.linalg.det(matrix))))
+    if not math.isfinite(scale) or scale < DEGENERATE_SCALE:
+        return SkyFrame(ra, dec)
+    return SkyFrame(ra, dec, scale * 3600, describe_orientation(matrix))
+
+
+def to_icrs(wcs: Any, x: float, y: float) -> tuple[float, float]:
+    """Right ascension and declination in degrees of a pixel (0-based)."""
+    if wcs.wcs.lngtyp == "RA" and str(wcs.wcs.radesys).strip() in EQUATORIAL:
+        first, second = (float(v) for v in wcs.wcs_pix2world(x, y, 0))
+        ra, dec = (second, first) if wcs.wcs.lat < wcs.wcs.lng else (first, second)
+        return ra % 360.0, dec
+    sky = wcs.pixel_to_world(x, y).icrs
+    return float(sky.ra.deg), float(sky.dec.deg)
+
+
+def to_pixel(wcs: Any, ra: float, dec: float) -> tuple[float, float]:
+    """Pixel (x, y, 0-based) of a position; NaN where it is not in the projection."""
+    wcs = wcs.celestial
+    if wcs.wcs.lngtyp == "RA" and str(wcs.wcs.radesys).strip() in EQUATORIAL:
+        world = (dec, ra) if wcs.wcs.lat < wcs.wcs.lng else (ra, dec)
+        x, y = wcs.wcs_world2pix(*world, 0)
+    else:
+        from astropy.coordinates import SkyCoord
+
+        x, y = wcs.world_to_pixel(SkyCoord(ra, dec, unit="deg", frame="icrs"))
+    return float(x), float(y)
+
+
+def describe_orientation(matrix: Any) -> str:
+    """Words for a pixel-to-sky matrix, as the image is shown (row 0 on top, after the flip).
+
+    Parameters
+    ----------
+    matrix : array_like, shape (2, 2)
+        Degrees east and north per pixel along x and along y (y up).
+
+    Examples
+    --------
+    >>> describe_orientation([[-1e-4, 0], [0, 1e-4]])
+    'north up, east left'
+    """
+    (east_x, east_y), (north_x, north_y) = np.asarray(matrix, dtype=float)
+    mirrored = east_x * north_y - east_y * north_x > 0
+    angle = math.degrees(math.atan2(east_y, north_y)) % 360.0
+    if min(angle, 360.0 - angle) <= RIGHT_ANGLE_TOLERANCE:
+        return f"north up, east {'right' if mirrored else 'left'}"
+    return f"top at position angle {angle:.0f} deg, {'mirrored' if mirrored else 'east left'}"
+
+
+def _from_keywords(header: Header) -> SkyFrame:
+    ra, dec = header.get("RA"), header.get("DEC")
+    if not (isinstance(ra, (int, float)) and isinstance(dec, (int, float))):
+        return UNKNOWN_SKY
+    if not (0 <= ra <= 360 and -90 <= dec <= 90):
+        return UNKNOWN_SKY
+    return SkyFrame(float(ra), float(dec), orientation="no WCS; position from RA and DEC")

@@ -1,0 +1,216 @@
+"""Stacks of cutouts in one array: npy, npz and HDF5, read item by item."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import (
+    ImageError,
+    MissingExtraError,
+    UnreadableImageError,
+    UnsupportedImageError,
+)
+from galmorph.images.arrays import cutout_from_array
+from galmorph.images.cutout import Cutout
+from galmorph.images.options import ReadOptions
+from galmorph.images.source import Source, make_object_id, make_printable
+
+__all__ = ["list_stack", "read_item"]
+
+OPEN_STACKS = 4
+MAX_NPZ_BYTES = 4 << 30
+ID_NAMES = ("object_id", "id", "ids", "name", "names")
+# One lock for the table and for reading: HDF5 serializes its calls anyway, and the others copy
+# one small item.
+_lock = threading.Lock()
+_stacks: OrderedDict[tuple[int, str, str, int], Any] = OrderedDict()
+
+
+def list_stack(path: str, member: str = "") -> Iterator[Source]:
+    """List the items of a stack.
+
+    Parameters
+    ----------
+    path : str
+        ``*.npy``, ``*.npz`` or ``*.h5``.
+    member : str
+        Array or data set; may be left out where there is only one with image axes.
+
+    Yields
+    ------
+    Source
+        One per item of a stack (n, y, x) or with one more axis, or one for a single image;
+        identifiers from a data set ``object_id``, ``id`` or ``name`` of the same length (npz and
+        HDF5), else ``<stem>_<number>``.
+
+    Raises
+    ------
+    UnreadableImageError, UnsupportedImageError
+        Damaged, or without such an array.
+    MissingExtraError
+        HDF5 without h5py.
+    """
+    member = member or _find_member(path)
+    with _lock:
+        array = _get_stack(path, member)
+        shape = tuple(array.shape)
+        identifiers = _find_identifiers(path, member, shape)
+    if len(shape) == 2 or (len(shape) == 3 and min(shape[0], shape[2]) <= 4):
+        return iter([Source(make_object_id(path), path, member=member, index=0, size=0)])
+    if len(shape) not in (3, 4):
+        raise UnsupportedImageError(f"an array of shape {shape} is not a stack of images", path)
+    return _list_items(path, member, shape[0], identifiers)
+
+
+def _list_items(path: str, member: str, count: int, identifiers: list[str]) -> Iterator[Source]:
+    stem = make_object_id(path)
+    for index in range(count):
+        object_id = identifiers[index] if identifiers else f"{stem}_{index}"
+        yield Source(object_id, path, member=member, index=index)
+
+
+def read_item(source: Source, *, options: ReadOptions) -> Cutout:
+    """Read one item of a stack.
+
+    Parameters
+    ----------
+    source : Source
+        As `list_stack` gives it.
+    options : ReadOptions
+        Bands and bounds.
+
+    Raises
+    ------
+    ImageError, BandError, AmbiguousShapeError
+        See `cutout_from_array`.
+    """
+    with _lock:
+        stack = _get_stack(source.path, source.member)
+        # size 0 marks a file that holds a single image, not a stack
+        array = _read_array(stack, None if source.size == 0 else source.index, source)
+    return cutout_from_array(
+        array, options=options, object_id=source.object_id, path=source.location
+    )
+
+
+def _read_array(stack: Any, index: int | None, source: Source) -> npt.NDArray[Any]:
+    try:
+        return np.array(stack[...] if index is None else stack[index])
+    except (OSError, ValueError, IndexError, RuntimeError, KeyError) as error:
+        raise UnreadableImageError(f"the item cannot be read ({error})", source.location) from error
+
+
+def _get_stack(path: str, member: str) -> Any:
+    """Open array of this process, from a small table of the last ones used."""
+    try:
+        key = (os.getpid(), path, member, os.stat(path).st_mtime_ns)
+        if key not in _stacks:
+            _stacks[key] = _open_stack(path, member)
+    except ImageError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError) as error:
+        reason = f"the stack cannot be opened ({error})"
+        raise UnreadableImageError(reason, make_printable(path)) from error
+    _stacks.move_to_end(key)
+    while len(_stacks) > OPEN_STACKS:
+        _stacks.popitem(last=False)
+    return _stacks[key]
+
+
+def _open_stack(path: str, member: str) -> Any:
+    lowered = path.lower()
+    if lowered.endswith(".npy"):
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    if lowered.endswith(".npz"):
+        return _load_npz(path, member)
+    return _open_hdf5(path)[member]
+
+
+def _load_npz(path: str, member: str) -> npt.NDArray[Any]:
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        size = archive.getinfo(member + ".npy").file_size
+    if size > MAX_NPZ_BYTES:
+        raise UnsupportedImageError(
+            f"the array {member} takes {size} bytes in memory; save it as .npy, which is mapped",
+            path,
+        )
+    with np.load(path, allow_pickle=False) as arrays:
+        array: npt.NDArray[Any] = arrays[member]
+    return array
+
+
+def _open_hdf5(path: str) -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtraError("h5py", "hdf5", f"to read {make_printable(path)}") from error
+    return h5py.File(path, "r")
+
+
+def _find_member(path: str) -> str:
+    lowered = path.lower()
+    if lowered.endswith(".npy"):
+        return ""
+    names = _list_npz(path) if lowered.endswith(".npz") else _list_hdf5(path)
+    if len(names) == 1:
+        return names[0]
+    shown = ", ".join(names[:8]) or "nothing with image axes"
+    raise UnsupportedImageError(
+        f"name the array, as in {os.path.basename(path)}::NAME; it holds {shown}",
+        make_printable(path),
+    )
+
+
+def _list_npz(path: str) -> list[str]:
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile, ValueError) as error:
+        raise UnreadableImageError(f"not an npz file ({error})", make_printable(path)) from error
+    return [name for name in names if name not in ID_NAMES] if len(names) > 1 else names
+
+
+def _list_hdf5(path: str) -> list[str]:
+    found: list[str] = []
+
+    def collect(name: str, node: Any) -> None:
+        if len(getattr(node, "shape", None) or ()) >= 2:
+            found.append(name)
+
+    try:
+        with _open_hdf5(path) as file:
+            file.visititems(collect)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise UnreadableImageError(f"not an HDF5 file ({error})", make_printable(path)) from error
+    return found
+
+
+def _find_identifiers(path: str, member: str, shape: tuple[int, ...]) -> list[str]:
+    if path.lower().endswith(".npy"):
+        return []
+    folder = member.rpartition("/")[0]
+    for name in ID_NAMES:
+        full = f"{folder}/{name}" if folder else name
+        try:
+            values = np.asarray(_get_stack(path, full)[...])
+        except ImageError:
+            continue
+        if values.shape == shape[:1]:
+            return [_to_text(value) for value in values]
+    return []
+
+
+def _to_text(value: Any) -> str:
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    return make_printable(text)

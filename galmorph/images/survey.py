@@ -1,0 +1,63 @@
+"""Survey, flux unit and zero point from a header."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["find_survey", "find_unit", "find_zeropoint"]
+
+LEGACY_WORDS = ("legacysurvey", "legacy survey", "decals", "decam legacy", "mzls", "bass")
+UNIT_NAMES = {
+    "nanomaggy": "nanomaggy", "nanomaggies": "nanomaggy", "nmgy": "nanomaggy",
+    "nanomaggie": "nanomaggy", "adu": "adu", "dn": "adu", "count": "adu", "counts": "adu",
+    "electron": "electron", "electrons": "electron", "e-": "electron",
+    "electrons/s": "electron/s", "electron/s": "electron/s", "e-/s": "electron/s",
+    "counts/s": "adu/s", "adu/s": "adu/s",
+    "jy": "Jy", "mjy": "mJy", "ujy": "uJy", "microjy": "uJy", "njy": "nJy",
+}  # fmt: skip
+PER_PIXEL = ("/pixel", "/pix", "/px", "perpixel")
+ZEROPOINT_KEYS = ("MAGZERO", "MAGZPT", "MAGZP", "ZEROPNT", "PHOTZP", "ZP")
+
+
+def find_survey(header: Mapping[str, Any]) -> str:
+    """Name the survey of a FITS header.
+
+    Parameters
+    ----------
+    header : mapping
+        Header cards.
+
+    Returns
+    -------
+    str
+        "legacysurvey" (DECaLS, BASS, MzLS), "sdss", the header's ``SURVEY`` in lower case, or "".
+    """
+    survey = str(header.get("SURVEY", "")).strip().lower()
+    if any(word in survey for word in LEGACY_WORDS) or "LEGPIPEV" in header:
+        return "legacysurvey"
+    origin = str(header.get("ORIGIN", "")).strip().lower()
+    if "sdss" in survey or (not survey and origin == "sdss"):
+        return "sdss"
+    return survey
+
+
+def find_unit(header: Mapping[str, Any]) -> str:
+    """Flux unit from ``BUNIT`` in one spelling, "" where it does not say."""
+    text = str(header.get("BUNIT", "")).strip()
+    lowered = text.lower().replace(" ", "")
+    for ending in PER_PIXEL:
+        lowered = lowered.removesuffix(ending)
+    if text.startswith("MJy"):  # megajansky per steradian is not a flux per pixel
+        return text
+    return UNIT_NAMES.get(lowered, text)
+
+
+def find_zeropoint(header: Mapping[str, Any]) -> float:
+    """AB magnitude of a flux of 1, NaN where no known card holds a number."""
+    for key in ZEROPOINT_KEYS:
+        value = header.get(key)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 100:
+            return float(value)
+    return math.nan
