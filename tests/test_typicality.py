@@ -1,0 +1,46 @@
+"""Atypicality: calibrated on the training data, high elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from galmorph.typicality import Typicality, fit_typicality
+
+
+def make_embeddings(n: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    mixing = np.random.default_rng(0).standard_normal((6, 32))
+    return (rng.standard_normal((n, 6)) @ mixing).astype(np.float32)
+
+
+def fit() -> Typicality:
+    return fit_typicality(make_embeddings(1500, 1), num_components=6, num_references=700)
+
+
+def test_distance_is_the_mean_to_the_nearest() -> None:
+    typicality = fit()
+    embeddings = make_embeddings(5, 2)
+    for got, embedding in zip(typicality.compute_distance(embeddings), embeddings, strict=True):
+        white = (embedding - typicality.mean) @ typicality.components
+        distances = sorted(np.linalg.norm(typicality.references - white, axis=1))
+        np.testing.assert_allclose(got, np.mean(distances[: typicality.neighbours]), rtol=1e-3)
+
+
+def test_percentile_of_fresh_data_is_uniform() -> None:
+    percentile = fit().compute_atypicality(make_embeddings(2000, 3))
+    assert abs(float((percentile < 50).mean()) - 0.5) < 0.06
+    assert abs(float((percentile > 90).mean()) - 0.1) < 0.04
+
+
+def test_far_data_are_atypical() -> None:
+    far = make_embeddings(50, 4) * 5
+    assert (fit().compute_atypicality(far) > 90).mean() > 0.9
+
+
+def test_stored_and_read_back_it_says_the_same() -> None:
+    typicality = fit()
+    again = Typicality.from_parts(typicality.to_dict(), typicality.to_tensors())
+    embeddings = make_embeddings(100, 5)
+    np.testing.assert_allclose(
+        again.compute_atypicality(embeddings), typicality.compute_atypicality(embeddings), atol=1.0
+    )
