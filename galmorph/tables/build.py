@@ -10,7 +10,7 @@ import numpy as np
 
 from galmorph.errors import ResumeError
 from galmorph.tables.cells import Values, from_cells, normalize
-from galmorph.tables.columns import DTYPES, ColumnSpec
+from galmorph.tables.columns import DTYPES, ColumnSpec, nearest_dtype
 from galmorph.tables.journal import RECORD_KEY, read_header
 from galmorph.tables.lines import split_rows
 from galmorph.tables.provenance import flatten_meta
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from astropy.table import Column, Table
 
 __all__ = ["build_table", "column_spec", "read_partial", "table_specs"]
-
-# Types that a catalogue may have and the nearest that every output can hold.
-_WIDER = {"int8": "int16", "uint8": "int16", "uint16": "int32", "uint32": "int64"} | {
-    "uint64": "int64",
-    "float16": "float32",
-}
 
 
 def build_table(
@@ -90,7 +84,7 @@ def column_spec(column: Column) -> ColumnSpec | None:
         None where no output format can hold the values (objects, complex numbers, several axes).
     """
     dtype = "str" if column.dtype.kind in "SU" else column.dtype.newbyteorder("=").name
-    dtype = _WIDER.get(dtype, dtype)
+    dtype = nearest_dtype(dtype)
     shape = tuple(column.shape[1:])
     if dtype not in DTYPES or len(shape) > 1 or (shape and dtype in ("str", "bool")):
         return None

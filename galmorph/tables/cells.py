@@ -52,7 +52,7 @@ def normalize(values: Any, spec: ColumnSpec) -> Values:
 
 def _strings(values: Any) -> list[str]:
     if isinstance(values, np.ma.MaskedArray):
-        values = values.astype(object).filled("")
+        values = np.ma.filled(values.astype(object), "")
     if hasattr(values, "tolist"):
         values = values.tolist()
     return [value if type(value) is str else _string(value) for value in values]
@@ -109,9 +109,7 @@ def to_cells(values: Values, spec: ColumnSpec) -> list[str]:
         No cell holds a line break; "" where the value is missing.
     """
     if isinstance(values, list):
-        joined = "".join(values)
-        plain = joined.isprintable() and "%" not in joined and " " not in joined
-        return apply_where(escape_line, values, plain=plain)
+        return apply_where(escape_line, values, plain=_is_plain(values))
     if spec.shape:
         little = np.ascontiguousarray(values, dtype=np.dtype(spec.dtype).newbyteorder("<"))
         return [base64.b64encode(row).decode("ascii") for row in little]
@@ -119,6 +117,13 @@ def to_cells(values: Values, spec: ColumnSpec) -> list[str]:
     for row in np.flatnonzero(missing_values(values)).tolist():
         cells[row] = ""
     return cells
+
+
+def _is_plain(texts: Sequence[str]) -> bool:
+    """Whether `escape_line` would change none of them, found without looking at each."""
+    joined = "\n".join(["", *texts, ""])
+    blank_ends = "\n " in joined or " \n" in joined
+    return not blank_ends and "%" not in joined and "".join(texts).isprintable()
 
 
 def missing_values(values: Values) -> npt.NDArray[np.bool_]:
@@ -136,10 +141,9 @@ def missing_values(values: Values) -> npt.NDArray[np.bool_]:
     """
     if isinstance(values, list):
         return np.array([not value for value in values], dtype=bool)
-    if values.dtype.kind == "f":
-        return np.isnan(values) if values.ndim == 1 else np.isnan(values).all(axis=1)
-    mask = np.ma.getmaskarray(values)
-    return mask if mask.ndim == 1 else mask.all(axis=1)
+    floats = values.dtype.kind == "f"
+    mask = np.isnan(np.ma.getdata(values)) if floats else np.ma.getmaskarray(values)
+    return np.asarray(mask.all(axis=1) if values.ndim > 1 else mask, dtype=bool)
 
 
 def from_cells(cells: Sequence[str], spec: ColumnSpec) -> Values:

@@ -10,6 +10,7 @@ __all__ = [
     "DTYPES",
     "STANDARD_NAMES",
     "ColumnSpec",
+    "nearest_dtype",
     "probability_name",
     "result_columns",
 ]
@@ -26,10 +27,41 @@ STANDARD_NAMES = (
     "confidence",
     "embedding",
     "atypicality",
+    "fov",
+    "crop",
+    "treatment",
     "flags",
     "message",
 )
-"""Names of the standard columns, besides one ``p_<class>`` per class."""
+"""Names that galmorph gives to columns, besides one ``p_<class>`` per class."""
+
+
+_NEAREST = {
+    "int8": "int16",
+    "uint8": "int16",
+    "uint16": "int32",
+    "uint32": "int64",
+    "uint64": "int64",
+    "float16": "float32",
+    "float128": "float64",
+    "string": "str",
+}
+
+
+def nearest_dtype(name: str) -> str:
+    """The type of `DTYPES` that holds a type of a catalogue.
+
+    Parameters
+    ----------
+    name : str
+        As numpy or ECSV names it.
+
+    Returns
+    -------
+    str
+        The name itself where there is none.
+    """
+    return _NEAREST.get(name, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +147,9 @@ def probability_name(class_name: str) -> str:
 
 _IDENTITY = (
     ColumnSpec("object_id", "str", ucd="meta.id;meta.main", description="Identifier of the cutout"),
-    ColumnSpec("path", "str", ucd="meta.id;meta.file", description="File that the cutout was read from"),
+    ColumnSpec(
+        "path", "str", ucd="meta.id;meta.file", description="File that the cutout was read from"
+    ),
     ColumnSpec(
         "ra",
         "float64",
@@ -146,9 +180,7 @@ _REMARKS = (
         ucd="meta.code.qual",
         description="Bit mask of what was wrong with the cutout or done to it",
     ),
-    ColumnSpec(
-        "message", "str", ucd="meta.note", description="Why there is no label, or a remark"
-    ),
+    ColumnSpec("message", "str", ucd="meta.note", description="Why there is no label, or a remark"),
 )
 
 

@@ -116,8 +116,10 @@ def check_format(path: str | os.PathLike[str], kind: Kind = "classify") -> Forma
     suffix = Path(path).suffix.lower()
     form = next((form for form in FORMATS if suffix in form.suffixes), None)
     if form is None or kind not in form.kinds:
-        said = f"no output format has the suffix {suffix!r}" if form is None else (
-            f"{form.name} holds embeddings only, no classes"
+        said = (
+            f"no output format has the suffix {suffix!r}"
+            if form is None
+            else (f"{form.name} holds embeddings only, no classes")
         )
         raise TableFormatError(f"{path}: {said}; use one of {', '.join(list_suffixes(kind))}")
     if form.name == "Parquet" and importlib.util.find_spec("pyarrow") is None:

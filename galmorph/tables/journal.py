@@ -174,7 +174,7 @@ class Journal:
             _logger.warning("%s: a partial result of an earlier run is replaced", path)
         temporary = Path(f"{path}.new")
         temporary.write_bytes(_header_bytes(specs, fingerprint, meta))
-        os.replace(temporary, path)  # so that no journal ever has half a header
+        temporary.replace(path)  # so that no journal ever has half a header
         return cls(path, specs)
 
     @classmethod

@@ -15,7 +15,19 @@ from typing import Any
 
 from galmorph.tables.columns import ColumnSpec
 
-__all__ = ["join_rows", "make_header", "quote_column", "split_rows", "yaml_value"]
+__all__ = [
+    "STRINGS_KEY",
+    "STRINGS_NOTE",
+    "join_rows",
+    "make_header",
+    "quote_column",
+    "split_rows",
+    "yaml_value",
+]
+
+STRINGS_KEY = "strings"
+STRINGS_NOTE = "percent-encoded where a character is not printable, or % before two hex digits"
+"""Said in the header of ECSV and FITS, so that readers know (see `galmorph.tables.escape`)."""
 
 _MUST_QUOTE = re.compile(r'[",#\r\n]')
 _YAML_UNSAFE = re.compile(r"[^\x20-\x7e]")
@@ -152,6 +164,7 @@ def make_header(
     -------
     list of str
     """
+    meta = {**meta, STRINGS_KEY: STRINGS_NOTE}
     pairs = ", ".join(f"{yaml_value(key)}: {yaml_value(value)}" for key, value in meta.items())
     return [
         "%ECSV 1.0",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.escape import escape_ascii, unescape
+from galmorph.tables.escape import escape_ascii, readable, unescape
 
 __all__ = ["Measure"]
 
@@ -20,7 +20,7 @@ class Measure:
     fits_width : int
         Bytes of the longest string as FITS holds it (see `galmorph.tables.escape`).
     length : int
-        Characters of the longest string.
+        UTF-16 units of the longest string as VOTable holds it; never less than its characters.
     ascii : bool
         Whether every string is ASCII.
     missing : bool
@@ -53,4 +53,8 @@ class Measure:
         texts = [unescape(cell) for cell in cells]
         self.ascii = self.ascii and all(map(str.isascii, texts))
         self.fits_width = max(self.fits_width, *(len(escape_ascii(text)) for text in texts))
-        self.length = max(self.length, *map(len, texts))
+        self.length = max(self.length, *map(_utf16_units, texts))
+
+
+def _utf16_units(text: str) -> int:
+    return len(readable(text).encode("utf-16-le")) // 2

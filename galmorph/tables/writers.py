@@ -191,7 +191,7 @@ class _FileWriter(TableWriter):
             self._journal.sync()
             self._form.load()(self._journal, self.meta, temporary)
             _sync(temporary)
-            os.replace(temporary, self.path)
+            temporary.replace(self.path)
             self._journal.path.unlink()
         finally:
             temporary.unlink(missing_ok=True)

@@ -72,9 +72,7 @@ def write_npz(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
     dtypes = list(map(_dtype, rows.specs, rows.measures))
     with ExitStack() as stack:
         # A zip member must be written in one go, so each column is gathered in a file first.
-        spools = [
-            stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for _ in rows.specs
-        ]
+        spools = [stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for _ in rows.specs]
         for columns in rows.values():
             for values, dtype, spool in zip(columns, dtypes, spools, strict=True):
                 spool.write(_to_bytes(values, dtype))

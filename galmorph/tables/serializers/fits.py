@@ -23,6 +23,7 @@ from galmorph.tables.cells import Values, missing_values
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import escape_ascii
 from galmorph.tables.journal import Journal
+from galmorph.tables.lines import STRINGS_KEY, STRINGS_NOTE
 from galmorph.tables.measure import Measure
 from galmorph.tables.provenance import flatten_meta, plain
 
@@ -97,7 +98,7 @@ def _table_header(rows: Journal, row_bytes: int, meta: Mapping[str, Any]) -> byt
         for key, value in _column_cards(number, spec, measure):
             header[key] = value
     header["GALMORPH"] = json.dumps(plain(meta))
-    for key, value in flatten_meta(meta).items():
+    for key, value in {**flatten_meta(meta), STRINGS_KEY: STRINGS_NOTE}.items():
         header.add_history(f"{escape_ascii(key)} = {json.dumps(value)}")
     return bytes(header.tostring().encode("ascii"))
 

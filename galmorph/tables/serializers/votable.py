@@ -1,8 +1,8 @@
 """VOTable 1.4, serialized as TABLEDATA (IVOA recommendation of 2019-10-21).
 
 Columns are FIELDs with datatype, unit, UCD and DESCRIPTION; provenance stands in PARAMs of the
-table. Strings are ``char`` where a column is ASCII throughout, else ``unicodeChar``. Characters that
-XML cannot hold become U+FFFD.
+table. Strings are ``char`` where a column is ASCII throughout, else ``unicodeChar``. Characters
+that XML cannot hold become U+FFFD.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ def _field(spec: ColumnSpec, measure: Measure) -> str:
     attributes = {
         "name": spec.name,
         "datatype": text if spec.is_text else _DATATYPES[spec.dtype],
-        "arraysize": "*" if spec.is_text else "".join(map(str, spec.shape)),
+        # A bound lets astropy use a string dtype, not objects.
+        "arraysize": f"{max(measure.length, 1)}*"
+        if spec.is_text
+        else "".join(map(str, spec.shape)),
         "unit": spec.unit,
         "ucd": spec.ucd,
         "ref": "icrs" if position else "",
@@ -76,7 +79,7 @@ def _param(name: str, value: Scalar) -> str:
         text = text or " "  # an empty char array has no valid size
         kind = "char" if text.isascii() else "unicodeChar"
     size = ' arraysize="*"' if kind.endswith("har") else ""
-    return f'<PARAM{_attributes({"name": name, "datatype": kind, "value": text})}{size}/>\n'
+    return f"<PARAM{_attributes({'name': name, 'datatype': kind, 'value': text})}{size}/>\n"
 
 
 def _text_cells(cells: Sequence[str]) -> Sequence[str]:

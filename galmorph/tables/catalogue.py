@@ -1,0 +1,300 @@
+"""Read a catalogue of cutouts: where each image is, and columns to carry into the result.
+
+CSV, ECSV, FITS and Parquet are read some rows at a time; a VOTable is read whole, because the
+types of XML are known to its parser only.
+
+Columns of the catalogue keep their name, unit, UCD and description. A column whose name is one of
+galmorph's own (`STANDARD_NAMES`, or any that starts with ``p_``, compared without case) is carried
+as ``<name>_catalogue``; if that is taken too, as ``<name>_catalogue2`` and so on. The columns that
+are used as ``object_id``, ``path``, ``ra`` and ``dec`` are carried under their own name as well,
+unless it is just that name. Columns that no output format can hold (objects, complex numbers, more
+than one axis per row) are left out with a `GalmorphWarning`.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from galmorph.errors import CatalogueError, GalmorphWarning
+from galmorph.tables.cells import Values
+from galmorph.tables.columns import STANDARD_NAMES, ColumnSpec
+from galmorph.tables.readers import TableReader, open_reader
+
+__all__ = ["Catalogue", "CatalogueRow", "read_catalogue"]
+
+SUFFIX = "_catalogue"
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueRow:
+    """One row of a catalogue.
+
+    Attributes
+    ----------
+    object_id : str
+        From the column of identifiers; the stem of the path where there is none, the row number
+        (from 0) where there is no path either.
+    path : str
+        Absolute, or relative to the current folder; "" where the catalogue has none.
+    ra, dec : float
+        Degrees; NaN where unknown.
+    band_paths : tuple of str
+        One path per band column.
+    columns : mapping
+        Carried columns by the name that they have in the result; None where masked.
+    """
+
+    object_id: str
+    path: str
+    ra: float
+    dec: float
+    band_paths: tuple[str, ...] = ()
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Roles:
+    path: str | None
+    object_id: str | None
+    ra: str | None
+    dec: str | None
+    bands: tuple[str, ...]
+
+    def named(self) -> Iterator[tuple[str, str]]:
+        """Standard name and name in the catalogue of each column that has a role."""
+        pairs = {"path": self.path, "object_id": self.object_id, "ra": self.ra, "dec": self.dec}
+        yield from ((role, name) for role, name in pairs.items() if name is not None)
+
+
+class Catalogue:
+    """Rows of a catalogue, read as they are asked for. Made by `read_catalogue`.
+
+    Attributes
+    ----------
+    path : Path
+        The catalogue itself.
+    specs : tuple of ColumnSpec
+        Carried columns as they stand in the result.
+    """
+
+    def __init__(self, reader: TableReader, roles: _Roles, root: Path | None) -> None:
+        self.path = reader.path
+        self._reader = reader
+        self._roles = roles
+        self._factors = {name: _to_degrees(reader, name) for name in (roles.ra, roles.dec) if name}
+        self._carried = _carried_columns(reader.specs, roles)
+        self.specs = tuple(spec for spec, _ in self._carried)
+        self._root = root if root is not None else self._guess_root()
+
+    def __iter__(self) -> Iterator[CatalogueRow]:
+        """Read from the first row; may be repeated.
+
+        Yields
+        ------
+        CatalogueRow
+        """
+        start = 0
+        for chunk in self._reader.chunks():
+            rows = self._rows(chunk, start)
+            yield from rows
+            start += len(rows)
+
+    def _rows(self, chunk: Mapping[str, Values], start: int) -> list[CatalogueRow]:
+        roles = self._roles
+        count = len(next(iter(chunk.values()), []))
+        bands = [self._paths(chunk[name]) for name in roles.bands]
+        paths = self._paths(chunk[roles.path]) if roles.path else [""] * count
+        stems = paths if roles.path or not bands else bands[0]
+        carried = [_objects(chunk[name]) for _, name in self._carried]
+        names = [spec.name for spec in self.specs]
+        values = zip(*carried, strict=True) if carried else [()] * count
+        return list(
+            map(
+                CatalogueRow,
+                self._identifiers(chunk, stems, start),
+                paths,
+                self._degrees(chunk, roles.ra),
+                self._degrees(chunk, roles.dec),
+                zip(*bands, strict=True) if bands else [()] * count,
+                (dict(zip(names, row, strict=True)) for row in values),
+            )
+        )
+
+    def _identifiers(
+        self, chunk: Mapping[str, Values], paths: Sequence[str], start: int
+    ) -> list[str]:
+        if self._roles.object_id:
+            return _texts(chunk[self._roles.object_id])
+        return [Path(p).stem if p else str(start + row) for row, p in enumerate(paths)]
+
+    def _paths(self, values: Values) -> list[str]:
+        texts = _texts(values)
+        root = os.fspath(self._root)
+        return [os.path.join(root, text) if text and root != "." else text for text in texts]
+
+    def _degrees(self, chunk: Mapping[str, Values], name: str | None) -> list[float]:
+        if name is None:
+            return [float("nan")] * len(next(iter(chunk.values())))
+        values = np.ma.filled(np.ma.asarray(chunk[name]).astype(float), np.nan)
+        degrees: list[float] = (values * self._factors[name]).tolist()
+        return degrees
+
+    def _guess_root(self) -> Path:
+        """Folder that relative paths start from: the catalogue's, unless the first says else."""
+        folder = self.path.parent
+        name = self._roles.path or next(iter(self._roles.bands), None)
+        first = next((chunk[name] for chunk in self._reader.chunks()), []) if name else []
+        text = next((text for text in _texts(first) if text), "").partition("::")[0]
+        beside, here = (folder / text).exists(), Path(text).exists()
+        return Path() if text and here and not beside else folder
+
+
+def _texts(values: Values) -> list[str]:
+    if isinstance(values, list):
+        return values
+    return ["" if value is None else str(value) for value in _objects(values)]
+
+
+def _objects(values: Values) -> list[Any]:
+    if isinstance(values, list):
+        return values
+    if values.ndim > 1:
+        return list(np.ma.getdata(values))
+    listed: list[Any] = values.tolist()
+    return listed
+
+
+def _carried_columns(
+    specs: Mapping[str, ColumnSpec | None], roles: _Roles
+) -> list[tuple[ColumnSpec, str]]:
+    """Specs as in the result, each with the name of the column in the catalogue."""
+    same = {name for role, name in roles.named() if name.lower() == role}
+    refused = [name for name, spec in specs.items() if spec is None]
+    if refused:
+        warnings.warn(
+            f"the columns {', '.join(refused)} are of types that a result cannot hold; left out",
+            GalmorphWarning,
+            stacklevel=4,
+        )
+    kept = [spec for name, spec in specs.items() if spec is not None and name not in same]
+    taken = {name.lower() for name in (*STANDARD_NAMES, *specs)}
+    carried = []
+    for spec in kept:
+        name = _free_name(spec.name, taken) if _is_reserved(spec.name) else spec.name
+        carried.append((replace(spec, name=name), spec.name))
+    return carried
+
+
+def _is_reserved(name: str) -> bool:
+    return name.lower() in STANDARD_NAMES or name.lower().startswith("p_")
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    free = f"{name}{SUFFIX}"
+    number = 2
+    while free.lower() in taken:
+        free, number = f"{name}{SUFFIX}{number}", number + 1
+    taken.add(free.lower())
+    return free
+
+
+def read_catalogue(
+    path: str | os.PathLike[str],
+    *,
+    path_column: str | None = None,
+    id_column: str | None = None,
+    ra_column: str | None = None,
+    dec_column: str | None = None,
+    band_columns: Sequence[str] = (),
+    root: str | os.PathLike[str] | None = None,
+) -> Catalogue:
+    """Open a catalogue of cutouts.
+
+    Parameters
+    ----------
+    path : path-like
+        CSV, TSV, ECSV (each also with .gz), FITS, VOTable or Parquet.
+    path_column : str, optional
+        Column of image paths. Needed unless there are band columns or positions.
+    id_column : str, optional
+        Column that becomes ``object_id``.
+    ra_column, dec_column : str, optional
+        Positions, degrees unless the column says another unit of angle. By default columns named
+        "ra" and "dec", in any case, where there are both.
+    band_columns : sequence of str
+        Columns with one path per band, in the order of the bands.
+    root : path-like, optional
+        Folder that relative paths start from. By default the folder of the catalogue; or the
+        current folder, where the first path is found there and not beside the catalogue.
+
+    Returns
+    -------
+    Catalogue
+        Iterate over it for rows; ``specs`` are the columns that are carried along.
+
+    Raises
+    ------
+    CatalogueError
+        Where the file cannot be read, or a column is missing (the message lists those there are)
+        or is not what it must be.
+    MissingExtraError
+        Where the catalogue is Parquet and pyarrow is not installed.
+    """
+    reader = open_reader(Path(path))
+    names = tuple(reader.specs)
+    ra_column, dec_column = _default_position(names, ra_column, dec_column)
+    roles = _Roles(path_column, id_column, ra_column, dec_column, tuple(band_columns))
+    _check_roles(reader, roles)
+    return Catalogue(reader, roles, Path(root) if root is not None else None)
+
+
+def _default_position(
+    names: Sequence[str], ra: str | None, dec: str | None
+) -> tuple[str | None, str | None]:
+    if ra is not None or dec is not None:
+        return ra, dec
+    found = {name.lower(): name for name in names}
+    return (found["ra"], found["dec"]) if {"ra", "dec"} <= set(found) else (None, None)
+
+
+def _check_roles(reader: TableReader, roles: _Roles) -> None:
+    used = [name for _, name in roles.named()] + list(roles.bands)
+    missing = [name for name in used if name not in reader.specs]
+    if missing:
+        raise CatalogueError(
+            f"{reader.path}: no column {', '.join(missing)}; there are: {', '.join(reader.specs)}"
+        )
+    if not roles.path and not roles.bands and not (roles.ra and roles.dec):
+        raise CatalogueError(
+            f"{reader.path}: say which column holds the paths (--path-column); there are: "
+            f"{', '.join(reader.specs)}"
+        )
+    if bool(roles.ra) != bool(roles.dec):
+        raise CatalogueError(f"{reader.path}: name the columns of both ra and dec, or of neither")
+    for name in used:
+        spec = reader.specs[name]
+        if spec is None or spec.shape:
+            raise CatalogueError(f"{reader.path}: column {name} does not hold one value per row")
+
+
+def _to_degrees(reader: TableReader, name: str) -> float:
+    """Factor from the unit of a column to degrees."""
+    from astropy import units
+
+    spec = reader.specs[name]
+    assert spec is not None  # checked with the roles
+    if spec.dtype in ("str", "bool"):
+        raise CatalogueError(f"{reader.path}: column {name} must hold numbers, not {spec.dtype}")
+    try:
+        return float(units.Unit(spec.unit or "deg").to(units.deg))
+    except (ValueError, units.UnitConversionError) as error:
+        raise CatalogueError(
+            f"{reader.path}: column {name} has the unit {spec.unit!r}, which is no angle"
+        ) from error

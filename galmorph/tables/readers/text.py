@@ -1,0 +1,199 @@
+"""CSV, TSV and ECSV.
+
+CSV does not say its types, so the file is read once before: a column is of whole numbers if every
+cell is one that fits in 64 bits and has no leading zero (identifiers such as "007" stay strings),
+else of floats if every cell is a number, else of strings. Empty cells are missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from galmorph.errors import CatalogueError
+from galmorph.tables.cells import Values, normalize
+from galmorph.tables.columns import DTYPES, ColumnSpec, nearest_dtype
+from galmorph.tables.escape import unescape_all
+from galmorph.tables.lines import STRINGS_KEY
+from galmorph.tables.readers.base import CHUNK_ROWS, TableReader, unreadable
+
+__all__ = ["TextReader"]
+
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,18})")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf)", re.I)
+_TRUTH = {"True": True, "true": True, "False": False, "false": False}
+_INT64_MAX = np.iinfo(np.int64).max
+
+
+def _is_whole(cell: str) -> bool:
+    return _WHOLE.fullmatch(cell) is not None and abs(int(cell)) <= _INT64_MAX
+
+
+def _is_number(cell: str) -> bool:
+    # A whole number that int64 cannot hold is an identifier, not a float.
+    return _NUMBER.fullmatch(cell) is not None and (not cell.isdigit() or _is_whole(cell))
+
+
+_TESTS = {"bool": _TRUTH.__contains__, "int64": _is_whole, "float64": _is_number}
+
+
+class _Guess:
+    """Type of a column of text, from all of its cells."""
+
+    def __init__(self) -> None:
+        self._possible = list(_TESTS)
+        self._empty = True
+
+    def update(self, cells: Sequence[str]) -> None:
+        filled = [cell for cell in cells if cell]
+        self._empty = self._empty and not filled
+        self._possible = [name for name in self._possible if all(map(_TESTS[name], filled))]
+
+    def dtype(self) -> str:
+        return "str" if self._empty or not self._possible else self._possible[0]
+
+
+class TextReader(TableReader):
+    """Rows of text.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    CatalogueError
+        Where the file is not UTF-8, has no header, names a column twice, or a row has another
+        number of cells than the header.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._delimiter = "\t" if ".tsv" in path.name.lower() else ","
+        self._escaped = False
+        try:
+            header = self._comments()
+            self.specs = self._declared(header) if header else self._guessed()
+        except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+            raise unreadable(path, error) from error
+
+    def _open(self) -> IO[str]:
+        opener: Any = gzip.open if self.path.suffix.lower() == ".gz" else open
+        file: IO[str] = opener(self.path, "rt", encoding="utf-8-sig", newline="")
+        return file
+
+    def _comments(self) -> list[str]:
+        """Lines of an ECSV header without their "# "; empty for plain CSV."""
+        with self._open() as file:
+            lines = [line[1:].strip("\r\n") for line in _leading_comments(file)]
+        return lines if lines and lines[0].strip().startswith("%ECSV") else []
+
+    def _rows(self) -> Iterator[list[str]]:
+        with self._open() as file:
+            comments = sum(1 for _ in _leading_comments(file))
+        with self._open() as file:
+            lines = islice(file, comments, None)
+            yield from (row for row in csv.reader(lines, delimiter=self._delimiter) if row)
+
+    def _blocks(self) -> Iterator[list[tuple[str, ...]]]:
+        rows = self._rows()
+        names = next(rows, [])
+        done = 1
+        while block := list(islice(rows, CHUNK_ROWS)):
+            for number, row in enumerate(block, done):
+                if len(row) != len(names):
+                    raise CatalogueError(
+                        f"{self.path}: row {number} has {len(row)} cells, the header {len(names)}"
+                    )
+            done += len(block)
+            yield list(zip(*block, strict=True))
+
+    def _names(self) -> list[str]:
+        names = [name.strip() for name in next(self._rows(), [])]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if not names or twice or "" in names:
+            reason = f"two columns are named {twice[0]!r}" if twice else "a column has no name"
+            raise CatalogueError(f"{self.path}: {reason if names else 'the file is empty'}")
+        return names
+
+    def _guessed(self) -> dict[str, ColumnSpec | None]:
+        names = self._names()
+        guesses = [_Guess() for _ in names]
+        for block in self._blocks():
+            for guess, cells in zip(guesses, block, strict=True):
+                guess.update(cells)
+        return {
+            name: ColumnSpec(name, guess.dtype())
+            for name, guess in zip(names, guesses, strict=True)
+        }
+
+    def _declared(self, lines: list[str]) -> dict[str, ColumnSpec | None]:
+        from astropy.table.meta import get_header_from_yaml
+
+        try:
+            header = get_header_from_yaml([line.removeprefix(" ") for line in lines])
+            columns = header["datatype"]
+        except Exception as error:  # the YAML parser has errors of many kinds
+            raise unreadable(self.path, error) from error
+        self._delimiter = header.get("delimiter", " ")
+        self._escaped = STRINGS_KEY in (header.get("meta") or {})
+        names = self._names()
+        if names != [column["name"] for column in columns]:
+            raise CatalogueError(f"{self.path}: the names in the header and the first row differ")
+        return {column["name"]: _declared_spec(column) for column in columns}
+
+    def chunks(self) -> Iterator[dict[str, Values]]:
+        """Read from the first row; see `TableReader.chunks`."""
+        try:
+            for block in self._blocks():
+                yield {
+                    spec.name: self._values(cells, spec)
+                    for cells, spec in zip(block, self.specs.values(), strict=True)
+                    if spec is not None
+                }
+        except (OSError, EOFError, ValueError, csv.Error) as error:
+            raise unreadable(self.path, error) from error
+
+    def _values(self, cells: Sequence[str], spec: ColumnSpec) -> Values:
+        if spec.is_text:
+            return unescape_all(cells) if self._escaped else list(cells)
+        if spec.shape:
+            vectors = [json.loads(cell) if cell else None for cell in cells]
+            return normalize([_fill_nan(row) for row in vectors], spec)
+        convert: Any = _TRUTH.__getitem__ if spec.dtype == "bool" else _converter(spec)
+        return normalize([convert(cell) if cell else None for cell in cells], spec)
+
+
+def _leading_comments(file: IO[str]) -> Iterator[str]:
+    for line in file:
+        if not line.startswith("#"):
+            return
+        yield line
+
+
+def _converter(spec: ColumnSpec) -> type:
+    return float if spec.is_float else int
+
+
+def _fill_nan(row: Any) -> Any:
+    return None if row is None else [float("nan") if value is None else value for value in row]
+
+
+def _declared_spec(column: dict[str, Any]) -> ColumnSpec | None:
+    kind = column.get("subtype") or column["datatype"]
+    dtype, bracket, size = kind.rstrip("]").partition("[")
+    dtype = nearest_dtype(dtype)
+    if dtype not in DTYPES or (bracket and (not size.isdigit() or dtype in DTYPES[:2])):
+        return None
+    shape = (int(size),) if bracket else ()
+    meta = column.get("meta") or {}
+    unit, description = str(column.get("unit") or ""), column.get("description") or ""
+    return ColumnSpec(column["name"], dtype, unit, str(meta.get("ucd", "")), description, shape)
