@@ -71,4 +71,6 @@ class BandPattern:
             if key.startswith("path "):
                 yield Source(make_object_id(members[0][1]), members[0][1])
             else:
-                yield Source(make_printable(key[3:]), members[0][1], band_paths=tuple(members))
+                yield Source(
+                    make_printable(key[3:]), members[0][1], band_paths=tuple(members)
+                )

@@ -15,7 +15,9 @@ __all__ = ["IMAGE_SUFFIXES", "discover_sources", "is_container"]
 RASTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 FITS_SUFFIXES = (".fits", ".fit", ".fts")
 IMAGE_SUFFIXES = RASTER_SUFFIXES + tuple(
-    suffix + end for suffix in FITS_SUFFIXES for end in ("", ".gz", ".bz2", ".xz", ".fz")
+    suffix + end
+    for suffix in FITS_SUFFIXES
+    for end in ("", ".gz", ".bz2", ".xz", ".fz")
 )
 """What is taken from a folder, in upper or lower case; a file that is named is always taken."""
 
@@ -71,7 +73,9 @@ def is_container(path: str) -> bool:
     return MEMBER_MARK in path or path.lower().endswith(CONTAINER_SUFFIXES)
 
 
-def _expand(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
+def _expand(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+) -> list[str]:
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     expanded: list[str] = []
@@ -111,7 +115,9 @@ def _walk_arguments(
     yield from _group(files, pattern)
 
 
-def _walk_folder(top: str, recursive: bool, pattern: BandPattern | None) -> Iterator[Source]:
+def _walk_folder(
+    top: str, recursive: bool, pattern: BandPattern | None
+) -> Iterator[Source]:
     # A stack of our own, not recursion: folders may be deeper than Python's call stack.
     pending = [(top, frozenset[tuple[int, int]]())]
     while pending:

@@ -139,7 +139,16 @@ def _merge_headers(hdus: HDUList, choice: HduChoice) -> Header:
     if choice.hdus[0] is hdus[0]:
         return header
     merged = header.copy()
-    for key in ("SURVEY", "BANDS", "FILTER", "BUNIT", "ORIGIN", "TELESCOP", "MAGZERO", "LEGPIPEV"):
+    for key in (
+        "SURVEY",
+        "BANDS",
+        "FILTER",
+        "BUNIT",
+        "ORIGIN",
+        "TELESCOP",
+        "MAGZERO",
+        "LEGPIPEV",
+    ):
         if key not in merged and key in hdus[0].header:
             merged[key] = hdus[0].header[key]
     return merged
@@ -235,7 +244,9 @@ def _assemble(
     if named is None and options.bands is None and _looks_rgb(array):
         named, flags = RENDERED_NAMES, flags | Flags.ASSUMED_STRETCH
         notes["bands"] = "8-bit planes without names taken for red, green, blue"
-    bands, indices = choose_planes(named, options.bands, array.shape[0], path or "the FITS")
+    bands, indices = choose_planes(
+        named, options.bands, array.shape[0], path or "the FITS"
+    )
     if indices is not None:
         array = array[indices]
     array, kind = to_cutout_array(array, bands)
@@ -314,10 +325,14 @@ def read_band_files(
     """
     for band, cutout in files:
         if cutout.array.shape[0] != 1:
-            raise BandError(f"{cutout.path}: {cutout.array.shape[0]} planes in band file {band!r}")
+            raise BandError(
+                f"{cutout.path}: {cutout.array.shape[0]} planes in band file {band!r}"
+            )
     names = tuple(band for band, _ in files)
     bands, indices = choose_planes(names, options.bands, len(files), path)
-    chosen = [files[n][1] for n in (indices if indices is not None else range(len(files)))]
+    chosen = [
+        files[n][1] for n in (indices if indices is not None else range(len(files)))
+    ]
     array = _stack([cutout.array for cutout in chosen], path)
     first = chosen[0]
     flags = Flags.NONE

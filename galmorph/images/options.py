@@ -27,7 +27,7 @@ class ReadOptions:
         Largest y * x * band that is read; more is refused with `ImageTooLargeError`.
     min_side : int, optional
         A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as both sides keep this many
-        pixels (noted as "reduced"). None: always the full size.
+        pixels (the factor is noted as "reduced"). None: always the full size.
     center : (float, float), optional
         FITS with WCS: RA and Dec in degrees (ICRS) of the part to cut out.
     fov : float, optional
@@ -57,12 +57,16 @@ class ReadOptions:
         if self.bands is not None:
             self._check_bands(self.bands)
         if self.center is not None and not -90 <= self.center[1] <= 90:
-            raise ValueError(f"the declination {self.center[1]} is not within -90 to 90 degrees")
+            raise ValueError(
+                f"the declination {self.center[1]} is not within -90 to 90 degrees"
+            )
 
     @staticmethod
     def _check_bands(bands: tuple[str, ...]) -> None:
         if isinstance(bands, str) or not bands or len(set(bands)) != len(bands):
-            raise ValueError(f'bands are different names such as ("g", "r", "z"), not {bands!r}')
+            raise ValueError(
+                f'bands are different names such as ("g", "r", "z"), not {bands!r}'
+            )
 
     @property
     def max_bytes(self) -> int:

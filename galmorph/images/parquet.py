@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from galmorph.errors import MissingExtraError, UnreadableImageError, UnsupportedImageError
+from galmorph.errors import (
+    MissingExtraError,
+    UnreadableImageError,
+    UnsupportedImageError,
+)
 from galmorph.images.source import Source, make_object_id, make_printable
 
 __all__ = ["list_parquet"]
@@ -43,9 +47,12 @@ def list_parquet(path: str, column: str = "") -> Iterator[Source]:
     column = column or _find_image_column(schema, path)
     if column not in schema.names:
         raise UnsupportedImageError(
-            f"no column {column!r}; there are {', '.join(schema.names[:12])}", make_printable(path)
+            f"no column {column!r}; there are {', '.join(schema.names[:12])}",
+            make_printable(path),
         )
-    scalars = [name for name in schema.names if name != column and _is_scalar(schema, name)]
+    scalars = [
+        name for name in schema.names if name != column and _is_scalar(schema, name)
+    ]
     return _list_rows(file, path, column, scalars)
 
 
@@ -54,7 +61,9 @@ def _open(path: str) -> Any:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise MissingExtraError("pyarrow", "parquet", f"to read {make_printable(path)}") from error
+        raise MissingExtraError(
+            "pyarrow", "parquet", f"to read {make_printable(path)}"
+        ) from error
     try:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
@@ -63,7 +72,7 @@ def _open(path: str) -> Any:
 
 
 def _find_image_column(schema: Any, path: str) -> str:
-    import pyarrow.types as types
+    from pyarrow import types
 
     for field in schema:
         if types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
@@ -75,7 +84,7 @@ def _find_image_column(schema: Any, path: str) -> str:
 
 
 def _is_scalar(schema: Any, name: str) -> bool:
-    import pyarrow.types as types
+    from pyarrow import types
 
     kind = schema.field(name).type
     return bool(
@@ -87,7 +96,9 @@ def _is_scalar(schema: Any, name: str) -> bool:
     )
 
 
-def _list_rows(file: Any, path: str, column: str, scalars: list[str]) -> Iterator[Source]:
+def _list_rows(
+    file: Any, path: str, column: str, scalars: list[str]
+) -> Iterator[Source]:
     import pyarrow as pa
 
     row = 0
@@ -107,8 +118,12 @@ def _make_source(record: dict[str, Any], path: str, column: str, row: int) -> So
     name = ""
     if isinstance(image, dict):
         name, image = image.get("path") or "", image.get("bytes")
-    identifier = next((str(record[key]) for key in ID_NAMES if record.get(key) is not None), "")
-    identifier = identifier or (make_object_id(name) if name else f"{make_object_id(path)}_{row}")
+    identifier = next(
+        (str(record[key]) for key in ID_NAMES if record.get(key) is not None), ""
+    )
+    identifier = identifier or (
+        make_object_id(name) if name else f"{make_object_id(path)}_{row}"
+    )
     member = f"{column}[{row}]"
     if image is None:
         missing = UnreadableImageError("the row holds no image", f"{path}::{member}")

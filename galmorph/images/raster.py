@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +40,12 @@ def sniff_raster(head: bytes) -> str:
 
 
 def read_raster(
-    data: bytes, format_name: str, *, options: ReadOptions, object_id: str = "", path: str = ""
+    data: bytes,
+    format_name: str,
+    *,
+    options: ReadOptions,
+    object_id: str = "",
+    path: str = "",
 ) -> Cutout:
     """Decode a raster image.
 
@@ -58,7 +64,8 @@ def read_raster(
     -------
     Cutout
         Rendered, (3, y, x); flux where a TIFF holds floats outside [0, 1]. An EXIF orientation
-        is ignored on purpose: it tells how a camera was held, and the sky has no upright.
+        is ignored on purpose: it tells how a camera was held, and the sky has no upright. A
+        JPEG that was decoded at a part of its size notes the factor as "reduced" (2, 4 or 8).
 
     Raises
     ------
@@ -84,11 +91,14 @@ def read_raster(
             return _read_tiff_again(data, error, options, object_id, path)
         raise _unreadable(format_name, error, path) from error
     if cutout.array.shape[2] != size[0]:
-        cutout.notes["reduced"] = f"{size[0]}x{size[1]}"  # type: ignore[index]
+        factor = {"reduced": str(round(size[0] / cutout.array.shape[2]))}
+        return replace(cutout, notes={**cutout.notes, **factor})
     return cutout
 
 
-def _open_image(data: bytes, format_name: str, options: ReadOptions, path: str) -> Image:
+def _open_image(
+    data: bytes, format_name: str, options: ReadOptions, path: str
+) -> Image:
     # The plugin's own class: Image.open would try several formats and warn about large images,
     # whose size is checked here anyway.
     stream = io.BytesIO(data)
@@ -96,7 +106,9 @@ def _open_image(data: bytes, format_name: str, options: ReadOptions, path: str) 
         from PIL.JpegImagePlugin import JpegImageFile
 
         if data.count(b"\xff\xda") > MAX_JPEG_SCANS:
-            raise UnreadableImageError(f"more than {MAX_JPEG_SCANS} JPEG scans are refused", path)
+            raise UnreadableImageError(
+                f"more than {MAX_JPEG_SCANS} JPEG scans are refused", path
+            )
         return JpegImageFile(stream)
     if format_name == "PNG":
         from PIL.PngImagePlugin import PngImageFile
@@ -110,7 +122,9 @@ def _open_image(data: bytes, format_name: str, options: ReadOptions, path: str) 
         return TiffImageFile(io.BytesIO(drop_orientation(data)))
     from PIL.WebPImagePlugin import WebPImageFile
 
-    _check_size(_find_webp_size(data), 4, options, path)  # its decoder allocates when opened
+    _check_size(
+        _find_webp_size(data), 4, options, path
+    )  # its decoder allocates when opened
     return WebPImageFile(stream)
 
 
@@ -119,7 +133,9 @@ def _find_webp_size(data: bytes) -> tuple[int, int]:
     if len(body) < 10:
         raise ValueError("the header is cut short")
     if kind == b"VP8X":
-        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(
+            body[7:10], "little"
+        )
     if kind == b"VP8L":
         packed = int.from_bytes(body[1:5], "little")
         return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
@@ -127,7 +143,9 @@ def _find_webp_size(data: bytes) -> tuple[int, int]:
     return packed & 0x3FFF, packed >> 16 & 0x3FFF
 
 
-def _check_size(size: tuple[int, int], planes: int, options: ReadOptions, path: str) -> None:
+def _check_size(
+    size: tuple[int, int], planes: int, options: ReadOptions, path: str
+) -> None:
     if size[0] < 1 or size[1] < 1:
         raise UnreadableImageError(f"the image is empty ({size[0]} x {size[1]})", path)
     if size[0] * size[1] * planes > options.max_pixels:
@@ -174,7 +192,9 @@ def _converted_cutout(image: Image, object_id: str, path: str) -> Cutout:
         pixels = np.asarray(image.convert("RGB"))
     if grey:
         return _grey_cutout(pixels[:, :, 0], object_id, path)
-    return Cutout(pixels.transpose(2, 0, 1), object_id=object_id, path=path, notes=notes)
+    return Cutout(
+        pixels.transpose(2, 0, 1), object_id=object_id, path=path, notes=notes
+    )
 
 
 def lay_on_black(pixels: Array) -> Array:
@@ -189,13 +209,17 @@ def lay_on_black(pixels: Array) -> Array:
 def _grey_cutout(plane: Array, object_id: str, path: str) -> Cutout:
     array = np.broadcast_to(plane, (3, *plane.shape))
     flags = Flags.OUTSIDE_COLOUR_DOMAIN
-    return Cutout(array, object_id=object_id, path=path, flags=flags, notes={"mode": "grey"})
+    return Cutout(
+        array, object_id=object_id, path=path, flags=flags, notes={"mode": "grey"}
+    )
 
 
 def _deep_cutout(plane: Array, object_id: str, path: str) -> Cutout:
     if plane.dtype.kind in "iu":
         if plane.min() >= 0 and plane.max() <= 65535:
-            return _grey_cutout(plane.astype(np.float32) / np.float32(65535), object_id, path)
+            return _grey_cutout(
+                plane.astype(np.float32) / np.float32(65535), object_id, path
+            )
         return _flux_cutout(plane, object_id, path)
     finite = plane[np.isfinite(plane)]
     if finite.size and finite.min() >= 0 and finite.max() <= 1:
@@ -218,4 +242,6 @@ def _read_tiff_again(
 
 def _unreadable(format_name: str, error: Exception, path: str) -> UnreadableImageError:
     said = " ".join(str(error).split())[:200] or type(error).__name__
-    return UnreadableImageError(f"the {format_name} is damaged or cut short ({said})", path)
+    return UnreadableImageError(
+        f"the {format_name} is damaged or cut short ({said})", path
+    )

@@ -38,7 +38,9 @@ CONTAINER_MAGIC = {
 
 
 def read_cutout(
-    source: Source | str | os.PathLike[str] | Any, *, options: ReadOptions = DEFAULT_OPTIONS
+    source: Source | str | os.PathLike[str] | Any,
+    *,
+    options: ReadOptions = DEFAULT_OPTIONS,
 ) -> Cutout:
     """Read one cutout, whatever it is kept in.
 
@@ -123,7 +125,9 @@ def _read_band_files(source: Source, options: ReadOptions) -> Cutout:
         for band, path in source.band_paths
         if wanted is None or band in wanted
     ]
-    return read_band_files(files, options=options, object_id=source.object_id, path=source.location)
+    return read_band_files(
+        files, options=options, object_id=source.object_id, path=source.location
+    )
 
 
 def _read_file(source: Source, options: ReadOptions) -> Cutout:
@@ -141,7 +145,9 @@ def _read_file(source: Source, options: ReadOptions) -> Cutout:
         if source.offset < 0 and head.startswith(FITS_MAGIC):
             return _read_fits(source.path, source, options)
         if size > options.max_bytes:
-            raise ImageTooLargeError(f"{size} bytes are more than max_pixels allows for")
+            raise ImageTooLargeError(
+                f"{size} bytes are more than max_pixels allows for"
+            )
         return _read_bytes(_read_rest(descriptor, head, size), source, options)
     except OSError as error:
         if isinstance(error, ImageError):
@@ -160,7 +166,9 @@ def _check_file(status: os.stat_result, source: Source) -> int:
     else:
         size = min(source.size, status.st_size - source.offset)
         if size < source.size:
-            raise UnreadableImageError("the tar file ends inside this member", source.location)
+            raise UnreadableImageError(
+                "the tar file ends inside this member", source.location
+            )
     if size <= 0:
         raise UnreadableImageError("the file is empty", source.location)
     return size
@@ -179,11 +187,17 @@ def _read_rest(descriptor: int, head: bytes, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _read_bytes(data: bytes, source: Source, options: ReadOptions, depth: int = 0) -> Cutout:
+def _read_bytes(
+    data: bytes, source: Source, options: ReadOptions, depth: int = 0
+) -> Cutout:
     raster = sniff_raster(data)
     if raster:
         return read_raster(
-            data, raster, options=options, object_id=source.object_id, path=source.location
+            data,
+            raster,
+            options=options,
+            object_id=source.object_id,
+            path=source.location,
         )
     if data.startswith(FITS_MAGIC):
         return _read_fits(data, source, options)

@@ -53,11 +53,14 @@ class Box:
         """Raise `ImageTooLargeError` where the square is beyond `options.max_pixels`."""
         if self.side * self.side > options.max_pixels:
             raise ImageTooLargeError(
-                f"a field of {self.side} x {self.side} pixels is more than max_pixels", path
+                f"a field of {self.side} x {self.side} pixels is more than max_pixels",
+                path,
             )
 
 
-def find_region(header: Header, shape: tuple[int, int], region: Region, path: str) -> Box:
+def find_region(
+    header: Header, shape: tuple[int, int], region: Region, path: str
+) -> Box:
     """Find the pixels of a square of sky.
 
     Parameters
@@ -79,7 +82,9 @@ def find_region(header: Header, shape: tuple[int, int], region: Region, path: st
     wcs = load_wcs(header)
     whole = frame_from_wcs(wcs, shape)
     if wcs is None or math.isnan(whole.pixel_scale):
-        raise UnsupportedImageError("no WCS, so a field of view cannot be cut out", path)
+        raise UnsupportedImageError(
+            "no WCS, so a field of view cannot be cut out", path
+        )
     x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
     if not math.isnan(region.ra):
         x, y = to_pixel(wcs, region.ra, region.dec)
@@ -88,7 +93,8 @@ def find_region(header: Header, shape: tuple[int, int], region: Region, path: st
         side = max(1, round(region.fov / whole.pixel_scale))
     if not (-0.5 <= x < shape[1] - 0.5 and -0.5 <= y < shape[0] - 0.5):
         raise UnsupportedImageError(
-            f"the position RA {region.ra:.6f} Dec {region.dec:.6f} is outside the image", path
+            f"the position RA {region.ra:.6f} Dec {region.dec:.6f} is outside the image",
+            path,
         )
     left, bottom = math.floor(x - side / 2 + 1), math.floor(y - side / 2 + 1)
     frame = _frame_of_box(wcs, left, bottom, side)

@@ -159,4 +159,6 @@ def _from_keywords(header: Header) -> SkyFrame:
         return UNKNOWN_SKY
     if not (0 <= ra <= 360 and -90 <= dec <= 90):
         return UNKNOWN_SKY
-    return SkyFrame(float(ra), float(dec), orientation="no WCS; position from RA and DEC")
+    return SkyFrame(
+        float(ra), float(dec), orientation="no WCS; position from RA and DEC"
+    )

@@ -8,7 +8,14 @@ from typing import Any
 
 __all__ = ["find_survey", "find_unit", "find_zeropoint"]
 
-LEGACY_WORDS = ("legacysurvey", "legacy survey", "decals", "decam legacy", "mzls", "bass")
+LEGACY_WORDS = (
+    "legacysurvey",
+    "legacy survey",
+    "decals",
+    "decam legacy",
+    "mzls",
+    "bass",
+)
 UNIT_NAMES = {
     "nanomaggy": "nanomaggy", "nanomaggies": "nanomaggy", "nmgy": "nanomaggy",
     "nanomaggie": "nanomaggy", "adu": "adu", "dn": "adu", "count": "adu", "counts": "adu",
@@ -58,6 +65,10 @@ def find_zeropoint(header: Mapping[str, Any]) -> float:
     """AB magnitude of a flux of 1, NaN where no known card holds a number."""
     for key in ZEROPOINT_KEYS:
         value = header.get(key)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 100:
+        if (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and 0 < value < 100
+        ):
             return float(value)
     return math.nan

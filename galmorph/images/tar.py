@@ -49,7 +49,9 @@ def list_tar(path: str) -> Iterator[Source]:
     try:
         tar = tarfile.open(path, "r:" if plain else "r|*")  # noqa: SIM115
     except TAR_ERRORS as error:
-        raise UnreadableImageError(f"not a tar file ({error})", make_printable(path)) from error
+        raise UnreadableImageError(
+            f"not a tar file ({error})", make_printable(path)
+        ) from error
     with tar:
         yield from _list_open(tar, path, plain)
 
@@ -97,5 +99,7 @@ def _extract(tar: TarFile, member: TarInfo, path: str) -> Source:
 
 def _broken(path: str, error: Exception) -> Source:
     shown = make_printable(path)
-    reason = f"the tar file is damaged or cut short; its further members are lost ({error})"
+    reason = (
+        f"the tar file is damaged or cut short; its further members are lost ({error})"
+    )
     return Source(make_object_id(path), path, data=UnreadableImageError(reason, shown))

@@ -1,0 +1,150 @@
+"""Bad pixels: what is done with NaN, infinities and masked pixels before any stretch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import PixelError
+from galmorph.flags import Flags
+
+__all__ = ["BadPixelPolicy", "FilledPlanes", "fill_bad_pixels", "find_bad_pixels"]
+
+Array = npt.NDArray[Any]
+BadPixelPolicy = Literal["interpolate", "zero", "refuse"]
+
+LARGEST_VALUE = 1e20
+"""Values beyond it are bad like an infinity: their sums would leave float32."""
+
+MAX_RINGS = 32
+"""A hole is closed from its rim inwards, one ring of pixels at a time, at most so many; what is
+left in the middle of a larger one becomes the median of the plane."""
+
+DIAGONAL_WEIGHT = 0.5
+"""Weight of the four diagonal neighbours against the four adjacent ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilledPlanes:
+    """Planes without bad pixels.
+
+    Attributes
+    ----------
+    array : ndarray, shape (band, y, x)
+        The input itself where nothing was bad.
+    flags : Flags
+        ``BAD_PIXELS_FILLED``, and ``MANY_BAD_PIXELS`` above the stated fraction.
+    bad_pixels : int
+        Pixels that were bad in at least one plane.
+    """
+
+    array: Array
+    flags: Flags
+    bad_pixels: int
+
+
+def find_bad_pixels(array: Array, mask: Array | None = None) -> Array | None:
+    """Find pixels that are not finite, absurdly large, or masked.
+
+    Parameters
+    ----------
+    array : ndarray, shape (band, y, x)
+        Any real type.
+    mask : ndarray of bool, shape (y, x), optional
+        Further bad pixels.
+
+    Returns
+    -------
+    ndarray of bool, shape (band, y, x), or None
+        None where all pixels are good.
+    """
+    masked = mask is not None and bool(mask.any())
+    if array.dtype.kind != "f":
+        return (
+            np.broadcast_to(mask, array.shape) if masked and mask is not None else None
+        )
+    good = np.abs(array) < LARGEST_VALUE  # False for NaN
+    if masked:
+        good &= ~np.asarray(mask)
+    return None if good.all() else ~good
+
+
+def fill_bad_pixels(
+    array: Array,
+    mask: Array | None = None,
+    *,
+    policy: BadPixelPolicy = "interpolate",
+    max_fraction: float = 0.05,
+) -> FilledPlanes:
+    """Apply the policy for bad pixels.
+
+    Parameters
+    ----------
+    array : ndarray, shape (band, y, x)
+        Not changed.
+    mask : ndarray of bool, shape (y, x), optional
+        Pixels known to be bad.
+    policy : {"interpolate", "zero", "refuse"}
+        Fill from the neighbours in the same plane, set to zero, or raise.
+    max_fraction : float
+        Above this fraction of bad pixels the result is flagged ``MANY_BAD_PIXELS``.
+
+    Raises
+    ------
+    PixelError
+        The policy is "refuse", or a plane has no good pixel at all.
+    """
+    bad = find_bad_pixels(array, mask)
+    if bad is None:
+        return FilledPlanes(array, Flags.NONE, 0)
+    count = int(np.count_nonzero(bad.any(axis=0)))
+    total = array.shape[1] * array.shape[2]
+    if bad.all(axis=(1, 2)).any():
+        raise PixelError("no good pixel in at least one band; choose other bands")
+    if policy == "refuse":
+        raise PixelError(
+            f"{count} of {total} pixels are bad, and the policy is to refuse them"
+        )
+    flags = Flags.BAD_PIXELS_FILLED
+    if count > max_fraction * total:
+        flags |= Flags.MANY_BAD_PIXELS
+    if policy == "zero":
+        filled = np.where(bad, array.dtype.type(0), array)
+    else:
+        filled = np.stack([_close_holes(p, b) for p, b in zip(array, bad, strict=True)])
+    return FilledPlanes(filled, flags, count)
+
+
+def _close_holes(plane: Array, bad: Array) -> Array:
+    """Fill bad pixels ring by ring with the weighted mean of their good neighbours."""
+    if not bad.any():
+        return plane
+    columns = plane.shape[1] + 2
+    values = np.pad(np.where(bad, 0, plane).astype(np.float32), 1).ravel()
+    known = np.pad((~bad).astype(np.float32), 1).ravel()
+    todo = np.flatnonzero(np.pad(bad, 1))
+    offsets = np.array([-1, 1, -columns, columns])
+    offsets = np.concatenate(
+        [offsets, [-columns - 1, 1 - columns, columns - 1, columns + 1]]
+    )
+    weights = np.array([1.0] * 4 + [DIAGONAL_WEIGHT] * 4, dtype=np.float32)
+    for _ in range(MAX_RINGS):
+        neighbours = todo[:, None] + offsets
+        weight = known[neighbours] * weights
+        total = weight.sum(axis=1)
+        ready = total > 0
+        values[todo[ready]] = (values[neighbours] * weight).sum(axis=1)[ready] / total[
+            ready
+        ]
+        known[todo[ready]] = 1
+        todo = todo[~ready]
+        if todo.size == 0:
+            break
+    values[todo] = np.median(plane[~bad])
+    closed = values.reshape(plane.shape[0] + 2, columns)[1:-1, 1:-1]
+    if plane.dtype.kind in "iu":
+        closed = np.rint(closed)
+    return closed.astype(plane.dtype)

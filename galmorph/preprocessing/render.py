@@ -1,0 +1,189 @@
+"""Flux to the colours that the weights know, in one step with the bad pixels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import UnsupportedImageError
+from galmorph.flags import Flags
+from galmorph.images.cutout import Cutout
+from galmorph.preprocessing.pixels import BadPixelPolicy, FilledPlanes, fill_bad_pixels
+from galmorph.preprocessing.stretch import (
+    STRETCHES,
+    Stretch,
+    choose_stretch,
+    get_stretch,
+)
+
+__all__ = ["RenderOptions", "render"]
+
+Array = npt.NDArray[Any]
+RENDERED = ("red", "green", "blue")
+NANOMAGGY_ZEROPOINT = 22.5
+"""AB magnitude of one nanomaggy."""
+
+JANSKY_UNITS = {"Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6, "nJy": 1e-9}
+NANOMAGGY_IN_JANSKY = 3.631e-6
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """How flux becomes colour and what happens to bad pixels.
+
+    Attributes
+    ----------
+    stretch : str
+        "auto" (by the header, see `choose_stretch`) or a name of `STRETCHES`.
+    nan : {"interpolate", "zero", "refuse"}
+        What happens to NaN, infinite and masked pixels.
+    nan_fraction : float
+        Above this fraction of bad pixels the row is flagged as not to be trusted.
+    zeropoint : float, optional
+        AB magnitude of a flux of 1, where the header does not give the unit or is wrong.
+
+    Raises
+    ------
+    ValueError
+        A value that does not exist or is outside its range.
+    """
+
+    stretch: str = "auto"
+    nan: BadPixelPolicy = "interpolate"
+    nan_fraction: float = 0.05
+    zeropoint: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.stretch != "auto" and self.stretch not in STRETCHES:
+            get_stretch(self.stretch)
+        if self.nan not in ("interpolate", "zero", "refuse"):
+            raise ValueError(f"nan is interpolate, zero or refuse, not {self.nan!r}")
+        if not 0 <= self.nan_fraction <= 1:
+            raise ValueError(f"nan_fraction is within 0 to 1, not {self.nan_fraction}")
+        if self.zeropoint is not None and not math.isfinite(self.zeropoint):
+            raise ValueError(f"zeropoint must be a magnitude, not {self.zeropoint}")
+
+
+DEFAULT_OPTIONS = RenderOptions()
+
+
+def render(cutout: Cutout, *, options: RenderOptions = DEFAULT_OPTIONS) -> Cutout:
+    """Bring a cutout to three colour channels.
+
+    Parameters
+    ----------
+    cutout : Cutout
+        As read, or a crop of it: only what is given is looked at, limits of "asinh", "zscale",
+        "percentile" and "lupton" included.
+    options : RenderOptions
+        Stretch and bad pixels.
+
+    Returns
+    -------
+    Cutout
+        Kind "rendered", red, green, blue: the untouched uint8 array of a rendered cutout without
+        bad pixels, else float32 on [0, 1]. Its notes say what was done ("stretch", "bands",
+        "bad_pixels").
+
+    Raises
+    ------
+    PixelError
+        Bad pixels that are to be refused, or a band without a good pixel.
+    BandError
+        The stretch is for other bands.
+    UnsupportedImageError
+        The stretch needs nanomaggies and the unit cannot be turned into them.
+    """
+    if cutout.kind == "rendered":
+        return _render_rendered(cutout, options)
+    name, flags = options.stretch, Flags.NONE
+    if name == "auto":
+        name, assumed = choose_stretch(
+            cutout, calibrated=not math.isnan(_zeropoint(cutout, options))
+        )
+        flags = Flags.ASSUMED_STRETCH if assumed else Flags.NONE
+    stretch = get_stretch(name)
+    bands = stretch.choose_bands(cutout.bands)
+    filled = _fill(cutout, [cutout.bands.index(band) for band in bands], options)
+    planes, unit_note = _calibrate(filled.array, cutout, stretch, options)
+    colours = stretch.render(dict(zip(bands, planes, strict=True)))
+    if len(bands) < 3:
+        flags |= Flags.OUTSIDE_COLOUR_DOMAIN
+    notes = {"stretch": name, "bands": ",".join(bands), **unit_note}
+    return _finish(cutout, colours, filled, flags, notes)
+
+
+def _render_rendered(cutout: Cutout, options: RenderOptions) -> Cutout:
+    if cutout.array.dtype == np.uint8 and cutout.bad is None:
+        return cutout
+    filled = _fill(cutout, None, options)
+    array = filled.array
+    if array.dtype != np.uint8:
+        array = np.clip(array, 0, 1)
+    return _finish(cutout, array, filled, Flags.NONE, {"stretch": "as rendered"})
+
+
+def _fill(
+    cutout: Cutout, indices: list[int] | None, options: RenderOptions
+) -> FilledPlanes:
+    array = cutout.array
+    if indices is not None and indices != list(range(array.shape[0])):
+        array = array[indices]
+    return fill_bad_pixels(
+        array, cutout.bad, policy=options.nan, max_fraction=options.nan_fraction
+    )
+
+
+def _finish(
+    cutout: Cutout,
+    array: Array,
+    filled: FilledPlanes,
+    flags: Flags,
+    notes: dict[str, str],
+) -> Cutout:
+    if filled.bad_pixels:
+        notes["bad_pixels"] = str(filled.bad_pixels)
+    return replace(
+        cutout,
+        array=array,
+        bands=RENDERED,
+        kind="rendered",
+        flags=cutout.flags | filled.flags | flags,
+        bad=None,
+        notes={**cutout.notes, **notes},
+    )
+
+
+def _zeropoint(cutout: Cutout, options: RenderOptions) -> float:
+    if options.zeropoint is not None:
+        return options.zeropoint
+    if cutout.unit in JANSKY_UNITS:
+        factor = JANSKY_UNITS[cutout.unit] / NANOMAGGY_IN_JANSKY
+        return NANOMAGGY_ZEROPOINT - 2.5 * math.log10(factor)
+    return float(cutout.notes.get("zeropoint", "nan"))
+
+
+def _calibrate(
+    planes: Array, cutout: Cutout, stretch: Stretch, options: RenderOptions
+) -> tuple[Array, dict[str, str]]:
+    """Turn flux into nanomaggies where the stretch needs them."""
+    if not stretch.calibrated:
+        return planes, {}
+    zeropoint = _zeropoint(cutout, options)
+    given = options.zeropoint is not None
+    if cutout.unit == "nanomaggy" and not given:
+        return planes, {"unit": "nanomaggy"}
+    if not math.isnan(zeropoint):
+        factor = 10 ** ((NANOMAGGY_ZEROPOINT - zeropoint) / 2.5)
+        return planes * np.float32(factor), {"unit": f"zero point {zeropoint:g}"}
+    if cutout.unit == "":
+        return planes, {"unit": "assumed nanomaggy"}
+    raise UnsupportedImageError(
+        f"the stretch {stretch.name!r} needs nanomaggies and the unit is {cutout.unit!r}; give "
+        "the zero point (--zeropoint), or choose asinh, lupton, zscale or percentile",
+        cutout.path or None,
+    )
