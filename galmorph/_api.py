@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -147,10 +148,10 @@ class Job:
 
     model: Model
     head: LinearHead | None = None
-    read: ReadOptions = field(default_factory=ReadOptions)
-    field: FieldOptions = field(default_factory=FieldOptions)
-    rendering: RenderOptions = field(default_factory=RenderOptions)
-    options: EngineOptions = field(default_factory=EngineOptions)
+    read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
+    field: FieldOptions = dataclasses.field(default_factory=FieldOptions)
+    rendering: RenderOptions = dataclasses.field(default_factory=RenderOptions)
+    options: EngineOptions = dataclasses.field(default_factory=EngineOptions)
 
     @property
     def field_of_view(self) -> FieldOptions:

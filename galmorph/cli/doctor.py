@@ -1,0 +1,167 @@
+"""``galmorph doctor``: what is installed, what is used, and whether it works."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from galmorph.cli.options import model_option
+from galmorph.cli.status import OK, SOME_FAILED
+from galmorph.errors import GalmorphError
+
+if TYPE_CHECKING:
+    from galmorph.images.source import Source
+
+__all__ = ["doctor"]
+
+REQUIRED = (
+    "torch",
+    "timm",
+    "huggingface-hub",
+    "safetensors",
+    "numpy",
+    "pillow",
+    "astropy",
+    "click",
+)
+EXTRAS = {
+    "sep": ("sep", "--crop auto"),
+    "pyarrow": ("parquet", "Parquet"),
+    "h5py": ("hdf5", "HDF5"),
+    "tifffile": ("tiff", "TIFF of more than 8 bits and three bands"),
+    "scikit-learn": ("evaluate", "galmorph evaluate"),
+    "matplotlib": ("evaluate", "figures"),
+}
+TIMED_IMAGES = 256
+FRAME_SIZE = 424
+"""Side in pixels of the JPEG that is timed: that of a Galaxy Zoo 2 cutout."""
+
+
+@click.command()
+@model_option
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="As classify.")
+@click.option("--timing/--no-timing", default=True, show_default=True, help="Time the model.")
+@click.pass_context
+def doctor(ctx: click.Context, model: str | None, device: str, timing: bool) -> None:
+    """Check the installation, the devices and the weights.
+
+    Says what is installed, which device is used and why, where weights are looked for and whether
+    they are the published ones, and how many images per second the model takes. Exit status 1 where something is broken.
+    """
+    well = _report_packages()
+    well &= _report_devices(device)
+    well &= _report_weights()
+    if timing:
+        well &= _report_timing(model, device)
+    click.echo("all well" if well else "something is wrong: see above")
+    ctx.exit(OK if well else SOME_FAILED)
+
+
+def _find_version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _report_packages() -> bool:
+    import platform
+
+    found = {package: _find_version(package) for package in REQUIRED}
+    click.echo(f"galmorph {_find_version('galmorph') or '(not installed)'}")
+    click.echo(f"Python {platform.python_version()}, {platform.platform()}")
+    for package, version in found.items():
+        click.echo(f"  {package:<16} {version or 'MISSING'}")
+    click.echo("extras")
+    for package, (extra, purpose) in EXTRAS.items():
+        version = _find_version(package)
+        missing = f"not installed; for {purpose}: pip install '.[{extra}]'"
+        click.echo(f"  {package:<16} {version or missing}")
+    return all(found.values())
+
+
+def _report_devices(name: str) -> bool:
+    from galmorph.inference.devices import choose_device, choose_precision, explain_devices
+
+    click.echo("devices")
+    for kind, reason in explain_devices().items():
+        click.echo(f"  {kind:<16} {reason}")
+    try:
+        device = choose_device(name)
+    except GalmorphError as error:
+        click.echo(f"  {'used':<16} none: {error}")
+        return False
+    click.echo(f"  {'used':<16} {device}, {choose_precision(None, device)}")
+    return True
+
+
+def _report_weights() -> bool:
+    from galmorph.weights.environment import get_endpoint, hub_cache, is_offline, weights_dir
+    from galmorph.weights.locate import verify_local
+    from galmorph.weights.manifest import load_manifest
+
+    manifest, bad = load_manifest(), 0
+    click.echo("weights")
+    click.echo(f"  {'Hub':<16} {'off (HF_HUB_OFFLINE)' if is_offline() else get_endpoint()}")
+    click.echo(f"  {'cache':<16} {hub_cache()}")
+    click.echo(f"  {'folder':<16} {weights_dir() or 'none (GALMORPH_WEIGHTS_DIR)'}")
+    click.echo(f"  {'default model':<16} {manifest.default_model or 'none'}")
+    for entry in manifest.models:
+        files = list(verify_local(entry))
+        bad += sum(error is not None for _, error in files)
+        for path, error in files:
+            click.echo(f"  {entry.name}: {'verified' if error is None else error} ({path})")
+        if not files and entry.bundled:
+            bad += 1
+            click.echo(f"  {entry.name}: the bundled file is missing: install galmorph again")
+    return not bad
+
+
+def _report_timing(model: str | None, device: str) -> bool:
+    from galmorph._api import Job, load_model
+    from galmorph.inference.engine import EngineOptions
+
+    click.echo("timing")
+    try:
+        began = time.perf_counter()
+        job = Job(load_model(model), options=EngineOptions(device=device))
+        list(job.run(_make_jpegs(1)))
+        click.echo(f"  {'first image':<16} {time.perf_counter() - began:.1f} s")
+        began = time.perf_counter()
+        blocks = list(job.run(_make_jpegs(TIMED_IMAGES)))
+        seconds = time.perf_counter() - began
+    except GalmorphError as error:
+        click.echo(f"  failed: {error}")
+        return False
+    errors = [row.message for block in blocks for row in block.rows if row.error is not None]
+    click.echo(
+        f"  {job.model.name:<16} {TIMED_IMAGES / seconds:.0f} images/s "
+        f"({TIMED_IMAGES} JPEG images of {FRAME_SIZE} px)"
+    )
+    for message in errors[:1]:
+        click.echo(f"  failed: {message}")
+    return not errors
+
+
+def _make_jpegs(count: int) -> Iterator[Source]:
+    """A smooth round galaxy with noise as a JPEG, so many times."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    from galmorph.images.source import Source
+
+    y, x = np.mgrid[:FRAME_SIZE, :FRAME_SIZE] - (FRAME_SIZE - 1) / 2
+    light = np.exp(-np.hypot(x, y) / 30)[..., None] * np.array([220.0, 190.0, 150.0])
+    noise = np.random.default_rng(0).normal(8.0, 3.0, light.shape)
+    pixels: Any = np.clip(light + noise, 0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    for number in range(count):
+        yield Source(str(number), data=buffer.getvalue())

@@ -1,0 +1,162 @@
+"""``galmorph inspect``: what one image is, and what is done to its pixels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from galmorph.cli.options import model_option, pixel_options
+from galmorph.errors import GalmorphError
+
+if TYPE_CHECKING:
+    from galmorph._api import Job
+    from galmorph.images.cutout import Cutout
+    from galmorph.images.source import Source
+    from galmorph.inference.engine import Block
+    from galmorph.preprocessing.pipeline import Prepared
+
+__all__ = ["inspect"]
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PNG",
+    help="Draw four panels: image, stretched, cropped, what the network sees.",
+)
+@click.option("--head", metavar="NAME|FILE", help="Head [default: the model's first, if any].")
+@model_option
+@pixel_options
+@click.pass_context
+def inspect(ctx: click.Context, file: str, output: Path | None, **given: Any) -> None:
+    """Say what one image is, how it is treated, and what comes out.
+
+    Of a folder or a container the first image is taken.
+    """
+    from galmorph.cli.request import Request, open_inputs
+
+    if output is not None and output.suffix.lower() != ".png":
+        raise click.UsageError(f"{output}: the panels are written as .png")
+    request = Request(kind="classify", output="-", paths=(file,), **given)
+    source = next(open_inputs(request).list_sources(), None)
+    if source is None:
+        raise click.UsageError(f"{file}: there is no image in it")
+    from galmorph.cli.run import make_job
+
+    _inspect(make_job(request), source, output, has_head=request.head is not None)
+
+
+def _inspect(job: Job, source: Source, output: Path | None, *, has_head: bool) -> None:
+    from galmorph.images.read import read_cutout
+
+    if not has_head and job.model.heads:
+        job = replace(job, head=next(iter(job.model.heads.values())))
+    cutout = read_cutout(source, options=job.read)
+    _print_pairs(_describe_cutout(cutout))
+    prepared = _prepare(job, cutout)
+    _print_pairs(_describe_prepared(prepared, cutout))
+    block = next(job.run(iter([source])))
+    _print_pairs(_describe_result(job, block))
+    if output is not None:
+        from galmorph.cli.panels import draw_panels
+
+        draw_panels(cutout, job, prepared).save(output)
+        click.echo(f"panels           {output}")
+
+
+def _prepare(job: Job, cutout: Cutout) -> Prepared:
+    try:
+        return job.model.preprocessing.prepare(
+            cutout, field=job.field_of_view, rendering=job.rendering
+        )
+    except ValueError as error:
+        if isinstance(error, GalmorphError):
+            raise
+        raise click.UsageError(f"{cutout.path}: {error}") from error
+
+
+def _describe_cutout(cutout: Cutout) -> dict[str, str]:
+    import numpy as np
+
+    array = cutout.array
+    finite = np.isfinite(array)
+    height, width = array.shape[1:]
+    return {
+        "file": cutout.path,
+        "object_id": cutout.object_id,
+        "size": f"{width} x {height} pixels, {array.shape[0]} planes of {array.dtype}",
+        "kind": cutout.kind,
+        "bands": ", ".join(cutout.bands),
+        "range": f"{array[finite].min():g} to {array[finite].max():g}" if finite.any() else "none",
+        "bad pixels": str(_count_bad(cutout)),
+        "unit": cutout.unit or "unknown",
+        "survey": cutout.survey or "unknown",
+        "position": _format_position(cutout.ra, cutout.dec),
+        "pixel scale": _format_number(cutout.pixel_scale, "arcsec"),
+        **{key: str(value) for key, value in cutout.notes.items()},
+    }
+
+
+def _count_bad(cutout: Cutout) -> int:
+    import numpy as np
+
+    bad = ~np.isfinite(cutout.array).all(axis=0)
+    return int(np.count_nonzero(bad if cutout.bad is None else bad | cutout.bad))
+
+
+def _format_position(ra: float, dec: float) -> str:
+    return "unknown" if math.isnan(ra) else f"RA {ra:.6f}, Dec {dec:+.6f} degrees"
+
+
+def _format_number(value: float, unit: str) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.4g} {unit}"
+
+
+def _describe_prepared(prepared: Prepared, cutout: Cutout) -> dict[str, str]:
+    side = prepared.pixels.shape[-1]
+    new = {key: str(value) for key, value in prepared.notes.items() if key not in cutout.notes}
+    return {
+        "field of view": f"{_format_number(prepared.fov, 'arcsec')}, "
+        f"{prepared.crop:.4g} of the frame's shorter side",
+        "network sees": f"{side} x {side} pixels, {prepared.pixels.dtype}",
+        **new,
+    }
+
+
+def _describe_result(job: Job, block: Block) -> dict[str, str]:
+    from galmorph.flags import decode_flags
+    from galmorph.inference.results import ResultPlan
+
+    columns = ResultPlan(job.model, job.head).fill(block)
+    flags = int(columns["flags"][0])
+    result = {"model": job.model.name}
+    if job.head is not None:
+        result["head"] = job.head.name
+        result["label"] = columns["label"][0] or "none"
+        shown = [
+            f"{name} {columns[key][0]:.3f}"
+            for key, name in zip(_probability_names(columns), job.head.class_names, strict=True)
+        ]
+        result["probabilities"] = ", ".join(shown)
+    if "atypicality" in columns:
+        result["atypicality"] = f"{columns['atypicality'][0]:.3f}"
+    result["flags"] = f"{flags} ({', '.join(decode_flags(flags)) or 'none'})"
+    if block.rows[0].message:
+        result["message"] = block.rows[0].message
+    return result
+
+
+def _probability_names(columns: dict[str, Any]) -> list[str]:
+    return [name for name in columns if name.startswith("p_")]
+
+
+def _print_pairs(pairs: dict[str, str]) -> None:
+    for key, value in pairs.items():
+        click.echo(f"{key:<16} {value}")

@@ -1,0 +1,147 @@
+"""The command ``galmorph``: a group whose commands are imported when they are needed."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, TextIO
+
+import click
+
+from galmorph.cli.status import INTERRUPTED, get_status
+from galmorph.errors import GalmorphError, GalmorphWarning
+
+__all__ = ["COMMANDS", "cli", "main"]
+
+COMMANDS = {
+    "classify": "galmorph.cli.classify:classify",
+    "embed": "galmorph.cli.embed:embed",
+    "inspect": "galmorph.cli.inspect:inspect",
+    "weights": "galmorph.cli.weights:weights",
+    "doctor": "galmorph.cli.doctor:doctor",
+}
+"""Name of each command and where it is. These modules import no more than click when loaded."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is asked for, and says errors in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        _accept_debug(command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what galmorph raises on purpose becomes one line and an exit status."""
+        with _short_warnings():
+            try:
+                return super().invoke(ctx)
+            except GalmorphError as error:
+                if ctx.obj["debug"]:
+                    raise
+                click.echo(f"Error: {error}", err=True)
+                ctx.exit(get_status(error))
+            except KeyboardInterrupt:
+                if ctx.obj["debug"]:
+                    raise
+                click.echo("Interrupted.", err=True)
+                ctx.exit(INTERRUPTED)
+
+
+def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.find_root().ensure_object(dict)
+    if value:
+        ctx.find_root().obj["debug"] = True
+
+
+def _accept_debug(command: click.Command) -> None:
+    """Let --debug stand behind the command's name as well."""
+    if isinstance(command, click.Group):
+        for child in command.commands.values():
+            _accept_debug(child)
+    elif not any(param.name == "debug" for param in command.params):
+        option = click.Option(
+            ["--debug"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_remember_debug,
+            help="Show the traceback of an error.",
+        )
+        command.params.append(option)
+
+
+@contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Show galmorph's own warnings as one line, without the place in the code."""
+    usual = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, GalmorphWarning):
+            click.echo(f"Warning: {message}", err=True)
+        else:
+            usual(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        click.echo(f"galmorph {version('galmorph')}")
+    except PackageNotFoundError:
+        click.echo("galmorph, not installed (run from its folder)")
+    ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Galaxy cutouts to morphology classes and embeddings.
+
+    \b
+    galmorph classify cutouts/ -o classes.fits
+    galmorph embed cutouts/ -o embeddings.npz
+
+    Every command explains itself: galmorph COMMAND --help.
+    """
+    ctx.ensure_object(dict)
+    ctx.obj.setdefault("debug", False)
+    ctx.obj["debug"] = ctx.obj["debug"] or debug
+
+
+def main() -> None:
+    """Entry point of the command ``galmorph``."""
+    sys.exit(cli.main(prog_name="galmorph", standalone_mode=True))

@@ -1,0 +1,234 @@
+"""Options that several commands share, and what a user may write as their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any, TypeVar
+
+import click
+
+__all__ = [
+    "BANDS",
+    "CROP",
+    "HDU",
+    "NAN_POLICIES",
+    "PRECISION_NAMES",
+    "STRETCH_NAMES",
+    "engine_options",
+    "input_options",
+    "model_option",
+    "output_options",
+    "pixel_options",
+]
+
+# Written out, because the modules that own these names are too heavy to be loaded for --help;
+# a test compares them.
+STRETCH_NAMES = (
+    "auto",
+    "legacysurvey",
+    "gzdecals",
+    "sdss",
+    "lupton",
+    "asinh",
+    "zscale",
+    "percentile",
+)
+NAN_POLICIES = ("interpolate", "zero", "refuse")
+PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Crop(click.ParamType):
+    name = "crop"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | str:
+        if value == "auto" or isinstance(value, float):
+            return value  # type: ignore[no-any-return]
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor 'auto'", param, ctx)
+
+
+class _Hdu(click.ParamType):
+    name = "hdu"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str | tuple[int | str, ...]:
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        parts = [part.strip() for part in value.split(",")]
+        if not all(parts):
+            self.fail(f"{value!r} has an empty name", param, ctx)
+        hdus = tuple(int(part) if part.isdigit() else part for part in parts)
+        return hdus[0] if len(hdus) == 1 else hdus
+
+
+class _Bands(click.ParamType):
+    name = "bands"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if not isinstance(value, str):
+            return tuple(value)
+        bands = tuple(part.strip() for part in value.split(","))
+        if not all(bands) or len(set(bands)) != len(bands):
+            self.fail(f"{value!r} is not a list of different names, as g,r,z is", param, ctx)
+        return bands
+
+
+CROP, HDU, BANDS = _Crop(), _Hdu(), _Bands()
+
+
+def _apply(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """One decorator out of several, in the order in which --help lists them."""
+
+    def decorate(command: Command) -> Command:
+        return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+    return decorate
+
+
+model_option = click.option(
+    "--model",
+    metavar="NAME|FILE",
+    help="A model of `galmorph weights list`, or a safetensors file [default: the bundled one].",
+)
+
+input_options = _apply(
+    click.argument("paths", nargs=-1, metavar="[PATH]..."),
+    click.option(
+        "--recursive/--no-recursive",
+        default=True,
+        show_default=True,
+        help="Go into the folders inside a folder.",
+    ),
+    click.option(
+        "--catalogue",
+        metavar="FILE",
+        help="Take the cutouts from a table (CSV, ECSV, FITS, VOTable, Parquet) instead of PATHs; "
+        "its columns are carried into the result.",
+    ),
+    click.option(
+        "--path-column",
+        metavar="NAME",
+        multiple=True,
+        help="Column of the catalogue that holds the paths; repeat it once per band "
+        "(with --bands) where each band has a file of its own.",
+    ),
+    click.option("--id-column", metavar="NAME", help="Column that becomes object_id."),
+    click.option("--ra-column", metavar="NAME", help="Right ascension in degrees [default: ra]."),
+    click.option("--dec-column", metavar="NAME", help="Declination in degrees [default: dec]."),
+    click.option(
+        "--mosaic",
+        metavar="FILE",
+        help="Cut the catalogue's positions out of this FITS image (with --fov).",
+    ),
+    click.option(
+        "--bands-from-name",
+        metavar="PATTERN",
+        help='Join the files of one galaxy, as in "{id}_{band}.fits".',
+    ),
+)
+
+pixel_options = _apply(
+    click.option(
+        "--hdu", type=HDU, metavar="N|NAME", help="FITS: HDU that holds the image [default: the first with one]."
+    ),
+    click.option(
+        "--bands",
+        type=BANDS,
+        metavar="BAND,...",
+        help="FITS: names of the planes where the file has none, else those to take.",
+    ),
+    click.option(
+        "--stretch",
+        type=click.Choice(STRETCH_NAMES),
+        default="auto",
+        show_default=True,
+        help="How flux becomes colour; auto goes by the survey in the header.",
+    ),
+    click.option(
+        "--zeropoint",
+        type=float,
+        metavar="MAG",
+        help="AB magnitude of one count, where the file does not say its unit.",
+    ),
+    click.option(
+        "--nan",
+        type=click.Choice(NAN_POLICIES),
+        default="interpolate",
+        show_default=True,
+        help="What to do with bad pixels.",
+    ),
+    click.option(
+        "--crop",
+        type=CROP,
+        metavar="F|auto",
+        help="Central part of the frame to look at, as a fraction; auto measures the galaxy "
+        "[default: what the weights expect].",
+    ),
+    click.option(
+        "--fov",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="ARCSEC",
+        help="Field of view to look at; needs a WCS.",
+    ),
+    click.option(
+        "--center",
+        type=(float, float),
+        metavar="RA DEC",
+        help="FITS: centre in degrees, ICRS [default: the middle].",
+    ),
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Refuse larger images [default: 48 million].",
+    ),
+)
+
+engine_options = _apply(
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help="auto, cpu, cuda, cuda:N or mps.",
+    ),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Cutouts encoded together [default: by device].",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Threads [default: one per core].",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(PRECISION_NAMES),
+        default="auto",
+        show_default=True,
+        help="auto is bfloat16 where the device multiplies in it, else float32.",
+    ),
+)
+
+output_options = _apply(
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on with the partial result that a run with the same inputs and options left.",
+    ),
+    click.option("--strict", is_flag=True, help="Exit with status 1 if any cutout failed."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress, no summary."),
+)

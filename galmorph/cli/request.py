@@ -1,0 +1,200 @@
+"""What a user asked for, checked, before anything heavy is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from galmorph.errors import UnreadableImageError
+
+if TYPE_CHECKING:
+    from galmorph.images.options import ReadOptions
+    from galmorph.images.source import Source
+    from galmorph.tables.catalogue import Catalogue, CatalogueRow
+    from galmorph.tables.columns import ColumnSpec
+
+__all__ = ["Inputs", "Request", "open_inputs"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of ``classify`` and ``embed``, as click parsed them.
+
+    Raises
+    ------
+    click.UsageError
+        Options that do not go together.
+    """
+
+    kind: Literal["classify", "embed"]
+    output: str
+    paths: tuple[str, ...] = ()
+    recursive: bool = True
+    catalogue: str | None = None
+    path_column: tuple[str, ...] = ()
+    id_column: str | None = None
+    ra_column: str | None = None
+    dec_column: str | None = None
+    mosaic: str | None = None
+    bands_from_name: str | None = None
+    hdu: int | str | tuple[int | str, ...] | None = None
+    bands: tuple[str, ...] | None = None
+    stretch: str = "auto"
+    zeropoint: float | None = None
+    nan: str = "interpolate"
+    crop: float | Literal["auto"] | None = None
+    fov: float | None = None
+    center: tuple[float, float] | None = None
+    max_pixels: int | None = None
+    model: str | None = None
+    head: str | None = None
+    device: str = "auto"
+    batch_size: int | None = None
+    workers: int | None = None
+    precision: str = "auto"
+    resume: bool = False
+    strict: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.paths) == bool(self.catalogue):
+            raise click.UsageError("Give PATHs, or --catalogue FILE with --path-column NAME.")
+        self._check_catalogue()
+        if self.crop is not None and self.fov is not None and not self.cuts_out:
+            raise click.UsageError("Give --crop or --fov: each of them sets the field of view.")
+        if self.resume and self.output == "-":
+            raise click.UsageError("Only a file can be resumed: name it with -o.")
+
+    def _check_catalogue(self) -> None:
+        if self.catalogue is None:
+            needs = {
+                "--path-column": self.path_column,
+                "--id-column": self.id_column,
+                "--mosaic": self.mosaic,
+            }
+            lonely = [name for name, value in needs.items() if value]
+            if lonely:
+                raise click.UsageError(f"{lonely[0]} needs --catalogue FILE.")
+        elif self.mosaic is not None:
+            if self.path_column:
+                raise click.UsageError("Give --mosaic or --path-column, not both.")
+            if self.fov is None:
+                raise click.UsageError("--mosaic needs --fov ARCSEC, the side of each cutout.")
+        elif not self.path_column:
+            raise click.UsageError("--catalogue needs --path-column NAME, or --mosaic FILE.")
+        if len(self.path_column) > 1 and len(self.bands or ()) != len(self.path_column):
+            raise click.UsageError(
+                f"{len(self.path_column)} path columns need as many names: "
+                "--bands g,r,z in the same order."
+            )
+
+    @property
+    def cuts_out(self) -> bool:
+        """Whether the reader cuts the field of view out of a larger image by its WCS."""
+        return self.mosaic is not None or (self.center is not None and self.fov is not None)
+
+    def read_options(self) -> ReadOptions:
+        """How files are read."""
+        from galmorph.images.options import ReadOptions
+
+        given: dict[str, Any] = {"hdu": self.hdu, "bands": self.bands, "center": self.center}
+        if self.max_pixels is not None:
+            given["max_pixels"] = self.max_pixels
+        if self.center is not None:
+            given["fov"] = self.fov
+        return ReadOptions(**given)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where the cutouts come from; can be listed more than once.
+
+    Attributes
+    ----------
+    request : Request
+    catalogue : Catalogue or None
+    """
+
+    request: Request
+    catalogue: Catalogue | None = None
+
+    @property
+    def carried(self) -> tuple[ColumnSpec, ...]:
+        """Columns of the catalogue that go into the result."""
+        return self.catalogue.specs if self.catalogue is not None else ()
+
+    def list_sources(self) -> Iterator[Source]:
+        """List the cutouts in order, lazily."""
+        if self.catalogue is not None:
+            return (self._from_row(row) for row in self.catalogue)
+        from galmorph.images.discover import discover_sources
+
+        return discover_sources(
+            self.request.paths,
+            recursive=self.request.recursive,
+            bands_from_name=self.request.bands_from_name,
+        )
+
+    def _from_row(self, row: CatalogueRow) -> Source:
+        from galmorph.images.source import Region, Source, make_object_id
+
+        columns: Mapping[str, Any] = {"ra": row.ra, "dec": row.dec, **row.columns}
+        request = self.request
+        if request.mosaic is not None:
+            region = Region(row.ra, row.dec, request.fov or float("nan"))
+            return Source(row.object_id, request.mosaic, columns=columns, region=region)
+        bands = tuple(zip(request.bands or (), row.band_paths, strict=False))
+        path = bands[0][1] if bands and row.band_paths else row.path
+        object_id = row.object_id if request.id_column or not path else make_object_id(path)
+        return Source(object_id, path, columns=columns, band_paths=bands)
+
+    def describe(self) -> dict[str, Any]:
+        """For provenance and for the comparison on resuming."""
+        request = self.request
+        names = ("paths", "recursive", "catalogue", "path_column", "id_column", "mosaic")
+        described = {name: getattr(request, name) for name in names}
+        return {name: value for name, value in described.items() if value not in (None, (), "")}
+
+
+def open_inputs(request: Request) -> Inputs:
+    """Check that what the command line names is there.
+
+    Parameters
+    ----------
+    request : Request
+
+    Returns
+    -------
+    Inputs
+
+    Raises
+    ------
+    UnreadableImageError
+        A path that names nothing.
+    CatalogueError
+        The catalogue or a column of it cannot be used.
+    """
+    if request.catalogue is None:
+        inputs = Inputs(request)
+        inputs.list_sources()  # looks at the arguments, not yet into them
+        return inputs
+    if request.mosaic is not None and not os.path.isfile(request.mosaic):
+        raise UnreadableImageError("there is no such file", request.mosaic)
+    from galmorph.tables.catalogue import read_catalogue
+
+    single = len(request.path_column) == 1
+    return Inputs(
+        request,
+        read_catalogue(
+            request.catalogue,
+            path_column=request.path_column[0] if single else None,
+            id_column=request.id_column,
+            ra_column=request.ra_column,
+            dec_column=request.dec_column,
+            band_columns=() if single else request.path_column,
+        ),
+    )

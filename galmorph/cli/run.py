@@ -1,0 +1,245 @@
+"""The run that ``classify`` and ``embed`` share: inputs to blocks to a table."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from galmorph.cli.progress import Counter, Progress
+from galmorph.cli.request import Inputs, Request, open_inputs
+from galmorph.cli.status import INTERRUPTED, NOTHING_READ, OK, SOME_FAILED
+from galmorph.cli.summary import Summary
+from galmorph.errors import GalmorphError
+
+if TYPE_CHECKING:
+    from galmorph._api import Job
+    from galmorph.images.source import Source
+    from galmorph.inference.engine import Block
+    from galmorph.inference.results import ResultPlan
+    from galmorph.tables.writers import TableWriter
+
+__all__ = ["make_job", "run_request"]
+
+VERBS = {"classify": "classified", "embed": "embedded"}
+
+
+def run_request(request: Request) -> int:
+    """Carry out a request.
+
+    Parameters
+    ----------
+    request : Request
+
+    Returns
+    -------
+    int
+        Exit status.
+
+    Raises
+    ------
+    GalmorphError
+        What stops the run as a whole: no such path, format, model, head or device.
+    click.UsageError
+        A value outside its range.
+    """
+    from galmorph.tables.formats import check_format
+
+    check_format(request.output, request.kind)
+    inputs = open_inputs(request)
+    run = _prepare(request, inputs)
+    try:
+        run.go()
+    except KeyboardInterrupt:
+        click.echo(_say_interrupted(request, run), err=True)
+        return INTERRUPTED
+    return run.finish()
+
+
+def _prepare(request: Request, inputs: Inputs) -> _Run:
+    """Load the model and settle the columns; torch is imported here."""
+    job = make_job(request)
+    from galmorph.inference.results import ResultPlan
+
+    plan = ResultPlan(
+        job.model, job.head, with_embedding=request.kind == "embed", carried=inputs.carried
+    )
+    return _Run(request, inputs, job, plan)
+
+
+def make_job(request: Request) -> Job:
+    """Load the model that a request names, with all settings.
+
+    Parameters
+    ----------
+    request : Request
+
+    Returns
+    -------
+    Job
+
+    Raises
+    ------
+    click.UsageError
+        A value outside its range.
+    """
+    try:
+        settings = _make_settings(request)
+    except ValueError as error:
+        if isinstance(error, GalmorphError):
+            raise
+        raise click.UsageError(str(error)) from error
+    from galmorph._api import Job, find_head, load_model
+
+    model = load_model(request.model)
+    head = find_head(model, request.head) if request.head is not None else None
+    return Job(model, head, *settings)
+
+
+def _make_settings(request: Request) -> tuple[Any, Any, Any, Any]:
+    """Options of reading, field, rendering and engine; the device is checked too."""
+    from galmorph.inference.devices import choose_device, choose_precision
+    from galmorph.inference.engine import EngineOptions
+    from galmorph.preprocessing.pipeline import FieldOptions
+    from galmorph.preprocessing.render import RenderOptions
+
+    choose_precision(request.precision, choose_device(request.device))
+    if request.cuts_out:
+        field = FieldOptions(crop=request.crop if request.crop is not None else 1.0)
+    else:
+        field = FieldOptions(crop=request.crop, fov=request.fov)
+    return (
+        request.read_options(),
+        field,
+        RenderOptions(stretch=request.stretch, nan=request.nan, zeropoint=request.zeropoint),
+        EngineOptions(request.device, request.batch_size, request.workers, request.precision),
+    )
+
+
+@dataclass
+class _Run:
+    """A run under way."""
+
+    request: Request
+    inputs: Inputs
+    job: Job
+    plan: ResultPlan
+    summary: Summary = field(default_factory=Summary)
+    began: float = field(default_factory=time.monotonic)
+    resumed: int = 0
+    rows_done: int = 0
+
+    def go(self) -> None:
+        """Embed everything and write the table."""
+        from galmorph.tables.writers import open_writer
+
+        meta, fingerprint = self._describe()
+        with open_writer(
+            self.request.output,
+            self.plan.specs,
+            meta,
+            fingerprint=fingerprint,
+            resume=self.request.resume,
+        ) as writer:
+            self.resumed = self.rows_done = writer.rows_done
+            sources = writer.skip_done(self.inputs.list_sources(), _key)
+            with self._show_progress() as progress:
+                self._fill(writer, sources, progress)
+
+    def _fill(
+        self, writer: TableWriter, sources: Iterator[Source], progress: Progress | None
+    ) -> None:
+        self.began = time.monotonic()
+        for block in self.job.run(sources):
+            _take_positions(block)
+            columns = self.plan.fill(block)
+            writer.append(columns)
+            self.rows_done = writer.rows_done
+            self.summary.add(block.rows, columns.get("label", ()))
+            if progress is not None:
+                progress.update(self.rows_done, self.summary.failed)
+
+    def _describe(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Provenance, and the part of it that must be the same on resuming."""
+        read = {key: value for key, value in asdict(self.job.read).items() if value is not None}
+        meta = {**self.job.describe(), "reading": read, "inputs": self.inputs.describe()}
+        place = ("device", "torch", "numpy", "python")
+        return meta, {key: value for key, value in meta.items() if key not in place}
+
+    @contextmanager
+    def _show_progress(self, stream: TextIO | None = None) -> Iterator[Progress | None]:
+        if self.request.quiet:
+            yield None
+            return
+        counter = Counter(self.inputs.list_sources())
+        progress = Progress(
+            stream or sys.stderr, lambda: counter.total, start=self.resumed
+        )
+        try:
+            yield progress
+        finally:
+            counter.stop()
+            progress.close()
+
+    def finish(self) -> int:
+        """Print the summary and give the exit status."""
+        summary, seconds = self.summary, time.monotonic() - self.began
+        rows = summary.rows + self.resumed
+        if not self.request.quiet:
+            click.echo(
+                summary.format(
+                    verb=VERBS[self.request.kind],
+                    seconds=seconds,
+                    device=_describe_device(self.job),
+                    output=self.request.output,
+                    resumed=self.resumed,
+                ),
+                err=True,
+            )
+        if rows == 0:
+            click.echo("Error: no image was found; a folder is searched for JPEG, PNG, TIFF, "
+                       "WebP and FITS files and tar shards", err=True)  # fmt: skip
+            return NOTHING_READ
+        if summary.rows and summary.failed == summary.rows and not self.resumed:
+            click.echo("Error: not one cutout could be used", err=True)
+            return NOTHING_READ
+        return SOME_FAILED if summary.failed and self.request.strict else OK
+
+
+def _key(source: Source) -> tuple[str, str]:
+    """What the row of a source is recognized by."""
+    return source.object_id, source.location
+
+
+def _take_positions(block: Block) -> None:
+    """Where an image does not know its place on the sky, the catalogue may."""
+    for row in block.rows:
+        if math.isnan(row.ra) and "ra" in row.source.columns:
+            row.ra, row.dec = row.source.columns["ra"], row.source.columns["dec"]
+
+
+def _describe_device(job: Job) -> str:
+    from galmorph.inference.devices import choose_device, choose_precision, explain_devices
+
+    device = choose_device(job.options.device)
+    precision = choose_precision(job.options.precision, device)
+    if device.type != "cpu":
+        return f"{device}, {precision}"
+    if job.options.device == "cpu":
+        return f"cpu, {precision} (as asked for)"
+    return f"cpu, {precision} (cuda is {explain_devices()['cuda']})"
+
+
+def _say_interrupted(request: Request, run: _Run) -> str:
+    if request.output == "-":
+        return f"Interrupted after {run.rows_done} rows."
+    return (
+        f"Interrupted: {run.rows_done} rows are kept beside {request.output}; "
+        "run the same command with --resume to go on."
+    )

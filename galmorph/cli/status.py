@@ -1,0 +1,38 @@
+"""Exit statuses of the commands."""
+
+from __future__ import annotations
+
+from galmorph.errors import GalmorphError, MissingExtraError, TrainingError, UnknownModelError
+from galmorph.errors import WeightsError
+
+__all__ = ["INTERRUPTED", "NOTHING_READ", "OK", "SOME_FAILED", "USAGE", "get_status"]
+
+OK = 0
+SOME_FAILED = 1
+"""With --strict: some cutouts could not be read. Also: the run could not be carried out."""
+USAGE = 2
+"""The command line asks for what is not there: a file, a column, a head, a device, a format."""
+NOTHING_READ = 3
+"""Not one cutout could be read."""
+INTERRUPTED = 130
+"""Ctrl-C, as shells have it: 128 and the number of the signal."""
+
+
+def get_status(error: GalmorphError) -> int:
+    """Exit status for an error that stops a command.
+
+    Parameters
+    ----------
+    error : GalmorphError
+        What was raised.
+
+    Returns
+    -------
+    int
+        `USAGE` where another command line would help, else `SOME_FAILED`.
+    """
+    if isinstance(error, UnknownModelError):
+        return USAGE
+    if isinstance(error, WeightsError | TrainingError | MissingExtraError):
+        return SOME_FAILED
+    return USAGE

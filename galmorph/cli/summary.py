@@ -1,0 +1,101 @@
+"""What a run gave, in a few lines for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from galmorph.cli.progress import format_duration
+from galmorph.flags import NO_LABEL, decode_flags
+
+if TYPE_CHECKING:
+    from galmorph.inference.engine import Row
+
+__all__ = ["Summary"]
+
+MAX_SHOWN = 10
+"""Failures that are shown one by one; all of them stand in the table."""
+
+
+@dataclass
+class Summary:
+    """Counts of one run.
+
+    Attributes
+    ----------
+    rows, failed : int
+        Rows of this run; those of them without a label.
+    labels, remarks : Counter
+        Rows per label, and per flag of rows that have one.
+    failures : list of str
+        The first few, each with its reason.
+    """
+
+    rows: int = 0
+    failed: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
+        """Count a block of rows.
+
+        Parameters
+        ----------
+        rows : sequence of Row
+        labels : sequence of str
+            One per row; empty where there are no classes.
+        """
+        self.rows += len(rows)
+        self.labels.update(label for label in labels if label)
+        for row in rows:
+            if row.flags & NO_LABEL:
+                self._add_failure(row)
+            else:
+                self.remarks.update(decode_flags(row.flags))
+
+    def _add_failure(self, row: Row) -> None:
+        self.failed += 1
+        if len(self.failures) < MAX_SHOWN:
+            named = row.message.startswith(row.path)
+            self.failures.append(row.message if named else f"{row.path}: {row.message}")
+
+    def format(
+        self, *, verb: str, seconds: float, device: str, output: str, resumed: int = 0
+    ) -> str:
+        """Make the text.
+
+        Parameters
+        ----------
+        verb : str
+            "classified" or "embedded".
+        seconds : float
+            Duration of the run.
+        device : str
+            What was used, and why no GPU.
+        output : str
+            Where the table is; "-" for standard output.
+        resumed : int
+            Rows that an earlier run had done.
+        """
+        good = self.rows - self.failed
+        rate = f", {self.rows / seconds:.1f} images/s" if seconds > 0 else ""
+        lines = [f"{verb} {good} of {self.rows} cutouts in {format_duration(seconds)}{rate}"]
+        if resumed:
+            lines.append(f"{resumed} rows were there from an earlier run")
+        width = max((len(label) for label in self.labels), default=0)
+        lines += [f"  {label:<{width}}  {n:>7}" for label, n in self.labels.most_common()]
+        if self.remarks:
+            told = ", ".join(f"{name} {n}" for name, n in self.remarks.most_common())
+            lines.append(f"flags: {told}")
+        if self.failed:
+            lines.append(f"failed: {self.failed}")
+            lines += [f"  {failure}" for failure in self.failures]
+            more = self.failed - len(self.failures)
+            lines += [f"  and {more} more: see the column message"] if more else []
+        lines.append(f"device: {device}")
+        if output != "-":
+            lines.append(f"table: {output}")
+        return "\n".join(lines)
