@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from galmorph.weights.environment import get_endpoint, hub_cache, is_offline
 from galmorph.weights.hub_errors import (
     CutShortError,
     HubFileId,
+    get_status,
     is_transient,
     offline_error,
     translate,
@@ -223,36 +225,37 @@ def _collect_checked(file: HubFileId, facts: HubFacts, blob: Path) -> None:
 
 def _collect(file: HubFileId, facts: HubFacts, partial: Path) -> None:
     """Append to `partial` until it is complete, through broken connections."""
-    delays = list(RETRY_DELAYS_S)
+    delays, furthest = list(RETRY_DELAYS_S), _size(partial)
     with _progress(file, facts.size) as bar:
         while not _is_complete(partial, facts.size):
-            before = partial.stat().st_size if partial.exists() else 0
             try:
                 _append(file, facts, partial, bar)
                 return
             except Exception as error:
-                if _is_past_end(error):
-                    partial.unlink(missing_ok=True)
-                elif partial.exists() and partial.stat().st_size > before:
-                    delays = list(RETRY_DELAYS_S)
-                if not delays or not (is_transient(error) or _is_past_end(error)):
+                past_end = get_status(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+                # Only bytes that never came before count: a server that always ends too early
+                # must not keep this loop going.
+                if _size(partial) > furthest:
+                    delays, furthest = list(RETRY_DELAYS_S), _size(partial)
+                if not delays or not (past_end or is_transient(error)):
                     raise
+                if past_end:
+                    partial.unlink(missing_ok=True)
                 logger.info("going on with %s in %s s: %s", file, delays[0], error)
                 time.sleep(delays.pop(0))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _is_complete(partial: Path, size: int | None) -> bool:
     return size is not None and partial.is_file() and partial.stat().st_size >= size
 
 
-def _is_past_end(error: BaseException) -> bool:
-    """416: more bytes are here than the server has."""
-    return getattr(getattr(error, "response", None), "status_code", None) == 416
-
-
 def _append(file: HubFileId, facts: HubFacts, partial: Path, bar: Any) -> None:
     """One request: write what comes, from where the file ends."""
-    start = partial.stat().st_size if partial.exists() else 0
+    start = _size(partial)
     with open_body(file, facts.commit, start) as (first, chunks), partial.open("ab") as stream:
         stream.truncate(first)
         bar.update(first - bar.n)
@@ -261,7 +264,7 @@ def _append(file: HubFileId, facts: HubFacts, partial: Path, bar: Any) -> None:
             bar.update(len(chunk))
             if facts.size is not None and stream.tell() > facts.size:
                 return  # more than was promised: the check that follows refuses it
-    arrived = partial.stat().st_size
+    arrived = _size(partial)
     if facts.size is not None and arrived < facts.size:
         raise CutShortError(f"{arrived} of {facts.size} bytes came")
 

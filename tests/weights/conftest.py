@@ -1,0 +1,123 @@
+"""A loopback Hub, an empty cache and a small weights file for each test; no network, no real home."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from hub_server import HubServer, serve_hub
+
+from galmorph.weights import ExpectedInput, FieldOfView, Manifest, ManifestEntry
+
+REPO_ID = "galaxies/demo"
+VARIABLES = (
+    "GALMORPH_WEIGHTS_DIR",
+    "HF_ENDPOINT",
+    "HF_HUB_CACHE",
+    "HF_HUB_OFFLINE",
+    "HF_TOKEN",
+    "HUGGINGFACE_HUB_CACHE",
+    "HUGGING_FACE_HUB_TOKEN",
+    "TRANSFORMERS_OFFLINE",
+)
+
+
+def make_weights(seed: int = 0) -> bytes:
+    """A valid safetensors file of about 200 kB, as galmorph's are laid out."""
+    from safetensors.numpy import save
+
+    values = np.random.default_rng(seed).standard_normal((200, 256)).astype(np.float32)
+    return save({"encoder.weight": values}, metadata={"galmorph": "{}"})
+
+
+def make_entry(content: bytes, **changes: object) -> ManifestEntry:
+    """A manifest entry for a file's content, on the loopback Hub."""
+    fov = FieldOfView(0.42, "fraction")
+    expected = ExpectedInput(
+        ("red", "green", "blue"), fov, 84, "bilinear", "rendered", (0.0,) * 3, (1.0,) * 3
+    )
+    entry = ManifestEntry(
+        name="demo",
+        kind="galmorph",
+        architecture="fused_fast",
+        description="For tests.",
+        licence="BSD-3-Clause",
+        filename="demo.safetensors",
+        pinned=True,
+        input=expected,
+        embedding_width=512,
+        training_data="none",
+        recipe="none",
+        repo_id=REPO_ID,
+        revision="0" * 40,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size=len(content),
+    )
+    return dataclasses.replace(entry, **changes)
+
+
+@pytest.fixture(scope="session")
+def weights_bytes() -> bytes:
+    return make_weights()
+
+
+@pytest.fixture
+def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """HF_HOME in a temporary folder, nothing else set, short delays; returns HF_HOME."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    import galmorph.weights.hub as hub_module
+
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    home = tmp_path / "hf"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(home))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    # Read by galmorph at each call; huggingface_hub, which takes whole seconds only, is imported.
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "0.4")
+    monkeypatch.setattr(hub_module, "RETRY_DELAYS_S", (0.01, 0.02))
+    if hasattr(huggingface_hub, "close_session"):
+        huggingface_hub.close_session()
+    return home
+
+
+@pytest.fixture
+def hub(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A running loopback Hub that ``HF_ENDPOINT`` points to."""
+    with serve_hub() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
+
+
+@pytest.fixture
+def published(hub: HubServer, weights_bytes: bytes) -> ManifestEntry:
+    """An entry whose file is on the loopback Hub."""
+    commit = hub.add_repo(REPO_ID, {"demo.safetensors": weights_bytes, "README.md": b"# demo\n"})
+    return make_entry(weights_bytes, revision=commit)
+
+
+@pytest.fixture
+def use_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Make entries the package's own manifest for one test."""
+    from galmorph.weights import manifest as module
+
+    def use(*entries: ManifestEntry) -> Path:
+        path = tmp_path / "weights_manifest.json"
+        module.write_manifest(Manifest(entries), path)
+        monkeypatch.setattr(module, "manifest_path", lambda: path)
+        return path
+
+    return use

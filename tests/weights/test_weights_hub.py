@@ -1,0 +1,248 @@
+"""Every way a Hub can answer ends in the file or in one clear error."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import pytest
+from hub_cases import CASES, HubCase, Scene, render_table
+from hub_server import TOKEN, Fault, HubServer
+
+from galmorph.errors import ChecksumError, DownloadError, GalmorphWarning, OfflineError
+from galmorph.weights import Manifest, ManifestEntry, fetch_hub_file, locate_weights
+from galmorph.weights.hub import find_cached
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "weights.md"
+
+
+def locate(entry: ManifestEntry, **options: bool) -> Path:
+    return locate_weights(entry.name, manifest=Manifest((entry,)), **options).path
+
+
+def left_over(home: Path) -> list[str]:
+    return sorted(path.name for path in home.rglob("*.incomplete"))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
+def test_each_case_ends_in_the_file_or_in_one_clear_error(
+    case: HubCase,
+    hub: HubServer,
+    published: ManifestEntry,
+    clean_environment: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    weights_bytes: bytes,
+) -> None:
+    scene = Scene(hub, published, clean_environment, monkeypatch)
+    case.prepare(scene)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if scene.warns else "error", GalmorphWarning)
+        if case.error is None:
+            path = locate(scene.entry)
+            assert path.read_bytes() == weights_bytes
+            assert left_over(clean_environment) == []
+            return
+        with pytest.raises(case.error) as caught:
+            locate(scene.entry)
+    assert type(caught.value) is case.error
+    message = str(caught.value)
+    assert case.says in message
+    assert scene.entry.filename in message or scene.entry.name in message
+    assert "\n" not in message
+    assert find_cached("galaxies/demo", "demo.safetensors", revision=str(published.revision)) in (
+        None,
+        find_cached_damaged(scene),
+    )
+
+
+def find_cached_damaged(scene: Scene) -> object:
+    """A case may have put a damaged file there itself; it must be that one still."""
+    found = find_cached("galaxies/demo", "demo.safetensors", revision=str(scene.entry.revision))
+    return found if found and found.path.read_bytes() == b"cut short" else None
+
+
+def test_the_table_in_the_docs_is_the_tested_one() -> None:
+    assert render_table() in DOCS.read_text(encoding="utf-8")
+
+
+def test_a_second_look_up_asks_nobody(hub: HubServer, published: ManifestEntry) -> None:
+    first = locate(published)
+    asked = len(hub.seen)
+    assert locate(published) == first
+    assert locate(published, offline=True) == first
+    assert len(hub.seen) == asked
+
+
+def test_the_cache_is_the_hub_cache(
+    published: ManifestEntry, hub: HubServer, clean_environment: Path
+) -> None:
+    from huggingface_hub import hf_hub_download
+
+    path = locate(published)
+    asked = len(hub.seen)
+    theirs = hf_hub_download(
+        "galaxies/demo",
+        "demo.safetensors",
+        revision=published.revision,
+        cache_dir=clean_environment / "hub",
+        endpoint=hub.url,
+    )
+    assert Path(theirs).resolve() == path.resolve()
+    assert len(hub.seen) == asked
+
+
+def test_a_file_that_huggingface_hub_downloaded_is_used(
+    published: ManifestEntry, hub: HubServer, clean_environment: Path
+) -> None:
+    from huggingface_hub import hf_hub_download
+
+    cache = clean_environment / "hub"
+    theirs = hf_hub_download(
+        "galaxies/demo",
+        "demo.safetensors",
+        revision=published.revision,
+        cache_dir=cache,
+        endpoint=hub.url,
+    )
+    assert locate(published, offline=True).resolve() == Path(theirs).resolve()
+
+
+def test_the_token_is_sent_to_the_hub_and_not_to_its_storage(
+    hub: HubServer, published: ManifestEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    locate(published)
+    to_hub = [s for s in hub.seen if "/resolve/" in s.path]
+    to_storage = [s for s in hub.seen if "/storage/" in s.path]
+    assert to_hub and all(s.headers.get("authorization") == f"Bearer {TOKEN}" for s in to_hub)
+    assert to_storage and not any("authorization" in s.headers for s in to_storage)
+
+
+def test_a_broken_download_goes_on_where_it_stopped(
+    hub: HubServer, published: ManifestEntry, clean_environment: Path, weights_bytes: bytes
+) -> None:
+    # The first body breaks off; then the storage gives nothing more.
+    hub.faults += [
+        Fault("GET", "cut", 70_000, times=1),
+        Fault("GET", "drop", path="/storage/", after=1),
+    ]
+    with pytest.raises(DownloadError, match="what has arrived is kept"):
+        locate(published)
+    (partial,) = clean_environment.rglob("*.incomplete")
+    assert partial.read_bytes() == weights_bytes[:70_000]
+
+    hub.faults.clear()
+    hub.seen.clear()
+    assert locate(published).read_bytes() == weights_bytes
+    ranges = [s.headers.get("range") for s in hub.seen if "/storage/" in s.path]
+    assert ranges == ["bytes=70000-"]
+
+
+@pytest.mark.parametrize("kept", [b"wrong bytes " * 1000, b"x" * 400_000], ids=["start", "longer"])
+def test_a_kept_part_of_something_else_does_not_get_in(
+    kept: bytes,
+    hub: HubServer,
+    published: ManifestEntry,
+    clean_environment: Path,
+    weights_bytes: bytes,
+) -> None:
+    blobs = clean_environment / "hub" / "models--galaxies--demo" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{published.sha256}.incomplete").write_bytes(kept)
+    assert locate(published).read_bytes() == weights_bytes
+    assert left_over(clean_environment) == []
+
+
+def test_a_damaged_file_in_the_cache_is_named_and_replaced(
+    hub: HubServer, published: ManifestEntry, weights_bytes: bytes
+) -> None:
+    path = locate(published)
+    path.resolve().write_bytes(weights_bytes[:-1] + b"?")
+    with pytest.warns(GalmorphWarning, match=rf"refused: .*{path.name}: is not the published file"):
+        again = locate(published)
+    assert again.read_bytes() == weights_bytes
+
+
+def test_a_file_that_changes_after_its_check_is_checked_again(
+    published: ManifestEntry, weights_bytes: bytes
+) -> None:
+    path = locate(published).resolve()
+    path.write_bytes(b"\0" + weights_bytes[1:])
+    with (
+        pytest.warns(GalmorphWarning, match="is not the published file"),
+        pytest.raises(ChecksumError, match="It was not used"),
+    ):
+        locate(published, offline=True)
+
+
+def test_explicit_offline_overrides_the_environment(
+    published: ManifestEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(OfflineError, match="the network is off"):
+        locate(published, offline=True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert locate(published, offline=False).is_file()
+
+
+def test_huggingface_hub_may_be_offline_by_itself(
+    published: ManifestEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    # As when HF_HUB_OFFLINE was set while it was imported and is not set any more.
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(OfflineError, match="the network is off"):
+        locate(published)
+
+
+def test_a_branch_is_resolved_and_recorded(
+    hub: HubServer, published: ManifestEntry, weights_bytes: bytes
+) -> None:
+    got = fetch_hub_file("galaxies/demo", "demo.safetensors")
+    assert got.revision == published.revision
+    assert find_cached("galaxies/demo", "demo.safetensors") is not None
+    newer = hub.repos["galaxies/demo"].commit({"demo.safetensors": weights_bytes[::-1]})
+    got = fetch_hub_file("galaxies/demo", "demo.safetensors")
+    assert got.revision == newer
+    assert got.path.read_bytes() == weights_bytes[::-1]
+
+
+def test_small_files_are_checked_by_gits_hash(hub: HubServer, published: ManifestEntry) -> None:
+    hub.faults.append(Fault("GET", "flip", times=1))
+    got = fetch_hub_file("galaxies/demo", "README.md", revision=str(published.revision))
+    assert got.path.read_bytes() == b"# demo\n"
+    hub.faults.append(Fault("GET", "flip"))
+    got.path.resolve().unlink()
+    with pytest.raises(ChecksumError, match="delivered a damaged file twice"):
+        fetch_hub_file("galaxies/demo", "README.md", revision=str(published.revision))
+
+
+def test_an_etag_cannot_leave_the_cache(
+    hub: HubServer, published: ManifestEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from galmorph.weights import hub_transport
+
+    class Answer:
+        commit_hash = "a" * 40
+        etag = "../../../evil"
+        size = 3
+
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *a, **k: Answer())
+    file = hub_transport.HubFileId(hub.url, "galaxies/demo", "main", "demo.safetensors")
+    with pytest.raises(DownloadError, match="does not answer as a Hub does"):
+        hub_transport.get_facts(file)
+
+
+def test_without_symbolic_links_the_file_is_copied(
+    published: ManifestEntry, monkeypatch: pytest.MonkeyPatch, weights_bytes: bytes
+) -> None:
+    def refuse(self: Path, target: object) -> None:
+        raise OSError("no symbolic links here")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    path = locate(published)
+    assert not path.is_symlink()
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == published.sha256
