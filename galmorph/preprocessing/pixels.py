@@ -23,6 +23,9 @@ MAX_RINGS = 32
 """A hole is closed from its rim inwards, one ring of pixels at a time, at most so many; what is
 left in the middle of a larger one becomes the median of the plane."""
 
+MIN_COMMON_FRACTION = 0.05
+"""Part of the frame that two bands must share before one is filled from the other."""
+
 DIAGONAL_WEIGHT = 0.5
 """Weight of the four diagonal neighbours against the four adjacent ones."""
 
@@ -46,7 +49,9 @@ class FilledPlanes:
     bad_pixels: int
 
 
-def find_bad_pixels(array: Array, mask: Array | None = None) -> Array | None:
+def find_bad_pixels(
+    array: Array, mask: Array | None = None, *, zero_is_bad: bool = False
+) -> Array | None:
     """Find pixels that are not finite, absurdly large, or masked.
 
     Parameters
@@ -55,6 +60,8 @@ def find_bad_pixels(array: Array, mask: Array | None = None) -> Array | None:
         Any real type.
     mask : ndarray of bool, shape (y, x), optional
         Further bad pixels.
+    zero_is_bad : bool
+        Whether exactly 0 means that the band was not observed there (Legacy Surveys).
 
     Returns
     -------
@@ -67,6 +74,8 @@ def find_bad_pixels(array: Array, mask: Array | None = None) -> Array | None:
             np.broadcast_to(mask, array.shape) if masked and mask is not None else None
         )
     good = np.abs(array) < LARGEST_VALUE  # False for NaN
+    if zero_is_bad:
+        good &= array != 0
     if masked:
         good &= ~np.asarray(mask)
     return None if good.all() else ~good
@@ -78,6 +87,7 @@ def fill_bad_pixels(
     *,
     policy: BadPixelPolicy = "interpolate",
     max_fraction: float = 0.05,
+    zero_is_bad: bool = False,
 ) -> FilledPlanes:
     """Apply the policy for bad pixels.
 
@@ -88,16 +98,20 @@ def fill_bad_pixels(
     mask : ndarray of bool, shape (y, x), optional
         Pixels known to be bad.
     policy : {"interpolate", "zero", "refuse"}
-        Fill from the neighbours in the same plane, set to zero, or raise.
+        Interpolate: a pixel that is bad in one band only is filled from the other bands, in the
+        mean colour of the image; one that is bad in all of them from its neighbours, from the
+        rim of the hole inwards. Or set to zero, or raise.
     max_fraction : float
         Above this fraction of bad pixels the result is flagged ``MANY_BAD_PIXELS``.
+    zero_is_bad : bool
+        As in `find_bad_pixels`.
 
     Raises
     ------
     PixelError
         The policy is "refuse", or a plane has no good pixel at all.
     """
-    bad = find_bad_pixels(array, mask)
+    bad = find_bad_pixels(array, mask, zero_is_bad=zero_is_bad)
     if bad is None:
         return FilledPlanes(array, Flags.NONE, 0)
     count = int(np.count_nonzero(bad.any(axis=0)))
@@ -114,8 +128,45 @@ def fill_bad_pixels(
     if policy == "zero":
         filled = np.where(bad, array.dtype.type(0), array)
     else:
-        filled = np.stack([_close_holes(p, b) for p, b in zip(array, bad, strict=True)])
+        array, left = _fill_from_other_bands(array, bad)
+        filled = np.stack([_close_holes(p, b) for p, b in zip(array, left, strict=True)])
     return FilledPlanes(filled, flags, count)
+
+
+def _fill_from_other_bands(array: Array, bad: Array) -> tuple[Array, Array]:
+    """Fill what is bad in one band and good in another, in the mean colour of the image.
+
+    Returns the planes and what is still bad.
+    """
+    single = bad.any(axis=0) & ~bad.all(axis=0)
+    if not single.any():
+        return array, bad
+    known = np.where(bad, 0, array).astype(np.float32)
+    total, weight = np.zeros_like(known), np.zeros(known.shape, dtype=np.float32)
+    for target in range(array.shape[0]):
+        for donor in range(array.shape[0]):
+            usable = bad[target] & ~bad[donor]
+            if donor != target and usable.any():
+                estimate = _predict(known[target], known[donor], ~(bad[target] | bad[donor]))
+                if estimate is not None:
+                    total[target] += np.where(usable, estimate, 0)
+                    weight[target] += usable
+    done = weight > 0
+    filled = np.where(done, total / np.maximum(weight, 1), array).astype(array.dtype)
+    return filled, bad & ~done
+
+
+def _predict(target: Array, donor: Array, common: Array) -> Array | None:
+    """Straight line from one band to another, fitted where both are good; None if it has no say."""
+    if np.count_nonzero(common) < MIN_COMMON_FRACTION * common.size:
+        return None
+    x, y = donor[common], target[common]
+    x0, y0 = np.float32(np.median(x)), np.float32(np.median(y))
+    variance = float(np.sum((x - x0) ** 2, dtype=np.float64))
+    if variance == 0:
+        return None
+    slope = float(np.sum((x - x0) * (y - y0), dtype=np.float64)) / variance
+    return (y0 + np.float32(max(slope, 0)) * (donor - x0)).astype(np.float32)
 
 
 def _close_holes(plane: Array, bad: Array) -> Array:

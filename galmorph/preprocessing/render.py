@@ -27,6 +27,9 @@ RENDERED = ("red", "green", "blue")
 NANOMAGGY_ZEROPOINT = 22.5
 """AB magnitude of one nanomaggy."""
 
+ZERO_IS_UNOBSERVED = ("legacysurvey",)
+"""Surveys whose images hold exactly 0 where a band has no exposure."""
+
 JANSKY_UNITS = {"Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6, "nJy": 1e-9}
 NANOMAGGY_IN_JANSKY = 3.631e-6
 
@@ -134,7 +137,11 @@ def _fill(
     if indices is not None and indices != list(range(array.shape[0])):
         array = array[indices]
     return fill_bad_pixels(
-        array, cutout.bad, policy=options.nan, max_fraction=options.nan_fraction
+        array,
+        cutout.bad,
+        policy=options.nan,
+        max_fraction=options.nan_fraction,
+        zero_is_bad=cutout.kind == "flux" and cutout.survey in ZERO_IS_UNOBSERVED,
     )
 
 
