@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from table_cases import META
+
+from galmorph.tables import open_writer
+
+
+@pytest.fixture
+def path(tmp_path, specs, block):
+    with open_writer(tmp_path / "out.fits", specs, META) as writer:
+        writer.append(block)
+    return tmp_path / "out.fits"
+
+
+def test_astropy_finds_nothing_to_mend(path):
+    with fits.open(path) as hdus:
+        hdus.verify("exception")
+        assert len(hdus) == 2
+        assert isinstance(hdus[1], fits.BinTableHDU)
+
+
+def test_the_file_is_whole_blocks_and_ascii(path):
+    data = path.read_bytes()
+    assert len(data) % 2880 == 0
+    with fits.open(path) as hdus:
+        size = hdus[1].header["NAXIS1"] * hdus[1].header["NAXIS2"]
+        start = hdus[1].fileinfo()["datLoc"]
+        for name in ("object_id", "path", "label", "message"):
+            joined = b"".join(hdus[1].data.view(np.ndarray)[name].tolist())
+            assert all(0x20 <= byte <= 0x7E for byte in joined), name
+    assert len(data) == start + -(-size // 2880) * 2880
+    assert data[:start].isascii()
+    assert not any(data[start + size :])
+
+
+def test_units_ucds_and_descriptions(path, specs):
+    header = fits.getheader(path, 1)
+    for number, spec in enumerate(specs, 1):
+        assert header[f"TTYPE{number}"] == spec.name
+        assert header.get(f"TUNIT{number}", "") == spec.unit
+        assert header.get(f"TUCD{number}", "") == spec.ucd
+        assert header.get(f"TCOMM{number}", "") == spec.description
+
+
+def test_types_are_native(path):
+    columns = fits.getdata(path, 1).columns
+    assert str(columns["ra"].format) == "D"
+    assert str(columns["p_smooth"].format) == "E"
+    assert str(columns["flags"].format) == "J"
+    assert str(columns["embedding"].format) == "3E"
+    assert str(columns["barred"].format) == "L"
+    assert columns["n_votes"].null == np.iinfo(np.int64).min
+    assert columns["flags"].null is None
+
+
+def test_strings_are_as_wide_as_the_longest(path, block):
+    columns = fits.getdata(path, 1).columns
+    assert str(columns["label"].format) == "6A"
+    assert str(columns["message"].format) == f"{max(map(len, block['message']))}A"
+
+
+def test_provenance_for_machines_and_for_people(path):
+    header = fits.getheader(path, 1)
+    assert json.loads(header["GALMORPH"]) == META
+    history = "".join(header["HISTORY"])
+    assert f'model.sha256 = "{META["model"]["sha256"]}"' in history
+    assert "strings = " in history
+
+
+def test_missing_booleans_are_undefined_as_the_standard_says(path, block):
+    with fits.open(path) as hdus:
+        stored = hdus[1].data.view(np.ndarray)["barred"]
+    expected = {True: ord("T"), False: ord("F"), None: 0}
+    assert stored.tolist() == [expected[value] for value in block["barred"].tolist()]

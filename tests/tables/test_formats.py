@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from galmorph.errors import MissingExtraError, TableFormatError
+from galmorph.tables import ColumnSpec, check_format, open_writer
+from galmorph.tables.formats import FORMATS, check_columns
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("a.csv", "CSV"),
+        ("a.b.FITS", "FITS"),
+        ("a.fit", "FITS"),
+        ("a.vot", "VOTable"),
+        ("a.xml", "VOTable"),
+        ("a.jsonl", "JSON Lines"),
+        ("-", "CSV"),
+    ],
+)
+def test_the_suffix_decides(path, name):
+    assert check_format(path).name == name
+
+
+@pytest.mark.parametrize("path", ["a.txt", "a", "a.csv.gz", ".fits"])
+def test_an_unknown_suffix_lists_those_there_are(path):
+    with pytest.raises(TableFormatError, match=r"use one of .csv, .ecsv, .fits, .*\.jsonl") as info:
+        check_format(path)
+    assert ".npy" not in str(info.value)
+    with pytest.raises(TableFormatError, match=r"\.npy, \.npz"):
+        check_format(path, "embed")
+
+
+@pytest.mark.parametrize("path", ["a.npy", "a.npz"])
+def test_arrays_are_for_embeddings(path):
+    assert check_format(path, "embed").name == path[2:]
+    with pytest.raises(TableFormatError, match="holds embeddings only"):
+        check_format(path, "classify")
+
+
+def test_an_unknown_suffix_is_refused_before_any_file_is_made(tmp_path, specs):
+    with pytest.raises(TableFormatError, match="no output format"):
+        open_writer(tmp_path / "folder" / "out.doc", specs)
+    assert not list(tmp_path.iterdir())
+
+
+def test_parquet_names_its_extra(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pyarrow is needed to write Parquet.*\[parquet\]"):
+        check_format("a.parquet")
+
+
+def test_fits_has_a_limit_of_columns(tmp_path):
+    specs = [ColumnSpec(f"c{index}", "float32") for index in range(1000)]
+    with pytest.raises(TableFormatError, match="at most 999 columns, not 1000"):
+        open_writer(tmp_path / "out.fits", specs)
+
+
+def test_npy_holds_one_vector():
+    npy = next(form for form in FORMATS if form.name == "npy")
+    with pytest.raises(TableFormatError, match="exactly one vector"):
+        check_columns(npy, [ColumnSpec("a", "str")])
+    check_columns(npy, [ColumnSpec("a", "float32", shape=(2,))])
+
+
+def test_every_format_has_its_function():
+    for form in FORMATS:
+        assert callable(form.load())
+    assert np.unique([suffix for form in FORMATS for suffix in form.suffixes]).size == 13

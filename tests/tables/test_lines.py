@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from astropy.table.meta import get_header_from_yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galmorph.tables import ColumnSpec
+from galmorph.tables.lines import join_rows, make_header, split_rows, yaml_value
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), min_size=1))
+def test_rows_are_what_the_csv_module_reads(rows):
+    text = join_rows(list(zip(*rows, strict=True)))
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [list(row) for row in rows]
+
+
+def test_a_single_empty_cell_is_still_a_row():
+    assert split_rows(join_rows([["", "a"]]).splitlines(keepends=True), 1) == [("", "a")]
+
+
+@pytest.mark.parametrize("line", ["a\n", "a,b,c\n", '"a,b\n'])
+def test_lines_of_another_width_are_refused(line):
+    with pytest.raises(ValueError, match=r"2 cells|end of data"):
+        split_rows([line], 2)
+
+
+def test_no_lines_have_empty_columns():
+    assert split_rows([], 2) == [(), ()]
+
+
+META_VALUES = st.text() | st.integers(-(2**40), 2**40) | st.booleans()
+META_VALUES |= st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=20), META_VALUES, max_size=4))
+def test_the_header_is_yaml_that_astropy_reads(meta):
+    try:
+        str(meta).encode()
+    except UnicodeEncodeError:
+        return
+    specs = [ColumnSpec("ra", "float64", "deg", "pos.eq.ra", 'é: "x" #')]
+    header = get_header_from_yaml(make_header(specs, meta)[1:])
+    assert header["datatype"][0] == {
+        "name": "ra",
+        "unit": "deg",
+        "datatype": "float64",
+        "description": 'é: "x" #',
+        "meta": {"ucd": "pos.eq.ra"},
+    }
+    read = dict(header["meta"])
+    assert "percent-encoded" in read.pop("strings")
+    assert read == {key: value for key, value in meta.items() if key != "strings"}
+
+
+def test_yaml_is_ascii_for_parsers_that_know_no_more():
+    assert yaml_value("é😀") == '"\\u00e9\\U0001f600"'
+    assert yaml_value(1e-05) == "1.0e-05"

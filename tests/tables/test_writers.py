@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import math
+
+import numpy as np
+import pytest
+from read_back import READERS
+from table_cases import META, make_block
+
+from galmorph.errors import ResumeError, TableFormatError
+from galmorph.tables import (
+    ColumnSpec,
+    build_table,
+    open_writer,
+    read_partial,
+    result_columns,
+    write_table,
+)
+from galmorph.tables.escape import readable
+from galmorph.tables.journal import partial_path
+
+FORMATS = list(READERS)
+LOSES_TRUTH = ("fits", "npz")  # a missing boolean reads as False there
+
+
+def expected_strings(values, form):
+    if form in ("ecsv", "fits", "npz"):
+        return list(values)  # nothing is lost, not even bytes that are no UTF-8
+    return [readable(value) for value in values]
+
+
+def as_float(value):
+    return math.nan if value in (None, "") else float(value)
+
+
+def write(path, specs, parts, **options):
+    with open_writer(path, specs, META, **options) as writer:
+        for part in parts:
+            writer.append(part)
+    return path
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_everything_comes_back(form, tmp_path, specs):
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    block = make_block(0, 60)
+    path = write(tmp_path / f"out.{form}", specs, [make_block(0, 25), make_block(25, 60)])
+    read = READERS[form](path)
+    assert list(read) == [spec.name for spec in specs] or form == "csv"
+    for name in ("object_id", "path", "label", "message"):
+        strings = [value or "" for value in read[name]]
+        assert strings == expected_strings(block[name], form), name
+    for spec in specs:
+        if spec.is_float and not spec.shape:
+            values = np.array([as_float(v) for v in read[spec.name]], dtype=spec.dtype)
+            expected = block[spec.name].astype(spec.dtype)
+            if form == "jsonl":  # JSON has no infinity
+                expected = np.where(np.isinf(expected), np.nan, expected)
+            np.testing.assert_array_equal(values, expected, err_msg=spec.name)
+    vectors = [[as_float(value) for value in row] for row in read["embedding"]]
+    np.testing.assert_array_equal(np.array(vectors, dtype=np.float32), block["embedding"])
+    assert [int(value) for value in read["flags"]] == block["flags"].tolist()
+    votes = [None if value in (None, "") else int(value) for value in read["n_votes"]]
+    filled = block["n_votes"].filled(0) if form == "npz" else block["n_votes"]
+    assert votes == filled.tolist()
+    truth = {"True": True, "False": False, "": None}
+    barred = [truth.get(value, value) for value in read["barred"]]
+    gap = False if form in LOSES_TRUTH else None
+    assert barred == [gap if value is None else value for value in block["barred"].tolist()]
+
+
+@pytest.mark.parametrize("form", [*FORMATS, "npy"])
+def test_blocks_make_no_difference(form, tmp_path, specs):
+    one = write(tmp_path / f"one.{form}", specs, [make_block(0, 50)])
+    many = write(tmp_path / f"many.{form}", specs, [make_block(i, i + 1) for i in range(50)])
+    if form == "npz":  # a zip holds the time of writing
+        assert READERS[form](one) == pytest.approx(READERS[form](many), nan_ok=True)
+    else:
+        assert one.read_bytes() == many.read_bytes()
+
+
+def test_npy_holds_the_embeddings_in_order(tmp_path, specs, block):
+    path = write(tmp_path / "out.npy", specs, [block])
+    np.testing.assert_array_equal(np.load(path), block["embedding"])
+
+
+def test_npz_holds_provenance(tmp_path, specs, block):
+    with np.load(write(tmp_path / "out.npz", specs, [block])) as arrays:
+        assert json.loads(str(arrays["provenance"])) == META
+
+
+@pytest.mark.parametrize("form", [*FORMATS, "npy"])
+def test_no_rows_make_an_empty_table(form, tmp_path, specs):
+    path = write(tmp_path / f"out.{form}", specs, [])
+    if form == "npy":
+        assert np.load(path).shape == (0, 3)
+    elif form == "jsonl":
+        assert path.read_bytes() == b""
+    elif form != "csv":
+        assert set(map(len, READERS[form](path).values())) == {0}
+    else:
+        assert path.read_text().count("\n") == 1
+
+
+def test_only_the_partial_stands_there_until_closing(tmp_path, specs, block):
+    path = tmp_path / "new folder" / "out.fits"
+    with open_writer(path, specs, META) as writer:
+        writer.append(block)
+        assert [entry.name for entry in path.parent.iterdir()] == ["out.fits.partial.ecsv"]
+        partial = read_partial(partial_path(path))
+        assert partial["object_id"].tolist() == block["object_id"]
+        np.testing.assert_array_equal(partial["embedding"], block["embedding"])
+    assert [entry.name for entry in path.parent.iterdir()] == ["out.fits"]
+
+
+def test_an_exception_keeps_the_partial_and_the_earlier_result(tmp_path, specs, block):
+    path = tmp_path / "out.csv"
+    path.write_text("earlier\n")
+    with pytest.raises(RuntimeError, match="boom"), open_writer(path, specs) as writer:
+        writer.append(block)
+        raise RuntimeError("boom")
+    assert path.read_text() == "earlier\n"
+    assert len(read_partial(partial_path(path))) == 40
+
+
+def test_a_failure_while_finishing_keeps_the_rows(tmp_path, specs, block, monkeypatch):
+    path = tmp_path / "out.fits"
+    writer = open_writer(path, specs)
+    writer.append(block)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("galmorph.tables.serializers.fits._record", fail)
+        with pytest.raises(OSError, match="No space left"):
+            writer.close()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.fits.partial.ecsv"]
+    with open_writer(path, specs, resume=True) as writer:
+        assert writer.rows_done == 40
+    assert len(READERS["fits"](path)["flags"]) == 40
+
+
+def test_meta_may_change_until_the_end(tmp_path, specs, block):
+    with open_writer(tmp_path / "out.npz", specs, {"a": 1}) as writer:
+        writer.append(block)
+        writer.meta["seconds"] = 2.5
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert json.loads(str(arrays["provenance"])) == {"a": 1, "seconds": 2.5}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_table_in_memory_gives_the_same_file(form, tmp_path, specs, block):
+    table = build_table(specs, block)
+    write_table(table, tmp_path / f"table.{form}")
+    with open_writer(tmp_path / f"block.{form}", specs, {}) as writer:
+        writer.append(block)
+    if form != "npz":
+        read = [(tmp_path / f"{name}.{form}").read_bytes() for name in ("table", "block")]
+        assert read[0] == read[1]
+
+
+def test_standard_output_gets_rows_at_once(specs, block, tmp_path):
+    stream = io.BytesIO()
+    with open_writer("-", specs, META, stream=stream) as writer:
+        header = stream.getvalue()
+        assert header.startswith(b"object_id,path,ra,") and header.count(b"\n") == 1
+        writer.append(block)
+        sent = stream.getvalue()
+        assert list(writer.skip_done(iter("ab"), key=str)) == ["a", "b"]
+    write(tmp_path / "out.csv", specs, [block])
+    assert sent == stream.getvalue() == (tmp_path / "out.csv").read_bytes()
+
+
+def test_standard_output_cannot_be_resumed(specs):
+    with pytest.raises(ResumeError, match="cannot be resumed; name a file with -o"):
+        open_writer("-", specs, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"flags": None}, r"lacks the columns \['flags'\]"),
+        ({"extra": [1]}, r"has \['extra'\] more"),
+        ({"flags": [1, 2]}, "differ in length: .*'flags': 2"),
+        ({"flags": ["a"] * 40}, "column flags: "),
+    ],
+)
+def test_a_block_that_does_not_fit_is_refused_and_adds_nothing(
+    change, message, tmp_path, specs, block
+):
+    with open_writer(tmp_path / "out.csv", specs) as writer:
+        wrong = {key: value for key, value in {**block, **change}.items() if value is not None}
+        with pytest.raises(ValueError, match=message):
+            writer.append(wrong)
+        assert writer.rows_done == 0
+
+
+def test_an_empty_block_adds_nothing(tmp_path, specs):
+    with open_writer(tmp_path / "out.csv", specs) as writer:
+        writer.append({spec.name: [] for spec in specs})
+        assert writer.rows_done == 0
+
+
+def test_starting_anew_says_that_a_partial_result_goes(tmp_path, specs, block, caplog):
+    path = tmp_path / "out.csv"
+    writer = open_writer(path, specs)
+    writer.append(block)
+    writer.abandon()
+    with caplog.at_level(logging.WARNING, logger="galmorph.tables"):
+        with open_writer(path, specs) as writer:
+            assert writer.rows_done == 0
+    assert "partial result of an earlier run is replaced" in caplog.text
+
+
+def test_a_folder_is_no_output(tmp_path, specs):
+    (tmp_path / "out.fits").mkdir()
+    with pytest.raises(TableFormatError, match="is a folder"):
+        open_writer(tmp_path / "out.fits", specs)
+
+
+def test_closing_twice_is_harmless(tmp_path, specs):
+    writer = open_writer(tmp_path / "out.csv", specs)
+    writer.close()
+    writer.close()
+    writer.abandon()
+    assert (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("form", ["csv", "fits", "vot", "jsonl", "npz"])
+def test_one_column_of_strings_can_be_empty(form, tmp_path):
+    specs = (ColumnSpec("s", "str"),)
+    if form == "npz":
+        specs = (*specs, ColumnSpec("v", "float32", shape=(1,)))
+    with open_writer(tmp_path / f"out.{form}", specs) as writer:
+        writer.append({"s": ["", ""], "v": np.zeros((2, 1))} if form == "npz" else {"s": ["", ""]})
+        assert writer.rows_done == 2
+    assert (tmp_path / f"out.{form}").stat().st_size > 0
+
+
+def test_long_vectors_pass_the_limit_of_the_csv_module(tmp_path):
+    specs = result_columns(embedding_dim=40_000, atypicality=False)
+    vector = np.random.default_rng(0).random((1, 40_000), dtype=np.float32)
+    row = {spec.name: [""] if spec.is_text else [0] for spec in specs} | {"embedding": vector}
+    with open_writer(tmp_path / "out.npy", specs) as writer:
+        writer.append(row)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), vector)
