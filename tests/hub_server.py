@@ -32,9 +32,10 @@ class Fault:
     method : str
         HTTP method that it applies to.
     kind : str
-        ``status`` (answer with `value`), ``drop`` (close without an answer), ``cut`` (close after `value`
-        bytes of the body), ``stall`` (fall silent there), ``flip`` (one wrong byte), ``short`` and ``long`` (a body of another length,
-        rightly declared), ``silent`` (no byte for `value` seconds), ``whole`` (ignore the range),
+        ``status`` (answer with `value`), ``drop`` (close without an answer), ``cut`` (close after
+        `value` bytes of the body), ``stall`` (fall silent there), ``pace`` (the body over `value` seconds),
+        ``flip`` (one wrong byte), ``short`` and ``long`` (a body of another length, rightly declared),
+        ``silent`` (no byte for `value` seconds), ``whole`` (ignore the range),
         ``no_commit`` and ``no_etag`` (leave the header out), ``commit`` (another commit).
     value : float
     times : int or None
@@ -300,6 +301,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._write_body(filename, content[start:])
 
     def _write_body(self, filename: str, content: bytes) -> None:
+        if pace := self.server.take_fault(self.command, filename, "pace"):
+            self._write_slowly(content, pace.value)
+            return
         fault = self.server.take_fault(self.command, filename, "cut", "stall")
         if fault is None:
             self.wfile.write(content)
@@ -309,6 +313,12 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.kind == "stall":
             self.server.stopping.wait(60)
         self.close_connection = True
+
+    def _write_slowly(self, content: bytes, seconds: float) -> None:
+        step = len(content) // 20 + 1
+        for start in range(0, len(content), step):
+            self.wfile.write(content[start : start + step])
+            self.server.stopping.wait(seconds / 20)
 
     # Uploads
 

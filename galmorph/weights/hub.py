@@ -1,8 +1,7 @@
 """Files of the Hub: in the shared Hub cache already, or downloaded into it.
 
-A file comes into place whole and checked, or not at all. Its bytes are collected in ``blobs/<etag>.incomplete``
-of the Hub cache, under the same lock that huggingface_hub takes, so that an interrupted download goes on
-where it stopped and two processes do not mix their bytes.
+A file comes into place whole and checked, or not at all. An interrupted download goes on where it
+stopped. The lock that two processes share is the one that huggingface_hub takes.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from galmorph.weights.hub_errors import (
     translate,
 )
 from galmorph.weights.hub_transport import HubFacts, get_facts, hub_utils, open_body
+from galmorph.weights.partial import claim_partial
 
 __all__ = ["HubFile", "fetch_hub_file", "find_cached"]
 
@@ -206,17 +206,14 @@ def _is_good(path: Path, facts: HubFacts) -> bool:
 
 def _collect_checked(file: HubFileId, facts: HubFacts, blob: Path) -> None:
     """Download once, and once more from the first byte if what came is not the file."""
-    shared = blob.with_name(f"{blob.name}.incomplete")
-    # Where locks do not work (some network file systems), two processes may have mixed their bytes
-    # in the shared file: the second try has a name of its own.
-    own = blob.with_name(f"{blob.name}.{uuid.uuid4().hex[:8]}.incomplete")
-    for partial in (shared, own):
-        _collect(file, facts, partial)
-        if _is_good(partial, facts):
-            os.replace(partial, blob)
-            return
-        logger.warning("%s: arrived damaged and was thrown away", file)
-        partial.unlink(missing_ok=True)
+    for _ in range(2):
+        with claim_partial(blob) as partial:
+            _collect(file, facts, partial)
+            if _is_good(partial, facts):
+                os.replace(partial, blob)
+                return
+            logger.warning("%s: arrived damaged and was thrown away", file)
+            partial.unlink(missing_ok=True)
     raise ChecksumError(
         f"{file}: {file.endpoint} delivered a damaged file twice (its hash is not {facts.etag}); "
         "nothing was kept. Try again later, or from another network"
