@@ -77,7 +77,8 @@ def read_fits(
         try:
             _check_first_header(file, path)
             opened = io.BytesIO(file) if isinstance(file, bytes) else file
-            with fits.open(opened, memmap=True, lazy_load_hdus=True) as hdus:
+            # memmap=None maps where it can: not where BZERO, BSCALE or BLANK are to be applied
+            with fits.open(opened, memmap=None, lazy_load_hdus=True) as hdus:
                 return cutout_from_hdus(
                     hdus, options=options, region=region, object_id=object_id, path=path
                 )
