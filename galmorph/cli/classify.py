@@ -39,7 +39,7 @@ __all__ = ["classify"]
 @engine_options
 @output_options
 @click.pass_context
-def classify(ctx: click.Context, **given: Any) -> None:
+def classify(ctx: click.Context, /, **given: Any) -> None:
     """Classify cutouts: one row per image, in order.
 
     A PATH is an image (JPEG, PNG, TIFF, WebP, FITS), a folder, a glob, a tar shard, or a stack

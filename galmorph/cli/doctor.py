@@ -45,7 +45,7 @@ FRAME_SIZE = 424
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="As classify.")
 @click.option("--timing/--no-timing", default=True, show_default=True, help="Time the model.")
 @click.pass_context
-def doctor(ctx: click.Context, model: str | None, device: str, timing: bool) -> None:
+def doctor(ctx: click.Context, /, model: str | None, device: str, timing: bool) -> None:
     """Check the installation, the devices and the weights.
 
     Says what is installed, which device is used and why, where weights are looked for and whether

@@ -32,7 +32,7 @@ __all__ = ["embed"]
 @engine_options
 @output_options
 @click.pass_context
-def embed(ctx: click.Context, **given: Any) -> None:
+def embed(ctx: click.Context, /, **given: Any) -> None:
     """Embed cutouts: one vector per image, in order.
 
     Inputs, options and exit statuses are those of `galmorph classify`. An image that cannot be

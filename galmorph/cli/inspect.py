@@ -35,7 +35,7 @@ __all__ = ["inspect"]
 @model_option
 @pixel_options
 @click.pass_context
-def inspect(ctx: click.Context, file: str, output: Path | None, **given: Any) -> None:
+def inspect(ctx: click.Context, /, file: str, output: Path | None, **given: Any) -> None:
     """Say what one image is, how it is treated, and what comes out.
 
     Of a folder or a container the first image is taken.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -37,10 +37,16 @@ STRETCH_NAMES = (
 NAN_POLICIES = ("interpolate", "zero", "refuse")
 PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
 
+# click's ParamType is generic from 8.4 on only.
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class _Crop(click.ParamType):
+class _Crop(_ParamType):
     name = "crop"
 
     def convert(
@@ -54,7 +60,7 @@ class _Crop(click.ParamType):
             self.fail(f"{value!r} is neither a number nor 'auto'", param, ctx)
 
 
-class _Hdu(click.ParamType):
+class _Hdu(_ParamType):
     name = "hdu"
 
     def convert(
@@ -69,7 +75,7 @@ class _Hdu(click.ParamType):
         return hdus[0] if len(hdus) == 1 else hdus
 
 
-class _Bands(click.ParamType):
+class _Bands(_ParamType):
     name = "bands"
 
     def convert(
@@ -139,7 +145,10 @@ input_options = _apply(
 
 pixel_options = _apply(
     click.option(
-        "--hdu", type=HDU, metavar="N|NAME", help="FITS: HDU that holds the image [default: the first with one]."
+        "--hdu",
+        type=HDU,
+        metavar="N|NAME",
+        help="FITS: HDU that holds the image [default: the first with one].",
     ),
     click.option(
         "--bands",

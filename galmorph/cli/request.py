@@ -45,7 +45,7 @@ class Request:
     bands: tuple[str, ...] | None = None
     stretch: str = "auto"
     zeropoint: float | None = None
-    nan: str = "interpolate"
+    nan: Literal["interpolate", "zero", "refuse"] = "interpolate"
     crop: float | Literal["auto"] | None = None
     fov: float | None = None
     center: tuple[float, float] | None = None

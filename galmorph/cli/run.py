@@ -178,9 +178,7 @@ class _Run:
             yield None
             return
         counter = Counter(self.inputs.list_sources())
-        progress = Progress(
-            stream or sys.stderr, lambda: counter.total, start=self.resumed
-        )
+        progress = Progress(stream or sys.stderr, lambda: counter.total, start=self.resumed)
         try:
             yield progress
         finally:
