@@ -70,9 +70,7 @@ def find_bad_pixels(
     """
     masked = mask is not None and bool(mask.any())
     if array.dtype.kind != "f":
-        return (
-            np.broadcast_to(mask, array.shape) if masked and mask is not None else None
-        )
+        return np.broadcast_to(mask, array.shape) if masked and mask is not None else None
     good = np.abs(array) < LARGEST_VALUE  # False for NaN
     if zero_is_bad:
         good &= array != 0
@@ -119,9 +117,7 @@ def fill_bad_pixels(
     if bad.all(axis=(1, 2)).any():
         raise PixelError("no good pixel in at least one band; choose other bands")
     if policy == "refuse":
-        raise PixelError(
-            f"{count} of {total} pixels are bad, and the policy is to refuse them"
-        )
+        raise PixelError(f"{count} of {total} pixels are bad, and the policy is to refuse them")
     flags = Flags.BAD_PIXELS_FILLED
     if count > max_fraction * total:
         flags |= Flags.MANY_BAD_PIXELS
@@ -178,18 +174,14 @@ def _close_holes(plane: Array, bad: Array) -> Array:
     known = np.pad((~bad).astype(np.float32), 1).ravel()
     todo = np.flatnonzero(np.pad(bad, 1))
     offsets = np.array([-1, 1, -columns, columns])
-    offsets = np.concatenate(
-        [offsets, [-columns - 1, 1 - columns, columns - 1, columns + 1]]
-    )
+    offsets = np.concatenate([offsets, [-columns - 1, 1 - columns, columns - 1, columns + 1]])
     weights = np.array([1.0] * 4 + [DIAGONAL_WEIGHT] * 4, dtype=np.float32)
     for _ in range(MAX_RINGS):
         neighbours = todo[:, None] + offsets
         weight = known[neighbours] * weights
         total = weight.sum(axis=1)
         ready = total > 0
-        values[todo[ready]] = (values[neighbours] * weight).sum(axis=1)[ready] / total[
-            ready
-        ]
+        values[todo[ready]] = (values[neighbours] * weight).sum(axis=1)[ready] / total[ready]
         known[todo[ready]] = 1
         todo = todo[~ready]
         if todo.size == 0:

@@ -130,9 +130,7 @@ def _render_rendered(cutout: Cutout, options: RenderOptions) -> Cutout:
     return _finish(cutout, array, filled, Flags.NONE, {"stretch": "as rendered"})
 
 
-def _fill(
-    cutout: Cutout, indices: list[int] | None, options: RenderOptions
-) -> FilledPlanes:
+def _fill(cutout: Cutout, indices: list[int] | None, options: RenderOptions) -> FilledPlanes:
     array = cutout.array
     if indices is not None and indices != list(range(array.shape[0])):
         array = array[indices]

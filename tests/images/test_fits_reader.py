@@ -183,7 +183,9 @@ def test_chosen_hdus_are_stacked(tmp_path: Path) -> None:
     images = [fits.ImageHDU(as_stored(plane), name=f"B{n}") for n, plane in enumerate(FLUX)]
     fits.HDUList([fits.PrimaryHDU(), *images]).writeto(tmp_path / "a.fits")
     options = ReadOptions(hdu=("B2", 1), bands=("z", "g"))
-    np.testing.assert_array_equal(read_cutout(tmp_path / "a.fits", options=options).array, FLUX[[2, 0]])
+    np.testing.assert_array_equal(
+        read_cutout(tmp_path / "a.fits", options=options).array, FLUX[[2, 0]]
+    )
 
 
 @pytest.mark.parametrize(
