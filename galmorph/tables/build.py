@@ -1,9 +1,10 @@
-"""Results in memory: columns of values to an astropy table, and what a table says of its columns."""
+"""Results in memory: columns of values to an astropy table, and back to what they mean."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from galmorph.errors import ResumeError
 from galmorph.tables.cells import Values, from_cells, normalize
 from galmorph.tables.columns import DTYPES, ColumnSpec, nearest_dtype
-from galmorph.tables.journal import RECORD_KEY, read_header
+from galmorph.tables.journal import read_record
 from galmorph.tables.lines import split_rows
 from galmorph.tables.provenance import flatten_meta
 
@@ -116,14 +117,6 @@ def table_specs(table: Table) -> tuple[ColumnSpec, ...]:
     return tuple(spec for spec in specs.values() if spec is not None)
 
 
-def _partial_spec(entry: Mapping[str, Any], kind: str) -> ColumnSpec:
-    dtype, _, size = kind.rstrip("]").partition("[")
-    ucd = entry.get("meta", {}).get("ucd", "")
-    shape = (int(size),) if size else ()
-    unit, description = entry.get("unit", ""), entry.get("description", "")
-    return ColumnSpec(entry["name"], dtype, unit, ucd, description, shape)
-
-
 def read_partial(path: str | os.PathLike[str]) -> Table:
     """Read what a killed or running run has written so far.
 
@@ -142,13 +135,13 @@ def read_partial(path: str | os.PathLike[str]) -> Table:
     ResumeError
         Where the file is no partial result of galmorph.
     """
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         try:
-            record, entries = read_header(file)
+            record = read_record(file)
+            specs = [ColumnSpec(**{**s, "shape": tuple(s["shape"])}) for s in record["specs"]]
+            lines = (line.decode() for line in file if line.endswith(b"\n"))
+            cells = split_rows(lines, len(specs))
         except ValueError as error:
             raise ResumeError(f"{os.fspath(path)}: {error}") from error
-        kinds = [text.rpartition(" ")[2] for text in record["columns"]]
-        specs = list(map(_partial_spec, entries, kinds))
-        cells = split_rows((line.decode() for line in file if line.endswith(b"\n")), len(specs))
     values = {spec.name: from_cells(c, spec) for c, spec in zip(cells, specs, strict=True)}
-    return build_table(specs, values, {RECORD_KEY: record})
+    return build_table(specs, values, {"fingerprint": record["fingerprint"]})

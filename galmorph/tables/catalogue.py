@@ -159,7 +159,7 @@ class Catalogue:
 def _texts(values: Values) -> list[str]:
     if isinstance(values, list):
         return values
-    return ["" if value is None else str(value) for value in _objects(values)]
+    return ["" if value is None or value != value else str(value) for value in _objects(values)]
 
 
 def _objects(values: Values) -> list[Any]:

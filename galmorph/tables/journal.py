@@ -20,6 +20,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,6 +37,7 @@ CHUNK_BYTES = 1 << 20
 """Bytes of text that are read at once; what bounds the memory of the second pass."""
 
 RECORD_KEY = "galmorph_partial"
+_RECORD_START = f'# meta: {{"{RECORD_KEY}": '.encode()
 VERSION = 1
 
 _logger = logging.getLogger(__name__)
@@ -62,20 +64,22 @@ def partial_path(path: str | os.PathLike[str]) -> Path:
 
 
 def _record(specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    columns = [f"{spec.name} {spec.kind}" for spec in specs]
+    """What must be the same for a run to go on with the rows of another."""
+    columns = {spec.name: spec.kind for spec in specs}
     return {"version": VERSION, "columns": columns, "fingerprint": plain(fingerprint)}
 
 
 def _header_bytes(
     specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any], meta: Mapping[str, Any]
 ) -> bytes:
-    record = json.dumps(_record(specs, fingerprint), ensure_ascii=False)
-    lines = make_header(specs, {RECORD_KEY: record, **flatten_meta(meta)}, packed=True)
+    record = {**_record(specs, fingerprint), "specs": [asdict(spec) for spec in specs]}
+    pairs = {RECORD_KEY: json.dumps(record), **flatten_meta(meta)}
     names = join_rows([[spec.name] for spec in specs])
+    lines = make_header(specs, pairs, packed=True)
     return ("".join(f"# {line}\n" for line in lines) + names).encode()
 
 
-def read_header(file: BinaryIO) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def read_record(file: BinaryIO) -> dict[str, Any]:
     """Read the header of a journal and leave the file at the first row.
 
     Parameters
@@ -84,28 +88,36 @@ def read_header(file: BinaryIO) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
     Returns
     -------
-    record : dict
-        "version", "columns" and "fingerprint", as written by the run that made the file.
-    columns : list of dict
-        ECSV's own description of the columns.
+    dict
+        "version", "columns", "fingerprint" and "specs", as written by the run that made the file.
 
     Raises
     ------
     ValueError
         Where the file is not a journal of galmorph.
     """
-    from astropy.io.misc import yaml
-
-    lines = []
-    for line in file:  # ends with the line of names, which is no comment
-        if not line.startswith(b"# "):
+    record = None
+    for line in iter(file.readline, b""):
+        if line.startswith(_RECORD_START):
+            # The record is ASCII, so its YAML is JSON and no YAML parser is needed.
+            text, _ = json.JSONDecoder().raw_decode(line.decode(), len(_RECORD_START))
+            record = json.loads(text)
+        if not line.startswith(b"# "):  # the line of names, which ends the header
             break
-        lines.append(line[2:].decode())
-    try:
-        header = yaml.load("".join(lines[1:]))
-        return json.loads(header["meta"][RECORD_KEY]), header["datatype"]
-    except (yaml.yaml.YAMLError, KeyError, TypeError) as error:
-        raise ValueError("it has no header of a partial result") from error
+    if not isinstance(record, dict):
+        raise ValueError("it has no header of a partial result")
+    return record
+
+
+def _find_differences(
+    record: Mapping[str, Any], specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any]
+) -> list[str]:
+    now = _record(specs, fingerprint)
+    recorded = {key: value for key, value in record.items() if key != "specs"}
+    differences = list_differences(recorded, now)
+    if not differences and list(record["columns"]) != list(now["columns"]):
+        differences = ["the order of the columns"]
+    return differences
 
 
 class Journal:
@@ -135,7 +147,8 @@ class Journal:
         self._file: BinaryIO = path.open("r+b")
         try:
             _lock(self._file, path)
-            self._start = self._skip_header()
+            read_record(self._file)
+            self._start = self._file.tell()
         except BaseException:
             self._file.close()
             raise
@@ -202,24 +215,22 @@ class Journal:
         """
         with path.open("rb") as file:
             try:
-                record, _ = read_header(file)
+                record = read_record(file)
             except ValueError as error:
                 raise ResumeError(f"{path}: {error}; delete it to start anew") from error
-        differences = list_differences(record, _record(specs, fingerprint))
+        differences = _find_differences(record, specs, fingerprint)
         if differences:
             raise ResumeError(
                 f"{path}: belongs to another run. " + "; ".join(differences) + ". Repeat the "
                 "options of that run, or start anew without resuming (the partial result is lost)"
             )
         journal = cls(path, specs)
-        journal._cut_torn_rows()
+        try:
+            journal._cut_torn_rows()
+        except BaseException:
+            journal.close()
+            raise
         return journal
-
-    def _skip_header(self) -> int:
-        for line in iter(self._file.readline, b""):
-            if not line.startswith(b"# "):
-                break
-        return self._file.tell()
 
     def _cut_torn_rows(self) -> None:
         end = self._start

@@ -1,7 +1,6 @@
 """Text cells to lines of comma-separated values and back, and the header of ECSV.
 
-Rows are comma-separated with "\\n" at the end of each; quoted are cells with a comma, a quote, a
-"#" or a line break. ECSV: https://github.com/astropy/astropy-APEs/blob/main/APE6.rst.
+Every row ends with a line feed; quoted are cells with a comma, a quote, a "#" or a line break. ECSV: https://github.com/astropy/astropy-APEs/blob/main/APE6.rst.
 """
 
 from __future__ import annotations

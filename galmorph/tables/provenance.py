@@ -41,7 +41,7 @@ def plain(value: Any) -> Any:
 
 
 def _walk(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, Mapping) and (value or not prefix):
         for key, item in value.items():
             yield from _walk(item, f"{prefix}.{key}" if prefix else str(key))
     else:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from table_cases import CARRIED, make_block
 
 from galmorph.tables import ColumnSpec, result_columns
+from tests.tables.table_cases import CARRIED, make_block
 
 
 @pytest.fixture

@@ -37,7 +37,9 @@ def read_table(path: Path, *, percent: bool = False) -> dict[str, list[Any]]:
         column = table[name]
         values = column.tolist()
         if column.dtype.kind == "S":
-            values = [value if value is None else value.decode("ascii") for value in values]
+            values = [
+                value.decode("ascii") if isinstance(value, bytes) else value for value in values
+            ]
         if percent and column.dtype.kind in "SU":
             values = [value and unquote(value, errors="surrogateescape") for value in values]
         columns[name] = values

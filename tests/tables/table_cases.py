@@ -50,14 +50,17 @@ def make_block(start: int, stop: int) -> dict[str, Any]:
         "path": [f"/d/{name}.jpg" for name in names],
         "ra": (rows * 0.1) % 360,
         "dec": np.where(rows % 2, np.nan, rows / 3 - 60),
-        "label": ["" if gone else ("spiral", "smooth")[row % 2] for row, gone in zip(rows, nothing)],
+        "label": [
+            "" if gone else ("spiral", "smooth")[row % 2]
+            for row, gone in zip(rows, nothing, strict=True)
+        ],
         "confidence": chance,
         "p_smooth": chance,
         "p_spiral": (1 - chance).astype(np.float32),
         "embedding": np.outer(chance, [1, -1e-30, 3e30]).astype(np.float32),
         "atypicality": np.where(rows % 7 == 0, np.inf, rows / 9).astype(np.float32),
         "flags": rows.astype(np.int32),
-        "message": ["cannot be read: <truncated> & \"gone\"" if gone else "" for gone in nothing],
+        "message": ['cannot be read: <truncated> & "gone"' if gone else "" for gone in nothing],
         "n_votes": np.ma.MaskedArray(rows * 10**15, mask=rows % 4 == 1),
         "barred": np.ma.MaskedArray(rows % 2 == 0, mask=rows % 4 == 2),
         "r_mag": rows / 7,

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from table_cases import META
 from astropy.table import MaskedColumn, Table
 
 from galmorph.tables import ColumnSpec, build_table
 from galmorph.tables.build import column_spec, table_specs
+from tests.tables.table_cases import META
 
 
 def test_the_table_says_what_its_columns_are(specs, block):

@@ -88,7 +88,11 @@ def test_no_rows_keep_their_shape():
         ([1.5], ColumnSpec("n", "int32"), "column n: .*float64.*int32"),
         (["1"], F32, "column x: "),
         ([[1.0, 2.0]], F32, r"column x: shape \(2,\) of a row, not \(\)"),
-        ([[1.0, 2.0]], ColumnSpec("v", "float32", shape=(3,)), r"shape \(2,\) of a row, not \(3,\)"),
+        (
+            [[1.0, 2.0]],
+            ColumnSpec("v", "float32", shape=(3,)),
+            r"shape \(2,\) of a row, not \(3,\)",
+        ),
     ],
 )
 def test_other_values_are_refused(values, spec, message):

@@ -3,11 +3,11 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 import pytest
-from table_cases import NASTY
 from hypothesis import given
 from hypothesis import strategies as st
 
 from galmorph.tables.escape import escape_ascii, escape_line, readable, unescape
+from tests.tables.table_cases import NASTY
 
 NAMES = st.text() | st.binary().map(lambda data: data.decode("utf-8", "surrogateescape"))
 

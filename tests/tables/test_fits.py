@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 from astropy.io import fits
-from table_cases import META
 
 from galmorph.tables import open_writer
+from tests.tables.table_cases import META
 
 
 @pytest.fixture

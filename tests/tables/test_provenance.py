@@ -16,6 +16,7 @@ def test_flat_meta_has_dotted_keys_and_scalars():
         "n": 3,
         "no": "",
     }
+    assert flatten_meta({}) == {}
     assert flatten_meta({"empty": {}}) == {"empty": "{}"}
 
 

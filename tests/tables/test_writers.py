@@ -7,8 +7,6 @@ import math
 
 import numpy as np
 import pytest
-from read_back import READERS
-from table_cases import META, make_block
 
 from galmorph.errors import ResumeError, TableFormatError
 from galmorph.tables import (
@@ -21,6 +19,8 @@ from galmorph.tables import (
 )
 from galmorph.tables.escape import readable
 from galmorph.tables.journal import partial_path
+from tests.tables.read_back import READERS
+from tests.tables.table_cases import META, make_block
 
 FORMATS = list(READERS)
 LOSES_TRUTH = ("fits", "npz")  # a missing boolean reads as False there
@@ -78,7 +78,9 @@ def test_blocks_make_no_difference(form, tmp_path, specs):
     one = write(tmp_path / f"one.{form}", specs, [make_block(0, 50)])
     many = write(tmp_path / f"many.{form}", specs, [make_block(i, i + 1) for i in range(50)])
     if form == "npz":  # a zip holds the time of writing
-        assert READERS[form](one) == pytest.approx(READERS[form](many), nan_ok=True)
+        with np.load(one) as first, np.load(many) as second:
+            for name in first:
+                np.testing.assert_array_equal(first[name], second[name])
     else:
         assert one.read_bytes() == many.read_bytes()
 
@@ -95,6 +97,8 @@ def test_npz_holds_provenance(tmp_path, specs, block):
 
 @pytest.mark.parametrize("form", [*FORMATS, "npy"])
 def test_no_rows_make_an_empty_table(form, tmp_path, specs):
+    if form == "ecsv":  # astropy does not read a vector column without rows, not even its own
+        specs = [spec for spec in specs if not spec.shape]
     path = write(tmp_path / f"out.{form}", specs, [])
     if form == "npy":
         assert np.load(path).shape == (0, 3)
@@ -211,9 +215,9 @@ def test_starting_anew_says_that_a_partial_result_goes(tmp_path, specs, block, c
     writer = open_writer(path, specs)
     writer.append(block)
     writer.abandon()
-    with caplog.at_level(logging.WARNING, logger="galmorph.tables"):
-        with open_writer(path, specs) as writer:
-            assert writer.rows_done == 0
+    caplog.set_level(logging.WARNING, logger="galmorph.tables")
+    with open_writer(path, specs) as writer:
+        assert writer.rows_done == 0
     assert "partial result of an earlier run is replaced" in caplog.text
 
 

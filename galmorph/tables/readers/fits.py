@@ -64,11 +64,11 @@ class FitsReader(TableReader):
             columns = [(c, self.specs[c.name]) for c in hdu.columns if self.specs[c.name]]
             for start in range(0, len(hdu.data), CHUNK_ROWS):
                 rows = hdu.data[start : start + CHUNK_ROWS]
-                yield {c.name: _values(rows[c.name], c, s, ours) for c, s in columns if s}
+                yield {c.name: _values(_field(rows, c), c, s, ours) for c, s in columns if s}
 
 
 def _spec(column: Any, hdu: Any, number: int) -> ColumnSpec | None:
-    values = hdu.data[:1][column.name]
+    values = _field(hdu.data[:1], column)
     dtype = "str" if values.dtype.kind in "SU" else values.dtype.newbyteorder("=").name
     dtype = nearest_dtype(dtype)
     shape = tuple(values.shape[1:])
@@ -76,6 +76,14 @@ def _spec(column: Any, hdu: Any, number: int) -> ColumnSpec | None:
         return None
     ucd, comment = (hdu.header.get(f"{key}{number}", "") for key in ("TUCD", "TCOMM"))
     return ColumnSpec(column.name, dtype, column.unit or "", str(ucd), str(comment), shape)
+
+
+def _field(rows: Any, column: Any) -> Any:
+    """Values as astropy converts them, but logicals masked where they are undefined."""
+    if str(column.format) not in ("L", "1L"):
+        return rows[column.name]
+    stored = rows.view(np.ndarray)[column.name]
+    return np.ma.MaskedArray(stored == ord("T"), mask=stored == 0)
 
 
 def _values(values: Any, column: Any, spec: ColumnSpec, ours: bool) -> Values:

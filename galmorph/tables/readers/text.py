@@ -2,7 +2,8 @@
 
 CSV does not say its types, so the file is read once before: a column is of whole numbers if every
 cell is one that fits in 64 bits and has no leading zero (identifiers such as "007" stay strings),
-else of floats if every cell is a number, else of strings. Empty cells are missing.
+else of floats if every cell is a number, else of strings. Empty cells are missing, and a column
+of nothing else is one of NaN.
 """
 
 from __future__ import annotations
@@ -49,16 +50,19 @@ class _Guess:
     """Type of a column of text, from all of its cells."""
 
     def __init__(self) -> None:
-        self._possible = list(_TESTS)
-        self._empty = True
+        self._possible = ["empty", *_TESTS]
 
     def update(self, cells: Sequence[str]) -> None:
         filled = [cell for cell in cells if cell]
-        self._empty = self._empty and not filled
-        self._possible = [name for name in self._possible if all(map(_TESTS[name], filled))]
+        if filled and self._possible[:1] == ["empty"]:
+            del self._possible[0]
+        self._possible = [
+            name for name in self._possible if name == "empty" or all(map(_TESTS[name], filled))
+        ]
 
     def dtype(self) -> str:
-        return "str" if self._empty or not self._possible else self._possible[0]
+        first = self._possible[0] if self._possible else "str"
+        return "float64" if first == "empty" else first
 
 
 class TextReader(TableReader):

@@ -2,7 +2,8 @@
 
 Unit, UCD and description stand in the metadata of each field; the provenance as JSON in the
 metadata of the schema under "galmorph"; and astropy's own ``table_meta_yaml``, so that
-``Table.read`` gives units and descriptions back. Vectors are lists of fixed size. Empty strings are null.
+``Table.read`` gives units and descriptions back. Vectors are lists of fixed size. Empty strings
+are null.
 """
 
 from __future__ import annotations
