@@ -126,7 +126,7 @@ def find_head(model: Model, name: str | os.PathLike[str]) -> LinearHead:
     """
     if not str(name).endswith(".safetensors"):
         return model.get_head(str(name))
-    heads, fitted_on = read_heads(name)
+    heads, fitted_on = read_heads(str(name))
     head = next(iter(heads.values()))
     width = int(model.encoder.num_features)  # type: ignore[arg-type]
     if head.weight.shape[1] != width:

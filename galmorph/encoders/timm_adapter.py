@@ -34,7 +34,7 @@ class TimmEncoder(nn.Module):
         except RuntimeError as error:
             raise CheckpointError(f"timm has no network {architecture!r} ({error})") from error
         self.img_size = img_size
-        self.num_features = int(self.network.num_features)
+        self.num_features: int = self.network.num_features
 
     def forward(self, x: Tensor) -> Tensor:
         embedding: Tensor = self.network(x)  # (n, num_features)
