@@ -1,6 +1,7 @@
 """Text cells to lines of comma-separated values and back, and the header of ECSV.
 
-Every row ends with a line feed; quoted are cells with a comma, a quote, a "#" or a line break. ECSV: https://github.com/astropy/astropy-APEs/blob/main/APE6.rst.
+Every row ends with a line feed; quoted are cells with a comma, a quote, a "#" or a line break.
+ECSV: https://github.com/astropy/astropy-APEs/blob/main/APE6.rst.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def test_other_columns_are_refused(tmp_path, specs):
     path = tmp_path / "out.fits"
     leave_partial(path, specs)
     more = (*specs, ColumnSpec("z", "float32"))
-    with pytest.raises(ResumeError, match='columns.z: recorded nothing, now "float32"'):
+    with pytest.raises(ResumeError, match=r'columns\.z: recorded nothing, now "float32"'):
         open_writer(path, more, META, fingerprint=RUN, resume=True)
     swapped = (*specs[:-2], specs[-1], specs[-2])
     with pytest.raises(ResumeError, match="the order of the columns"):
