@@ -20,13 +20,9 @@ from galmorph.errors import BandError
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
 from galmorph.images.read import read_cutout
+from galmorph.preprocessing.curves import make_lupton
 from galmorph.preprocessing.render import RenderOptions, render
-from galmorph.preprocessing.stretch import (
-    STRETCHES,
-    choose_stretch,
-    get_stretch,
-    make_lupton,
-)
+from galmorph.preprocessing.stretch import STRETCHES, choose_stretch, get_stretch
 
 Planes = dict[str, Any]
 
