@@ -20,8 +20,8 @@ from galmorph.flags import Flags
 from galmorph.images.bands import RENDERED_NAMES, choose_planes
 from galmorph.images.cutout import Cutout
 from galmorph.images.discover import discover_sources
-from galmorph.images.fits import to_rendered
 from galmorph.images.options import ReadOptions
+from galmorph.images.planes import to_rendered
 from galmorph.images.source import Source
 
 __all__ = ["cutout_from_array", "to_array", "to_sources"]
@@ -63,20 +63,14 @@ def to_sources(
         Not an image at all.
     """
     if isinstance(images, (str, os.PathLike)):
-        return discover_sources(
-            images, recursive=recursive, bands_from_name=bands_from_name
-        )
+        return discover_sources(images, recursive=recursive, bands_from_name=bands_from_name)
     if _is_path_list(images):
-        return discover_sources(
-            images, recursive=recursive, bands_from_name=bands_from_name
-        )
+        return discover_sources(images, recursive=recursive, bands_from_name=bands_from_name)
     if _is_single(images):
         return _number(_split(images))
     if isinstance(images, Iterable):
         return _number(_flatten(images, recursive, bands_from_name))
-    raise TypeError(
-        f"{type(images).__name__} is not an image, a path, or an iterable of these"
-    )
+    raise TypeError(f"{type(images).__name__} is not an image, a path, or an iterable of these")
 
 
 def _is_path_list(images: Any) -> bool:
@@ -116,14 +110,10 @@ def _is_pil(item: Any) -> bool:
     return hasattr(item, "getbands") and hasattr(item, "mode")
 
 
-def _flatten(
-    images: Iterable[Any], recursive: bool, pattern: str | None
-) -> Iterator[Any]:
+def _flatten(images: Iterable[Any], recursive: bool, pattern: str | None) -> Iterator[Any]:
     for item in images:
         if isinstance(item, (str, os.PathLike)):
-            yield from discover_sources(
-                item, recursive=recursive, bands_from_name=pattern
-            )
+            yield from discover_sources(item, recursive=recursive, bands_from_name=pattern)
         elif _is_single(item):
             yield from _split(item)
         else:
@@ -135,9 +125,7 @@ def _split(item: Any) -> Iterator[Any]:
     if _is_tensor(item) or isinstance(item, np.ndarray):
         if item.ndim not in (2, 3, 4):
             shape = tuple(item.shape)
-            raise AmbiguousShapeError(
-                f"an array of shape {shape} is no image; {WAY_OUT}"
-            )
+            raise AmbiguousShapeError(f"an array of shape {shape} is no image; {WAY_OUT}")
         if item.ndim == 4:
             yield from item
             return
@@ -150,7 +138,7 @@ def _number(items: Iterable[Any]) -> Iterator[Source]:
 
 
 def to_array(item: Any) -> Array:
-    """numpy array of an array-like or a torch tensor on any device and of any precision."""
+    """Numpy array of an array-like or a torch tensor on any device and of any precision."""
     if _is_tensor(item):
         item = item.detach().cpu()
         if not hasattr(np, str(item.dtype).removeprefix("torch.")):  # bfloat16
@@ -188,9 +176,7 @@ def cutout_from_array(
     """
     where = path or "the array"
     if array.dtype.kind not in "fiub":
-        raise UnsupportedImageError(
-            f"an array of type {array.dtype} is not an image", path
-        )
+        raise UnsupportedImageError(f"an array of type {array.dtype} is not an image", path)
     if array.size == 0:
         raise UnreadableImageError(f"the array is empty {array.shape}", path)
     if array.size > options.max_pixels:
@@ -215,9 +201,7 @@ def _rendered_cutout(planes: Array, object_id: str, path: str) -> Cutout:
         return Cutout(planes, object_id=object_id, path=path)
     grey = np.broadcast_to(planes, (3, *planes.shape[1:]))
     flags = Flags.OUTSIDE_COLOUR_DOMAIN
-    return Cutout(
-        grey, object_id=object_id, path=path, flags=flags, notes={"mode": "grey"}
-    )
+    return Cutout(grey, object_id=object_id, path=path, flags=flags, notes={"mode": "grey"})
 
 
 def order_axes(array: Array, bands: tuple[str, ...] | None) -> Array:
@@ -233,9 +217,7 @@ def order_axes(array: Array, bands: tuple[str, ...] | None) -> Array:
     if array.ndim == 2:
         return array[None]
     if array.ndim != 3:
-        raise AmbiguousShapeError(
-            f"an array of shape {array.shape} is no image; {WAY_OUT}"
-        )
+        raise AmbiguousShapeError(f"an array of shape {array.shape} is no image; {WAY_OUT}")
     if bands is not None:
         counts: tuple[int, ...] = (len(bands),)
     else:

@@ -6,9 +6,14 @@ import re
 from collections.abc import Iterable, Iterator
 
 from galmorph.errors import BandError
+from galmorph.flags import Flags
+from galmorph.images.bands import choose_planes
+from galmorph.images.cutout import Cutout
+from galmorph.images.options import ReadOptions
+from galmorph.images.planes import stack_planes
 from galmorph.images.source import Source, make_object_id, make_printable
 
-__all__ = ["BandPattern"]
+__all__ = ["BandPattern", "join_band_files"]
 
 
 class BandPattern:
@@ -71,6 +76,42 @@ class BandPattern:
             if key.startswith("path "):
                 yield Source(make_object_id(members[0][1]), members[0][1])
             else:
-                yield Source(
-                    make_printable(key[3:]), members[0][1], band_paths=tuple(members)
-                )
+                yield Source(make_printable(key[3:]), members[0][1], band_paths=tuple(members))
+
+
+def join_band_files(
+    files: list[tuple[str, Cutout]], *, options: ReadOptions, object_id: str, path: str
+) -> Cutout:
+    """Join one-band cutouts of the same field into one.
+
+    Parameters
+    ----------
+    files : list of (band, Cutout)
+        In the order found.
+    options : ReadOptions
+        `bands` chooses and orders.
+    object_id, path : str
+        Carried into the cutout.
+
+    Raises
+    ------
+    BandError
+        A file with several planes, a band twice or missing.
+    UnsupportedImageError
+        Files of different sizes.
+    """
+    for band, cutout in files:
+        if cutout.array.shape[0] != 1:
+            raise BandError(f"{cutout.path}: {cutout.array.shape[0]} planes in band file {band!r}")
+    names = tuple(band for band, _ in files)
+    bands, indices = choose_planes(names, options.bands, len(files), path)
+    chosen = [files[n][1] for n in (indices if indices is not None else range(len(files)))]
+    array = stack_planes([cutout.array for cutout in chosen], path)
+    first = chosen[0]
+    flags = Flags.NONE
+    for cutout in chosen:
+        flags |= cutout.flags
+    return Cutout(
+        array, bands, "flux", object_id, path, first.ra, first.dec, first.pixel_scale,
+        first.survey, first.unit, flags, notes={**first.notes, "files": str(len(chosen))},
+    )  # fmt: skip

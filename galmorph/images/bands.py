@@ -35,46 +35,9 @@ SURVEY_PREFIX = re.compile(
 )
 SPACE_WIDE_FILTER = re.compile(r"^F(\d{3,4})(?:W|N|M|LP|X)2?$", re.IGNORECASE)
 HUBBLE_OPTICAL = frozenset(
-    (
-        218,
-        225,
-        275,
-        336,
-        390,
-        435,
-        438,
-        450,
-        467,
-        475,
-        502,
-        547,
-        550,
-        555,
-        606,
-        621,
-        625,
-        631,
-    )
-    + (
-        645,
-        656,
-        657,
-        658,
-        665,
-        673,
-        680,
-        689,
-        702,
-        763,
-        775,
-        791,
-        814,
-        845,
-        850,
-        892,
-        953,
-    )
-)
+    (218, 225, 275, 336, 390, 435, 438, 450, 467, 475, 502, 547, 550, 555, 606, 621, 625, 631, 645,
+     656, 657, 658, 665, 673, 680, 689, 702, 763, 775, 791, 814, 845, 850, 892, 953)
+)  # fmt: skip
 MAX_NAMED_PLANES = 64
 
 
@@ -151,18 +114,10 @@ def _from_list(value: object, planes: int) -> tuple[str, ...] | None:
     names = [clean_band_name(word) for word in re.split(r"[,;|/\s]+", text) if word]
     if len(names) == planes and all(is_band_name(name) for name in names):
         return tuple(names)
-    if (
-        len(names) == 1
-        and len(text) == planes
-        and all(is_band_name(char) for char in text)
-    ):
+    if len(names) == 1 and len(text) == planes and all(is_band_name(char) for char in text):
         return tuple(text)
     lowered = text.lower()
-    if (
-        len(names) == 1
-        and len(text) == planes
-        and all(is_band_name(char) for char in lowered)
-    ):
+    if len(names) == 1 and len(text) == planes and all(is_band_name(char) for char in lowered):
         return tuple(lowered)
     return None
 
@@ -170,9 +125,7 @@ def _from_list(value: object, planes: int) -> tuple[str, ...] | None:
 def _from_numbered(
     header: Mapping[str, Any], stem: str, first: int, planes: int
 ) -> tuple[str, ...] | None:
-    names = [
-        clean_band_name(header.get(f"{stem}{first + n}", "")) for n in range(planes)
-    ]
+    names = [clean_band_name(header.get(f"{stem}{first + n}", "")) for n in range(planes)]
     return tuple(names) if all(names) else None
 
 

@@ -49,22 +49,16 @@ def decompress(data: bytes, method: str, *, limit: int, path: str = "") -> bytes
             parts.append(part)
             size += len(part)
             if size > limit:
-                raise ImageTooLargeError(
-                    f"more than {limit} bytes when decompressed", path
-                )
+                raise ImageTooLargeError(f"more than {limit} bytes when decompressed", path)
             if not getattr(stream, "eof", True):
                 raise UnreadableImageError(f"the {method} stream is cut short", path)
             data = data.lstrip(b"\0")  # padding after the last stream
     except (zlib.error, lzma.LZMAError, ValueError, EOFError) as error:
-        raise UnreadableImageError(
-            f"the {method} stream is damaged ({error})", path
-        ) from error
+        raise UnreadableImageError(f"the {method} stream is damaged ({error})", path) from error
     except OSError as error:
         if isinstance(error, (ImageTooLargeError, UnreadableImageError)):
             raise
-        raise UnreadableImageError(
-            f"the {method} stream is damaged ({error})", path
-        ) from error
+        raise UnreadableImageError(f"the {method} stream is damaged ({error})", path) from error
     return b"".join(parts)
 
 

@@ -42,9 +42,7 @@ def list_container(path: str) -> Iterator[Source]:
         from galmorph.images.stacks import list_stack
 
         return list_stack(file, member)
-    raise UnsupportedImageError(
-        "'::' names a member of .npz, .h5 or .parquet files only", path
-    )
+    raise UnsupportedImageError("'::' names a member of .npz, .h5 or .parquet files only", path)
 
 
 def read_stack_item(source: Source, *, options: ReadOptions) -> Cutout:

@@ -69,15 +69,8 @@ class Cutout:
         if self.array.ndim != 3:
             raise ValueError(f"a cutout is (band, y, x), not {self.array.shape}")
         if len(self.bands) != self.array.shape[0]:
-            raise ValueError(
-                f"{self.array.shape[0]} planes but {len(self.bands)} band names"
-            )
-        if (
-            self.array.dtype not in (np.uint8, np.float32)
-            or not self.array.dtype.isnative
-        ):
-            raise ValueError(
-                f"a cutout is native uint8 or float32, not {self.array.dtype}"
-            )
+            raise ValueError(f"{self.array.shape[0]} planes but {len(self.bands)} band names")
+        if self.array.dtype not in (np.uint8, np.float32) or not self.array.dtype.isnative:
+            raise ValueError(f"a cutout is native uint8 or float32, not {self.array.dtype}")
         if self.kind == "flux" and self.array.dtype != np.float32:
             raise ValueError("flux is float32")

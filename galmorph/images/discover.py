@@ -15,9 +15,7 @@ __all__ = ["IMAGE_SUFFIXES", "discover_sources", "is_container"]
 RASTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 FITS_SUFFIXES = (".fits", ".fit", ".fts")
 IMAGE_SUFFIXES = RASTER_SUFFIXES + tuple(
-    suffix + end
-    for suffix in FITS_SUFFIXES
-    for end in ("", ".gz", ".bz2", ".xz", ".fz")
+    suffix + end for suffix in FITS_SUFFIXES for end in ("", ".gz", ".bz2", ".xz", ".fz")
 )
 """What is taken from a folder, in upper or lower case; a file that is named is always taken."""
 
@@ -88,7 +86,7 @@ def _expand_one(path: str) -> Sequence[str]:
     if os.path.lexists(path):
         return [path]
     if any(char in path for char in GLOB_CHARACTERS):
-        found = sorted(glob.iglob(path, recursive=True))
+        found = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 (strings all the way)
         if found:
             return found
         raise UnreadableImageError("no file matches this pattern", make_printable(path))
@@ -115,9 +113,7 @@ def _walk_arguments(
     yield from _group(files, pattern)
 
 
-def _walk_folder(
-    top: str, recursive: bool, pattern: BandPattern | None
-) -> Iterator[Source]:
+def _walk_folder(top: str, recursive: bool, pattern: BandPattern | None) -> Iterator[Source]:
     # A stack of our own, not recursion: folders may be deeper than Python's call stack.
     pending = [(top, frozenset[tuple[int, int]]())]
     while pending:

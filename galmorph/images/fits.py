@@ -5,23 +5,22 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import (
-    BandError,
     GalmorphError,
     ImageTooLargeError,
     UnreadableImageError,
-    UnsupportedImageError,
 )
 from galmorph.flags import Flags
 from galmorph.images.bands import RENDERED_NAMES, choose_planes, find_band_names
 from galmorph.images.cutout import Cutout
 from galmorph.images.hdus import HduChoice, choose_hdus
 from galmorph.images.options import ReadOptions
+from galmorph.images.planes import drop_axes, stack_planes, to_cutout_array
 from galmorph.images.quiet import quiet
 from galmorph.images.regions import cut_region, find_region
 from galmorph.images.sky import SkyFrame, frame_from_header
@@ -173,12 +172,12 @@ def _read_planes(
     if region is None:
         arrays = [_read_whole(hdu) for hdu in choice.hdus]
         frame = frame_from_header(first.header, (shape[-2], shape[-1]))
-        return _Planes(_stack(arrays, path), frame, Flags.NONE, {})
+        return _Planes(stack_planes(arrays, path), frame, Flags.NONE, {})
     box = find_region(first.header, (shape[-2], shape[-1]), region, path)
     box.check_size(options, path)
     pieces = [cut_region(hdu, box) for hdu in choice.hdus]
     flags = Flags.PADDED if box.padded(shape[-2], shape[-1]) else Flags.NONE
-    return _Planes(_stack(pieces, path), box.frame, flags, {"region": str(box)})
+    return _Planes(stack_planes(pieces, path), box.frame, flags, {"region": str(box)})
 
 
 def check_shape(
@@ -209,28 +208,6 @@ def _read_whole(hdu: Any) -> Array:
     return drop_axes(np.asarray(data))
 
 
-def drop_axes(array: Array) -> Array:
-    """Drop axes of length 1 in front of the last two, and put a last axis of 3 in front."""
-    leading = [n for n in range(array.ndim - 2) if array.shape[n] == 1]
-    array = np.squeeze(array, axis=tuple(leading))
-    if array.ndim == 2:
-        return array[None]
-    if array.ndim == 3 and array.shape[2] == 3 and array.shape[0] not in (2, 3, 4):
-        return np.moveaxis(array, 2, 0)
-    if array.ndim != 3:
-        raise UnsupportedImageError(f"the array has {array.ndim} axes: {array.shape}")
-    return array
-
-
-def _stack(arrays: list[Array], path: str) -> Array:
-    if len(arrays) == 1:
-        return arrays[0]
-    shapes = {array.shape[-2:] for array in arrays}
-    if len(shapes) > 1:
-        raise UnsupportedImageError(f"bands of different sizes: {sorted(shapes)}", path)
-    return np.concatenate(arrays, axis=0)
-
-
 def _assemble(
     planes: _Planes,
     header: Header,
@@ -245,9 +222,7 @@ def _assemble(
     if named is None and options.bands is None and _looks_rgb(array):
         named, flags = RENDERED_NAMES, flags | Flags.ASSUMED_STRETCH
         notes["bands"] = "8-bit planes without names taken for red, green, blue"
-    bands, indices = choose_planes(
-        named, options.bands, array.shape[0], path or "the FITS"
-    )
+    bands, indices = choose_planes(named, options.bands, array.shape[0], path or "the FITS")
     if indices is not None:
         array = array[indices]
     array, kind = to_cutout_array(array, bands)
@@ -264,82 +239,3 @@ def _assemble(
 
 def _looks_rgb(array: Array) -> bool:
     return array.dtype == np.uint8 and array.shape[0] == 3
-
-
-def to_cutout_array(
-    array: Array, bands: tuple[str, ...]
-) -> tuple[Array, Literal["rendered", "flux"]]:
-    """Flip rows so that row 0 is on top, and make native uint8 (RGB) or float32 (flux).
-
-    Parameters
-    ----------
-    array : ndarray, shape (band, y, x)
-        Any real type and byte order, row 0 at the bottom.
-    bands : tuple of str
-        Red, green, blue in this order say that the planes are on a display stretch.
-    """
-    flipped = array[:, ::-1, :]
-    if flipped.dtype.kind not in "fiub":
-        raise UnsupportedImageError(f"pixels of type {array.dtype} are not numbers")
-    if bands == RENDERED_NAMES:
-        rendered = to_rendered(flipped)
-        if rendered is not None:
-            return rendered, "rendered"
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.ascontiguousarray(flipped, dtype=np.float32), "flux"
-
-
-def to_rendered(array: Array) -> Array | None:
-    """Bring pixels that are already stretched to uint8 or to float32 in [0, 1], else None."""
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
-    if array.dtype == np.uint16:
-        return np.ascontiguousarray(array, dtype=np.float32) / np.float32(65535)
-    if array.dtype.kind != "f":
-        return None
-    values = np.ascontiguousarray(array, dtype=np.float32)
-    finite = values[np.isfinite(values)]
-    inside = finite.size == 0 or (finite.min() >= 0 and finite.max() <= 1)
-    return values if inside else None
-
-
-def read_band_files(
-    files: list[tuple[str, Cutout]], *, options: ReadOptions, object_id: str, path: str
-) -> Cutout:
-    """Join one-band cutouts of the same field into one.
-
-    Parameters
-    ----------
-    files : list of (band, Cutout)
-        In the order found.
-    options : ReadOptions
-        `bands` chooses and orders.
-    object_id, path : str
-        Carried into the cutout.
-
-    Raises
-    ------
-    BandError
-        A file with several planes, a band twice or missing.
-    UnsupportedImageError
-        Files of different sizes.
-    """
-    for band, cutout in files:
-        if cutout.array.shape[0] != 1:
-            raise BandError(
-                f"{cutout.path}: {cutout.array.shape[0]} planes in band file {band!r}"
-            )
-    names = tuple(band for band, _ in files)
-    bands, indices = choose_planes(names, options.bands, len(files), path)
-    chosen = [
-        files[n][1] for n in (indices if indices is not None else range(len(files)))
-    ]
-    array = _stack([cutout.array for cutout in chosen], path)
-    first = chosen[0]
-    flags = Flags.NONE
-    for cutout in chosen:
-        flags |= cutout.flags
-    return Cutout(
-        array, bands, "flux", object_id, path, first.ra, first.dec, first.pixel_scale,
-        first.survey, first.unit, flags, notes={**first.notes, "files": str(len(chosen))},
-    )  # fmt: skip

@@ -79,9 +79,7 @@ def _choose_first(hdus: HDUList, path: str) -> HduChoice:
         elif tuple(hdu.shape) == tuple(images[0][1].shape):
             images.append((number, hdu))
     if not images:
-        raise UnsupportedImageError(
-            f"no HDU with a 2-D or 3-D image: {describe_hdus(hdus)}", path
-        )
+        raise UnsupportedImageError(f"no HDU with a 2-D or 3-D image: {describe_hdus(hdus)}", path)
     return _join_bands(images)
 
 
@@ -104,13 +102,9 @@ def _get(hdus: HDUList, key: int | str, path: str) -> Any:
     try:
         hdu = hdus[key]
     except (KeyError, IndexError):
-        raise UnsupportedImageError(
-            f"no HDU {key!r}: {describe_hdus(hdus)}", path
-        ) from None
+        raise UnsupportedImageError(f"no HDU {key!r}: {describe_hdus(hdus)}", path) from None
     if not _is_image(hdu):
-        raise UnsupportedImageError(
-            f"HDU {key!r} holds no image: {describe_hdus(hdus)}", path
-        )
+        raise UnsupportedImageError(f"HDU {key!r} holds no image: {describe_hdus(hdus)}", path)
     return hdu
 
 
@@ -118,9 +112,7 @@ def _is_image(hdu: Any) -> bool:
     if not getattr(hdu, "is_image", False):
         return False
     shape = getattr(hdu, "shape", ())
-    return len([n for n in shape if n > 1]) >= 2 or (
-        len(shape) >= 2 and min(shape) >= 1
-    )
+    return len([n for n in shape if n > 1]) >= 2 or (len(shape) >= 2 and min(shape) >= 1)
 
 
 def _band_of(hdu: Any) -> str:
@@ -143,10 +135,6 @@ def describe_hdus(hdus: HDUList) -> str:
     words = []
     for number, hdu in enumerate(islice(hdus, 8)):
         shape = getattr(hdu, "shape", ()) if getattr(hdu, "is_image", False) else None
-        kind = (
-            "table or other"
-            if shape is None
-            else "x".join(map(str, shape[::-1])) or "no data"
-        )
+        kind = "table or other" if shape is None else "x".join(map(str, shape[::-1])) or "no data"
         words.append(f"{_label(number, hdu)} {kind}")
     return "the file has " + ", ".join(words)

@@ -16,8 +16,9 @@ from galmorph.errors import (
 from galmorph.images.arrays import cutout_from_array, to_array
 from galmorph.images.bands import choose_planes, find_band_names
 from galmorph.images.cutout import Cutout
-from galmorph.images.fits import cutout_from_hdus, drop_axes, to_cutout_array
+from galmorph.images.fits import cutout_from_hdus
 from galmorph.images.options import ReadOptions
+from galmorph.images.planes import drop_axes, to_cutout_array
 from galmorph.images.quiet import quiet
 from galmorph.images.raster import cutout_from_pil
 from galmorph.images.sky import frame_from_wcs
@@ -58,9 +59,7 @@ def cutout_from_object(
         return _from_hdus([item], options, object_id, path)
     if hasattr(item, "wcs") and hasattr(item, "data"):
         return _from_nddata(item, options, object_id, path)
-    return cutout_from_array(
-        to_array(item), options=options, object_id=object_id, path=path
-    )
+    return cutout_from_array(to_array(item), options=options, object_id=object_id, path=path)
 
 
 def _from_pil(item: Any, object_id: str, path: str) -> Cutout:
@@ -69,43 +68,31 @@ def _from_pil(item: Any, object_id: str, path: str) -> Cutout:
     except GalmorphError:
         raise
     except Exception as error:  # decoding is lazy, so a damaged file shows here
-        raise UnreadableImageError(
-            f"the image cannot be decoded ({error})", path
-        ) from error
+        raise UnreadableImageError(f"the image cannot be decoded ({error})", path) from error
 
 
 def _from_hdus(hdus: Any, options: ReadOptions, object_id: str, path: str) -> Cutout:
     with quiet():
         try:
-            return cutout_from_hdus(
-                hdus, options=options, object_id=object_id, path=path
-            )
+            return cutout_from_hdus(hdus, options=options, object_id=object_id, path=path)
         except GalmorphError:
             raise
         except Exception as error:  # data are read lazily, so a damaged file shows here
-            raise UnreadableImageError(
-                f"the HDU cannot be read ({error})", path
-            ) from error
+            raise UnreadableImageError(f"the HDU cannot be read ({error})", path) from error
 
 
 def _from_nddata(item: Any, options: ReadOptions, object_id: str, path: str) -> Cutout:
     data = np.asarray(item.data)
     if data.ndim < 2 or data.size == 0:
-        raise UnsupportedImageError(
-            f"an array of shape {data.shape} is not an image", path
-        )
+        raise UnsupportedImageError(f"an array of shape {data.shape} is not an image", path)
     if data.size > options.max_pixels:
-        raise ImageError(
-            f"{data.shape} is more than max_pixels = {options.max_pixels}", path
-        )
+        raise ImageError(f"{data.shape} is more than max_pixels = {options.max_pixels}", path)
     header = dict(getattr(item, "meta", None) or {})
     if getattr(item, "unit", None) is not None:
         header["BUNIT"] = str(item.unit)
     planes = drop_axes(data)
     named = find_band_names(header, planes.shape[0])
-    bands, indices = choose_planes(
-        named, options.bands, planes.shape[0], path or "the object"
-    )
+    bands, indices = choose_planes(named, options.bands, planes.shape[0], path or "the object")
     planes = planes if indices is None else planes[indices]
     array, kind = to_cutout_array(planes, bands)
     frame = frame_from_wcs(item.wcs, (data.shape[-2], data.shape[-1]))
@@ -121,5 +108,5 @@ def _flip_mask(item: Any) -> npt.NDArray[np.bool_] | None:
     if mask is None:
         return None
     full = np.broadcast_to(np.asarray(mask, dtype=bool), np.asarray(item.data).shape)
-    flat = full.reshape(-1, *full.shape[-2:]).any(axis=0)
+    flat = np.logical_or.reduce(full.reshape(-1, *full.shape[-2:]), axis=0)
     return np.ascontiguousarray(flat[::-1])

@@ -57,16 +57,12 @@ class ReadOptions:
         if self.bands is not None:
             self._check_bands(self.bands)
         if self.center is not None and not -90 <= self.center[1] <= 90:
-            raise ValueError(
-                f"the declination {self.center[1]} is not within -90 to 90 degrees"
-            )
+            raise ValueError(f"the declination {self.center[1]} is not within -90 to 90 degrees")
 
     @staticmethod
     def _check_bands(bands: tuple[str, ...]) -> None:
         if isinstance(bands, str) or not bands or len(set(bands)) != len(bands):
-            raise ValueError(
-                f'bands are different names such as ("g", "r", "z"), not {bands!r}'
-            )
+            raise ValueError(f'bands are different names such as ("g", "r", "z"), not {bands!r}')
 
     @property
     def max_bytes(self) -> int:

@@ -50,9 +50,7 @@ def list_parquet(path: str, column: str = "") -> Iterator[Source]:
             f"no column {column!r}; there are {', '.join(schema.names[:12])}",
             make_printable(path),
         )
-    scalars = [
-        name for name in schema.names if name != column and _is_scalar(schema, name)
-    ]
+    scalars = [name for name in schema.names if name != column and _is_scalar(schema, name)]
     return _list_rows(file, path, column, scalars)
 
 
@@ -61,9 +59,7 @@ def _open(path: str) -> Any:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise MissingExtraError(
-            "pyarrow", "parquet", f"to read {make_printable(path)}"
-        ) from error
+        raise MissingExtraError("pyarrow", "parquet", f"to read {make_printable(path)}") from error
     try:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
@@ -96,9 +92,7 @@ def _is_scalar(schema: Any, name: str) -> bool:
     )
 
 
-def _list_rows(
-    file: Any, path: str, column: str, scalars: list[str]
-) -> Iterator[Source]:
+def _list_rows(file: Any, path: str, column: str, scalars: list[str]) -> Iterator[Source]:
     import pyarrow as pa
 
     row = 0
@@ -118,12 +112,8 @@ def _make_source(record: dict[str, Any], path: str, column: str, row: int) -> So
     name = ""
     if isinstance(image, dict):
         name, image = image.get("path") or "", image.get("bytes")
-    identifier = next(
-        (str(record[key]) for key in ID_NAMES if record.get(key) is not None), ""
-    )
-    identifier = identifier or (
-        make_object_id(name) if name else f"{make_object_id(path)}_{row}"
-    )
+    identifier = next((str(record[key]) for key in ID_NAMES if record.get(key) is not None), "")
+    identifier = identifier or (make_object_id(name) if name else f"{make_object_id(path)}_{row}")
     member = f"{column}[{row}]"
     if image is None:
         missing = UnreadableImageError("the row holds no image", f"{path}::{member}")

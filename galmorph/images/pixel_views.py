@@ -41,9 +41,7 @@ _get_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 class _Lender:
     """Keeps the capsule, and with it the image memory, alive as long as an array looks at it."""
 
-    def __init__(
-        self, capsule: object, address: int, shape: tuple[int, int, int]
-    ) -> None:
+    def __init__(self, capsule: object, address: int, shape: tuple[int, int, int]) -> None:
         self.capsule = capsule
         self.__array_interface__ = {
             "version": 3,

@@ -96,9 +96,7 @@ def read_raster(
     return cutout
 
 
-def _open_image(
-    data: bytes, format_name: str, options: ReadOptions, path: str
-) -> Image:
+def _open_image(data: bytes, format_name: str, options: ReadOptions, path: str) -> Image:
     # The plugin's own class: Image.open would try several formats and warn about large images,
     # whose size is checked here anyway.
     stream = io.BytesIO(data)
@@ -106,9 +104,7 @@ def _open_image(
         from PIL.JpegImagePlugin import JpegImageFile
 
         if data.count(b"\xff\xda") > MAX_JPEG_SCANS:
-            raise UnreadableImageError(
-                f"more than {MAX_JPEG_SCANS} JPEG scans are refused", path
-            )
+            raise UnreadableImageError(f"more than {MAX_JPEG_SCANS} JPEG scans are refused", path)
         return JpegImageFile(stream)
     if format_name == "PNG":
         from PIL.PngImagePlugin import PngImageFile
@@ -122,9 +118,7 @@ def _open_image(
         return TiffImageFile(io.BytesIO(drop_orientation(data)))
     from PIL.WebPImagePlugin import WebPImageFile
 
-    _check_size(
-        _find_webp_size(data), 4, options, path
-    )  # its decoder allocates when opened
+    _check_size(_find_webp_size(data), 4, options, path)  # its decoder allocates when opened
     return WebPImageFile(stream)
 
 
@@ -133,9 +127,7 @@ def _find_webp_size(data: bytes) -> tuple[int, int]:
     if len(body) < 10:
         raise ValueError("the header is cut short")
     if kind == b"VP8X":
-        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(
-            body[7:10], "little"
-        )
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
     if kind == b"VP8L":
         packed = int.from_bytes(body[1:5], "little")
         return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
@@ -143,9 +135,7 @@ def _find_webp_size(data: bytes) -> tuple[int, int]:
     return packed & 0x3FFF, packed >> 16 & 0x3FFF
 
 
-def _check_size(
-    size: tuple[int, int], planes: int, options: ReadOptions, path: str
-) -> None:
+def _check_size(size: tuple[int, int], planes: int, options: ReadOptions, path: str) -> None:
     if size[0] < 1 or size[1] < 1:
         raise UnreadableImageError(f"the image is empty ({size[0]} x {size[1]})", path)
     if size[0] * size[1] * planes > options.max_pixels:
@@ -192,9 +182,7 @@ def _converted_cutout(image: Image, object_id: str, path: str) -> Cutout:
         pixels = np.asarray(image.convert("RGB"))
     if grey:
         return _grey_cutout(pixels[:, :, 0], object_id, path)
-    return Cutout(
-        pixels.transpose(2, 0, 1), object_id=object_id, path=path, notes=notes
-    )
+    return Cutout(pixels.transpose(2, 0, 1), object_id=object_id, path=path, notes=notes)
 
 
 def lay_on_black(pixels: Array) -> Array:
@@ -209,17 +197,13 @@ def lay_on_black(pixels: Array) -> Array:
 def _grey_cutout(plane: Array, object_id: str, path: str) -> Cutout:
     array = np.broadcast_to(plane, (3, *plane.shape))
     flags = Flags.OUTSIDE_COLOUR_DOMAIN
-    return Cutout(
-        array, object_id=object_id, path=path, flags=flags, notes={"mode": "grey"}
-    )
+    return Cutout(array, object_id=object_id, path=path, flags=flags, notes={"mode": "grey"})
 
 
 def _deep_cutout(plane: Array, object_id: str, path: str) -> Cutout:
     if plane.dtype.kind in "iu":
         if plane.min() >= 0 and plane.max() <= 65535:
-            return _grey_cutout(
-                plane.astype(np.float32) / np.float32(65535), object_id, path
-            )
+            return _grey_cutout(plane.astype(np.float32) / np.float32(65535), object_id, path)
         return _flux_cutout(plane, object_id, path)
     finite = plane[np.isfinite(plane)]
     if finite.size and finite.min() >= 0 and finite.max() <= 1:
@@ -242,6 +226,4 @@ def _read_tiff_again(
 
 def _unreadable(format_name: str, error: Exception, path: str) -> UnreadableImageError:
     said = " ".join(str(error).split())[:200] or type(error).__name__
-    return UnreadableImageError(
-        f"the {format_name} is damaged or cut short ({said})", path
-    )
+    return UnreadableImageError(f"the {format_name} is damaged or cut short ({said})", path)

@@ -116,7 +116,7 @@ def _read_object(source: Source, options: ReadOptions) -> Cutout:
 
 
 def _read_band_files(source: Source, options: ReadOptions) -> Cutout:
-    from galmorph.images.fits import read_band_files
+    from galmorph.images.band_files import join_band_files
 
     single = replace(options, bands=None)
     wanted = options.bands
@@ -125,9 +125,7 @@ def _read_band_files(source: Source, options: ReadOptions) -> Cutout:
         for band, path in source.band_paths
         if wanted is None or band in wanted
     ]
-    return read_band_files(
-        files, options=options, object_id=source.object_id, path=source.location
-    )
+    return join_band_files(files, options=options, object_id=source.object_id, path=source.location)
 
 
 def _read_file(source: Source, options: ReadOptions) -> Cutout:
@@ -145,9 +143,7 @@ def _read_file(source: Source, options: ReadOptions) -> Cutout:
         if source.offset < 0 and head.startswith(FITS_MAGIC):
             return _read_fits(source.path, source, options)
         if size > options.max_bytes:
-            raise ImageTooLargeError(
-                f"{size} bytes are more than max_pixels allows for"
-            )
+            raise ImageTooLargeError(f"{size} bytes are more than max_pixels allows for")
         return _read_bytes(_read_rest(descriptor, head, size), source, options)
     except OSError as error:
         if isinstance(error, ImageError):
@@ -166,9 +162,7 @@ def _check_file(status: os.stat_result, source: Source) -> int:
     else:
         size = min(source.size, status.st_size - source.offset)
         if size < source.size:
-            raise UnreadableImageError(
-                "the tar file ends inside this member", source.location
-            )
+            raise UnreadableImageError("the tar file ends inside this member", source.location)
     if size <= 0:
         raise UnreadableImageError("the file is empty", source.location)
     return size
@@ -187,9 +181,7 @@ def _read_rest(descriptor: int, head: bytes, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _read_bytes(
-    data: bytes, source: Source, options: ReadOptions, depth: int = 0
-) -> Cutout:
+def _read_bytes(data: bytes, source: Source, options: ReadOptions, depth: int = 0) -> Cutout:
     raster = sniff_raster(data)
     if raster:
         return read_raster(
@@ -211,7 +203,7 @@ def _read_bytes(
         if data.startswith(magic):
             raise UnsupportedImageError(f"this is {advice}", source.location)
     raise UnreadableImageError(
-        f"not an image: a file that begins with {data[:8]!r} is none of JPEG, PNG, TIFF, WebP, FITS",
+        f"not an image: what begins with {data[:8]!r} is none of JPEG, PNG, TIFF, WebP, FITS",
         source.location,
     )
 

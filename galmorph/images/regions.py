@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from galmorph.errors import ImageTooLargeError, UnsupportedImageError
 from galmorph.images.options import ReadOptions
+from galmorph.images.planes import drop_axes
 from galmorph.images.sky import SkyFrame, frame_from_wcs, load_wcs, to_pixel
 from galmorph.images.source import Region
 
@@ -58,9 +59,7 @@ class Box:
             )
 
 
-def find_region(
-    header: Header, shape: tuple[int, int], region: Region, path: str
-) -> Box:
+def find_region(header: Header, shape: tuple[int, int], region: Region, path: str) -> Box:
     """Find the pixels of a square of sky.
 
     Parameters
@@ -82,9 +81,7 @@ def find_region(
     wcs = load_wcs(header)
     whole = frame_from_wcs(wcs, shape)
     if wcs is None or math.isnan(whole.pixel_scale):
-        raise UnsupportedImageError(
-            "no WCS, so a field of view cannot be cut out", path
-        )
+        raise UnsupportedImageError("no WCS, so a field of view cannot be cut out", path)
     x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
     if not math.isnan(region.ra):
         x, y = to_pixel(wcs, region.ra, region.dec)
@@ -123,8 +120,6 @@ def cut_region(hdu: Any, box: Box) -> npt.NDArray[Any]:
     ndarray, shape (band, side, side)
         float32 or the type of the file, row 0 at the bottom.
     """
-    from galmorph.images.fits import drop_axes
-
     rows, columns = hdu.shape[-2:]
     y0, y1 = max(box.y, 0), min(box.y + box.side, rows)
     x0, x1 = max(box.x, 0), min(box.x + box.side, columns)

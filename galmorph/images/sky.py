@@ -52,7 +52,7 @@ def load_wcs(header: Header) -> Any:
     try:
         wcs = WCS(_drop_double_matrix(header), naxis=2)
         return wcs if wcs.has_celestial else None
-    except Exception:  # noqa: BLE001
+    except Exception:
         return None
 
 
@@ -98,8 +98,8 @@ def frame_from_wcs(wcs: Any, shape: tuple[int, int]) -> SkyFrame:
         matrix = np.asarray(wcs.pixel_scale_matrix, dtype=float)
         if wcs.wcs.lat < wcs.wcs.lng:
             matrix = matrix[::-1]
-    # A projection without an inverse at this point, a singular matrix: no reason to lose the pixels.
-    except Exception:  # noqa: BLE001
+    # A projection without an inverse here, a singular matrix: no reason to lose the pixels.
+    except Exception:
         return UNKNOWN_SKY
     if not (math.isfinite(ra) and math.isfinite(dec)):
         return UNKNOWN_SKY
@@ -159,6 +159,4 @@ def _from_keywords(header: Header) -> SkyFrame:
         return UNKNOWN_SKY
     if not (0 <= ra <= 360 and -90 <= dec <= 90):
         return UNKNOWN_SKY
-    return SkyFrame(
-        float(ra), float(dec), orientation="no WCS; position from RA and DEC"
-    )
+    return SkyFrame(float(ra), float(dec), orientation="no WCS; position from RA and DEC")

@@ -63,19 +63,13 @@ def list_stack(path: str, member: str = "") -> Iterator[Source]:
         shape = tuple(array.shape)
         identifiers = _find_identifiers(path, member, shape)
     if len(shape) == 2 or (len(shape) == 3 and min(shape[0], shape[2]) <= 4):
-        return iter(
-            [Source(make_object_id(path), path, member=member, index=0, size=0)]
-        )
+        return iter([Source(make_object_id(path), path, member=member, index=0, size=0)])
     if len(shape) not in (3, 4):
-        raise UnsupportedImageError(
-            f"an array of shape {shape} is not a stack of images", path
-        )
+        raise UnsupportedImageError(f"an array of shape {shape} is not a stack of images", path)
     return _list_items(path, member, shape[0], identifiers)
 
 
-def _list_items(
-    path: str, member: str, count: int, identifiers: list[str]
-) -> Iterator[Source]:
+def _list_items(path: str, member: str, count: int, identifiers: list[str]) -> Iterator[Source]:
     stem = make_object_id(path)
     for index in range(count):
         object_id = identifiers[index] if identifiers else f"{stem}_{index}"
@@ -110,9 +104,7 @@ def _read_array(stack: Any, index: int | None, source: Source) -> npt.NDArray[An
     try:
         return np.array(stack[...] if index is None else stack[index])
     except (OSError, ValueError, IndexError, RuntimeError, KeyError) as error:
-        raise UnreadableImageError(
-            f"the item cannot be read ({error})", source.location
-        ) from error
+        raise UnreadableImageError(f"the item cannot be read ({error})", source.location) from error
 
 
 def _get_stack(path: str, member: str) -> Any:
@@ -167,9 +159,7 @@ def _open_hdf5(path: str) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise MissingExtraError(
-            "h5py", "hdf5", f"to read {make_printable(path)}"
-        ) from error
+        raise MissingExtraError("h5py", "hdf5", f"to read {make_printable(path)}") from error
     return h5py.File(path, "r")
 
 
@@ -194,9 +184,7 @@ def _list_npz(path: str) -> list[str]:
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
     except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise UnreadableImageError(
-            f"not an npz file ({error})", make_printable(path)
-        ) from error
+        raise UnreadableImageError(f"not an npz file ({error})", make_printable(path)) from error
     return [name for name in names if name not in ID_NAMES] if len(names) > 1 else names
 
 
@@ -211,9 +199,7 @@ def _list_hdf5(path: str) -> list[str]:
         with _open_hdf5(path) as file:
             file.visititems(collect)
     except (OSError, RuntimeError, KeyError) as error:
-        raise UnreadableImageError(
-            f"not an HDF5 file ({error})", make_printable(path)
-        ) from error
+        raise UnreadableImageError(f"not an HDF5 file ({error})", make_printable(path)) from error
     return found
 
 
@@ -233,9 +219,5 @@ def _find_identifiers(path: str, member: str, shape: tuple[int, ...]) -> list[st
 
 
 def _to_text(value: Any) -> str:
-    text = (
-        value.decode("utf-8", "backslashreplace")
-        if isinstance(value, bytes)
-        else str(value)
-    )
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
     return make_printable(text)

@@ -49,9 +49,7 @@ def list_tar(path: str) -> Iterator[Source]:
     try:
         tar = tarfile.open(path, "r:" if plain else "r|*")  # noqa: SIM115
     except TAR_ERRORS as error:
-        raise UnreadableImageError(
-            f"not a tar file ({error})", make_printable(path)
-        ) from error
+        raise UnreadableImageError(f"not a tar file ({error})", make_printable(path)) from error
     with tar:
         yield from _list_open(tar, path, plain)
 
@@ -62,7 +60,8 @@ def _list_open(tar: TarFile, path: str, plain: bool) -> Iterator[Source]:
     while True:
         try:
             member = tar.next()
-            tar.members.clear()  # or a shard of a million files keeps a million headers
+            # or a shard of a million files would keep a million headers
+            tar.members.clear()  # type: ignore[attr-defined]
             if member is None:
                 return
             if not member.isreg() or not member.name.lower().endswith(IMAGE_SUFFIXES):
@@ -99,7 +98,5 @@ def _extract(tar: TarFile, member: TarInfo, path: str) -> Source:
 
 def _broken(path: str, error: Exception) -> Source:
     shown = make_printable(path)
-    reason = (
-        f"the tar file is damaged or cut short; its further members are lost ({error})"
-    )
+    reason = f"the tar file is damaged or cut short; its further members are lost ({error})"
     return Source(make_object_id(path), path, data=UnreadableImageError(reason, shown))

@@ -84,9 +84,7 @@ def read_tiff(
     try:
         import tifffile
     except ImportError:
-        raise MissingExtraError(
-            "tifffile", "tiff", f"to read {path} ({error})"
-        ) from error
+        raise MissingExtraError("tifffile", "tiff", f"to read {path} ({error})") from error
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             array = _read_first_series(tiff, options, path)
@@ -95,9 +93,7 @@ def read_tiff(
     # As for the other decoders: a damaged file may raise nearly anything.
     except Exception as second:
         said = " ".join(str(second).split())[:200] or type(second).__name__
-        raise UnreadableImageError(
-            f"the TIFF cannot be read ({said})", path
-        ) from second
+        raise UnreadableImageError(f"the TIFF cannot be read ({said})", path) from second
     return _make_cutout(array, options, object_id, path)
 
 
@@ -119,9 +115,7 @@ def _make_cutout(
     from galmorph.images.arrays import cutout_from_array
 
     if array.ndim not in (2, 3):
-        raise UnsupportedImageError(
-            f"the TIFF has the shape {array.shape}, not an image", path
-        )
+        raise UnsupportedImageError(f"the TIFF has the shape {array.shape}, not an image", path)
     if array.ndim == 3 and array.shape[2] == 4:
         array = array[:, :, :3]
     return cutout_from_array(array, options=options, object_id=object_id, path=path)

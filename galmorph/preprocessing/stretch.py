@@ -30,30 +30,25 @@ import numpy.typing as npt
 from galmorph.errors import BandError
 from galmorph.images.bands import sort_by_wavelength
 from galmorph.images.cutout import Cutout
+from galmorph.preprocessing.curves import (
+    curve_asinh,
+    curve_gzdecals,
+    curve_legacy_griz,
+    curve_legacysurvey,
+    curve_lupton,
+    curve_percentile,
+    curve_sdss,
+    curve_zscale,
+)
 
 __all__ = ["STRETCHES", "Stretch", "choose_stretch", "get_stretch"]
 
 Array = npt.NDArray[Any]
 
 GZDECALS_SCALES = MappingProxyType({"g": 0.008, "r": 0.014, "z": 0.019})
-GZDECALS_BLACK, GZDECALS_WHITE = -0.5, 300.0
-GZDECALS_DESATURATION = 2.5
-
 LEGACY_GRZ_SCALES = MappingProxyType({"g": 6.0, "r": 3.4, "z": 2.2})
 LEGACY_GRIZ_SCALES = MappingProxyType({"g": 9.0, "r": 5.1, "i": 4.5, "z": 3.3})
-LEGACY_OFFSET, LEGACY_SOFTENING = 0.03, 20.0
-
 SDSS_SCALES = MappingProxyType({"g": 3.6, "r": 2.6, "i": 2.0})
-SDSS_NONLINEARITY = 2.25
-
-LUPTON_SOFTENING = 8.0
-LUPTON_STRETCH_SIGMAS = 16.0
-ASINH_SOFTENING = 0.1
-ASINH_PERCENTILES = (1.0, 99.8)
-PERCENTILE_INTERVAL = 99.5
-MAD_TO_SIGMA = 1.4826
-
-TINY = np.float32(1e-6)
 
 
 @dataclass(frozen=True)
@@ -123,7 +118,7 @@ class Stretch:
         bands = tuple(planes)
         scaled = [planes[b] * np.float32(self._scale(b, bands)) for b in bands]
         if len(scaled) == 4:
-            return _legacy_griz(scaled)
+            return curve_legacy_griz(scaled)
         return self.function(_to_channels(scaled))
 
     def _scale(self, band: str, bands: tuple[str, ...]) -> float:
@@ -152,134 +147,6 @@ def _to_channels(scaled: list[Array]) -> Array:
     return np.stack(scaled[::-1])
 
 
-def _stretch_gzdecals(channels: Array) -> Array:
-    black = np.arcsinh(GZDECALS_BLACK)
-    white = np.arcsinh(GZDECALS_WHITE)
-    np.arcsinh(channels, out=channels)
-    channels -= np.float32(black)
-    channels /= np.float32(white - black)
-    return np.clip(_desaturate(channels), 0, 1, out=channels)
-
-
-def _desaturate(channels: Array) -> Array:
-    """Turn single-band speckle grey: strong where one channel stands far above the mean."""
-    mean = channels.mean(axis=0)
-    divisor = np.where(mean == 0, np.float32(1), mean)
-    colour = np.max(channels / divisor, axis=0) / np.float32(GZDECALS_DESATURATION)
-    keep = np.sin(np.float32(np.pi / 2) * (1 - np.minimum(colour, 1)))
-    lose = 1 - keep
-    channels *= keep + divisor * lose * lose
-    channels += divisor * lose
-    return channels
-
-
-def _stretch_legacysurvey(channels: Array) -> Array:
-    return _legacy_curve(channels, channels)
-
-
-def _legacy_curve(channels: Array, bands: Array) -> Array:
-    """Brighten by the mean intensity of the bands; the sky keeps the grey of the offset."""
-    offset = np.float32(LEGACY_OFFSET)
-    intensity = np.maximum(bands + offset, 0).mean(axis=0)
-    intensity[intensity == 0] = TINY
-    q = np.float32(LEGACY_SOFTENING)
-    factor = np.arcsinh(q * intensity) / (np.sqrt(q) * intensity)
-    return np.clip((channels + offset) * factor, 0, 1)
-
-
-def _legacy_griz(scaled: list[Array]) -> Array:
-    g, r, i, z = _legacy_curve(np.stack(scaled), np.stack(scaled))
-    red, green, blue = 0.25 * i + 0.75 * z, 0.5 * r + 0.5 * i, 0.75 * g + 0.25 * r
-    return np.stack([red, green, blue]).astype(np.float32)
-
-
-def _stretch_sdss(channels: Array) -> Array:
-    np.maximum(channels, 0, out=channels)
-    total = channels.sum(axis=0) * np.float32(SDSS_NONLINEARITY)
-    total[total == 0] = TINY
-    channels *= np.arcsinh(total) / total
-    return _keep_colour(channels)
-
-
-def _keep_colour(channels: Array) -> Array:
-    """Bring saturated pixels to a maximum of 1 without changing their colour."""
-    brightest = np.maximum(channels.max(axis=0), 1)
-    return np.clip(channels / brightest, 0, 1)
-
-
-def _stretch_lupton(channels: Array) -> Array:
-    """Lupton et al. 2004 with black and softening from the sky of the image."""
-    sample = channels[:, ::2, ::2]  # a quarter of the pixels says as much of the sky
-    sky = np.median(sample, axis=(1, 2), keepdims=True)
-    noise = MAD_TO_SIGMA * float(np.median(np.abs(sample - sky)))
-    stretch = max(
-        LUPTON_STRETCH_SIGMAS * noise, float(TINY) * float(np.abs(channels).max())
-    )
-    return make_lupton(
-        channels - (sky - np.float32(noise)), stretch or 1.0, LUPTON_SOFTENING
-    )
-
-
-def make_lupton(channels: Array, stretch: float, softening: float) -> Array:
-    """Lupton curve as `astropy.visualization.LuptonAsinhStretch` has it, on float32.
-
-    Parameters
-    ----------
-    channels : ndarray, shape (3, y, x)
-        Red, green, blue above the black level.
-    stretch, softening : float
-        Linear stretch and Q, in astropy's words.
-    """
-    from astropy.visualization import LuptonAsinhStretch
-
-    channels = np.maximum(channels, 0)
-    intensity = channels.mean(axis=0)
-    intensity[intensity == 0] = TINY
-    curve = LuptonAsinhStretch(stretch=stretch, Q=softening)
-    factor = np.asarray(curve(intensity.copy(), clip=False)) / intensity
-    return _keep_colour(channels * factor.astype(np.float32))
-
-
-def _stretch_asinh(channels: Array) -> Array:
-    from astropy.visualization import AsinhStretch, AsymmetricPercentileInterval
-
-    interval = AsymmetricPercentileInterval(*ASINH_PERCENTILES)
-    curve = AsinhStretch(ASINH_SOFTENING)
-    return _per_channel(
-        channels, lambda plane: curve(_to_unit(plane, interval), clip=False)
-    )
-
-
-def _stretch_zscale(channels: Array) -> Array:
-    from astropy.visualization import ZScaleInterval
-
-    interval = ZScaleInterval()
-    return _per_channel(channels, lambda plane: _to_unit(plane, interval))
-
-
-def _stretch_percentile(channels: Array) -> Array:
-    from astropy.visualization import PercentileInterval
-
-    interval = PercentileInterval(PERCENTILE_INTERVAL)
-    return _per_channel(channels, lambda plane: _to_unit(plane, interval))
-
-
-def _per_channel(channels: Array, curve: Callable[[Array], Array]) -> Array:
-    if np.array_equal(channels[0], channels[2]):  # grey: once is enough
-        return np.repeat(
-            np.asarray(curve(channels[0]), dtype=np.float32)[None], 3, axis=0
-        )
-    return np.stack([np.asarray(curve(plane), dtype=np.float32) for plane in channels])
-
-
-def _to_unit(plane: Array, interval: Any) -> Array:
-    low, high = (float(limit) for limit in interval.get_limits(plane))
-    if not high > low:
-        return np.zeros_like(plane)
-    unit = (plane - np.float32(low)) / np.float32(high - low)
-    return np.clip(unit, 0, 1, out=unit)
-
-
 _GRZ, _GRI, _GRIZ = ("g", "r", "z"), ("g", "r", "i"), ("g", "r", "i", "z")
 
 STRETCHES: Mapping[str, Stretch] = MappingProxyType(
@@ -288,25 +155,23 @@ STRETCHES: Mapping[str, Stretch] = MappingProxyType(
         for stretch in (
             Stretch(
                 "gzdecals",
-                _stretch_gzdecals,
+                curve_gzdecals,
                 (_GRZ,),
                 {_GRZ: {band: 1 / scale for band, scale in GZDECALS_SCALES.items()}},
                 calibrated=True,
             ),
             Stretch(
                 "legacysurvey",
-                _stretch_legacysurvey,
+                curve_legacysurvey,
                 (_GRIZ, _GRZ, _GRI),
                 {_GRZ: LEGACY_GRZ_SCALES, _GRIZ: LEGACY_GRIZ_SCALES},
                 calibrated=True,
             ),
-            Stretch(
-                "sdss", _stretch_sdss, (_GRI,), {_GRI: SDSS_SCALES}, calibrated=True
-            ),
-            Stretch("lupton", _stretch_lupton),
-            Stretch("asinh", _stretch_asinh),
-            Stretch("zscale", _stretch_zscale),
-            Stretch("percentile", _stretch_percentile),
+            Stretch("sdss", curve_sdss, (_GRI,), {_GRI: SDSS_SCALES}, calibrated=True),
+            Stretch("lupton", curve_lupton),
+            Stretch("asinh", curve_asinh),
+            Stretch("zscale", curve_zscale),
+            Stretch("percentile", curve_percentile),
         )
     }
 )

@@ -1,0 +1,166 @@
+"""Curves from scaled flux to [0, 1]; the recipes that use them are in `stretch`.
+
+Every curve takes (3, y, x) float32 in the order red, green, blue, already multiplied by the scale
+of each band, and may change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "curve_asinh",
+    "curve_gzdecals",
+    "curve_legacy_griz",
+    "curve_legacysurvey",
+    "curve_lupton",
+    "curve_percentile",
+    "curve_sdss",
+    "curve_zscale",
+    "make_lupton",
+]
+
+Array = npt.NDArray[Any]
+
+GZDECALS_BLACK, GZDECALS_WHITE = -0.5, 300.0
+GZDECALS_DESATURATION = 2.5
+
+LEGACY_OFFSET, LEGACY_SOFTENING = 0.03, 20.0
+
+SDSS_NONLINEARITY = 2.25
+
+LUPTON_SOFTENING = 8.0
+LUPTON_STRETCH_SIGMAS = 16.0
+ASINH_SOFTENING = 0.1
+ASINH_PERCENTILES = (1.0, 99.8)
+PERCENTILE_INTERVAL = 99.5
+MAD_TO_SIGMA = 1.4826
+
+TINY = np.float32(1e-6)
+
+
+def curve_gzdecals(channels: Array) -> Array:
+    """Asinh of each channel between two limits, then speckle is desaturated."""
+    black = np.arcsinh(GZDECALS_BLACK)
+    white = np.arcsinh(GZDECALS_WHITE)
+    np.arcsinh(channels, out=channels)
+    channels -= np.float32(black)
+    channels /= np.float32(white - black)
+    return np.clip(_desaturate(channels), 0, 1, out=channels)
+
+
+def _desaturate(channels: Array) -> Array:
+    """Turn single-band speckle grey: strong where one channel stands far above the mean."""
+    mean = channels.mean(axis=0)
+    divisor = np.where(mean == 0, np.float32(1), mean)
+    with np.errstate(over="ignore"):
+        colour = np.max(channels / divisor, axis=0) / np.float32(GZDECALS_DESATURATION)
+    keep = np.sin(np.float32(np.pi / 2) * (1 - np.minimum(colour, 1)))
+    lose = 1 - keep
+    channels *= keep + divisor * lose * lose
+    channels += divisor * lose
+    return channels
+
+
+def curve_legacysurvey(channels: Array) -> Array:
+    """Asinh of the mean intensity of the bands; the sky keeps the grey of the offset."""
+    channels += np.float32(LEGACY_OFFSET)
+    intensity = np.maximum(channels, 0).mean(axis=0)
+    intensity[intensity == 0] = TINY
+    q = np.float32(LEGACY_SOFTENING)
+    channels *= np.arcsinh(q * intensity) / (np.sqrt(q) * intensity)
+    return np.clip(channels, 0, 1, out=channels)
+
+
+def curve_legacy_griz(scaled: list[Array]) -> Array:
+    """The same of four bands g, r, i, z, which are then mixed into three channels."""
+    g, r, i, z = curve_legacysurvey(np.stack(scaled))
+    red, green, blue = 0.25 * i + 0.75 * z, 0.5 * r + 0.5 * i, 0.75 * g + 0.25 * r
+    return np.stack([red, green, blue]).astype(np.float32)
+
+
+def curve_sdss(channels: Array) -> Array:
+    """Asinh of the sum of the bands, saturating to the colour of the object."""
+    np.maximum(channels, 0, out=channels)
+    total = channels.sum(axis=0) * np.float32(SDSS_NONLINEARITY)
+    total[total == 0] = TINY
+    channels *= np.arcsinh(total) / total
+    return _keep_colour(channels)
+
+
+def _keep_colour(channels: Array) -> Array:
+    """Bring saturated pixels to a maximum of 1 without changing their colour."""
+    channels /= np.maximum(channels.max(axis=0), 1)
+    return np.clip(channels, 0, 1, out=channels)
+
+
+def curve_lupton(channels: Array) -> Array:
+    """Lupton et al. 2004 with black and softening from the sky of the image."""
+    sample = channels[:, ::2, ::2]  # a quarter of the pixels says as much of the sky
+    sky = np.median(sample, axis=(1, 2), keepdims=True)
+    noise = MAD_TO_SIGMA * float(np.median(np.abs(sample - sky)))
+    stretch = max(LUPTON_STRETCH_SIGMAS * noise, float(TINY) * float(np.abs(channels).max()))
+    return make_lupton(channels - (sky - np.float32(noise)), stretch or 1.0, LUPTON_SOFTENING)
+
+
+def make_lupton(channels: Array, stretch: float, softening: float) -> Array:
+    """Lupton curve as `astropy.visualization.LuptonAsinhStretch` has it, on float32.
+
+    Parameters
+    ----------
+    channels : ndarray, shape (3, y, x)
+        Red, green, blue above the black level.
+    stretch, softening : float
+        Linear stretch and Q, in astropy's words.
+    """
+    from astropy.visualization import LuptonAsinhStretch
+
+    channels = np.maximum(channels, 0)
+    intensity = channels.mean(axis=0)
+    intensity[intensity == 0] = TINY
+    curve = LuptonAsinhStretch(stretch=stretch, Q=softening)
+    factor = np.asarray(curve(intensity.copy(), clip=False)) / intensity
+    return _keep_colour(channels * factor.astype(np.float32))
+
+
+def curve_asinh(channels: Array) -> Array:
+    """Asinh between two percentiles of each channel."""
+    from astropy.visualization import AsinhStretch, AsymmetricPercentileInterval
+
+    interval = AsymmetricPercentileInterval(*ASINH_PERCENTILES)
+    curve = AsinhStretch(ASINH_SOFTENING)
+    return _per_channel(channels, lambda plane: curve(_to_unit(plane, interval), clip=False))
+
+
+def curve_zscale(channels: Array) -> Array:
+    """Linear between the limits of IRAF's zscale, for each channel."""
+    from astropy.visualization import ZScaleInterval
+
+    interval = ZScaleInterval()
+    return _per_channel(channels, lambda plane: _to_unit(plane, interval))
+
+
+def curve_percentile(channels: Array) -> Array:
+    """Linear between the limits that hold the middle 99.5 % of each channel."""
+    from astropy.visualization import PercentileInterval
+
+    interval = PercentileInterval(PERCENTILE_INTERVAL)
+    return _per_channel(channels, lambda plane: _to_unit(plane, interval))
+
+
+def _per_channel(channels: Array, curve: Callable[[Array], Array]) -> Array:
+    if np.array_equal(channels[0], channels[2]):  # grey: once is enough
+        return np.repeat(np.asarray(curve(channels[0]), dtype=np.float32)[None], 3, axis=0)
+    return np.stack([np.asarray(curve(plane), dtype=np.float32) for plane in channels])
+
+
+def _to_unit(plane: Array, interval: Any) -> Array:
+    low, high = (float(limit) for limit in interval.get_limits(plane))
+    if not high > low:
+        return np.zeros_like(plane)
+    unit = (plane - np.float32(low)) / np.float32(high - low)
+    return np.clip(unit, 0, 1, out=unit)
