@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
 from galmorph.encoders.registry import create_encoder
@@ -80,8 +81,8 @@ def _head_to_json(head: LinearHead) -> dict[str, Any]:
 def _head_tensors(heads: Mapping[str, LinearHead]) -> dict[str, Any]:
     tensors = {}
     for name, head in heads.items():
-        tensors[f"heads.{name}.weight"] = np.ascontiguousarray(head.weight, dtype=np.float32)
-        tensors[f"heads.{name}.bias"] = np.ascontiguousarray(head.bias, dtype=np.float32)
+        tensors[f"heads.{name}.weight"] = np.asarray(head.weight, dtype=np.float32)
+        tensors[f"heads.{name}.bias"] = np.asarray(head.bias, dtype=np.float32)
     return tensors
 
 
@@ -125,6 +126,16 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return metadata, tensors
 
 
+def _save(
+    path: str | Path, tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, Any]
+) -> None:
+    from safetensors.numpy import save_file
+
+    # safetensors writes the memory as it lies: an array in Fortran order would come back wrong.
+    contiguous = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
+    save_file(contiguous, path, metadata={METADATA_KEY: json.dumps(metadata)})
+
+
 def write_model(path: str | Path, model: Model, *, half: bool = False) -> None:
     """Write a model to one safetensors file.
 
@@ -137,12 +148,10 @@ def write_model(path: str | Path, model: Model, *, half: bool = False) -> None:
     half : bool
         Store the encoder in float16; it is read back as float32.
     """
-    from safetensors.numpy import save_file
-
     dtype = np.float16 if half else np.float32
     tensors: dict[str, Any] = {}
     for key, tensor in model.encoder.state_dict().items():
-        array = np.ascontiguousarray(tensor.detach().cpu().numpy())
+        array = tensor.detach().cpu().numpy()
         tensors[f"encoder.{key}"] = array.astype(dtype) if array.dtype == np.float32 else array
     tensors |= _head_tensors(model.heads)
     metadata: dict[str, Any] = {
@@ -156,7 +165,7 @@ def write_model(path: str | Path, model: Model, *, half: bool = False) -> None:
     if model.typicality is not None:
         tensors |= model.typicality.to_tensors()
         metadata["typicality"] = model.typicality.to_dict()
-    save_file(tensors, path, metadata={METADATA_KEY: json.dumps(metadata)})
+    _save(path, tensors, metadata)
 
 
 def _load_encoder(architecture: str, tensors: Mapping[str, Any], path: Path) -> nn.Module:
@@ -217,14 +226,12 @@ def read_model(path: str | Path) -> Model:
 
 def write_heads(path: str | Path, heads: Mapping[str, LinearHead], *, model: str) -> None:
     """Write heads of your own to a safetensors file, with the name of their model."""
-    from safetensors.numpy import save_file
-
     metadata = {
         "format_version": FORMAT_VERSION,
         "model": model,
         "heads": {name: _head_to_json(head) for name, head in heads.items()},
     }
-    save_file(_head_tensors(heads), path, metadata={METADATA_KEY: json.dumps(metadata)})
+    _save(path, _head_tensors(heads), metadata)
 
 
 def read_heads(path: str | Path) -> tuple[dict[str, LinearHead], str]:

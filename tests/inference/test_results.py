@@ -1,0 +1,128 @@
+"""Blocks to columns: labels, probabilities, flags, provenance."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from inference_model import CLASSES
+
+import galmorph
+from galmorph._api import Job
+from galmorph.flags import Flags
+from galmorph.images.source import Source
+from galmorph.inference.engine import Block, EngineOptions, Row
+from galmorph.inference.results import ResultPlan, concatenate, describe_treatment
+from galmorph.model import Model
+from galmorph.tables.columns import ColumnSpec
+
+
+def make_block(count: int = 4, *, bad: tuple[int, ...] = (2,)) -> Block:
+    rng = np.random.default_rng(0)
+    embeddings = rng.normal(size=(count, 512)).astype(np.float32)
+    rows = []
+    for i in range(count):
+        source = Source(f"g{i}", f"/data/g{i}.jpg", columns={"z": 0.1 * i})
+        rows.append(Row(source, f"g{i}", f"/data/g{i}.jpg", notes={"stretch": "sdss", "hdu": "1"}))
+        if i in bad:
+            rows[i].flags, rows[i].message = Flags.READ_FAILED, "broken"
+            embeddings[i] = np.nan
+    return Block(rows, embeddings)
+
+
+def test_columns_are_those_of_the_plan(model: Model) -> None:
+    plan = ResultPlan(model, model.heads["test"], with_embedding=True)
+    columns = plan.fill(make_block())
+    assert set(columns) == {spec.name for spec in plan.specs}
+    assert all(len(values) == 4 for values in columns.values())
+    assert columns["embedding"].shape == (4, 512)
+
+
+def test_probabilities_by_the_formula(model: Model) -> None:
+    head, block = model.heads["test"], make_block(bad=())
+    columns = ResultPlan(model, head).fill(block)
+    for i, embedding in enumerate(block.embeddings):
+        logits = [
+            (sum(float(w) * float(e) for w, e in zip(weight, embedding, strict=True)) + float(b))
+            / head.temperature
+            for weight, b in zip(head.weight, head.bias, strict=True)
+        ]
+        total = sum(math.exp(v) for v in logits)
+        expected = [math.exp(v) / total for v in logits]
+        found = [columns[f"p_{name}"][i] for name in CLASSES]
+        assert found == pytest.approx(expected, abs=1e-5)
+        assert columns["label"][i] == CLASSES[expected.index(max(expected))]
+        assert columns["confidence"][i] == pytest.approx(max(expected), abs=1e-5)
+
+
+def test_a_row_without_embedding_has_no_label_and_no_numbers(model: Model) -> None:
+    columns = ResultPlan(model, model.heads["test"]).fill(make_block(bad=(2,)))
+    assert columns["label"][2] == "" and columns["message"][2] == "broken"
+    for name in ("confidence", "atypicality", *(f"p_{c}" for c in CLASSES)):
+        assert math.isnan(columns[name][2])
+        assert not np.isnan(columns[name][[0, 1, 3]]).any()
+    assert columns["flags"][2] == int(Flags.READ_FAILED)
+
+
+def test_far_embeddings_are_flagged_as_atypical(model: Model) -> None:
+    block = make_block(bad=())
+    block.embeddings[1] *= 1000
+    columns = ResultPlan(model, model.heads["test"]).fill(block)
+    assert columns["atypicality"][1] == 100
+    assert columns["flags"][1] & Flags.ATYPICAL
+
+
+def test_embeddings_alone_have_no_classes(model: Model) -> None:
+    columns = ResultPlan(model, None, with_embedding=True).fill(make_block())
+    assert "label" not in columns and not any(name.startswith("p_") for name in columns)
+
+
+def test_catalogue_columns_are_carried(model: Model) -> None:
+    spec = ColumnSpec("z", "float64")
+    plan = ResultPlan(model, model.heads["test"], carried=(spec,))
+    assert plan.fill(make_block())["z"] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert "z" in {s.name for s in plan.specs}
+
+
+def test_treatment_is_readable() -> None:
+    assert describe_treatment(make_block().rows[0]) == "stretch=sdss; hdu=1"
+
+
+def test_blocks_are_joined_in_order() -> None:
+    parts = [{"a": np.array([1, 2]), "b": ["x", "y"]}, {"a": np.array([3]), "b": ["z"]}]
+    joined = concatenate(parts)
+    assert joined["a"].tolist() == [1, 2, 3] and joined["b"] == ["x", "y", "z"]
+    assert concatenate([]) == {}
+
+
+def test_provenance_names_all_that_the_result_depends_on(model: Model) -> None:
+    options = EngineOptions(device="cpu", precision="float32")
+    meta = Job(model, model.heads["test"], options=options).describe()
+    assert meta["model"] == "fused_fast" and meta["model_sha256"] == "0" * 64
+    assert meta["head"] == "test" and meta["class_names"] == list(CLASSES)
+    assert meta["device"] == "cpu" and meta["precision"] == "float32"
+    assert meta["preprocessing"]["crop"] == 0.5
+    assert {"galmorph", "torch", "numpy", "python", "field", "rendering"} <= set(meta)
+
+
+def test_classify_gives_one_row_per_file(model: Model, mixed_folder: Path) -> None:
+    table = galmorph.classify(mixed_folder, head="test", model=model, device="cpu", workers=1)
+    assert list(table["object_id"]) == [f"galaxy_{i:02d}" for i in range(15)]
+    assert [bool(label) for label in table["label"]] == [i % 5 not in (1, 3) for i in range(15)]
+    total = sum(np.asarray(table[f"p_{name}"], dtype=float) for name in CLASSES)
+    good = np.asarray([bool(label) for label in table["label"]])
+    np.testing.assert_allclose(total[good], 1, atol=1e-5)
+    assert np.isnan(total[~good]).all()
+    assert table.meta["model"] == "fused_fast"
+
+
+def test_classify_can_raise(model: Model, mixed_folder: Path) -> None:
+    with pytest.raises(OSError, match="galaxy_01"):
+        galmorph.classify(mixed_folder, head="test", model=model, on_error="raise")
+
+
+def test_classify_of_nothing_is_an_empty_table(model: Model) -> None:
+    table = galmorph.classify([], head="test", model=model)
+    assert len(table) == 0 and "p_spiral" in table.colnames
