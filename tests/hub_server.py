@@ -1,8 +1,9 @@
 """A small Hub on the loopback interface, over real HTTP: the calls that huggingface_hub makes.
 
-Read from huggingface_hub's own source: ``resolve`` with HEAD and GET (commit and ETag headers, ranges, the
-redirect of large files to another host), and, for uploads, ``repos/create``, ``preupload``, the LFS batch and
-``commit``. Faults make it misbehave in a stated way, a stated number of times.
+Read from huggingface_hub's own source: ``resolve`` with HEAD and GET (commit and ETag headers,
+ranges, the redirect of large files to another host), and, for uploads, ``repos/create``,
+``preupload``, the LFS batch and ``commit``. Faults make it misbehave in a stated way, a stated
+number of times.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ class Fault:
         HTTP method that it applies to.
     kind : str
         ``status`` (answer with `value`), ``drop`` (close without an answer), ``cut`` (close after
-        `value` bytes of the body), ``stall`` (fall silent there), ``pace`` (the body over `value` seconds),
-        ``flip`` (one wrong byte), ``short`` and ``long`` (a body of another length, rightly declared),
-        ``silent`` (no byte for `value` seconds), ``whole`` (ignore the range),
+        `value` bytes of the body), ``stall`` (fall silent there), ``pace`` (the body over `value`
+        seconds), ``flip`` (one wrong byte), ``short`` and ``long`` (a body of another length,
+        rightly declared), ``silent`` (no byte for `value` seconds), ``whole`` (ignore the range),
         ``no_commit`` and ``no_etag`` (leave the header out), ``commit`` (another commit).
     value : float
     times : int or None

@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from functools import wraps
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from galmorph.errors import GalmorphError
+from galmorph.errors import ChecksumError
 
 if TYPE_CHECKING:
     from galmorph.weights import Manifest, ManifestEntry
 
 __all__ = ["weights"]
-
-
-def _say_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn galmorph's errors into one line and exit status 1; warnings into a line each."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        import warnings
-
-        def show(message: Any, *_: Any, **__: Any) -> None:
-            click.echo(f"Warning: {message}", err=True)
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = show
-            try:
-                command(*args, **kwargs)
-            except GalmorphError as error:
-                raise click.ClickException(str(error)) from error
-
-    return run
 
 
 @click.group()
@@ -46,7 +24,6 @@ def weights() -> None:
 
 @weights.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest's entries as JSON.")
-@_say_errors
 def list_(as_json: bool) -> None:
     """List the released models, and where each of them is."""
     from galmorph.weights.manifest import entry_to_dict, load_manifest
@@ -91,7 +68,6 @@ def _say_where(entry: ManifestEntry) -> str:
     help="Copy into DIR as well, for a machine without network.",
     metavar="DIR",
 )
-@_say_errors
 def download(names: tuple[str, ...], all_: bool, folder: Path | None) -> None:
     """Download weights into the Hub cache, checked.
 
@@ -122,7 +98,6 @@ def _choose(names: Iterable[str], all_: bool) -> list[ManifestEntry]:
 
 @weights.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@_say_errors
 def verify(names: tuple[str, ...]) -> None:
     """Check the weights on this machine, byte by byte (all of them without a NAME)."""
     from galmorph.weights.locate import verify_local
@@ -133,12 +108,11 @@ def verify(names: tuple[str, ...]) -> None:
             click.echo(f"{entry.name}  {'ok' if error is None else 'BAD'}  {error or path}")
             bad += error is not None
     if bad:
-        raise click.ClickException(f"{bad} files are not the published ones")
+        raise ChecksumError(f"{bad} files are not the published ones; they will not be used")
 
 
 @weights.command()
 @click.argument("name")
-@_say_errors
 def path(name: str) -> None:
     """Print the path of a model's checked weights file, downloaded if need be."""
     from galmorph.weights import find_weights
@@ -158,7 +132,6 @@ def path(name: str) -> None:
     show_default=True,
     help="What it was trained on: sets the channel mean and standard deviation.",
 )
-@_say_errors
 def convert(checkpoint: Path, output: Path, survey: str) -> None:
     """Convert a checkpoint of Wei et al. 2022 to safetensors; nothing in it is executed."""
     from galmorph.weights.convert import convert_checkpoint
@@ -176,7 +149,6 @@ def convert(checkpoint: Path, output: Path, survey: str) -> None:
     help="Manifest to update [default: the package's own].",
 )
 @click.option("--private", is_flag=True, help="Make a new repository private.")
-@_say_errors
 def publish(
     folder: Path, repo_id: str, name: str | None, manifest: Path | None, private: bool
 ) -> None:

@@ -107,6 +107,7 @@ class ExpectedInput:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        _require(self.field_of_view is not None, "field_of_view", "must be an object")
         texts = all(isinstance(band, str) and band for band in self.bands)
         _require(len(self.bands) > 0 and texts, "bands", "must be a list of texts")
         _require(_is_count(self.img_size), "img_size", "must be a whole number above 0")
@@ -283,6 +284,7 @@ class ManifestEntry:
         _require(_matches(_NAME, self.name), "name", "must be lower case letters, digits, _ . -")
         _check_one_of(self, "kind", KINDS)
         _check_text(self, "architecture", "description", "licence", "training_data", "recipe")
+        _require(self.input is not None, "input", "must be an object")
         if self.paper is not None:
             _check_text(self, "paper")
         _require(_is_count(self.embedding_width), "embedding_width", "must be above 0")

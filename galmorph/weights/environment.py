@@ -1,7 +1,7 @@
 """The environment variables of the Hub, read when they are needed.
 
-huggingface_hub reads its own once, when it is imported. galmorph reads them at every call, so that a
-variable set later, in a notebook for example, counts as well.
+huggingface_hub reads its own once, when it is imported. galmorph reads them at every call, so that
+a variable set later, in a notebook for example, counts as well.
 """
 
 from __future__ import annotations

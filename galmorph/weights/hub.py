@@ -38,7 +38,7 @@ __all__ = ["HubFile", "fetch_hub_file", "find_cached"]
 logger = logging.getLogger(__name__)
 
 RETRY_DELAYS_S = (0.5, 2.0)
-"""Seconds before the second and the third try; a try that brought new bytes starts the count anew."""
+"""Seconds before the second and the third try; new bytes start the count anew."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -1,7 +1,6 @@
 """What the Hub or the network answered, in one sentence that says the way out.
 
-Nothing here is raised by galmorph's own doing; `translate` turns what huggingface_hub and its HTTP library
-raise into `galmorph.errors`.
+`translate` turns what huggingface_hub and its HTTP library raise into `galmorph.errors`.
 """
 
 from __future__ import annotations
@@ -94,6 +93,8 @@ def translate(error: Exception, file: HubFileId) -> WeightsError:
         return error
     from huggingface_hub.errors import OfflineModeIsEnabled
 
+    if type(error) is RuntimeError and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # huggingface_hub wraps what happens during an upload
     if isinstance(error, OfflineModeIsEnabled):
         return offline_error(file)
     sentence = _say_refusal(error, file) or _say_status(error, file) or _say_failure(error, file)

@@ -1,7 +1,7 @@
 """One request to the Hub: the facts of a file, and its bytes from a stated position on.
 
-huggingface_hub's session is used, so that tokens, proxies, certificates and a client of the user's own
-count. That session is httpx's, httpx2's or, before huggingface_hub 1.0, requests'.
+huggingface_hub's session is used, so that tokens, proxies, certificates and a client of the user's
+own count. It is a session of httpx, of httpx2 or, before huggingface_hub 1.0, of requests.
 """
 
 from __future__ import annotations

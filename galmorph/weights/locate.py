@@ -1,7 +1,7 @@
 """From a model's name, or a path, to a checked weights file on this machine.
 
-The order: a path as given; the folder ``GALMORPH_WEIGHTS_DIR``; the package; the Hub cache; the Hub.
-A file that is not the published one is refused with a warning, and the search goes on.
+The order: a path as given, the folder ``GALMORPH_WEIGHTS_DIR``, the package, the Hub cache, the
+Hub. A file that is not the published one is refused with a warning, and the search goes on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -324,5 +325,6 @@ def copy_to_folder(found: WeightsFile, folder: Path) -> Path:
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be written to ({error.strerror})") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
     return target

@@ -48,6 +48,8 @@ _PARTS: dict[str, type[Any]] = {
     "metrics": Metric,
 }
 
+_LISTS = frozenset({"bands", "mean", "std", "class_names", "embedding", "interval"})
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -214,14 +216,16 @@ def _build(cls: type[Any], data: Any) -> Any:
 
 def _convert(key: str, value: Any) -> Any:
     """JSON value -> field: objects become their dataclass, lists become tuples."""
-    if key in _PARTS and value is not None:
-        if key in ("heads", "metrics"):
-            return _build_list(key, value)
-        return _build_part(key, _PARTS[key], value)
-    if key in ("bands", "mean", "std", "class_names", "embedding", "interval"):
-        if value is not None and not isinstance(value, list):
+    if key in ("heads", "metrics"):
+        return _build_list(key, value)
+    if key in _PARTS:
+        return None if value is None else _build_part(key, _PARTS[key], value)
+    if key in _LISTS:
+        if value is None and key == "interval":
+            return None
+        if not isinstance(value, list):
             raise FieldError(key, "must be a list")
-        return None if value is None else tuple(value)
+        return tuple(value)
     return value
 
 

@@ -1,7 +1,8 @@
 """Unfinished downloads: one file per process, handed on when its process has ended.
 
-A lock keeps two processes from downloading the same file at once. On some network file systems locks succeed
-for everybody, so correctness does not rest on it: no two live processes ever write to the same file.
+A lock keeps two processes from downloading the same file at once. On some network file systems
+everybody gets the lock, so correctness does not rest on it: no two live processes ever write to the
+same file.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def claim_partial(blob: Path) -> Iterator[Path]:
 
 def _take_over(blob: Path, own: Path) -> None:
     """Rename the longest abandoned part, if there is one; the others are removed."""
-    parts = [path for path in blob.parent.glob(f"{blob.name}*{SUFFIX}") if _is_abandoned(path, blob)]
+    parts = [
+        path for path in blob.parent.glob(f"{blob.name}*{SUFFIX}") if _is_abandoned(path, blob)
+    ]
     for path in sorted(parts, key=_size):
         with suppress(FileNotFoundError):  # somebody else was faster
             os.replace(path, own)

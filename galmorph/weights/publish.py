@@ -1,4 +1,4 @@
-"""For maintainers: weights, config.json and model card to the Hub, and the result into the manifest."""
+"""For maintainers: a release to the Hub, and its revision into the manifest."""
 
 from __future__ import annotations
 

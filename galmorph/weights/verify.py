@@ -1,4 +1,4 @@
-"""Is a weights file the published one, and whole?
+"""Checks that a weights file is whole, and the published one.
 
 A sha256 is computed once per file and remembered by path, size and time of change, so that the next
 start costs one look at the file's entry.

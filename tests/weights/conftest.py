@@ -1,23 +1,21 @@
-"""A loopback Hub, an empty cache and a small weights file for each test; no network, no real home."""
+"""A loopback Hub, an empty cache and a small weights file: no network, no real home."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]  # for the helpers beside the tests
 
-from hub_server import HubServer, serve_hub
+from hub_server import HubServer, serve_hub  # noqa: E402
+from weights_samples import REPO_ID, make_entry, make_weights  # noqa: E402
 
-from galmorph.weights import ExpectedInput, FieldOfView, Manifest, ManifestEntry
+from galmorph.weights import Manifest, ManifestEntry  # noqa: E402
 
-REPO_ID = "galaxies/demo"
 VARIABLES = (
     "GALMORPH_WEIGHTS_DIR",
     "HF_ENDPOINT",
@@ -28,40 +26,6 @@ VARIABLES = (
     "HUGGING_FACE_HUB_TOKEN",
     "TRANSFORMERS_OFFLINE",
 )
-
-
-def make_weights(seed: int = 0) -> bytes:
-    """A valid safetensors file of about 200 kB, as galmorph's are laid out."""
-    from safetensors.numpy import save
-
-    values = np.random.default_rng(seed).standard_normal((200, 256)).astype(np.float32)
-    return save({"encoder.weight": values}, metadata={"galmorph": "{}"})
-
-
-def make_entry(content: bytes, **changes: object) -> ManifestEntry:
-    """A manifest entry for a file's content, on the loopback Hub."""
-    fov = FieldOfView(0.42, "fraction")
-    expected = ExpectedInput(
-        ("red", "green", "blue"), fov, 84, "bilinear", "rendered", (0.0,) * 3, (1.0,) * 3
-    )
-    entry = ManifestEntry(
-        name="demo",
-        kind="galmorph",
-        architecture="fused_fast",
-        description="For tests.",
-        licence="BSD-3-Clause",
-        filename="demo.safetensors",
-        pinned=True,
-        input=expected,
-        embedding_width=512,
-        training_data="none",
-        recipe="none",
-        repo_id=REPO_ID,
-        revision="0" * 40,
-        sha256=hashlib.sha256(content).hexdigest(),
-        size=len(content),
-    )
-    return dataclasses.replace(entry, **changes)
 
 
 @pytest.fixture(scope="session")

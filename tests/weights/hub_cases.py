@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hub_server import TOKEN, Fault, HubServer
 
 from galmorph.errors import ChecksumError, DownloadError, OfflineError, WeightsError
 from galmorph.weights.entry import ManifestEntry
-from hub_server import TOKEN, Fault, HubServer
 
 
 @dataclass
@@ -124,7 +124,9 @@ CASES = (
         DownloadError,
         "broke off again and again",
     ),
-    HubCase("closes the connection without an answer, once", faults(Fault("HEAD", "drop", times=1))),
+    HubCase(
+        "closes the connection without an answer, once", faults(Fault("HEAD", "drop", times=1))
+    ),
     HubCase(
         "closes the connection without an answer, always",
         faults(Fault("HEAD", "drop")),
@@ -169,7 +171,9 @@ CASES = (
         DownloadError,
         "no such repository",
     ),
-    HubCase("refuses the token (401)", send_bad_token, DownloadError, "the token was refused (401)"),
+    HubCase(
+        "refuses the token (401)", send_bad_token, DownloadError, "the token was refused (401)"
+    ),
     HubCase("is gated (403)", make_gated, DownloadError, "the repository is gated"),
     HubCase(
         "forbids access (403)",
@@ -209,7 +213,9 @@ CASES = (
         DownloadError,
         "out of order (503)",
     ),
-    HubCase("is out of order in the body (502), once", faults(Fault("GET", "status", 502, times=1))),
+    HubCase(
+        "is out of order in the body (502), once", faults(Fault("GET", "status", 502, times=1))
+    ),
     HubCase(
         "is out of order in the body (502), always",
         faults(Fault("GET", "status", 502)),
@@ -217,7 +223,9 @@ CASES = (
         "out of order (502)",
     ),
     HubCase("falls silent, once", faults(Fault("HEAD", "silent", 5, times=1))),
-    HubCase("falls silent, always", faults(Fault("HEAD", "silent", 5)), DownloadError, "fell silent"),
+    HubCase(
+        "falls silent, always", faults(Fault("HEAD", "silent", 5)), DownloadError, "fell silent"
+    ),
     HubCase("falls silent in the body, once", faults(Fault("GET", "stall", 70_000, times=1))),
     HubCase(
         "falls silent in the body, always",
@@ -258,7 +266,12 @@ CASES = (
         DownloadError,
         "is not published",
     ),
-    HubCase("delivers, but the cache cannot be written to", block_cache, DownloadError, "cannot write to"),
+    HubCase(
+        "delivers, but the cache cannot be written to",
+        block_cache,
+        DownloadError,
+        "cannot write to",
+    ),
 )
 
 

@@ -1,0 +1,427 @@
+"""From a name or a path to a checked file: the order, and what is refused on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hub_server import HubServer
+from weights_samples import make_entry, make_weights
+
+from galmorph.errors import (
+    CheckpointError,
+    ChecksumError,
+    DownloadError,
+    GalmorphWarning,
+    OfflineError,
+    UnknownModelError,
+    WeightsError,
+)
+from galmorph.weights import Manifest, ManifestEntry, WeightsFile, find_weights, locate_weights
+from galmorph.weights import locate as locate_module
+from galmorph.weights.locate import copy_to_folder, verify_local
+from galmorph.weights.verify import check_safetensors, compute_sha256, verify_file
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def locate(entry: ManifestEntry, **options: bool) -> WeightsFile:
+    return locate_weights(entry.name, manifest=Manifest((entry,)), **options)
+
+
+@pytest.fixture
+def bundled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_environment: Path, weights_bytes: bytes
+) -> ManifestEntry:
+    """An entry whose file the package carries, not published on the Hub."""
+    folder = tmp_path / "bundled"
+    folder.mkdir()
+    (folder / "carried.safetensors").write_bytes(weights_bytes)
+    monkeypatch.setattr(locate_module, "BUNDLED", folder)
+    return make_entry(weights_bytes, repo_id=None, revision=None, bundled="carried.safetensors")
+
+
+# Paths
+
+
+def test_an_explicit_path_goes_first(clean_environment: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(make_weights(5))
+    found = locate_weights(path)
+    assert found.path == path
+    assert found.source == "path"
+    assert found.entry is None
+    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert find_weights(str(path)) == path
+
+
+def test_a_name_with_the_ending_is_a_path(
+    clean_environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.safetensors").write_bytes(make_weights())
+    assert find_weights("mine.safetensors") == Path("mine.safetensors")
+
+
+def test_a_path_in_the_home_folder(clean_environment: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.safetensors").write_bytes(make_weights())  # HOME is tmp_path
+    assert find_weights("~/mine.safetensors") == tmp_path / "mine.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda path: None, WeightsError, "does not exist"),
+        (lambda path: path.mkdir(), WeightsError, "is a folder, not a weights file"),
+        (lambda path: path.write_bytes(b""), CheckpointError, "is not a safetensors file"),
+        (
+            lambda path: path.write_bytes(b"\xff" * 100),
+            CheckpointError,
+            "is not a safetensors file",
+        ),
+        (lambda path: path.write_bytes(make_weights()[:-1]), ChecksumError, "is cut short"),
+        (lambda path: path.write_bytes(make_weights()[:40]), ChecksumError, "is cut short"),
+        (lambda path: path.write_bytes(make_weights() + b"x"), ChecksumError, "is too long"),
+        (
+            lambda path: path.write_bytes(b"PK\x03\x04" + b"0" * 50),
+            CheckpointError,
+            "weights convert",
+        ),
+        (lambda path: path.write_bytes(b"\x80\x02}q\x00." * 9), CheckpointError, "weights convert"),
+        (
+            lambda path: path.write_bytes(b"\x04" + b"\0" * 7 + b"[[]]"),
+            CheckpointError,
+            "its header is damaged",
+        ),
+    ],
+)
+def test_a_path_that_is_no_whole_safetensors_file_is_named(
+    clean_environment: Path, tmp_path: Path, make: object, error: type, message: str
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    make(path)  # type: ignore[operator]
+    with pytest.raises(error, match=message) as caught:
+        find_weights(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_name_that_is_not_in_the_manifest_is_told_apart_from_a_path(
+    clean_environment: Path,
+) -> None:
+    with pytest.raises(UnknownModelError, match=r"no model 'nonsense'; known: .*zoobot"):
+        find_weights("nonsense")
+
+
+def test_a_sha256_beside_a_path_is_respected(clean_environment: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(make_weights())
+    (tmp_path / "mine.safetensors.sha256").write_text("0" * 64 + "  mine.safetensors\n")
+    with pytest.raises(ChecksumError, match="is not the published file"):
+        find_weights(path)
+
+
+# The package and the Hub
+
+
+def test_bundled_weights_need_no_network(bundled: ManifestEntry) -> None:
+    found = locate(bundled, offline=True)
+    assert found.source == "bundled"
+    assert found.revision is None
+
+
+def test_bundled_goes_before_the_hub(
+    bundled: ManifestEntry, hub: HubServer, weights_bytes: bytes
+) -> None:
+    commit = hub.add_repo("galaxies/demo", {"demo.safetensors": weights_bytes})
+    entry = make_entry(weights_bytes, revision=commit, bundled="carried.safetensors")
+    assert locate(entry).source == "bundled"
+    assert hub.seen == []
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b[:-1] + b"!", lambda b: b""])
+def test_a_damaged_bundled_file_is_refused(bundled: ManifestEntry, damage: object) -> None:
+    path = locate_module.BUNDLED / "carried.safetensors"
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    with (
+        pytest.warns(GalmorphWarning, match=r"refused: .*carried\.safetensors"),
+        pytest.raises(ChecksumError, match=r"carried\.safetensors.*install galmorph again"),
+    ):
+        locate(bundled)
+
+
+def test_a_damaged_bundled_file_is_replaced_from_the_hub(
+    bundled: ManifestEntry, hub: HubServer, weights_bytes: bytes
+) -> None:
+    commit = hub.add_repo("galaxies/demo", {"demo.safetensors": weights_bytes})
+    (locate_module.BUNDLED / "carried.safetensors").write_bytes(weights_bytes[:500])
+    entry = make_entry(weights_bytes, revision=commit, bundled="carried.safetensors")
+    with pytest.warns(GalmorphWarning, match=r"carried\.safetensors: is cut short: 500 bytes"):
+        found = locate(entry)
+    assert (found.source, found.revision) == ("hub", commit)
+    assert found.path.read_bytes() == weights_bytes
+
+
+def test_what_is_not_published_is_not_asked_for(
+    hub: HubServer, clean_environment: Path, weights_bytes: bytes
+) -> None:
+    entry = make_entry(weights_bytes, repo_id=None, revision=None, bundled="none.safetensors")
+    with pytest.raises(DownloadError, match=r"demo: is not published on .* install galmorph again"):
+        locate(entry)
+    assert hub.seen == []
+
+
+def test_where_a_file_came_from_is_recorded(published: ManifestEntry) -> None:
+    first = locate(published)
+    assert (first.source, first.revision) == ("hub", published.revision)
+    assert first.sha256 == published.sha256
+    second = locate(published)
+    assert (second.source, second.revision) == ("cache", published.revision)
+
+
+def test_the_repository_stands_for_the_name(published: ManifestEntry) -> None:
+    found = locate_weights("hf_hub:galaxies/demo", manifest=Manifest((published,)))
+    assert found.entry == published
+
+
+# Encoders of others
+
+
+@pytest.fixture
+def pickled(hub: HubServer, tmp_path: Path) -> ManifestEntry:
+    """A timm encoder that is published as a pickle only, and not pinned."""
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "pytorch_model.bin"
+    torch.save({"stem.weight": torch.arange(12.0).reshape(3, 4)}, path)
+    hub.add_repo("others/encoder", {"pytorch_model.bin": path.read_bytes()})
+    return make_entry(
+        path.read_bytes(),
+        name="encoder",
+        kind="timm",
+        repo_id="others/encoder",
+        revision=None,
+        filename="pytorch_model.bin",
+        format="pytorch",
+        sha256=None,
+        size=None,
+        pinned=False,
+    )
+
+
+def test_an_encoder_that_is_not_pinned_says_so_and_records_its_commit(
+    pickled: ManifestEntry, hub: HubServer
+) -> None:
+    with pytest.warns(GalmorphWarning, match="encoder: no revision is pinned in the manifest"):
+        found = locate(pickled)
+    assert found.revision == hub.repos["others/encoder"].resolve("main")
+    assert found.sha256 == hashlib.sha256(found.path.read_bytes()).hexdigest()
+
+
+@pytest.mark.filterwarnings("ignore:encoder. no revision:galmorph.errors.GalmorphWarning")
+def test_a_pickle_is_handed_on_as_safetensors(pickled: ManifestEntry, hub: HubServer) -> None:
+    from safetensors.numpy import load_file
+
+    found = locate(pickled)
+    assert found.path.suffix == ".safetensors"
+    check_safetensors(found.path)
+    assert load_file(found.path)["stem.weight"].tolist()[1] == [4.0, 5.0, 6.0, 7.0]
+    asked = len(hub.seen)
+    made = found.path.stat().st_mtime_ns
+    again = locate(pickled)
+    assert (again.path, again.source) == (found.path, "cache")
+    assert again.path.stat().st_mtime_ns == made
+    assert len(hub.seen) == asked
+    found.path.write_bytes(found.path.read_bytes()[:-1])
+    assert locate(pickled).sha256 == found.sha256, "a damaged copy is made again"
+
+
+@pytest.mark.filterwarnings("ignore:encoder. no revision:galmorph.errors.GalmorphWarning")
+def test_a_copy_for_another_machine_serves_there(
+    pickled: ManifestEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = copy_to_folder(locate(pickled), tmp_path / "to")
+    use_as_another_machine(monkeypatch, tmp_path)
+    monkeypatch.setenv("GALMORPH_WEIGHTS_DIR", str(tmp_path / "to"))
+    assert locate(pickled).path == copy
+    (tmp_path / "to" / "encoder.safetensors.sha256").unlink()
+    with (
+        pytest.warns(GalmorphWarning, match="has no encoder.safetensors.sha256 beside it"),
+        pytest.raises(ChecksumError, match="the network is off"),
+    ):
+        locate(pickled)
+
+
+# A machine without network
+
+
+def use_as_another_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "another"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def test_a_folder_serves_a_machine_without_network_by_name_and_by_path(
+    published: ManifestEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights_bytes: bytes
+) -> None:
+    folder = tmp_path / "to"
+    copy = copy_to_folder(locate(published), folder)
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "demo.safetensors",
+        "demo.safetensors.sha256",
+    ]
+    use_as_another_machine(monkeypatch, tmp_path)
+    with pytest.raises(OfflineError, match="galmorph weights download --to DIR"):
+        locate(published)
+    assert find_weights(copy) == copy
+    monkeypatch.setenv("GALMORPH_WEIGHTS_DIR", str(folder))
+    found = locate(published)
+    assert (found.path, found.source) == (copy, "folder")
+
+    copy.write_bytes(weights_bytes[:-1] + b"?")
+    with (
+        pytest.warns(GalmorphWarning, match="refused"),
+        pytest.raises(ChecksumError, match="a fresh one cannot be had"),
+    ):
+        locate(published)
+    with pytest.raises(ChecksumError, match="is not the published file"):
+        find_weights(copy)
+
+
+def test_sha256sum_can_check_the_folder(published: ManifestEntry, tmp_path: Path) -> None:
+    copy = copy_to_folder(locate(published), tmp_path / "to")
+    line = (tmp_path / "to" / "demo.safetensors.sha256").read_text()
+    assert line == f"{hashlib.sha256(copy.read_bytes()).hexdigest()}  demo.safetensors\n"
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(
+    published: ManifestEntry, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(WeightsError, match="file: cannot be written to"):
+        copy_to_folder(locate(published), tmp_path / "file")
+
+
+# Remembered checks
+
+
+def test_a_file_is_read_once_and_then_remembered(
+    bundled: ManifestEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locate(bundled)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the file was read again")
+
+    monkeypatch.setattr("galmorph.weights.verify.hashlib.file_digest", fail)
+    assert locate(bundled).source == "bundled"
+    with pytest.raises(AssertionError, match="read again"):
+        list(verify_local(bundled))
+
+
+def test_the_memory_lives_beside_the_hub_cache_and_forgets_what_is_gone(
+    bundled: ManifestEntry, clean_environment: Path, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone.safetensors"
+    gone.write_bytes(make_weights())
+    find_weights(gone)
+    gone.unlink()
+    locate(bundled)
+    memory = json.loads((clean_environment / "galmorph" / "verified.json").read_text())
+    assert [Path(path).name for path in memory] == ["carried.safetensors"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"x": 1}'])
+def test_a_damaged_memory_is_of_no_consequence(
+    bundled: ManifestEntry, clean_environment: Path, content: str
+) -> None:
+    memory = clean_environment / "galmorph" / "verified.json"
+    memory.parent.mkdir(parents=True)
+    memory.write_text(content)
+    assert locate(bundled).sha256 == bundled.sha256
+
+
+def test_a_memory_that_cannot_be_written_is_of_no_consequence(
+    bundled: ManifestEntry, clean_environment: Path
+) -> None:
+    clean_environment.mkdir(parents=True)
+    (clean_environment / "galmorph").write_text("a file in the way")
+    assert locate(bundled).sha256 == bundled.sha256
+
+
+def test_size_and_time_of_change_make_a_file_new(clean_environment: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"one")
+    first = compute_sha256(path)
+    path.write_bytes(b"two")
+    os.utime(path, ns=(1, 1))
+    assert compute_sha256(path) != first
+    assert compute_sha256(path) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_verify_says_what_is_wrong_with_a_file(clean_environment: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    with pytest.raises(ChecksumError, match="is cut short: 3 bytes, the published file has 4"):
+        verify_file(path, sha256=None, size=4)
+    with pytest.raises(ChecksumError, match="is too long: 3 bytes, the published file has 2"):
+        verify_file(path, sha256=None, size=2)
+    with pytest.raises(ChecksumError, match=r"its sha256 is ba7816bf.*, expected 0{64}"):
+        verify_file(path, sha256="0" * 64, size=3)
+
+
+# Environment
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"HF_HUB_CACHE": "{tmp}/c", "HF_HOME": "{tmp}/h"}, "{tmp}/c"),
+        ({"HUGGINGFACE_HUB_CACHE": "{tmp}/c", "HF_HOME": "{tmp}/h"}, "{tmp}/c"),
+        ({"HF_HOME": "{tmp}/h"}, "{tmp}/h/hub"),
+        ({"HF_HOME": "$HOME/h"}, "{tmp}/h/hub"),
+        ({"XDG_CACHE_HOME": "{tmp}/x"}, "{tmp}/x/huggingface/hub"),
+        ({}, "{tmp}/.cache/huggingface/hub"),
+    ],
+)
+def test_the_cache_is_where_huggingface_hub_has_it(
+    settings: dict[str, str], expected: str, tmp_path: Path, clean_environment: Path
+) -> None:
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "XDG"))
+    }
+    environment |= {k: v.replace("{tmp}", str(tmp_path)) for k, v in settings.items()}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    code = (
+        "from galmorph.weights.environment import hub_cache; from huggingface_hub import constants;"
+        "print(hub_cache()); print(constants.HF_HUB_CACHE)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert out == [expected.replace("{tmp}", str(tmp_path))] * 2
+
+
+def test_importing_weights_loads_neither_torch_nor_huggingface_hub() -> None:
+    code = (
+        "import sys, galmorph.weights, galmorph.cli.weights;"
+        "heavy = {'torch', 'timm', 'astropy', 'huggingface_hub', 'safetensors', 'numpy', 'PIL'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert out.stdout.strip() == "[]"
+
+
+def test_bundled_weights_are_found_without_huggingface_hub(
+    bundled: ManifestEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert locate(bundled).source == "bundled"
