@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from galmorph.images.options import ReadOptions
 from galmorph.images.planes import drop_axes, stack_planes, to_cutout_array
 from galmorph.images.quiet import quiet
 from galmorph.images.regions import cut_region, find_region
-from galmorph.images.sky import SkyFrame, frame_from_header
+from galmorph.images.sky import SkyFrame, frame_from_header, load_wcs
 from galmorph.images.source import Region
 from galmorph.images.survey import find_survey, find_unit, find_zeropoint
 
@@ -34,7 +36,9 @@ __all__ = ["cutout_from_hdus", "read_fits"]
 
 Array = npt.NDArray[Any]
 MAX_HEADER_BYTES = 4 << 20
-END_CARD = b"END" + b" " * 77
+END_CARD = b"END     "
+INHERITED_KEYS = ("SURVEY", "BANDS", "FILTER", "BUNIT", "ORIGIN", "TELESCOP", "MAGZERO", "LEGPIPEV")
+"""Cards that an extension takes from the primary header where it lacks them."""
 
 
 def read_fits(
@@ -70,25 +74,35 @@ def read_fits(
     BandError
         Several planes without names, or bands that are not there.
     """
-    from astropy.io import fits
+    with reading_fits(path), open_fits(file, path) as hdus:
+        return cutout_from_hdus(
+            hdus, options=options, region=region, object_id=object_id, path=path
+        )
 
+
+@contextmanager
+def reading_fits(path: str) -> Iterator[None]:
+    """Turn whatever astropy says about a damaged file into one kind of error, without warnings."""
     with quiet():
         try:
-            _check_first_header(file, path)
-            opened = io.BytesIO(file) if isinstance(file, bytes) else file
-            # memmap=None maps where it can: not where BZERO, BSCALE or BLANK are to be applied
-            with fits.open(opened, memmap=None, lazy_load_hdus=True) as hdus:
-                return cutout_from_hdus(
-                    hdus, options=options, region=region, object_id=object_id, path=path
-                )
+            yield
         except (GalmorphError, MemoryError):
             raise
         # astropy answers a damaged file with nearly any exception; all of it means the same.
         except Exception as error:
             said = " ".join(str(error).split())[:200] or type(error).__name__
-            raise UnreadableImageError(
-                f"the FITS is damaged or cut short ({said})", path
-            ) from error
+            reason = f"the FITS is damaged or cut short ({said})"
+            raise UnreadableImageError(reason, path) from error
+
+
+def open_fits(file: str | bytes, path: str) -> HDUList:
+    """Open a FITS file without reading more than its first header."""
+    from astropy.io import fits
+
+    _check_first_header(file, path)
+    opened = io.BytesIO(file) if isinstance(file, bytes) else file
+    # memmap=None maps where it can: not where BZERO, BSCALE or BLANK are to be applied
+    return fits.open(opened, memmap=None, lazy_load_hdus=True)
 
 
 def _check_first_header(file: str | bytes, path: str) -> None:
@@ -116,13 +130,14 @@ def cutout_from_hdus(
     *,
     options: ReadOptions,
     region: Region | None = None,
+    wcs: Any = None,
     object_id: str = "",
     path: str = "",
 ) -> Cutout:
-    """Read a cutout from an open HDU list; see `read_fits`."""
+    """Read a cutout from an open HDU list; see `read_fits`. A WCS given is not built again."""
     choice = choose_hdus(hdus, options.hdu, path)
     header = _merge_headers(hdus, choice)
-    planes = _read_planes(choice, options, region or _wanted_region(options), path)
+    planes = _read_planes(choice, options, region or _wanted_region(options), wcs, path)
     named = choice.bands or find_band_names(header, planes.array.shape[0])
     return _assemble(planes, header, named, choice, options, object_id, path)
 
@@ -139,16 +154,7 @@ def _merge_headers(hdus: HDUList, choice: HduChoice) -> Header:
     if choice.hdus[0] is hdus[0]:
         return header
     merged = header.copy()
-    for key in (
-        "SURVEY",
-        "BANDS",
-        "FILTER",
-        "BUNIT",
-        "ORIGIN",
-        "TELESCOP",
-        "MAGZERO",
-        "LEGPIPEV",
-    ):
+    for key in INHERITED_KEYS:
         if key not in merged and key in hdus[0].header:
             merged[key] = hdus[0].header[key]
     return merged
@@ -165,7 +171,7 @@ class _Planes:
 
 
 def _read_planes(
-    choice: HduChoice, options: ReadOptions, region: Region | None, path: str
+    choice: HduChoice, options: ReadOptions, region: Region | None, wcs: Any, path: str
 ) -> _Planes:
     first = choice.hdus[0]
     shape = check_shape(first, len(choice.hdus), options, region, path)
@@ -173,7 +179,8 @@ def _read_planes(
         arrays = [_read_whole(hdu) for hdu in choice.hdus]
         frame = frame_from_header(first.header, (shape[-2], shape[-1]))
         return _Planes(stack_planes(arrays, path), frame, Flags.NONE, {})
-    box = find_region(first.header, (shape[-2], shape[-1]), region, path)
+    wcs = wcs if wcs is not None else load_wcs(first.header)
+    box = find_region(wcs, (shape[-2], shape[-1]), region, path)
     box.check_size(options, path)
     pieces = [cut_region(hdu, box) for hdu in choice.hdus]
     flags = Flags.PADDED if box.padded(shape[-2], shape[-1]) else Flags.NONE

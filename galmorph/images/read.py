@@ -209,6 +209,10 @@ def _read_bytes(data: bytes, source: Source, options: ReadOptions, depth: int = 
 
 
 def _read_fits(file: str | bytes, source: Source, options: ReadOptions) -> Cutout:
+    if source.region is not None and isinstance(file, str):
+        from galmorph.images.mosaic import read_region
+
+        return read_region(source, options=options)
     from galmorph.images.fits import read_fits
 
     return read_fits(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,8 @@ import numpy.typing as npt
 from galmorph.errors import ImageTooLargeError, UnsupportedImageError
 from galmorph.images.options import ReadOptions
 from galmorph.images.planes import drop_axes
-from galmorph.images.sky import SkyFrame, frame_from_wcs, load_wcs, to_pixel
+from galmorph.images.sky import SkyFrame, frame_from_wcs, to_pixel
 from galmorph.images.source import Region
-
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
 
 __all__ = ["Box", "cut_region", "find_region"]
 
@@ -59,13 +56,13 @@ class Box:
             )
 
 
-def find_region(header: Header, shape: tuple[int, int], region: Region, path: str) -> Box:
+def find_region(wcs: Any, shape: tuple[int, int], region: Region, path: str) -> Box:
     """Find the pixels of a square of sky.
 
     Parameters
     ----------
-    header : Header
-        Of the image.
+    wcs : astropy.wcs.WCS or None
+        Of the image, as `galmorph.images.sky.load_wcs` gives it.
     shape : (int, int)
         Rows and columns.
     region : Region
@@ -78,7 +75,6 @@ def find_region(header: Header, shape: tuple[int, int], region: Region, path: st
     UnsupportedImageError
         No WCS that can be used, or a position outside the image.
     """
-    wcs = load_wcs(header)
     whole = frame_from_wcs(wcs, shape)
     if wcs is None or math.isnan(whole.pixel_scale):
         raise UnsupportedImageError("no WCS, so a field of view cannot be cut out", path)

@@ -1,0 +1,207 @@
+"""Cutouts on the fly: a large FITS image and a list of positions."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from galmorph.errors import BandError, ImageError, UnreadableImageError
+from galmorph.images.bands import UNKNOWN_BAND
+from galmorph.images.cutout import Cutout
+from galmorph.images.fits import cutout_from_hdus, open_fits, reading_fits
+from galmorph.images.hdus import choose_hdus
+from galmorph.images.options import ReadOptions
+from galmorph.images.sky import load_wcs
+from galmorph.images.source import Region, Source, make_printable
+
+__all__ = ["Position", "close_mosaics", "mosaic_sources", "read_region"]
+
+OPEN_MOSAICS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """One row of a catalogue of positions.
+
+    Attributes
+    ----------
+    object_id : str
+        Identifier of the row.
+    ra, dec : float
+        Degrees, ICRS.
+    fov : float
+        Side of the cutout in arcseconds; NaN for the common one.
+    columns : mapping
+        Further columns, carried into the result.
+    """
+
+    object_id: str
+    ra: float
+    dec: float
+    fov: float = math.nan
+    columns: Mapping[str, Any] | None = None
+
+
+def mosaic_sources(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    positions: Iterable[Position],
+    *,
+    fov: float,
+    bands: Sequence[str] | None = None,
+) -> Iterator[Source]:
+    """List cutouts of a mosaic at given positions.
+
+    Nothing is copied to disk and the mosaic is never read whole: each cutout is read from the
+    memory-mapped file when its turn comes. A position outside the mosaic gives a row with an error.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        One FITS image, or one per band on the same pixels. Uncompressed or tile-compressed; a
+        gzipped mosaic would have to be unpacked for each cutout.
+    positions : iterable of Position
+        Read lazily, in order.
+    fov : float
+        Side of the cutouts in arcseconds, where a position has none of its own.
+    bands : sequence of str, optional
+        Band of each file, where their headers do not say.
+
+    Returns
+    -------
+    iterator of Source
+
+    Raises
+    ------
+    UnreadableImageError
+        A mosaic that cannot be opened, before any position is read.
+    BandError
+        Several files whose bands are not known or not different.
+    ValueError
+        A field of view that is not positive.
+    """
+    if not fov > 0:
+        raise ValueError(f"fov must be positive arcseconds, not {fov}")
+    names = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    files = [os.fspath(name) for name in names]
+    for file in files:
+        if not os.path.isfile(file):
+            raise UnreadableImageError("there is no such file", make_printable(file))
+    band_paths = _name_bands(files, bands) if len(files) > 1 else ()
+    return _list_positions(files[0], band_paths, positions, fov)
+
+
+def _list_positions(
+    path: str,
+    band_paths: tuple[tuple[str, str], ...],
+    positions: Iterable[Position],
+    fov: float,
+) -> Iterator[Source]:
+    for position in positions:
+        side = fov if math.isnan(position.fov) else position.fov
+        region = Region(position.ra, position.dec, side)
+        yield Source(
+            position.object_id,
+            path,
+            columns=position.columns or {},
+            band_paths=band_paths,
+            region=region,
+        )
+
+
+def _name_bands(files: list[str], bands: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    names = list(bands) if bands is not None else [_find_band(file) for file in files]
+    if len(names) != len(files):
+        raise BandError(f"{len(names)} bands for {len(files)} mosaics")
+    if UNKNOWN_BAND in names or len(set(names)) < len(names):
+        raise BandError(
+            f"the mosaics are of the bands {', '.join(names)}; name them in the order of the files"
+        )
+    return tuple(zip(names, files, strict=True))
+
+
+def _find_band(file: str) -> str:
+    from galmorph.images.bands import find_band_names
+
+    shown = make_printable(file)
+    with reading_fits(shown), open_fits(file, shown) as hdus:
+        header = choose_hdus(hdus, None, shown).hdus[0].header
+        names = find_band_names(header, 1)
+    return names[0] if names else UNKNOWN_BAND
+
+
+@dataclass(slots=True)
+class _Mosaic:
+    """An open mosaic with the WCS of the image that is read from it."""
+
+    hdus: Any
+    wcs: Any
+
+
+class _OpenMosaics(threading.local):
+    """The mosaics that a thread has open; their file positions cannot be shared."""
+
+    def __init__(self) -> None:
+        self.table: OrderedDict[tuple[int, str, int, str], _Mosaic] = OrderedDict()
+
+    def get(self, path: str, options: ReadOptions, shown: str) -> _Mosaic:
+        key = (os.getpid(), path, os.stat(path).st_mtime_ns, repr(options.hdu))
+        if key not in self.table:
+            hdus = open_fits(path, shown)
+            choice = choose_hdus(hdus, options.hdu, shown)
+            self.table[key] = _Mosaic(hdus, load_wcs(choice.hdus[0].header))
+        self.table.move_to_end(key)
+        while len(self.table) > OPEN_MOSAICS:
+            self.table.popitem(last=False)[1].hdus.close()
+        return self.table[key]
+
+    def close(self) -> None:
+        """Close all of this thread."""
+        while self.table:
+            self.table.popitem()[1].hdus.close()
+
+
+_open_mosaics = _OpenMosaics()
+
+
+def close_mosaics() -> None:
+    """Close the mosaics that the calling thread has open."""
+    _open_mosaics.close()
+
+
+def read_region(source: Source, *, options: ReadOptions) -> Cutout:
+    """Read one cutout of a mosaic, which stays open for the next one.
+
+    Parameters
+    ----------
+    source : Source
+        With a path and a region.
+    options : ReadOptions
+        HDU, bands, bounds.
+
+    Raises
+    ------
+    ImageError, BandError
+        As `galmorph.images.fits.read_fits`; also for a position outside the image.
+    """
+    shown = source.location
+    with reading_fits(shown):
+        mosaic = _open_mosaics.get(source.path, options, shown)
+        try:
+            return cutout_from_hdus(
+                mosaic.hdus,
+                options=options,
+                region=source.region,
+                wcs=mosaic.wcs,
+                object_id=source.object_id,
+                path=shown,
+            )
+        except ImageError:
+            raise
+        except (OSError, ValueError):
+            _open_mosaics.close()  # an open file that failed once is not to be trusted
+            raise

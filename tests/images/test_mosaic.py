@@ -1,0 +1,160 @@
+"""Cutouts of a mosaic at catalogue positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+from synthetic import make_header
+
+from galmorph.errors import BandError, UnreadableImageError, UnsupportedImageError
+from galmorph.flags import Flags
+from galmorph.images.mosaic import Position, close_mosaics, mosaic_sources
+from galmorph.images.read import read_cutout
+from galmorph.images.source import Source
+
+SIDE = 400
+SCALE = 0.262
+
+
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    close_mosaics()
+
+
+@pytest.fixture
+def mosaic(tmp_path: Path) -> Path:
+    pixels = np.arange(SIDE * SIDE, dtype=np.float32).reshape(SIDE, SIDE)
+    header = make_header(FILTER="r", CRPIX1=200.5, CRPIX2=200.5)
+    fits.PrimaryHDU(pixels, header).writeto(tmp_path / "mosaic.fits")
+    return tmp_path / "mosaic.fits"
+
+
+def position_of(mosaic: Path, x: float, y: float) -> tuple[float, float]:
+    ra, dec = WCS(fits.getheader(mosaic)).wcs_pix2world(x, y, 0)
+    return float(ra), float(dec)
+
+
+def test_cutouts_are_the_pixels_around_the_positions(mosaic: Path) -> None:
+    pixels = fits.getdata(mosaic)
+    places = [(99.5, 149.5), (249.5, 50.5)]
+    positions = [Position(str(n), *position_of(mosaic, *xy)) for n, xy in enumerate(places)]
+    cutouts = [read_cutout(s) for s in mosaic_sources(mosaic, positions, fov=20 * SCALE)]
+    for cutout, position, (x, y) in zip(cutouts, positions, places, strict=True):
+        left, bottom = round(x - 9.5), round(y - 9.5)
+        expected = pixels[bottom : bottom + 20, left : left + 20][::-1]
+        np.testing.assert_array_equal(cutout.array[0], expected)
+        assert cutout.object_id == position.object_id
+        assert (cutout.ra, cutout.dec) == pytest.approx((position.ra, position.dec), abs=1e-8)
+        assert cutout.pixel_scale == pytest.approx(SCALE)
+        assert cutout.flags == Flags.NONE
+
+
+def test_position_at_the_edge_is_padded(mosaic: Path) -> None:
+    position = Position("edge", *position_of(mosaic, 0, 200))
+    (source,) = mosaic_sources(mosaic, [position], fov=20 * SCALE)
+    cutout = read_cutout(source)
+    assert cutout.array.shape == (1, 20, 20)
+    assert cutout.flags == Flags.PADDED
+
+
+def test_position_outside_is_an_error_of_its_row(mosaic: Path) -> None:
+    (source,) = mosaic_sources(mosaic, [Position("far", 10.0, -40.0)], fov=5.0)
+    with pytest.raises(
+        UnsupportedImageError, match=r"mosaic\.fits: the position RA 10\.0.* outside"
+    ):
+        read_cutout(source)
+
+
+def test_each_position_may_have_its_own_field(mosaic: Path) -> None:
+    ra, dec = position_of(mosaic, 200, 200)
+    positions = [Position("a", ra, dec), Position("b", ra, dec, fov=30 * SCALE)]
+    shapes = [read_cutout(s).array.shape for s in mosaic_sources(mosaic, positions, fov=10 * SCALE)]
+    assert shapes == [(1, 10, 10), (1, 30, 30)]
+
+
+def test_catalogue_columns_travel(mosaic: Path) -> None:
+    position = Position("a", *position_of(mosaic, 200, 200), columns={"z": 0.03})
+    (source,) = mosaic_sources(mosaic, [position], fov=5.0)
+    assert source.columns == {"z": 0.03}
+
+
+def test_positions_are_read_lazily(mosaic: Path) -> None:
+    taken = []
+
+    def positions() -> Iterator[Position]:
+        for n in range(10**9):
+            taken.append(n)
+            yield Position(str(n), 150.1, 2.2)
+
+    sources = mosaic_sources(mosaic, positions(), fov=5.0)
+    assert [next(sources).object_id for _ in range(3)] == ["0", "1", "2"]
+    assert len(taken) == 3
+
+
+def test_one_mosaic_per_band(mosaic: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.fits"
+    header = make_header(FILTER="g", CRPIX1=200.5, CRPIX2=200.5)
+    fits.PrimaryHDU(-fits.getdata(mosaic), header).writeto(other)
+    position = Position("a", *position_of(mosaic, 200, 200))
+    (source,) = mosaic_sources([other, mosaic], [position], fov=20 * SCALE)
+    cutout = read_cutout(source)
+    assert cutout.bands == ("g", "r")
+    np.testing.assert_array_equal(cutout.array[0], -cutout.array[1])
+
+
+def test_bands_must_be_known(mosaic: Path) -> None:
+    with pytest.raises(BandError, match="the mosaics are of the bands r, r; name them"):
+        mosaic_sources([mosaic, mosaic], [], fov=5.0)
+    with pytest.raises(BandError, match="1 bands for 2 mosaics"):
+        mosaic_sources([mosaic, mosaic], [], fov=5.0, bands=["g"])
+
+
+def test_missing_mosaic_is_said_before_work_starts(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImageError, match=r"none\.fits: there is no such file"):
+        mosaic_sources(tmp_path / "none.fits", [], fov=5.0)
+
+
+def test_field_of_view_must_be_positive(mosaic: Path) -> None:
+    with pytest.raises(ValueError, match="fov must be positive"):
+        mosaic_sources(mosaic, [], fov=0.0)
+
+
+def test_only_the_part_needed_is_read(tmp_path: Path) -> None:
+    # A sparse file of 3.6 GB: reading it whole would take minutes and all memory.
+    side = 30_000
+    header = make_header(CRPIX1=side / 2 + 0.5, CRPIX2=side / 2 + 0.5)
+    hdu = fits.PrimaryHDU(np.zeros((1, 1), dtype=np.float32), header)
+    hdu.header["NAXIS1"], hdu.header["NAXIS2"] = side, side
+    text = hdu.header.tostring().encode()
+    path = tmp_path / "large.fits"
+    with path.open("wb") as file:
+        file.write(text)
+        file.truncate(len(text) + -(-side * side * 4 // 2880) * 2880)
+    (source,) = mosaic_sources(path, [Position("a", 150.1, 2.2)], fov=50 * SCALE)
+    assert read_cutout(source).array.shape == (1, 50, 50)
+
+
+def test_many_threads(mosaic: Path) -> None:
+    rng = np.random.default_rng(0)
+    places = rng.integers(30, 370, (60, 2))
+    positions = [Position(str(n), *position_of(mosaic, *xy)) for n, xy in enumerate(places)]
+    sources = list(mosaic_sources(mosaic, positions, fov=21 * SCALE))
+
+    def read_in_thread(chunk: list[Source]) -> list[float]:
+        centres = [float(read_cutout(source).array[0, 10, 10]) for source in chunk]
+        close_mosaics()
+        return centres
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [
+            c for part in pool.map(read_in_thread, [sources[i::4] for i in range(4)]) for c in part
+        ]
+    expected = [float(y * SIDE + x) for i in range(4) for x, y in places[i::4]]
+    assert found == expected
