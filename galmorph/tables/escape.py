@@ -23,7 +23,7 @@ import re
 from collections.abc import Callable, Sequence
 from urllib.parse import unquote
 
-__all__ = ["escape_ascii", "escape_line", "readable", "unescape", "unescape_all"]
+__all__ = ["escape_ascii", "escape_line", "is_plain", "readable", "unescape", "unescape_all"]
 
 _PERCENT = re.compile(r"%(?=[0-9A-Fa-f]{2})")
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]|^ +| +$")
@@ -123,6 +123,22 @@ def apply_where(function: Callable[[str], str], cells: Sequence[str], *, plain: 
     list of str
     """
     return list(cells) if plain else [function(cell) for cell in cells]
+
+
+def is_plain(texts: Sequence[str]) -> bool:
+    """Whether `escape_line` would change none of them, found without looking at each.
+
+    Parameters
+    ----------
+    texts : sequence of str
+
+    Returns
+    -------
+    bool
+    """
+    joined = "\n".join(["", *texts, ""])
+    blank_ends = "\n " in joined or " \n" in joined
+    return not blank_ends and "%" not in joined and "".join(texts).isprintable()
 
 
 def readable(text: str) -> str:

@@ -297,7 +297,8 @@ class Journal:
             Where a line is not a row of this journal.
         """
         try:
-            return split_rows((line.decode() for line in lines), len(self.specs))
+            text = b"".join(lines).decode()
+            return split_rows(text.removesuffix("\n").split("\n") if text else [], len(self.specs))
         except ValueError as error:
             raise ResumeError(f"{self.path}: damaged: {error}; delete it to start anew") from error
 

@@ -65,10 +65,24 @@ def join_rows(columns: Sequence[Sequence[str]]) -> str:
     str
         One line per row, each with its line break.
     """
+    text = _join(columns)
+    rows = len(columns[0])
+    # Counting is faster than looking into each cell, and most blocks need no quotes.
+    if (
+        len(columns) > 1
+        and text.count(",") == rows * (len(columns) - 1)
+        and text.count("\n") == rows
+        and not any(mark in text for mark in '"#\r')
+    ):
+        return text
     quoted = [quote_column(cells) for cells in columns]
     if len(quoted) == 1:  # an empty line would be no row
         quoted = [[cell or '""' for cell in quoted[0]]]
-    return "".join([",".join(row) + "\n" for row in zip(*quoted, strict=True)])
+    return _join(quoted)
+
+
+def _join(columns: Sequence[Sequence[str]]) -> str:
+    return "".join([",".join(row) + "\n" for row in zip(*columns, strict=True)])
 
 
 def split_rows(lines: Iterable[str], width: int) -> list[tuple[str, ...]]:
@@ -96,7 +110,7 @@ def split_rows(lines: Iterable[str], width: int) -> list[tuple[str, ...]]:
         rows = list(csv.reader(lines, strict=True))
     except csv.Error as error:
         raise ValueError(str(error)) from error
-    if any(len(row) != width for row in rows):
+    if set(map(len, rows)) - {width}:
         raise ValueError(f"a line does not have {width} cells")
     return list(zip(*rows, strict=True)) if rows else [()] * width
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from galmorph.tables.cells import Values, missing_values
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.escape import escape_ascii
+from galmorph.tables.escape import escape_ascii, is_plain
 from galmorph.tables.journal import Journal
 from galmorph.tables.lines import STRINGS_KEY, STRINGS_NOTE
 from galmorph.tables.measure import Measure
@@ -111,8 +111,7 @@ def _primary_header() -> bytes:
 
 
 def _strings(values: list[str]) -> list[bytes]:
-    joined = "".join(values)
-    if joined.isascii() and joined.isprintable() and "%" not in joined and " " not in joined:
+    if is_plain(values) and all(map(str.isascii, values)):
         return [value.encode() for value in values]
     return [escape_ascii(value).encode() for value in values]
 
