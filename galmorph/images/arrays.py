@@ -84,13 +84,13 @@ def _is_path_list(images: Any) -> bool:
 def _is_single(item: Any) -> bool:
     return (
         isinstance(item, (bytes, bytearray, memoryview, np.ndarray, Cutout, Source))
+        or _is_pil(item)  # ahead of the array interface, which would decode it here
         or hasattr(item, "__array_interface__")
         or _is_tensor(item)
         or hasattr(item, "read")
         or hasattr(item, "header")
         or _is_nddata(item)
         or _is_hdu_list(item)
-        or _is_pil(item)
     )
 
 

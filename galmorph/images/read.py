@@ -101,7 +101,7 @@ def _read_object(source: Source, options: ReadOptions) -> Cutout:
     data = source.data
     if isinstance(data, ImageError):
         raise data
-    if hasattr(data, "read") and not hasattr(data, "getbands"):
+    if hasattr(data, "read") and not hasattr(data, "wcs"):  # a file; CCDData reads otherwise
         data = data.read(options.max_bytes + 1)
     if isinstance(data, (bytes, bytearray, memoryview)):
         return _read_bytes(bytes(data), source, options)

@@ -1,0 +1,234 @@
+"""Whatever a user hands over from Python."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy import units
+from astropy.io import fits
+from astropy.nddata import CCDData, Cutout2D, NDData
+from astropy.wcs import WCS
+from PIL import Image
+from synthetic import make_flux, make_header, make_profile, make_rgb, write_fits, write_jpeg
+
+from galmorph.errors import (
+    AmbiguousShapeError,
+    BandError,
+    ImageTooLargeError,
+    UnreadableImageError,
+    UnsupportedImageError,
+)
+from galmorph.flags import Flags
+from galmorph.images.arrays import to_sources
+from galmorph.images.cutout import Cutout
+from galmorph.images.options import ReadOptions
+from galmorph.images.read import read_cutout
+from galmorph.images.source import Source
+
+RGB = make_rgb()
+PLANES = RGB.transpose(2, 0, 1)
+FLUX = make_flux()
+GRZ = ReadOptions(bands=("g", "r", "z"))
+
+
+def read_all(images: Any, options: ReadOptions | None = None) -> list[Cutout]:
+    return [read_cutout(s, options=options or ReadOptions()) for s in to_sources(images)]
+
+
+def read_one(image: Any, options: ReadOptions | None = None) -> Cutout:
+    (cutout,) = read_all(image, options)
+    return cutout
+
+
+@pytest.mark.parametrize("array", [RGB, PLANES, np.asfortranarray(RGB), RGB[::-1][::-1]])
+def test_colour_arrays(array: Any) -> None:
+    cutout = read_one(array)
+    np.testing.assert_array_equal(cutout.array, PLANES)
+    assert (cutout.kind, cutout.object_id) == ("rendered", "0")
+
+
+def test_floats_in_the_unit_interval_are_rendered() -> None:
+    cutout = read_one(RGB / 255)
+    assert (cutout.kind, cutout.array.dtype) == ("rendered", np.float32)
+    np.testing.assert_allclose(cutout.array, PLANES / 255, atol=1e-7)
+
+
+def test_sixteen_bits_are_rendered() -> None:
+    cutout = read_one(RGB.astype(np.uint16) * 257)
+    np.testing.assert_allclose(cutout.array, PLANES / 255, atol=1e-6)
+
+
+def test_grey_arrays() -> None:
+    for array in (RGB[:, :, 0], RGB[:, :, :1], RGB[None, :, :, 0]):
+        cutout = read_one(array)
+        np.testing.assert_array_equal(cutout.array[2], RGB[:, :, 0])
+        assert cutout.flags == Flags.OUTSIDE_COLOUR_DOMAIN
+
+
+def test_rgba_array() -> None:
+    opaque = np.full((64, 64, 1), 255, dtype=np.uint8)
+    np.testing.assert_array_equal(read_one(np.concatenate([RGB, opaque], axis=2)).array, PLANES)
+
+
+def test_flux_arrays_need_names() -> None:
+    with pytest.raises(BandError, match=r"outside \[0, 1\] are flux.*bands=\('g', 'r', 'z'\)"):
+        read_one(FLUX)
+    cutout = read_one(FLUX, GRZ)
+    assert (cutout.kind, cutout.bands) == ("flux", ("g", "r", "z"))
+    np.testing.assert_array_equal(cutout.array, FLUX)
+    np.testing.assert_array_equal(read_one(np.moveaxis(FLUX, 0, 2), GRZ).array, FLUX)
+
+
+def test_one_flux_plane_needs_no_name() -> None:
+    cutout = read_one(FLUX[0])
+    assert (cutout.kind, cutout.bands) == ("flux", ("unknown",))
+
+
+def test_five_bands_with_names() -> None:
+    names = ("u", "g", "r", "i", "z")
+    cutout = read_one(make_flux(names), ReadOptions(bands=names))
+    assert cutout.array.shape == (5, 64, 64)
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 64, 3), (10, 64, 64), (64,), (1, 1, 1, 64, 64), (), (1, 64, 3)]
+)
+def test_ambiguous_shapes_are_refused_with_the_way_out(shape: tuple[int, ...]) -> None:
+    with pytest.raises(AmbiguousShapeError, match=r"give one image as \(y, x\), \(y, x, 3\)"):
+        read_all(np.zeros(shape, dtype=np.uint8))
+
+
+def test_stacks_are_taken_apart() -> None:
+    stack = np.stack([RGB, 255 - RGB])
+    for array in (stack, stack.transpose(0, 3, 1, 2)):
+        cutouts = read_all(array)
+        assert [cutout.object_id for cutout in cutouts] == ["0", "1"]
+        np.testing.assert_array_equal(cutouts[1].array, 255 - PLANES)
+
+
+def test_big_endian_arrays() -> None:
+    cutout = read_one(FLUX.astype(">f8"), GRZ)
+    assert cutout.array.dtype.isnative
+    np.testing.assert_array_equal(cutout.array, FLUX)
+
+
+def test_not_numbers() -> None:
+    with pytest.raises(UnsupportedImageError, match="complex128 is not an image"):
+        read_one(np.zeros((8, 8), dtype=complex))
+    with pytest.raises(UnreadableImageError, match="the array is empty"):
+        read_one(np.zeros((0, 8), dtype=np.uint8))
+
+
+def test_too_large_array() -> None:
+    with pytest.raises(ImageTooLargeError, match="more than max_pixels"):
+        read_one(RGB, ReadOptions(max_pixels=100))
+
+
+def test_torch_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    np.testing.assert_array_equal(read_one(torch.from_numpy(PLANES.copy())).array, PLANES)
+    stack = torch.from_numpy(np.stack([PLANES, PLANES]) / np.float32(255)).requires_grad_()
+    assert len(read_all(stack)) == 2
+    half = torch.from_numpy(PLANES / np.float32(255)).to(torch.bfloat16)
+    np.testing.assert_allclose(read_one(half).array, PLANES / 255, atol=0.005)
+
+
+def test_bytes_and_file_objects(tmp_path: Path) -> None:
+    path = write_jpeg(tmp_path / "a.jpg")
+    data = path.read_bytes()
+    expected = read_cutout(path).array
+    for item in (data, bytearray(data), memoryview(data), io.BytesIO(data)):
+        np.testing.assert_array_equal(read_one(item).array, expected)
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(read_one(file).array, expected)
+
+
+def test_fits_bytes(tmp_path: Path) -> None:
+    data = write_fits(tmp_path / "a.fits", FLUX, BANDS="grz").read_bytes()
+    np.testing.assert_array_equal(read_one(data).array, FLUX)
+
+
+def test_pil_images() -> None:
+    np.testing.assert_array_equal(read_one(Image.fromarray(RGB)).array, PLANES)
+    assert read_one(Image.fromarray(RGB[:, :, 0])).flags == Flags.OUTSIDE_COLOUR_DOMAIN
+
+
+def test_truncated_pil_image(tmp_path: Path) -> None:
+    data = write_jpeg(tmp_path / "a.jpg").read_bytes()
+    with Image.open(io.BytesIO(data[:800])) as image, pytest.raises(UnreadableImageError):
+        read_one(image)
+
+
+def test_hdu_and_hdu_list_are_flipped() -> None:
+    hdu = fits.PrimaryHDU(np.ascontiguousarray(FLUX[:, ::-1]), make_header(BANDS="grz"))
+    for item in (hdu, fits.HDUList([hdu])):
+        cutout = read_one(item)
+        np.testing.assert_array_equal(cutout.array, FLUX)
+        assert (cutout.ra, cutout.dec) == pytest.approx((150.1, 2.2), abs=1e-8)
+
+
+def test_nddata_and_ccddata() -> None:
+    wcs = WCS(make_header())
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[0, 5] = True  # in the bottom row, which is shown last
+    plane = np.ascontiguousarray(FLUX[1][::-1])
+    data = NDData(plane, wcs=wcs, mask=mask, meta={"FILTER": "r"}, unit=units.Unit("adu"))
+    cutout = read_one(data)
+    assert (cutout.bands, cutout.unit) == (("r",), "adu")
+    assert cutout.bad is not None and np.argwhere(cutout.bad).tolist() == [[63, 5]]
+    np.testing.assert_array_equal(cutout.array[0], FLUX[1])
+    assert cutout.ra == pytest.approx(150.1)
+    ccd = CCDData(plane, unit="adu", wcs=wcs)
+    assert read_one(ccd).pixel_scale == pytest.approx(0.262)
+
+
+def test_cutout2d() -> None:
+    wcs = WCS(make_header())
+    cutout = read_one(Cutout2D(FLUX[0], (31.5, 31.5), 16, wcs=wcs))
+    assert cutout.array.shape == (1, 16, 16)
+    assert (cutout.ra, cutout.dec) == pytest.approx((150.1, 2.2), abs=1e-8)
+
+
+def test_mixed_list(tmp_path: Path) -> None:
+    path = write_jpeg(tmp_path / "a.jpg")
+    cutouts = read_all([str(path), RGB, Image.fromarray(RGB), path.read_bytes(), path])
+    assert [cutout.object_id for cutout in cutouts] == ["a", "1", "2", "3", "a"]
+
+
+def test_iterators_are_consumed_lazily() -> None:
+    taken = 0
+
+    def images() -> Iterator[Any]:
+        nonlocal taken
+        for _ in range(10**9):
+            taken += 1
+            yield RGB
+
+    sources = to_sources(images())
+    assert taken == 0
+    for _ in range(3):
+        next(sources)
+    assert taken == 3
+
+
+def test_what_is_no_image() -> None:
+    with pytest.raises(TypeError, match="int is not an image, a path, or an iterable"):
+        to_sources(7)
+    with pytest.raises(TypeError, match="float is not an image or a path"):
+        list(to_sources([1.0]))
+
+
+def test_sources_and_cutouts_pass_through() -> None:
+    source = Source("mine", data=RGB)
+    assert list(to_sources([source])) == [source]
+    cutout = Cutout(PLANES, object_id="kept")
+    assert read_one(cutout) is cutout
+
+
+def test_a_profile_is_rendered_grey() -> None:
+    assert read_one(make_profile()).kind == "rendered"

@@ -1,0 +1,213 @@
+"""Paths, folders, globs and band patterns to sources."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import make_flux, write_fits, write_jpeg
+
+from galmorph.errors import BandError, ImageError, UnreadableImageError, UnsupportedImageError
+from galmorph.images.discover import discover_sources
+from galmorph.images.options import ReadOptions
+from galmorph.images.read import read_cutout
+from galmorph.images.source import Source, make_object_id
+
+
+def ids(*args: object, **options: object) -> list[str]:
+    return [source.object_id for source in discover_sources(*args, **options)]  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.jpg", "a.JPG", "sub/d.png", "sub/deep/e.fits", "notes.txt", ".hidden.jpg"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path / "in"
+
+
+def test_folder_is_sorted_and_takes_images_only(folder: Path) -> None:
+    assert ids(folder) == ["a", "b", "d", "e"]
+    assert ids(folder, recursive=False) == ["a", "b"]
+
+
+def test_arguments_keep_their_order(folder: Path) -> None:
+    assert ids([folder / "b.jpg", folder / "sub", folder / "a.JPG"]) == ["b", "d", "e", "a"]
+
+
+def test_glob(folder: Path) -> None:
+    assert ids(str(folder / "*.*[gG]")) == ["a", "b"]
+    assert ids(str(folder / "**" / "*.fits")) == ["e"]
+
+
+def test_a_name_with_glob_characters_is_a_name(folder: Path) -> None:
+    (folder / "x[1].jpg").write_bytes(b"x")
+    assert ids(str(folder / "x[1].jpg")) == ["x[1]"]
+
+
+def test_missing_arguments_are_said_before_work_starts(folder: Path) -> None:
+    with pytest.raises(UnreadableImageError, match="none: there is no such file or folder"):
+        discover_sources([folder, folder / "none"])
+    with pytest.raises(UnreadableImageError, match=r"\*\.webp: no file matches"):
+        discover_sources(str(folder / "*.webp"))
+
+
+def test_discovery_is_lazy(tmp_path: Path) -> None:
+    # A folder that goes away after the start is a row with an error, not a crash.
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").write_bytes(b"x")
+    sources = discover_sources([tmp_path / "one", tmp_path / "two"])
+    assert next(sources).object_id == "a"
+    (tmp_path / "two" / "a.jpg").unlink()
+    (tmp_path / "two").rmdir()
+    (last,) = list(sources)
+    with pytest.raises(ImageError, match="two"):
+        read_cutout(last)
+
+
+def test_a_named_file_is_taken_whatever_its_suffix(folder: Path) -> None:
+    assert ids(folder / "notes.txt") == ["notes"]
+
+
+def test_links_in_a_circle_end(folder: Path) -> None:
+    (folder / "sub" / "loop").symlink_to(folder)
+    assert ids(folder) == ["a", "b", "d", "e"]
+
+
+def test_very_deep_folders(tmp_path: Path) -> None:
+    start = os.getcwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(420):  # longer than PATH_MAX
+            os.mkdir("d" * 10)
+            os.chdir("d" * 10)
+    finally:
+        os.chdir(start)
+    sources = list(discover_sources(tmp_path))
+    assert len(sources) <= 1  # at most one remark that it could not go on
+    for source in sources:
+        with pytest.raises(ImageError, match="cannot be listed"):
+            read_cutout(source)
+    _remove_deep(tmp_path)
+
+
+def _remove_deep(top: Path) -> None:
+    # shutil.rmtree of older Pythons is recursive and gives up.
+    here = os.open(top, os.O_RDONLY)
+    depth = 0
+    while True:
+        try:
+            inner = os.open("d" * 10, os.O_RDONLY, dir_fd=here)
+        except FileNotFoundError:
+            break
+        os.close(here)
+        here, depth = inner, depth + 1
+    for _ in range(depth):
+        parent = os.open("..", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = parent
+        os.rmdir("d" * 10, dir_fd=here)
+    os.close(here)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_folder_without_permission(folder: Path) -> None:
+    (folder / "sub").chmod(0)
+    try:
+        sources = list(discover_sources(folder))
+    finally:
+        (folder / "sub").chmod(0o755)
+    with pytest.raises(ImageError, match="cannot be listed"):
+        read_cutout(sources[-1])
+
+
+def test_strange_names(tmp_path: Path) -> None:
+    names = ["line\nbreak.jpg", "galaxie é 銀河.jpg", os.fsdecode(b"bytes\xff.jpg"), "a,b;'\".jpg"]
+    for name in names:
+        write_jpeg(tmp_path / name)
+    cutouts = [read_cutout(source) for source in discover_sources(tmp_path)]
+    assert sorted(cutout.object_id for cutout in cutouts) == sorted(
+        ["line\\nbreak", "galaxie é 銀河", "bytes\\udcff", "a,b;'\""]
+    )
+    for cutout in cutouts:
+        assert "\n" not in cutout.path
+        cutout.path.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a/b/NGC 1.fits", "NGC 1"),
+        ("J0123+0456.fits.gz", "J0123+0456"),
+        ("x.tar.gz", "x"),
+        ("noext", "noext"),
+        ("146.71_-1.04.jpg", "146.71_-1.04"),
+        (".jpg", ".jpg"),
+    ],
+)
+def test_identifier_of_a_name(name: str, expected: str) -> None:
+    if name == "x.tar.gz":
+        expected = "x"
+    assert make_object_id(name) == expected
+
+
+def test_sources_are_light_and_picklable(folder: Path) -> None:
+    source = next(discover_sources(folder))
+    assert pickle.loads(pickle.dumps(source)) == source
+    assert len(pickle.dumps(source)) < 1000
+
+
+def test_one_file_per_band(tmp_path: Path) -> None:
+    flux = make_flux()
+    for band, plane in zip("grz", flux, strict=True):
+        write_fits(tmp_path / f"gal_1_{band}.fits", plane)
+    write_fits(tmp_path / "other.fits", flux[0])
+    sources = list(discover_sources(tmp_path, bands_from_name="{id}_{band}.fits"))
+    assert [source.object_id for source in sources] == ["gal_1", "other"]
+    cutout = read_cutout(sources[0])
+    assert cutout.bands == ("g", "r", "z")
+    np.testing.assert_array_equal(cutout.array, flux)
+    assert cutout.pixel_scale == pytest.approx(0.262)
+    reordered = read_cutout(sources[0], options=ReadOptions(bands=("z", "g")))
+    np.testing.assert_array_equal(reordered.array, flux[[2, 0]])
+
+
+def test_band_first_patterns_and_band_folders(tmp_path: Path) -> None:
+    for name in ("g-1.fits", "r-1.fits", "g-2.fits", "r-2.fits"):
+        write_fits(tmp_path / name, make_flux()[0])
+    sources = list(discover_sources(tmp_path, bands_from_name="{band}-{id}.fits"))
+    assert [(s.object_id, [b for b, _ in s.band_paths]) for s in sources] == [
+        ("1", ["g", "r"]),
+        ("2", ["g", "r"]),
+    ]
+
+
+def test_band_missing_for_one_galaxy(tmp_path: Path) -> None:
+    write_fits(tmp_path / "a_g.fits", make_flux()[0])
+    (source,) = discover_sources(tmp_path, bands_from_name="{id}_{band}.fits")
+    with pytest.raises(BandError, match="no band r; the file has g"):
+        read_cutout(source, options=ReadOptions(bands=("g", "r")))
+
+
+def test_bands_of_different_sizes(tmp_path: Path) -> None:
+    write_fits(tmp_path / "a_g.fits", make_flux()[0])
+    write_fits(tmp_path / "a_r.fits", make_flux(side=32)[0])
+    (source,) = discover_sources(tmp_path, bands_from_name="{id}_{band}.fits")
+    with pytest.raises(UnsupportedImageError, match="bands of different sizes"):
+        read_cutout(source)
+
+
+def test_bad_pattern() -> None:
+    with pytest.raises(BandError, match=r"must hold \{id\} and \{band\}"):
+        discover_sources(".", bands_from_name="{id}.fits")
+
+
+def test_location_of_members() -> None:
+    assert Source("a", "s.tar", member="x/a.jpg").location == "s.tar::x/a.jpg"
+    assert Source("a", "f.h5", member="images", index=12).location == "f.h5::images[12]"
+    assert Source("a", "f.npy", index=3).location == "f.npy[3]"
