@@ -1,0 +1,1 @@
+"""Figures of merit, each by a protocol with a name; arrays in, numbers out."""

@@ -1,0 +1,85 @@
+"""A report as a figure: accuracies, the confusion matrix, the reliability diagram."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from galmorph.errors import MissingExtraError
+from galmorph.evaluation.report import ProtocolResult
+
+__all__ = ["draw_report"]
+
+DPI = 150
+
+
+def draw_report(path: str | Path, results: Sequence[ProtocolResult]) -> None:
+    """Draw results to an image file.
+
+    Parameters
+    ----------
+    path : path
+        Its suffix chooses the format: png, pdf, svg.
+    results : sequence of ProtocolResult
+        The confusion matrix and the reliability diagram are those of the first result that has
+        probabilities, or else of the first.
+
+    Raises
+    ------
+    MissingExtraError
+        matplotlib is not installed.
+    ValueError
+        There is no result, or matplotlib has no such format.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError("matplotlib", "evaluate", "to draw figures") from None
+    if not results:
+        raise ValueError("there is no result to draw")
+    main = next((r for r in results if r.ece is not None), results[0])
+    figure = Figure(figsize=(15, 4.5), layout="constrained")
+    bars, matrix, reliability = figure.subplots(1, 3)
+    _draw_accuracies(bars, results)
+    _draw_confusion(matrix, main)
+    _draw_reliability(reliability, main)
+    figure.savefig(path, dpi=DPI)
+
+
+def _draw_accuracies(axes: Any, results: Sequence[ProtocolResult]) -> None:
+    for i, result in enumerate(reversed(results)):
+        low, high = result.interval
+        errors = [[result.accuracy - low], [high - result.accuracy]]
+        axes.errorbar(result.accuracy, i, xerr=errors, fmt="o", color="C0", capsize=3)
+        axes.annotate(
+            f"{result.protocol}: {result.accuracy:.3f}",
+            (0.02, i + 0.15),
+            xycoords=axes.get_yaxis_transform(),
+            fontsize=7,
+        )
+    axes.set(xlabel="accuracy, 95 % interval", yticks=[], ylim=(-0.5, len(results) - 0.2))
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _draw_confusion(axes: Any, result: ProtocolResult) -> None:
+    share = result.confusion / np.maximum(result.confusion.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(result.confusion):
+        colour = "white" if share[row, column] > 0.5 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
+    ticks = range(len(result.class_names))
+    axes.set_xticks(ticks, result.class_names, rotation=45, ha="right")
+    axes.set_yticks(ticks, result.class_names)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(result.protocol, fontsize=8, wrap=True)
+
+
+def _draw_reliability(axes: Any, result: ProtocolResult) -> None:
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
+    filled = [b for b in result.reliability if b.count]
+    axes.plot([b.confidence for b in filled], [b.accuracy for b in filled], "o-")
+    shown = "no probabilities" if result.ece is None else f"ECE {result.ece:.4f}"
+    axes.set(xlabel="confidence", ylabel="accuracy", title=shown, xlim=(0, 1), ylim=(0, 1))

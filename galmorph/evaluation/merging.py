@@ -1,0 +1,77 @@
+"""Coarser classes: several joined to one, in labels and in probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ClassMerge", "parse_merges"]
+
+
+@dataclass(frozen=True)
+class ClassMerge:
+    """Which classes become one.
+
+    Attributes
+    ----------
+    parts : mapping of str to tuple of str
+        Name of a joined class and the classes that it is made of.
+
+    Examples
+    --------
+    >>> merge = ClassMerge({"smooth": ("round", "cigar")})
+    >>> merge.rename(("round", "spiral", "cigar"))
+    ('smooth', 'spiral')
+    """
+
+    parts: Mapping[str, tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        members = [m for names in self.parts.values() for m in names]
+        twice = sorted({m for m in members if members.count(m) > 1})
+        if twice:
+            raise ValueError(f"classes {twice} are merged twice")
+
+    def name_of(self, class_name: str) -> str:
+        """The class that ``class_name`` becomes: its own name where it is not merged."""
+        for joined, members in self.parts.items():
+            if class_name in members:
+                return joined
+        return class_name
+
+    def rename(self, class_names: Sequence[str]) -> tuple[str, ...]:
+        """Class names after the merge, in order of first appearance."""
+        return tuple(dict.fromkeys(self.name_of(name) for name in class_names))
+
+    def merge_probabilities(
+        self, probabilities: npt.NDArray[Any], class_names: Sequence[str]
+    ) -> npt.NDArray[Any]:
+        """Add up the probabilities of the classes that become one, (n, k) to (n, merged)."""
+        merged = self.rename(class_names)
+        matrix = np.zeros((len(class_names), len(merged)), dtype=probabilities.dtype)
+        for i, name in enumerate(class_names):
+            matrix[i, merged.index(self.name_of(name))] = 1
+        result: npt.NDArray[Any] = probabilities @ matrix
+        return result
+
+
+def parse_merges(texts: Iterable[str]) -> ClassMerge:
+    """Read merges as they are typed: ``smooth=round+in_between+cigar``.
+
+    Raises
+    ------
+    ValueError
+        A text is not of that form, or a class is merged twice.
+    """
+    parts: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        name, equals, members = text.partition("=")
+        names = tuple(m.strip() for m in members.split("+"))
+        if not equals or not name.strip() or not all(names):
+            raise ValueError(f"a merge reads NEW=OLD+OLD, not {text!r}")
+        parts[name.strip()] = names
+    return ClassMerge(parts)

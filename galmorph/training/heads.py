@@ -1,0 +1,257 @@
+"""Linear heads fitted on frozen embeddings: penalty by cross-validation, calibrated temperature."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import TrainingError
+from galmorph.evaluation.calibration import compute_ece, compute_log_loss, fit_temperature
+from galmorph.evaluation.classification import bootstrap_interval, compute_accuracy
+from galmorph.evaluation.linear_probe import stratified_folds
+from galmorph.heads import LinearHead, softmax
+from galmorph.training.logistic import Coefficients, class_weights, fit_path, standardize
+
+__all__ = ["HeadFit", "fit_head", "fit_head_with_figures"]
+
+logger = logging.getLogger(__name__)
+
+PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(0.0, -6.1, -0.5))
+"""Strongest first; relative to the mean log loss of standardized features."""
+
+FOLDS = 5
+PATIENCE = 1
+"""Weaker penalties that may do worse before the path is given up."""
+
+Crop = float | Literal["auto"] | None
+
+
+@dataclass(frozen=True)
+class HeadFit:
+    """A fitted head, and what cross-validation inside the training part says of it.
+
+    Attributes
+    ----------
+    head : LinearHead
+        Fitted on every row.
+    logits : ndarray of float, shape (n, num_classes)
+        Out of fold, at the chosen penalty, before the temperature.
+    log_loss : float
+        Of these at the chosen temperature, in nats: what crops are compared by.
+    accuracy : float
+        Of these.
+    interval : (float, float)
+        Its 95 % bootstrap interval.
+    """
+
+    head: LinearHead
+    logits: npt.NDArray[np.float64]
+    log_loss: float
+    accuracy: float
+    interval: tuple[float, float]
+
+
+def fit_head(
+    embeddings: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    class_names: Sequence[str],
+    *,
+    name: str,
+    seed: int,
+    crop: Crop = None,
+    groups: npt.NDArray[Any] | None = None,
+    balanced: bool = False,
+    notes: Mapping[str, Any] | None = None,
+) -> LinearHead:
+    """Fit a linear head on embeddings of a frozen encoder.
+
+    Parameters
+    ----------
+    embeddings : ndarray, shape (n, num_features)
+        Of training cutouts. No test data: penalty and temperature are chosen on these rows.
+    labels : ndarray of int, shape (n,)
+        Index into ``class_names``.
+    class_names : sequence of str
+        Every class with two members at least, five where there are as many.
+    name : str
+        Of the head.
+    seed : int
+        Of the folds.
+    crop : float, "auto" or None
+        Field of view of these embeddings, recorded in the head; None for the encoder's own.
+    groups : ndarray of int, shape (n,), optional
+        Rows of one group (views of one galaxy) stay in one fold.
+    balanced : bool
+        Give all classes the same weight.
+    notes : mapping, optional
+        Recorded in the head beside what was chosen.
+
+    Returns
+    -------
+    LinearHead
+        Multinomial logistic regression. The L2 penalty is the one with the smallest log loss
+        in 5-fold cross-validation; the temperature is fitted to the out-of-fold logits of that
+        penalty; weight and bias come from a last fit on every row, with the standardization of
+        the features folded in.
+
+    Raises
+    ------
+    TrainingError
+        The rows do not allow for a fit: too few, not finite, or a class without members.
+    """
+    return fit_head_with_figures(
+        embeddings,
+        labels,
+        class_names,
+        name=name,
+        seed=seed,
+        crop=crop,
+        groups=groups,
+        balanced=balanced,
+        notes=notes,
+    ).head
+
+
+def fit_head_with_figures(
+    embeddings: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    class_names: Sequence[str],
+    *,
+    name: str,
+    seed: int,
+    crop: Crop = None,
+    groups: npt.NDArray[Any] | None = None,
+    balanced: bool = False,
+    notes: Mapping[str, Any] | None = None,
+) -> HeadFit:
+    """As `fit_head`, with the figures of the cross-validation."""
+    folds = _check_rows(embeddings, labels, class_names, groups)
+    fold = stratified_folds(labels, folds, seed=seed, groups=groups)
+    penalty, logits = _choose_penalty(embeddings, labels, len(class_names), fold, balanced)
+    temperature = fit_temperature(logits, labels)
+    path = [p for p in PENALTIES if p >= penalty]
+    weight, bias = _fit_all(embeddings, labels, len(class_names), path, balanced)[-1]
+    predicted = logits.argmax(axis=1)
+    accuracy = compute_accuracy(labels, predicted)
+    chosen = {
+        "rows": len(labels),
+        "galaxies": len(labels) if groups is None else len(np.unique(groups)),
+        "class_counts": _count(labels, class_names),
+        "penalty": penalty,
+        "balanced": balanced,
+        "folds": folds,
+        "seed": seed,
+        "cross_validated_accuracy": accuracy,
+        "cross_validated_ece": compute_ece(softmax(logits / temperature), labels),
+        "temperature_from": "out-of-fold logits of the training part",
+    }
+    head = LinearHead(
+        name=name,
+        class_names=tuple(class_names),
+        weight=weight.astype(np.float32),
+        bias=bias.astype(np.float32),
+        temperature=temperature,
+        crop=crop,  # type: ignore[arg-type]
+        notes={**chosen, **(notes or {})},
+    )
+    return HeadFit(
+        head,
+        logits,
+        log_loss=compute_log_loss(logits / temperature, labels),
+        accuracy=accuracy,
+        interval=bootstrap_interval(labels, predicted, seed=seed),
+    )
+
+
+def _count(labels: npt.NDArray[Any], class_names: Sequence[str]) -> dict[str, int]:
+    counts = np.bincount(labels, minlength=len(class_names))
+    return {name: int(count) for name, count in zip(class_names, counts, strict=True)}
+
+
+def _check_rows(
+    embeddings: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    class_names: Sequence[str],
+    groups: npt.NDArray[Any] | None,
+) -> int:
+    """Number of folds that the rarest class allows for."""
+    if len(class_names) < 2:
+        raise TrainingError(f"a head needs two or more classes; there is {list(class_names)}")
+    if len(embeddings) != len(labels):
+        raise TrainingError(f"{len(embeddings)} embeddings but {len(labels)} labels")
+    if not np.isfinite(embeddings).all():
+        raise TrainingError("embeddings must be finite; leave out the rows that have none")
+    first = slice(None) if groups is None else np.unique(groups, return_index=True)[1]
+    counts = _count(labels[first], class_names)
+    rare = {name: count for name, count in counts.items() if count < 2}
+    if rare:
+        raise TrainingError(
+            f"classes need two members at least to be cross-validated, but: {rare}; label more "
+            "of them, or leave these classes out (--classes)"
+        )
+    return min(FOLDS, *counts.values())
+
+
+def _fit_all(
+    embeddings: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    num_classes: int,
+    penalties: Sequence[float],
+    balanced: bool,
+) -> list[Coefficients]:
+    """Weight and bias for the features as they come, for every penalty."""
+    scale = standardize(embeddings)
+    weights = class_weights(labels, num_classes) if balanced else None
+    path = fit_path(scale.apply(embeddings), labels, num_classes, penalties, weights=weights)
+    return [scale.fold(found) for found in path]
+
+
+def _choose_penalty(
+    embeddings: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    num_classes: int,
+    fold: npt.NDArray[Any],
+    balanced: bool,
+) -> tuple[float, npt.NDArray[np.float64]]:
+    """Penalty with the smallest calibrated log loss out of fold, and the logits behind it."""
+    paths = _fold_paths(embeddings, labels, num_classes, fold, balanced)
+    best = (np.inf, PENALTIES[0], np.empty((0, num_classes)))
+    worse = 0
+    for penalty, logits in paths:
+        loss = compute_log_loss(logits / fit_temperature(logits, labels), labels)
+        logger.info("penalty %.1e: log loss %.4f", penalty, loss)
+        worse = 0 if loss < best[0] else worse + 1
+        if worse == 0:
+            best = (loss, penalty, logits)
+        if worse > PATIENCE:
+            break
+    return best[1], best[2]
+
+
+def _fold_paths(
+    embeddings: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    num_classes: int,
+    fold: npt.NDArray[Any],
+    balanced: bool,
+) -> Any:
+    """For one penalty after another: out-of-fold logits of every row."""
+    scales, paths = [], []
+    for number in range(int(fold.max()) + 1):
+        kept = fold != number
+        scale = standardize(embeddings[kept])
+        weights = class_weights(labels[kept], num_classes) if balanced else None
+        features = scale.apply(embeddings[kept])
+        paths.append(fit_path(features, labels[kept], num_classes, PENALTIES, weights=weights))
+        scales.append(scale)
+    for penalty in PENALTIES:
+        logits = np.empty((len(labels), num_classes))
+        for number, (scale, path) in enumerate(zip(scales, paths, strict=True)):
+            weight, bias = scale.fold(next(path))
+            logits[fold == number] = embeddings[fold == number] @ weight.T + bias
+        yield penalty, logits
