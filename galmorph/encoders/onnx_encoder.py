@@ -1,0 +1,211 @@
+"""galmorph's own encoders in onnxruntime, without torch.
+
+The package carries the graph of each architecture without its weights (made by
+`galmorph.inference.onnx_graph`); the weights come from the same safetensors files that torch
+reads. A file of ``galmorph export`` holds both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import CheckpointError, MissingExtraError, UnknownModelError
+
+__all__ = ["OnnxEncoder", "make_graph_weights", "make_onnx_encoder", "read_graph"]
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+BATCH_NORM_EPS = 1e-5
+"""What torch adds to the variance unless told otherwise."""
+
+
+def import_onnxruntime() -> Any:
+    """Import onnxruntime, or say how to install it."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError("onnxruntime", "onnx", "for --backend onnx") from error
+    return onnxruntime
+
+
+@cache
+def read_graph(architecture: str) -> bytes:
+    """The ONNX graph of an architecture, without weights.
+
+    Raises
+    ------
+    UnknownModelError
+        Not one of galmorph's own architectures.
+    """
+    file = files("galmorph.encoders") / "graphs" / f"{architecture}.onnx"
+    if not file.is_file():
+        raise UnknownModelError(
+            f"no ONNX graph of architecture {architecture!r}; only galmorph's own encoders have "
+            "one: use --backend torch"
+        )
+    return file.read_bytes()
+
+
+def _fold_batch_norms(tensors: Arrays) -> dict[str, npt.NDArray[Any]]:
+    """Fold each batch normalization into the convolution before it, in float64."""
+    folded = dict(tensors)
+    for key in tensors:
+        prefix, found, _ = key.partition("norm.running_mean")
+        if not found:
+            continue
+        norm = {
+            name: np.asarray(folded.pop(f"{prefix}norm.{name}"), dtype=np.float64)
+            for name in ("weight", "bias", "running_mean", "running_var")
+        }
+        folded.pop(f"{prefix}norm.num_batches_tracked", None)
+        scale = norm["weight"] / np.sqrt(norm["running_var"] + BATCH_NORM_EPS)
+        weight = np.asarray(folded[f"{prefix}conv.weight"], dtype=np.float64)
+        folded[f"{prefix}conv.weight"] = weight * scale[:, None, None, None]
+        folded[f"{prefix}conv.bias"] = norm["bias"] - norm["running_mean"] * scale
+    return folded
+
+
+def make_graph_weights(
+    tensors: Arrays, *, mean: tuple[float, ...], std: tuple[float, ...]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Weights as the graphs name them.
+
+    Parameters
+    ----------
+    tensors : mapping of str to ndarray
+        Of a model file; those that begin with ``encoder.`` are taken.
+    mean, std : tuple of float
+        Normalization per channel, on [0, 1].
+
+    Returns
+    -------
+    dict of str to ndarray of float32
+        Batch normalizations folded into the convolutions, with ``pixel_mean`` and ``pixel_std``.
+
+    Raises
+    ------
+    CheckpointError
+        A tensor that belongs to another one is missing.
+    """
+    encoder = {key: array for key, array in tensors.items() if key.startswith("encoder.")}
+    try:
+        weights = _fold_batch_norms(encoder)
+    except KeyError as error:
+        raise CheckpointError(f"the weights are not complete: {error} is missing") from error
+    weights["pixel_mean"] = np.reshape(mean, (1, 3, 1, 1))
+    weights["pixel_std"] = np.reshape(std, (1, 3, 1, 1))
+    return {key: np.ascontiguousarray(a, dtype=np.float32) for key, a in weights.items()}
+
+
+class OnnxEncoder:
+    """Pixels in, embeddings out, in float32 on the CPU by onnxruntime.
+
+    Parameters
+    ----------
+    graph : bytes
+        An ONNX model: input ``pixels`` (n, 3, img_size, img_size) on [0, 1], output ``embedding``
+        (n, num_features).
+    weights : mapping of str to ndarray of float32
+        Those that the graph does not hold itself.
+
+    Attributes
+    ----------
+    num_features, img_size : int
+        Length of the embedding, and side of the input in pixels.
+
+    Raises
+    ------
+    CheckpointError
+        Graph and weights do not fit together, or the graph is damaged.
+    MissingExtraError
+        onnxruntime is not installed.
+    """
+
+    def __init__(self, graph: bytes, weights: Arrays) -> None:
+        self._graph, self._weights = graph, dict(weights)
+        self._session = _open_session(graph, self._weights)
+        self.img_size = int(self._session.get_inputs()[0].shape[2])
+        self.num_features = int(self._session.get_outputs()[0].shape[1])
+
+    def __getstate__(self) -> tuple[bytes, dict[str, Any]]:
+        return self._graph, self._weights
+
+    def __setstate__(self, state: tuple[bytes, dict[str, Any]]) -> None:
+        OnnxEncoder.__init__(self, *state)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the file of the graph says of itself, by key."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    def encode(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Embed a batch.
+
+        Parameters
+        ----------
+        pixels : ndarray, shape (n, 3, img_size, img_size)
+            uint8 in [0, 255] or float32 in [0, 1].
+
+        Returns
+        -------
+        ndarray of float32, shape (n, num_features)
+        """
+        if pixels.dtype == np.uint8:
+            pixels = pixels.astype(np.float32) / np.float32(255)
+        embedding: npt.NDArray[np.float32] = self._session.run(["embedding"], {"pixels": pixels})[0]
+        return embedding
+
+
+def _open_session(graph: bytes, weights: Arrays) -> Any:
+    """One thread per call: the engine's workers call it side by side."""
+    runtime = import_onnxruntime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # errors come as exceptions
+    values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+    options.add_external_initializers(list(weights), values)
+    try:
+        return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        said = str(error).splitlines()[0][:200]
+        raise CheckpointError(f"onnxruntime cannot use this model ({said})") from error
+
+
+def make_onnx_encoder(
+    architecture: str, tensors: Arrays, *, mean: tuple[float, ...], std: tuple[float, ...]
+) -> OnnxEncoder:
+    """Make an encoder from the tensors of a safetensors model file.
+
+    Raises
+    ------
+    UnknownModelError
+        Not one of galmorph's own architectures.
+    CheckpointError
+        The tensors do not fit it.
+    """
+    graph = read_graph(architecture)
+    return OnnxEncoder(graph, make_graph_weights(tensors, mean=mean, std=std))
+
+
+def read_onnx_encoder(path: str | Path) -> OnnxEncoder:
+    """Read a self-contained file of ``galmorph export``.
+
+    Raises
+    ------
+    CheckpointError
+        The file cannot be read, or is not an encoder.
+    """
+    try:
+        graph = Path(path).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        return OnnxEncoder(graph, {})
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
