@@ -5,7 +5,8 @@ types of XML are known to its parser only.
 
 Columns of the catalogue keep their name, unit, UCD and description. A column whose name is one of
 galmorph's own (`STANDARD_NAMES`, or any that starts with ``p_``, compared without case) is carried
-as ``<name>_catalogue``; if that is taken too, as ``<name>_catalogue2`` and so on. The columns that
+as ``<name>_catalogue``; if that is taken too, as ``<name>_catalogue2`` and so on. So is the second
+of two columns whose names differ in case only ("b" and "B"), because FITS has no case. The columns that
 are used as ``object_id``, ``path``, ``ra`` and ``dec`` are carried under their own name as well,
 unless it is just that name. Columns that no output format can hold (objects, complex numbers, more
 than one axis per row) are left out with a `GalmorphWarning`.
@@ -185,9 +186,11 @@ def _carried_columns(
         )
     kept = [spec for name, spec in specs.items() if spec is not None and name not in same]
     taken = {name.lower() for name in (*STANDARD_NAMES, *specs)}
-    carried = []
+    carried, seen = [], set[str]()
     for spec in kept:
-        name = _free_name(spec.name, taken) if _is_reserved(spec.name) else spec.name
+        clash = _is_reserved(spec.name) or spec.name.lower() in seen
+        name = _free_name(spec.name, taken) if clash else spec.name
+        seen.add(spec.name.lower())
         carried.append((replace(spec, name=name), spec.name))
     return carried
 

@@ -192,10 +192,10 @@ class _FileWriter(TableWriter):
             self._form.load()(self._journal, self.meta, temporary)
             _sync(temporary)
             temporary.replace(self.path)
-            self._journal.path.unlink()
         finally:
             temporary.unlink(missing_ok=True)
             self._journal.close()
+        self._journal.path.unlink()
 
     def abandon(self) -> None:
         """Keep the partial result."""

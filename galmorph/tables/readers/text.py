@@ -121,11 +121,14 @@ class TextReader(TableReader):
             yield list(zip(*block, strict=True))
 
     def _names(self) -> list[str]:
-        names = [name.strip() for name in next(self._rows(), [])]
+        cells = next(self._rows(), [])
+        if not cells:
+            raise CatalogueError(f"{self.path}: the file is empty")
+        # pandas leaves the name of its index empty
+        names = [cell.strip() or f"column_{number}" for number, cell in enumerate(cells, 1)]
         twice = sorted({name for name in names if names.count(name) > 1})
-        if not names or twice or "" in names:
-            reason = f"two columns are named {twice[0]!r}" if twice else "a column has no name"
-            raise CatalogueError(f"{self.path}: {reason if names else 'the file is empty'}")
+        if twice:
+            raise CatalogueError(f"{self.path}: two columns are named {twice[0]!r}")
         return names
 
     def _guessed(self) -> dict[str, ColumnSpec | None]:

@@ -34,9 +34,9 @@ class VotableReader(TableReader):
         super().__init__(path)
         try:
             first = parse(path, verify="ignore").get_first_table()
+            self._table = first.to_table(use_names_over_ids=True)
         except Exception as error:  # the XML parsers have errors of many kinds
             raise unreadable(path, error) from error
-        self._table = first.to_table(use_names_over_ids=True)
         for name in self._table.colnames:
             if self._table[name].dtype == object:
                 self._table.replace_column(name, _as_strings(self._table[name]))
