@@ -6,10 +6,11 @@ types of XML are known to its parser only.
 Columns of the catalogue keep their name, unit, UCD and description. A column whose name is one of
 galmorph's own (`STANDARD_NAMES`, or any that starts with ``p_``, compared without case) is carried
 as ``<name>_catalogue``; if that is taken too, as ``<name>_catalogue2`` and so on. So is the second
-of two columns whose names differ in case only ("b" and "B"), because FITS has no case. The columns that
-are used as ``object_id``, ``path``, ``ra`` and ``dec`` are carried under their own name as well,
-unless it is just that name. Columns that no output format can hold (objects, complex numbers, more
-than one axis per row) are left out with a `GalmorphWarning`.
+of two columns whose names differ in case only ("b" and "B"), because FITS has no case.
+
+The columns that are used as ``object_id``, ``path``, ``ra`` and ``dec`` are carried under their own
+name as well, unless it is just that name. Columns that no output format can hold (objects, complex
+numbers, more than one axis per row) are left out with a `GalmorphWarning`.
 """
 
 from __future__ import annotations
