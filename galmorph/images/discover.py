@@ -6,7 +6,7 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
-from galmorph.errors import ImageError, UnreadableImageError, UnsupportedImageError
+from galmorph.errors import ImageError, UnreadableImageError
 from galmorph.images.band_files import BandPattern
 from galmorph.images.source import Source, make_object_id, make_printable
 
@@ -124,7 +124,9 @@ def _walk_folder(top: str, recursive: bool, pattern: BandPattern | None) -> Iter
                 continue
             files, shards, folders = _list_folder(folder)
         except OSError as error:
-            yield _broken(folder, f"the folder cannot be listed: {error.strerror}")
+            reason = f"the folder cannot be listed: {error.strerror}"
+            lost = UnreadableImageError(reason, make_printable(folder))
+            yield Source(make_object_id(folder), folder, data=lost)
             continue
         yield from _group(files, pattern)
         for shard in shards:
@@ -169,12 +171,5 @@ def _open_container(path: str) -> Iterator[Source]:
     try:
         yield from list_container(path)
     except ImageError as error:
-        yield _broken(path, error.reason)
-
-
-def _broken(path: str, reason: str) -> Source:
-    shown = make_printable(path)
-    error: ImageError = UnreadableImageError(reason, shown)
-    if not os.path.exists(path.partition(MEMBER_MARK)[0]):
-        error = UnsupportedImageError(reason, shown)
-    return Source(make_object_id(path), path, data=error)
+        named = error if error.path else type(error)(error.reason, make_printable(path))
+        yield Source(make_object_id(path), path, data=named)

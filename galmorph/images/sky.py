@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["UNKNOWN_SKY", "SkyFrame", "frame_from_header", "frame_from_wcs"]
 
 DEGENERATE_SCALE = 1e-12  # degrees per pixel below which a matrix says nothing
+FARTHEST_PIXEL = 1e8  # a reference point farther away than any mosaic is a damaged card
 EQUATORIAL = {"ICRS", "FK5", ""}
 RIGHT_ANGLE_TOLERANCE = 1.0  # degrees within which "north up" is said
 
@@ -46,7 +47,7 @@ def load_wcs(header: Header) -> Any:
     """WCS of the two celestial axes, or None where there is none that can be used."""
     from astropy.wcs import WCS
 
-    if "CTYPE1" not in header:
+    if "CTYPE1" not in header or not _is_plausible(header):
         return None
     # wcslib and astropy refuse bad headers with a dozen different exceptions.
     try:
@@ -54,6 +55,12 @@ def load_wcs(header: Header) -> Any:
         return wcs if wcs.has_celestial else None
     except Exception:
         return None
+
+
+def _is_plausible(header: Header) -> bool:
+    # wcslib takes a value that is no number for 0, which would pass for a position.
+    values = [header.get(key, 0) for key in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")]
+    return all(isinstance(v, (int, float)) and abs(v) < FARTHEST_PIXEL for v in values)
 
 
 def _drop_double_matrix(header: Header) -> Header:

@@ -1,0 +1,263 @@
+"""Many cutouts in one file: tar, npy, npz, HDF5, Parquet."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from synthetic import make_flux, make_rgb
+
+from galmorph.errors import (
+    AmbiguousShapeError,
+    ImageError,
+    MissingExtraError,
+    UnreadableImageError,
+    UnsupportedImageError,
+)
+from galmorph.images.discover import discover_sources
+from galmorph.images.options import ReadOptions
+from galmorph.images.read import read_cutout
+
+IMAGES = [make_rgb(48, seed=n) for n in range(6)]
+STACK = np.stack(IMAGES)
+
+
+def to_png(array: object) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_tar(path: Path, mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as tar:
+        for n, image in enumerate(IMAGES):
+            for name, data in ((f"spiral/{n}.png", to_png(image)), (f"spiral/{n}.json", b"{}")):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def check_all(path: Path | str, ids: list[str]) -> None:
+    sources = list(discover_sources(path))
+    assert [source.object_id for source in sources] == ids
+    for source, image in zip(sources, IMAGES, strict=True):
+        cutout = read_cutout(source)
+        np.testing.assert_array_equal(cutout.array, image.transpose(2, 0, 1))
+        assert cutout.path == source.location
+
+
+def test_tar_shard(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "s.tar")
+    check_all(path, ["0", "1", "2", "3", "4", "5"])
+    first = next(discover_sources(path))
+    assert first.location == f"{path}::spiral/0.png"
+    assert first.data is None  # no pixels travel with the source
+    assert pickle.loads(pickle.dumps(first)) == first
+
+
+def test_tar_shard_inside_a_folder(tmp_path: Path) -> None:
+    write_tar(tmp_path / "s.tar")
+    assert len(list(discover_sources(tmp_path))) == 6
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"), [("tar.gz", "w:gz"), ("tgz", "w:gz"), ("tar.bz2", "w:bz2")]
+)
+def test_compressed_tar(tmp_path: Path, suffix: str, mode: str) -> None:
+    check_all(write_tar(tmp_path / f"s.{suffix}", mode), ["0", "1", "2", "3", "4", "5"])
+
+
+def test_tar_in_many_threads(tmp_path: Path) -> None:
+    sources = list(discover_sources(write_tar(tmp_path / "s.tar"))) * 20
+    with ThreadPoolExecutor(8) as pool:
+        cutouts = list(pool.map(read_cutout, sources))
+    for n, cutout in enumerate(cutouts):
+        np.testing.assert_array_equal(cutout.array, IMAGES[n % 6].transpose(2, 0, 1))
+
+
+def test_tar_headers_are_not_kept(tmp_path: Path) -> None:
+    sources = discover_sources(write_tar(tmp_path / "s.tar"))
+    next(sources)
+    frame = sources.gi_frame  # type: ignore[attr-defined]
+    assert frame is not None
+    assert len(list(sources)) == 5
+
+
+def test_truncated_tar_keeps_what_came_before(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "s.tar")
+    with tarfile.open(path) as tar:
+        offset = tar.getmember("spiral/3.png").offset_data
+    path.write_bytes(path.read_bytes()[: offset + 100])
+    sources = list(discover_sources(path))
+    assert [source.object_id for source in sources[:3]] == ["0", "1", "2"]
+    for source in sources[:3]:
+        read_cutout(source)
+    assert len(sources) > 3
+    for source in sources[3:]:
+        with pytest.raises(UnreadableImageError, match=r"s\.tar"):
+            read_cutout(source)
+
+
+def test_not_a_tar(tmp_path: Path) -> None:
+    (tmp_path / "s.tar").write_bytes(b"nothing of the kind" * 100)
+    (source,) = discover_sources(tmp_path / "s.tar")
+    with pytest.raises(UnreadableImageError, match=r"s\.tar: .*not a tar file"):
+        read_cutout(source)
+
+
+def test_links_in_a_tar_are_passed_over(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        link = tarfile.TarInfo("a.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    assert list(discover_sources(tmp_path / "s.tar")) == []
+
+
+def test_npy_stack(tmp_path: Path) -> None:
+    np.save(tmp_path / "s.npy", STACK)
+    check_all(tmp_path / "s.npy", [f"s_{n}" for n in range(6)])
+
+
+def test_npy_of_one_image(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", IMAGES[0])
+    (source,) = discover_sources(tmp_path / "one.npy")
+    np.testing.assert_array_equal(read_cutout(source).array, IMAGES[0].transpose(2, 0, 1))
+
+
+def test_npy_with_objects_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "s.npy", np.array([{}, []], dtype=object), allow_pickle=True)
+    (source,) = discover_sources(tmp_path / "s.npy")
+    with pytest.raises(UnreadableImageError, match="Python objects in dtype"):
+        read_cutout(source)
+
+
+def test_npz_stack_with_identifiers(tmp_path: Path) -> None:
+    names = [f"gal{n}" for n in range(6)]
+    np.savez(tmp_path / "s.npz", images=STACK, object_id=np.array(names))
+    check_all(tmp_path / "s.npz", names)
+
+
+def test_npz_with_several_arrays_must_be_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", images=STACK, weights=STACK)
+    check_all(str(tmp_path / "s.npz") + "::images", [f"s_{n}" for n in range(6)])
+    (source,) = discover_sources(tmp_path / "s.npz")
+    with pytest.raises(UnsupportedImageError, match=r"s\.npz::NAME; it holds images, weights"):
+        read_cutout(source)
+
+
+def test_npz_without_that_array(tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", images=STACK)
+    (source,) = discover_sources(str(tmp_path / "s.npz") + "::none")
+    with pytest.raises(UnreadableImageError, match=r"cannot be opened .*none"):
+        read_cutout(source)
+
+
+def test_hdf5_data_set(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["data/images"] = STACK
+        file["data/object_id"] = [f"gal{n}".encode() for n in range(6)]
+    check_all(str(tmp_path / "s.h5") + "::data/images", [f"gal{n}" for n in range(6)])
+    check_all(tmp_path / "s.h5", [f"gal{n}" for n in range(6)])
+
+
+def test_hdf5_of_flux_with_bands(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    flux = np.stack([make_flux(seed=n) for n in range(3)])
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["flux"] = flux
+    source = list(discover_sources(str(tmp_path / "s.h5") + "::flux"))[2]
+    cutout = read_cutout(source, options=ReadOptions(bands=("g", "r", "z")))
+    np.testing.assert_array_equal(cutout.array, flux[2])
+
+
+def test_hdf5_in_many_threads(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["images"] = STACK
+    sources = list(discover_sources(str(tmp_path / "s.h5") + "::images")) * 20
+    with ThreadPoolExecutor(8) as pool:
+        cutouts = list(pool.map(read_cutout, sources))
+    for n, cutout in enumerate(cutouts):
+        np.testing.assert_array_equal(cutout.array, IMAGES[n % 6].transpose(2, 0, 1))
+
+
+def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "s.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    sources = discover_sources(str(tmp_path / "s.h5") + "::images")
+    with pytest.raises(MissingExtraError, match=r"h5py is needed to read .*s\.h5"):
+        next(sources)
+
+
+def test_grey_stack_of_ambiguous_shape(tmp_path: Path) -> None:
+    np.save(tmp_path / "s.npy", STACK[..., 0])
+    sources = list(discover_sources(tmp_path / "s.npy"))
+    assert len(sources) == 6
+    np.testing.assert_array_equal(read_cutout(sources[1]).array[0], IMAGES[1][..., 0])
+    np.save(tmp_path / "t.npy", np.zeros((2, 5, 48, 48), dtype=np.float32))
+    with pytest.raises(AmbiguousShapeError, match="the band axis cannot be told"):
+        read_cutout(next(discover_sources(tmp_path / "t.npy")))
+
+
+def write_parquet(path: Path) -> Path:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    images = [{"bytes": to_png(image), "path": f"{n}.png"} for n, image in enumerate(IMAGES)]
+    table = pa.table(
+        {
+            "image": images,
+            "id_str": [f"gal{n}" for n in range(6)],
+            "redshift": [0.1 * n for n in range(6)],
+        }
+    )
+    pq.write_table(table, path, row_group_size=2)
+    return path
+
+
+def test_parquet_image_column(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "s.parquet")
+    check_all(path, [f"gal{n}" for n in range(6)])
+    second = list(discover_sources(path))[1]
+    assert second.columns == {"id_str": "gal1", "redshift": 0.1}
+    assert second.location == f"{path}::image[1]"
+
+
+def test_parquet_without_images(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "s.parquet")
+    (source,) = discover_sources(tmp_path / "s.parquet")
+    with pytest.raises(ImageError, match="no column of images"):
+        read_cutout(source)
+
+
+def test_without_pyarrow_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match="pyarrow is needed"):
+        next(discover_sources(tmp_path / "s.parquet"))
+
+
+def test_member_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (source,) = discover_sources(str(tmp_path / "a.jpg") + "::b")
+    with pytest.raises(UnsupportedImageError, match=r"names a member of \.npz, \.h5 or \.parquet"):
+        read_cutout(source)
+
+
+@pytest.mark.realdata
+def test_a_real_shard(realdata: Path) -> None:
+    sources = discover_sources(realdata / "sdss" / "train-00000.tar")
+    shapes = {read_cutout(next(sources)).array.shape for _ in range(50)}
+    assert shapes == {(3, 112, 112)}

@@ -1,0 +1,228 @@
+"""Position, scale, orientation; band names; positions in file names."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.wcs import WCS
+from synthetic import make_header, make_profile, write_fits, write_jpeg
+
+from galmorph.images.bands import clean_band_name, find_band_names, is_band_name, sort_by_wavelength
+from galmorph.images.names import find_position
+from galmorph.images.read import read_cutout
+from galmorph.images.sky import describe_orientation, frame_from_header
+from galmorph.images.survey import find_survey, find_unit, find_zeropoint
+
+SHAPE = (64, 64)
+STEP = 0.262 / 3600
+
+
+def rotated(angle: float, parity: int = -1, **cards: Any) -> fits.Header:
+    """Header turned by an angle in degrees, with east left (-1) or right (+1)."""
+    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    matrix = {"CD1_1": parity * STEP * c, "CD1_2": STEP * s}
+    matrix |= {"CD2_1": -parity * STEP * s, "CD2_2": STEP * c}
+    header: fits.Header = make_header(**matrix, **cards)
+    return header
+
+
+def test_centre_is_what_astropy_says() -> None:
+    header = make_header(CRPIX1=10.0, CRPIX2=50.0)
+    frame = frame_from_header(header, (64, 80))
+    expected = WCS(header).pixel_to_world(39.5, 31.5)
+    assert (frame.ra, frame.dec) == pytest.approx((expected.ra.deg, expected.dec.deg), abs=1e-10)
+    assert frame.pixel_scale == pytest.approx(0.262)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (make_header(), "north up, east left"),
+        (rotated(0, parity=1), "north up, east right"),
+        (rotated(30), "top at position angle 30 deg, east left"),
+        (rotated(180), "top at position angle 180 deg, east left"),
+        (rotated(90, parity=1), "top at position angle 90 deg, mirrored"),
+    ],
+)
+def test_orientation_in_words(header: fits.Header, expected: str) -> None:
+    frame = frame_from_header(header, SHAPE)
+    assert frame.orientation == expected
+    assert frame.pixel_scale == pytest.approx(0.262)
+
+
+def test_position_angle_is_that_of_the_top() -> None:
+    # The position angle from the centre to a pixel above it, measured by astropy.
+    header = rotated(40)
+    wcs = WCS(header)
+    centre, above = wcs.pixel_to_world(31.5, 31.5), wcs.pixel_to_world(31.5, 41.5)
+    assert centre.position_angle(above).deg == pytest.approx(40, abs=0.1)
+    assert "40 deg" in frame_from_header(header, SHAPE).orientation
+
+
+def test_other_frames_become_icrs() -> None:
+    header = make_header()
+    header["CTYPE1"], header["CTYPE2"] = "GLON-TAN", "GLAT-TAN"
+    header["CRVAL1"], header["CRVAL2"] = 200.0, 40.0
+    frame = frame_from_header(header, SHAPE)
+    expected = SkyCoord(200.0, 40.0, frame="galactic", unit="deg").icrs
+    assert (frame.ra, frame.dec) == pytest.approx((expected.ra.deg, expected.dec.deg), abs=1e-8)
+
+
+def test_swapped_axes() -> None:
+    header = make_header(CD1_1=0.0, CD1_2=STEP, CD2_1=-STEP, CD2_2=0.0)
+    header["CTYPE1"], header["CTYPE2"] = "DEC--TAN", "RA---TAN"
+    header["CRVAL1"], header["CRVAL2"] = 2.2, 150.1
+    frame = frame_from_header(header, SHAPE)
+    assert (frame.ra, frame.dec) == pytest.approx((150.1, 2.2), abs=1e-9)
+    assert frame.orientation == "north up, east left"
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CD1_1": 0.0, "CD2_2": 0.0},
+        {"CTYPE1": "RA---XYZ"},
+        {"CTYPE1": "LINEAR", "CTYPE2": "LINEAR"},
+        {"CRVAL1": "abc"},
+        {"CRPIX1": 1e300},
+    ],
+)
+def test_unusable_wcs_is_no_reason_to_refuse_the_pixels(
+    tmp_path: Path, cards: dict[str, Any]
+) -> None:
+    write_fits(tmp_path / "a.fits", make_profile(), **cards)
+    cutout = read_cutout(tmp_path / "a.fits")
+    np.testing.assert_array_equal(cutout.array[0], make_profile())
+    assert math.isnan(cutout.pixel_scale)
+
+
+def test_matrix_given_twice_as_in_sdss_frames() -> None:
+    header = make_header(PC1_1=-STEP, PC1_2=0.0, PC2_1=0.0, PC2_2=STEP, CDELT1=1.0, CDELT2=1.0)
+    frame = frame_from_header(header, SHAPE)
+    assert frame.pixel_scale == pytest.approx(0.262)
+    assert header["PC1_1"] == -STEP  # the caller's header is left alone
+
+
+def test_position_keywords_stand_in_for_a_wcs() -> None:
+    header = fits.Header({"RA": 12.5, "DEC": -3.25})
+    frame = frame_from_header(header, SHAPE)
+    assert (frame.ra, frame.dec) == (12.5, -3.25)
+    assert math.isnan(frame.pixel_scale)
+    assert math.isnan(frame_from_header(fits.Header({"RA": 500.0, "DEC": 0.0}), SHAPE).ra)
+
+
+def test_describe_orientation_of_plain_lists() -> None:
+    assert describe_orientation([[-1, 0], [0, 1]]) == "north up, east left"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("SDSSJ094651.40-010228.5", (146.714166, -1.041250)),
+        ("J0000000+000000", None),
+        ("J000000+000000", (0.0, 0.0)),
+        ("ra146.7142_dec-1.0413", (146.7142, -1.0413)),
+        ("146.71421_-1.04128", (146.71421, -1.04128)),
+        ("146.71421+1.04128", (146.71421, 1.04128)),
+        ("587722981742084144", None),
+        ("J256161.00+999999.9", None),
+        ("400.0000_20.0000", None),
+        ("v1.2_3.4", None),
+        ("NGC1234", None),
+    ],
+)
+def test_position_from_a_name(name: str, expected: tuple[float, float] | None) -> None:
+    found = find_position(name)
+    assert found == (pytest.approx(expected, abs=1e-5) if expected else None)
+
+
+def test_position_of_a_jpeg_comes_from_its_name(tmp_path: Path) -> None:
+    cutout = read_cutout(write_jpeg(tmp_path / "J094651.40-010228.5.jpg"))
+    assert (cutout.ra, cutout.dec) == pytest.approx((146.714166, -1.041250), abs=1e-5)
+    assert cutout.notes["position"] == "from the file name"
+
+
+def test_position_of_the_wcs_goes_before_the_name(tmp_path: Path) -> None:
+    cutout = read_cutout(write_fits(tmp_path / "10.0000_20.0000.fits", make_profile()))
+    assert cutout.ra == pytest.approx(150.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("g DECam SDSS c0001 4720.0 1520.0", "g"),
+        ("HSC-R", "r"),
+        ("R", "R"),
+        ("SDSS-u", "u"),
+        ("F814W", "F814W"),
+        ("  i  ", "i"),
+        ("", ""),
+    ],
+)
+def test_clean_band_name(name: str, expected: str) -> None:
+    assert clean_band_name(name) == expected
+
+
+def test_band_names_must_fit_the_planes() -> None:
+    assert find_band_names({"BANDS": "grz"}, 3) == ("g", "r", "z")
+    assert find_band_names({"BANDS": "grz"}, 2) is None
+    assert find_band_names({"BANDS": "ggg"}, 3) is None
+    assert find_band_names({"BANDS": "the best"}, 3) is None
+    assert find_band_names({"CTYPE3": "WAVE"}, 4) is None
+    assert find_band_names({}, 10**9) is None
+
+
+def test_wavelength_order() -> None:
+    bands = ("F444W", "F115W", "F200W")
+    assert sort_by_wavelength(bands) == [1, 2, 0]
+    assert sort_by_wavelength(("F160W", "F606W", "F814W")) == [1, 2, 0]
+    assert sort_by_wavelength(("strange", "z", "u")) == [2, 1, 0]
+    assert is_band_name("Ks") and not is_band_name("SCI")
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ({"SURVEY": "DECaLS"}, "legacysurvey"),
+        ({"SURVEY": "DECaLS+BASS+MzLS"}, "legacysurvey"),
+        ({"SURVEY": "LegacySurvey"}, "legacysurvey"),
+        ({"LEGPIPEV": "DR9.5.2"}, "legacysurvey"),
+        ({"ORIGIN": "SDSS"}, "sdss"),
+        ({"SURVEY": "SDSS"}, "sdss"),
+        ({"SURVEY": "HSC"}, "hsc"),
+        ({}, ""),
+    ],
+)
+def test_survey(header: dict[str, str], expected: str) -> None:
+    assert find_survey(header) == expected
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [
+        ("nanomaggies", "nanomaggy"),
+        ("nMgy/pixel", "nanomaggy"),
+        ("ADU", "adu"),
+        ("counts / s", "adu/s"),
+        ("uJy", "uJy"),
+        ("MJy/sr", "MJy/sr"),
+        ("erg", "erg"),
+        ("", ""),
+    ],
+)
+def test_unit(unit: str, expected: str) -> None:
+    assert find_unit({"BUNIT": unit}) == expected
+
+
+def test_zeropoint() -> None:
+    assert find_zeropoint({"MAGZERO": 22.5}) == 22.5
+    assert find_zeropoint({"MAGZPT": 25}) == 25.0
+    assert math.isnan(find_zeropoint({"MAGZERO": "none"}))
+    assert math.isnan(find_zeropoint({"MAGZERO": True}))
+    assert math.isnan(find_zeropoint({"MAGZERO": -99.0}))
