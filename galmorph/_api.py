@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import UnknownHeadError
+from galmorph.errors import UnknownHeadError, UnknownModelError
 from galmorph.heads import LinearHead
 from galmorph.images.arrays import to_sources
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source
-from galmorph.inference.devices import choose_device, choose_precision
+from galmorph.inference.backends import check_backend
 from galmorph.inference.engine import Block, EngineOptions, run_inference
 from galmorph.inference.results import ResultPlan, concatenate, describe_run
-from galmorph.model import Model, read_heads, read_model
+from galmorph.model import BackendName, Model, read_heads, read_model
 from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
 from galmorph.preprocessing.render import RenderOptions
 from galmorph.tables.build import build_table
@@ -52,19 +52,26 @@ def list_models() -> list[str]:
     return sorted(manifest.names, key=lambda name: (name != manifest.default_model, name))
 
 
-def load_model(name: str | os.PathLike[str] | None = None) -> Model:
+def load_model(
+    name: str | os.PathLike[str] | None = None, *, backend: BackendName = "torch"
+) -> Model:
     """Load a model once, for repeated use.
 
     Parameters
     ----------
     name : str or path, optional
         A name of `list_models`, ``hf_hub:ORG/NAME`` of a timm encoder among them, or the path of a
-        safetensors file. By default the manifest's default model, which comes with galmorph.
+        safetensors file or of an ONNX file of ``galmorph export``. By default the manifest's
+        default model, which comes with galmorph.
+    backend : {"torch", "onnx"}
+        What computes the embeddings. "onnx" is onnxruntime on the CPU (extra ``onnx``), for
+        galmorph's own encoders: torch is not imported.
 
     Returns
     -------
     Model
-        ``model.encoder`` is a torch module: normalized (n, 3, 84, 84) in, (n, 512) out.
+        ``model.encoder`` is a torch module: normalized (n, 3, 84, 84) in, (n, 512) out; with
+        "onnx", an `galmorph.encoders.onnx_encoder.OnnxEncoder`.
 
     Raises
     ------
@@ -76,9 +83,13 @@ def load_model(name: str | os.PathLike[str] | None = None) -> Model:
     wanted = name if name is not None else load_manifest().default_model
     if wanted is None:
         raise UnknownHeadError("the manifest names no default model; give one by name or path")
+    if backend not in ("torch", "onnx"):
+        raise ValueError(f"backend is 'torch' or 'onnx', not {backend!r}")
+    if str(wanted).endswith(".onnx"):
+        return read_model(os.fspath(wanted))
     file = locate_weights(wanted)
     with _load_lock:
-        return _load_file(file.path, file.sha256, file.revision, _timm_architecture(file))
+        return _load_file(file.path, file.sha256, file.revision, _timm_architecture(file), backend)
 
 
 def _timm_architecture(file: Any) -> tuple[str, str, int] | None:
@@ -90,12 +101,18 @@ def _timm_architecture(file: Any) -> tuple[str, str, int] | None:
 
 @lru_cache(maxsize=4)
 def _load_file(
-    path: Path, sha256: str, revision: str | None, timm: tuple[str, str, int] | None
+    path: Path,
+    sha256: str,
+    revision: str | None,
+    timm: tuple[str, str, int] | None,
+    backend: BackendName,
 ) -> Model:
-    if timm is not None:
+    if timm is None:
+        model = read_model(path, backend=backend)
+    elif backend == "torch":
         model = _read_timm(path, *timm)
     else:
-        model = read_model(path)
+        raise UnknownModelError(f"{timm[0]} is a timm encoder, which needs --backend torch")
     found = {"sha256": sha256, "revision": revision or "", "file": path.name}
     return replace(model, provenance={**model.provenance, **found})
 
@@ -128,7 +145,7 @@ def find_head(model: Model, name: str | os.PathLike[str]) -> LinearHead:
         return model.get_head(str(name))
     heads, fitted_on = read_heads(str(name))
     head = next(iter(heads.values()))
-    width = int(model.encoder.num_features)  # type: ignore[arg-type]
+    width = model.num_features
     if head.weight.shape[1] != width:
         raise UnknownHeadError(
             f"{name}: takes embeddings of {head.weight.shape[1]} numbers, but model "
@@ -174,15 +191,17 @@ class Job:
 
     def describe(self) -> dict[str, Any]:
         """Provenance of the result."""
-        device = choose_device(self.options.device)
+        device, precision = check_backend(
+            self.model.backend, device=self.options.device, precision=self.options.precision
+        )
         return describe_run(
             self.model,
             self.head,
             field=self.field_of_view,
             rendering=self.rendering,
             options=self.options,
-            precision=choose_precision(self.options.precision, device),
-            device=str(device),
+            precision=precision,
+            device=device,
         )
 
 
@@ -297,9 +316,9 @@ def embed(
         precision=precision,
         **pixels,
     )
-    width = int(job.model.encoder.num_features)  # type: ignore[arg-type]
     blocks = [block.embeddings for block in _iterate(job, images, on_error, progress)]
-    return np.concatenate(blocks) if blocks else np.empty((0, width), dtype=np.float32)
+    empty = np.empty((0, job.model.num_features), dtype=np.float32)
+    return np.concatenate(blocks) if blocks else empty
 
 
 def classify(

@@ -6,21 +6,35 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor, nn
 
-from galmorph.encoders.registry import create_encoder
+from galmorph.encoders.onnx_encoder import OnnxEncoder, make_onnx_encoder, read_onnx_encoder
 from galmorph.errors import CheckpointError, UnknownHeadError
 from galmorph.heads import LinearHead
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.typicality import Typicality
 
-__all__ = ["Model", "read_heads", "read_model", "write_heads", "write_model"]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
+__all__ = [
+    "BackendName",
+    "Model",
+    "describe_model",
+    "read_heads",
+    "read_model",
+    "write_heads",
+    "write_model",
+]
+
+BackendName = Literal["torch", "onnx"]
 METADATA_KEY = "galmorph"
+TENSORS_KEY = "galmorph_tensors"
+"""In ONNX files: heads and typicality, as base64 of a safetensors file."""
+
 FORMAT_VERSION = 1
 
 
@@ -32,8 +46,10 @@ class Model:
     ----------
     name, architecture : str
         Of the released model, and of its encoder.
-    encoder : torch.nn.Module
-        Float32, in eval mode: normalized (n, 3, img_size, img_size) in, (n, num_features) out.
+    encoder : torch.nn.Module or OnnxEncoder
+        The module is float32 and in eval mode: normalized (n, 3, img_size, img_size) in,
+        (n, num_features) out. An `OnnxEncoder` stands here after loading with
+        ``backend="onnx"``.
     preprocessing : Preprocessing
         How pixels are brought into the domain of the weights.
     heads : mapping of str to LinearHead
@@ -46,11 +62,21 @@ class Model:
 
     name: str
     architecture: str
-    encoder: nn.Module
+    encoder: Any
     preprocessing: Preprocessing
     heads: Mapping[str, LinearHead] = field(default_factory=dict)
     typicality: Typicality | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_features(self) -> int:
+        """Length of the embedding."""
+        return int(self.encoder.num_features)
+
+    @property
+    def backend(self) -> BackendName:
+        """What computes the embeddings."""
+        return "onnx" if isinstance(self.encoder, OnnxEncoder) else "torch"
 
     def get_head(self, name: str) -> LinearHead:
         """The head of that name.
@@ -116,14 +142,18 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    return _check_metadata(metadata, path), tensors
+
+
+def _check_metadata(metadata: Any, path: Path) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         raise CheckpointError(
-            f"{path}: safetensors, but not written by galmorph; to use the authors' checkpoint "
-            "run: galmorph weights convert CHECKPOINT -o model.safetensors"
+            f"{path}: not written by galmorph; to use the authors' checkpoint run: galmorph "
+            "weights convert CHECKPOINT -o model.safetensors"
         )
     if metadata.get("format_version", 0) > FORMAT_VERSION:
         raise CheckpointError(f"{path}: written by a newer galmorph; upgrade galmorph to read it")
-    return metadata, tensors
+    return metadata
 
 
 def _save(
@@ -153,7 +183,12 @@ def write_model(path: str | Path, model: Model, *, half: bool = False) -> None:
     for key, tensor in model.encoder.state_dict().items():
         array = tensor.detach().cpu().numpy()
         tensors[f"encoder.{key}"] = array.astype(dtype) if array.dtype == np.float32 else array
-    tensors |= _head_tensors(model.heads)
+    metadata, others = describe_model(model)
+    _save(path, tensors | others, metadata)
+
+
+def describe_model(model: Model) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """All of a model but its encoder: what goes into JSON, and arrays by name."""
     metadata: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "name": model.name,
@@ -162,14 +197,17 @@ def write_model(path: str | Path, model: Model, *, half: bool = False) -> None:
         "heads": {name: _head_to_json(head) for name, head in model.heads.items()},
         "provenance": dict(model.provenance),
     }
+    tensors = _head_tensors(model.heads)
     if model.typicality is not None:
         tensors |= model.typicality.to_tensors()
         metadata["typicality"] = model.typicality.to_dict()
-    _save(path, tensors, metadata)
+    return metadata, tensors
 
 
 def _load_encoder(architecture: str, tensors: Mapping[str, Any], path: Path) -> nn.Module:
     import torch
+
+    from galmorph.encoders.registry import create_encoder
 
     state: dict[str, Tensor] = {}
     for key, array in tensors.items():
@@ -188,13 +226,16 @@ def _load_encoder(architecture: str, tensors: Mapping[str, Any], path: Path) -> 
     return encoder.eval().requires_grad_(False)
 
 
-def read_model(path: str | Path) -> Model:
-    """Read a model from a safetensors file.
+def read_model(path: str | Path, *, backend: BackendName = "torch") -> Model:
+    """Read a model from a safetensors file, or from an ONNX file of ``galmorph export``.
 
     Parameters
     ----------
     path : path
-        As `write_model` made it.
+        As `write_model` made it, or ending in ``.onnx``.
+    backend : {"torch", "onnx"}
+        What is to compute the embeddings; an ONNX file is always for onnxruntime. With "onnx"
+        torch is not imported.
 
     Returns
     -------
@@ -205,18 +246,50 @@ def read_model(path: str | Path) -> Model:
     ------
     CheckpointError
         The file cannot be read or does not hold a complete model.
+    UnknownModelError
+        An architecture that galmorph, or this backend, does not have.
     """
     path = Path(path)
+    if path.suffix == ".onnx":
+        return _read_onnx_model(path)
     metadata, tensors = _read_file(path)
     if "architecture" not in metadata:
         raise CheckpointError(
             f"{path}: holds heads only; give it as --head, with the model that it was fitted on"
         )
+    if backend == "torch":
+        encoder: Any = _load_encoder(metadata["architecture"], tensors, path)
+    else:
+        normalization = Preprocessing.from_dict(metadata["preprocessing"])
+        encoder = make_onnx_encoder(
+            metadata["architecture"], tensors, mean=normalization.mean, std=normalization.std
+        )
+    return _build_model(encoder, metadata, tensors, path)
+
+
+def _read_onnx_model(path: Path) -> Model:
+    from base64 import b64decode
+
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    encoder = read_onnx_encoder(path)
+    try:
+        metadata = json.loads(encoder.metadata.get(METADATA_KEY, "null"))
+        tensors = load(b64decode(encoder.metadata.get(TENSORS_KEY, "")))
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path}: not written by galmorph export ({error})") from error
+    return _build_model(encoder, _check_metadata(metadata, path), tensors, path)
+
+
+def _build_model(
+    encoder: Any, metadata: Mapping[str, Any], tensors: Mapping[str, Any], path: Path
+) -> Model:
     typicality = metadata.get("typicality")
     return Model(
         name=metadata["name"],
         architecture=metadata["architecture"],
-        encoder=_load_encoder(metadata["architecture"], tensors, path),
+        encoder=encoder,
         preprocessing=Preprocessing.from_dict(metadata["preprocessing"]),
         heads=_heads_from(metadata, tensors, path),
         typicality=None if typicality is None else Typicality.from_parts(typicality, tensors),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,7 +19,13 @@ from galmorph.encoders.cnn import ConvNorm
 from galmorph.inference.devices import Precision
 from galmorph.preprocessing.pipeline import Preprocessing
 
-__all__ = ["ReadyEncoder", "fold_batch_norm", "get_ready_encoder"]
+__all__ = [
+    "ReadyEncoder",
+    "fold_batch_norm",
+    "get_ready_encoder",
+    "keep_compute_threads",
+    "use_one_compute_thread",
+]
 
 
 def fold_batch_norm(encoder: nn.Module) -> nn.Module:
@@ -55,7 +63,7 @@ class ReadyEncoder:
         self.dtype: torch.dtype = getattr(torch, precision)
         ready = fold_batch_norm(encoder).requires_grad_(False)
         ready = ready.to(device=device, dtype=self.dtype)
-        self.module = ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module = ready.to(memory_format=torch.channels_last)
         self.mean = torch.tensor(preprocessing.mean, device=device).reshape(1, 3, 1, 1)
         self.inverse_std = 1 / torch.tensor(preprocessing.std, device=device).reshape(1, 3, 1, 1)
 
@@ -109,3 +117,32 @@ def get_ready_encoder(
         if key not in forms:
             forms[key] = ReadyEncoder(encoder, preprocessing, device, precision)
         return forms[key]
+
+
+def use_one_compute_thread() -> None:
+    """Let the calling thread compute alone, whatever torch's setting for the process is."""
+    torch.get_num_threads()  # a new thread takes over the setting at its first use of torch
+    torch.set_num_threads(1)  # of this thread; also what threads to come will take over
+
+
+class _Runs:
+    """How many runs there are at once, and the number of threads before the first of them."""
+
+    lock = threading.Lock()
+    count = 0
+    threads_before = 0
+
+
+@contextmanager
+def keep_compute_threads() -> Iterator[None]:
+    """Put torch's number of threads back after the last of several runs at once."""
+    with _Runs.lock:
+        if _Runs.count == 0:
+            _Runs.threads_before = torch.get_num_threads()
+        _Runs.count += 1
+    try:
+        yield
+    finally:
+        with _Runs.lock:
+            _Runs.count -= 1
+            torch.set_num_threads(_Runs.threads_before)

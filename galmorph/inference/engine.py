@@ -17,15 +17,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from galmorph.errors import GalmorphError, PixelError
 from galmorph.flags import NO_LABEL, Flags
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
-from galmorph.inference.compiled import ReadyEncoder, get_ready_encoder
-from galmorph.inference.devices import Precision, choose_device, choose_precision, count_cores
+from galmorph.inference.backends import Backend, open_backend
+from galmorph.inference.cores import count_cores
 from galmorph.model import Model
 from galmorph.preprocessing.pipeline import FieldOptions, Prepared
 from galmorph.preprocessing.render import RenderOptions
@@ -116,7 +115,7 @@ class _Job:
     """What every worker needs."""
 
     model: Model
-    ready: ReadyEncoder
+    backend: Backend
     read: ReadOptions
     field: FieldOptions
     rendering: RenderOptions
@@ -179,12 +178,11 @@ def _read_block(
 
 
 def _encode_block(
-    rows: list[Row], good: list[int], pixels: npt.NDArray[Any] | None, job: _Job
+    rows: list[Row], good: list[int], pixels: npt.NDArray[Any] | None, *, job: _Job
 ) -> Block:
-    width = int(job.model.encoder.num_features)  # type: ignore[arg-type]
-    embeddings = np.full((len(rows), width), np.nan, dtype=np.float32)
+    embeddings = np.full((len(rows), job.model.num_features), np.nan, dtype=np.float32)
     if pixels is not None:
-        embeddings[good] = job.ready.encode(pixels)
+        embeddings[good] = job.backend.encode(pixels)
     for i in good:
         if not np.isfinite(embeddings[i]).all():
             embeddings[i] = np.nan
@@ -195,11 +193,8 @@ def _encode_block(
 
 
 def _process_block(sources: list[Source], job: _Job) -> Block:
-    return _encode_block(*_read_block(sources, job), job)
-
-
-def _use_one_compute_thread() -> None:
-    torch.set_num_threads(1)  # of the calling thread alone, with OpenMP
+    rows, good, pixels = _read_block(sources, job)
+    return _encode_block(rows, good, pixels, job=job)
 
 
 def _chunk(sources: Iterable[Source], size: int) -> Iterator[list[Source]]:
@@ -240,36 +235,30 @@ def run_inference(
     """
     options = options or EngineOptions()
     field = field or FieldOptions()
-    device = choose_device(options.device)
-    precision: Precision = choose_precision(options.precision, device)
-    ready = get_ready_encoder(model.encoder, model.preprocessing, device, precision)
+    backend = open_backend(model, device=options.device, precision=options.precision)
     read = replace(read or ReadOptions(), min_side=model.preprocessing.min_side(field))
-    job = _Job(model, ready, read, field, rendering or RenderOptions())
-    on_cpu = device.type == "cpu"
-    batch_size = options.batch_size or (CPU_BATCH_SIZE if on_cpu else GPU_BATCH_SIZE)
-    workers = options.workers or count_cores()
-    return _run(sources, job, batch_size, workers, in_workers=on_cpu)
+    job = _Job(model, backend, read, field, rendering or RenderOptions())
+    usual = CPU_BATCH_SIZE if backend.in_workers else GPU_BATCH_SIZE
+    return _run(sources, job, options.batch_size or usual, options.workers or count_cores())
 
 
-def _run(
-    sources: Iterable[Source], job: _Job, batch_size: int, workers: int, *, in_workers: bool
-) -> Iterator[Block]:
-    threads_before = torch.get_num_threads()
+def _run(sources: Iterable[Source], job: _Job, batch_size: int, workers: int) -> Iterator[Block]:
+    in_workers = job.backend.in_workers
     work: Any = _process_block if in_workers else _read_block
-    pool = ThreadPoolExecutor(workers, "galmorph", initializer=_use_one_compute_thread)
     pending: deque[Future[Any]] = deque()
 
     def next_block() -> Block:
-        result = pending.popleft().result()
-        return result if in_workers else _encode_block(*result, job)
+        result: Any = pending.popleft().result()
+        return result if in_workers else _encode_block(*result, job=job)
 
-    try:
-        for block in _chunk(sources, batch_size):
-            pending.append(pool.submit(work, block, job))
-            if len(pending) > BLOCKS_AHEAD * workers:
+    with job.backend.guard():
+        pool = ThreadPoolExecutor(workers, "galmorph", initializer=job.backend.start_worker)
+        try:
+            for block in _chunk(sources, batch_size):
+                pending.append(pool.submit(work, block, job))
+                if len(pending) > BLOCKS_AHEAD * workers:
+                    yield next_block()
+            while pending:
                 yield next_block()
-        while pending:
-            yield next_block()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(threads_before)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

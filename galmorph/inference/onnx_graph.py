@@ -28,6 +28,9 @@ MAX_BATCH = 4096
 class _FromPixels(nn.Module):
     """Normalization and encoder, so that a graph takes pixels on [0, 1]."""
 
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder

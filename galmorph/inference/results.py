@@ -12,6 +12,7 @@ import numpy as np
 
 from galmorph.flags import NO_LABEL, Flags
 from galmorph.heads import LinearHead
+from galmorph.inference.backends import list_versions
 from galmorph.inference.engine import Block, EngineOptions, Row
 from galmorph.model import Model
 from galmorph.preprocessing.pipeline import FieldOptions
@@ -75,7 +76,7 @@ class ResultPlan:
     @property
     def specs(self) -> tuple[ColumnSpec, ...]:
         """The columns in order."""
-        width = int(self.model.encoder.num_features)  # type: ignore[arg-type]
+        width = self.model.num_features
         return result_columns(
             self.head.class_names if self.head else (),
             embedding_dim=width if self.with_embedding else None,
@@ -156,8 +157,6 @@ def describe_run(
     extra: Iterable[tuple[str, Any]] = (),
 ) -> dict[str, Any]:
     """Provenance of a result: all that it depends on besides the pixels."""
-    import torch
-
     meta: dict[str, Any] = {
         "galmorph": package_version(),
         "model": model.name,
@@ -171,7 +170,8 @@ def describe_run(
         "rendering": asdict(rendering),
         "precision": precision,
         "device": device,
-        "torch": str(torch.__version__),
+        "backend": model.backend,
+        **list_versions(model.backend),
         "numpy": np.__version__,
         "python": platform.python_version(),
     }

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from inference_model import make_model
+from PIL import Image
 from synthetic import make_rgb
 
 from galmorph.images.source import Source
 from galmorph.model import Model
+
 
 @pytest.fixture(scope="session")
 def model() -> Model:

@@ -36,11 +36,14 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Hardware:
 
 @pytest.mark.parametrize(
     ("hardware", "expected"),
-    [({}, "cpu"), ({"gpus": 1}, "cuda"), ({"mps": True}, "mps"), ({"gpus": 2, "mps": True}, "cuda")],
+    [
+        ({}, "cpu"),
+        ({"gpus": 1}, "cuda"),
+        ({"mps": True}, "mps"),
+        ({"gpus": 2, "mps": True}, "cuda"),
+    ],
 )
-def test_auto_takes_the_fastest(
-    pretend: Hardware, hardware: dict[str, int], expected: str
-) -> None:
+def test_auto_takes_the_fastest(pretend: Hardware, hardware: dict[str, int], expected: str) -> None:
     pretend(**hardware)
     assert choose_device("auto") == torch.device(expected)
 
@@ -100,9 +103,7 @@ def test_cpu_precision_follows_the_processor(
 
 
 @pytest.mark.parametrize(("capability", "expected"), [(7, "float32"), (8, "bfloat16")])
-def test_gpu_precision_follows_the_gpu(
-    pretend: Hardware, capability: int, expected: str
-) -> None:
+def test_gpu_precision_follows_the_gpu(pretend: Hardware, capability: int, expected: str) -> None:
     pretend(gpus=1, capability=capability)
     assert choose_precision(None, torch.device("cuda")) == expected
 

@@ -196,9 +196,7 @@ def test_workers_compute_with_one_thread_each(
     assert set(seen) == {1}
 
 
-def test_two_threads_at_once_give_what_one_gives(
-    model: Model, make_sources: MakeSources
-) -> None:
+def test_two_threads_at_once_give_what_one_gives(model: Model, make_sources: MakeSources) -> None:
     sources = make_sources(24)
     _, alone = join(run(model, sources))
     results: dict[int, np.ndarray] = {}
@@ -281,9 +279,7 @@ def test_embed_raises_the_first_error_or_flags_it(model: Model, mixed_folder: Pa
 
 def test_progress_is_called_with_the_count(model: Model, mixed_folder: Path) -> None:
     seen: list[int] = []
-    galmorph.embed(
-        mixed_folder, model=model, on_error="flag", batch_size=4, progress=seen.append
-    )
+    galmorph.embed(mixed_folder, model=model, on_error="flag", batch_size=4, progress=seen.append)
     assert seen == [4, 8, 12, 15]
 
 
