@@ -344,6 +344,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _validate_yaml(self) -> None:
         self._send_json({"errors": [], "warnings": []})
 
+    def _info(self, repo_id: str) -> None:
+        repo = self.server.repos.get(repo_id)
+        if repo is None:
+            self._refuse(404, "RepoNotFound")
+            return
+        sha = repo.resolve("main")
+        self._send_json({"id": repo_id, "sha": sha, "siblings": [], "xetEnabled": False})
+
     def _preupload(self, repo_id: str) -> None:
         files = json.loads(self.body)["files"]
         modes = {True: "lfs", False: "regular"}
@@ -392,6 +400,7 @@ _ROUTES = (
     (r"/storage/([0-9a-f]{64})/(.+)", _Handler._storage),
     (r"/api/repos/create", _Handler._create),
     (r"/api/validate-yaml", _Handler._validate_yaml),
+    (rf"/api/models/{_ID}(?:/revision/main)?", _Handler._info),
     (rf"/api/models/{_ID}/preupload/main", _Handler._preupload),
     (rf"/{_ID}\.git/info/lfs/objects/batch", _Handler._batch),
     (r"/upload/([0-9a-f]{64})", _Handler._upload),

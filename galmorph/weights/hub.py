@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 RETRY_DELAYS_S = (0.5, 2.0)
 """Seconds before the second and the third try; new bytes start the count anew."""
 
+RETRY_FOR_S = 15.0
+"""Seconds after which a question is not asked again (some versions of the library wait themselves)."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -140,11 +143,13 @@ def fetch_hub_file(
 
 def _retry(request: Any) -> Any:
     """Try a small request up to three times, if the failure is one that may pass."""
+    began = time.monotonic()
     for delay in (*RETRY_DELAYS_S, None):
         try:
             return request()
         except Exception as error:
-            if delay is None or not is_transient(error):
+            late = time.monotonic() - began > RETRY_FOR_S
+            if delay is None or late or not is_transient(error):
                 raise
             logger.info("trying again in %s s: %s", delay, error)
             time.sleep(delay)

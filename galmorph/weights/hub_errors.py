@@ -65,13 +65,16 @@ def _is_transport(error: BaseException) -> bool:
 
 def _is_timeout(error: BaseException) -> bool:
     names = {cls.__name__ for cls in type(error).__mro__}
-    return bool(names & {"TimeoutException", "Timeout", "TimeoutError"})
+    return bool(names & {"TimeoutException", "Timeout", "TimeoutError"}) or (
+        "ConnectionError" in names and "Read timed out" in str(error)
+    )
 
 
 def _is_unreachable(error: BaseException) -> bool:
-    return type(error).__name__ in {"ConnectError", "ConnectTimeout", "ProxyError", "SSLError"} or (
-        type(error).__name__ == "ConnectionError"
-    )
+    name = type(error).__name__
+    if name == "ConnectionError":  # requests has one name for everything; urllib3's is inside
+        return not any(word in repr(error) for word in ("ProtocolError", "Read timed out"))
+    return name in {"ConnectError", "ConnectTimeout", "ProxyError", "SSLError"}
 
 
 def translate(error: Exception, file: HubFileId) -> WeightsError:

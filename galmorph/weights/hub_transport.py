@@ -20,7 +20,7 @@ from galmorph.weights.hub_errors import HubFileId
 
 __all__ = ["HubFacts", "get_facts", "hub_utils", "open_body"]
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 14
 """Bytes per read: small enough that little is lost when a connection breaks off."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -113,7 +113,7 @@ def open_body(file: HubFileId, commit: str, start: int) -> Iterator[tuple[int, I
 @contextmanager
 def _send(session: Any, url: str, headers: dict[str, str]) -> Iterator[Any]:
     """GET without reading the body; the session drops the token when it is sent to another host."""
-    if hasattr(session, "stream"):
+    if callable(getattr(session, "stream", None)):  # a mere flag in requests
         request = session.stream(
             "GET", url, headers=headers, timeout=get_timeout(), follow_redirects=True
         )

@@ -28,6 +28,16 @@ VARIABLES = (
 )
 
 
+def reset_sessions() -> None:
+    """Let huggingface_hub forget its connections, proxies and offline state."""
+    from huggingface_hub import utils
+
+    for name in ("close_session", "reset_sessions"):  # since 1.0, before 1.0
+        reset = getattr(utils, name, None)
+        if reset is not None:
+            reset()
+
+
 @pytest.fixture(scope="session")
 def weights_bytes() -> bytes:
     return make_weights()
@@ -36,7 +46,6 @@ def weights_bytes() -> bytes:
 @pytest.fixture
 def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """HF_HOME in a temporary folder, nothing else set, short delays; returns HF_HOME."""
-    import huggingface_hub
     from huggingface_hub import constants
 
     import galmorph.weights.hub as hub_module
@@ -53,16 +62,21 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # Read by galmorph at each call; huggingface_hub, which takes whole seconds only, is imported.
     monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "0.4")
     monkeypatch.setattr(hub_module, "RETRY_DELAYS_S", (0.01, 0.02))
-    if hasattr(huggingface_hub, "close_session"):
-        huggingface_hub.close_session()
+    reset_sessions()
     return home
 
 
 @pytest.fixture
 def hub(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """A running loopback Hub that ``HF_ENDPOINT`` points to."""
+    from huggingface_hub import constants
+
     with serve_hub() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
+        # huggingface_hub before 2.0 reads an answer to an upload by the address it had at import.
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         yield server
 
 

@@ -95,6 +95,8 @@ def test_the_cache_is_the_hub_cache(
 def test_a_file_that_huggingface_hub_downloaded_is_used(
     published: ManifestEntry, hub: HubServer, clean_environment: Path
 ) -> None:
+    # Older ones take the endpoint from their import only.
+    pytest.importorskip("huggingface_hub", minversion="1.0")
     from huggingface_hub import hf_hub_download
 
     cache = clean_environment / "hub"
@@ -130,13 +132,15 @@ def test_a_broken_download_goes_on_where_it_stopped(
     with pytest.raises(DownloadError, match="what has arrived is kept"):
         locate(published)
     (partial,) = clean_environment.rglob("*.incomplete")
-    assert partial.read_bytes() == weights_bytes[:70_000]
+    kept = partial.stat().st_size
+    assert 0 < kept <= 70_000
+    assert partial.read_bytes() == weights_bytes[:kept]
 
     hub.faults.clear()
     hub.seen.clear()
     assert locate(published).read_bytes() == weights_bytes
     ranges = [s.headers.get("range") for s in hub.seen if "/storage/" in s.path]
-    assert ranges == ["bytes=70000-"]
+    assert ranges == [f"bytes={kept}-"]
 
 
 @pytest.mark.parametrize("kept", [b"wrong bytes " * 1000, b"x" * 400_000], ids=["start", "longer"])
@@ -188,10 +192,12 @@ def test_explicit_offline_overrides_the_environment(
 def test_huggingface_hub_may_be_offline_by_itself(
     published: ManifestEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from huggingface_hub import constants
+    from huggingface_hub import constants, utils
 
     # As when HF_HUB_OFFLINE was set while it was imported and is not set any more.
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    if hasattr(utils, "reset_sessions"):  # before 1.0
+        utils.reset_sessions()
     with pytest.raises(OfflineError, match="the network is off"):
         locate(published)
 
