@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from galmorph.cli.options import (
+    backend_option,
     engine_options,
     input_options,
     model_option,
@@ -37,6 +38,7 @@ __all__ = ["classify"]
 @model_option
 @pixel_options
 @engine_options
+@backend_option
 @output_options
 @click.pass_context
 def classify(ctx: click.Context, /, **given: Any) -> None:

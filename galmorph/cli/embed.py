@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from galmorph.cli.options import (
+    backend_option,
     engine_options,
     input_options,
     model_option,
@@ -30,6 +31,7 @@ __all__ = ["embed"]
 @model_option
 @pixel_options
 @engine_options
+@backend_option
 @output_options
 @click.pass_context
 def embed(ctx: click.Context, /, **given: Any) -> None:

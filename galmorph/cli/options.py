@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 __all__ = [
+    "BACKEND_NAMES",
     "BANDS",
     "CROP",
     "HDU",
     "NAN_POLICIES",
     "PRECISION_NAMES",
     "STRETCH_NAMES",
+    "backend_option",
     "engine_options",
     "input_options",
     "model_option",
@@ -36,6 +38,7 @@ STRETCH_NAMES = (
 )
 NAN_POLICIES = ("interpolate", "zero", "refuse")
 PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
+BACKEND_NAMES = ("torch", "onnx")
 
 # click's ParamType is generic from 8.4 on only.
 if TYPE_CHECKING:
@@ -230,6 +233,15 @@ engine_options = _apply(
         show_default=True,
         help="auto is bfloat16 where the device multiplies in it, else float32.",
     ),
+)
+
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(BACKEND_NAMES),
+    default="torch",
+    show_default=True,
+    help="onnx computes with onnxruntime on the CPU and starts without torch (needs the extra "
+    "onnx); a --model file of `galmorph export` implies it.",
 )
 
 output_options = _apply(

@@ -56,6 +56,7 @@ class Request:
     batch_size: int | None = None
     workers: int | None = None
     precision: str = "auto"
+    backend: Literal["torch", "onnx"] = "torch"
     resume: bool = False
     strict: bool = False
     quiet: bool = False
@@ -91,6 +92,11 @@ class Request:
                 f"{len(self.path_column)} path columns need as many names: "
                 "--bands g,r,z in the same order."
             )
+
+    @property
+    def runs_with(self) -> Literal["torch", "onnx"]:
+        """What computes: an exported model leaves no choice."""
+        return "onnx" if str(self.model).endswith(".onnx") else self.backend
 
     @property
     def cuts_out(self) -> bool:

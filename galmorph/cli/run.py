@@ -97,19 +97,19 @@ def make_job(request: Request) -> Job:
         raise click.UsageError(str(error)) from error
     from galmorph._api import Job, find_head, load_model
 
-    model = load_model(request.model)
+    model = load_model(request.model, backend=request.runs_with)
     head = find_head(model, request.head) if request.head is not None else None
     return Job(model, head, *settings)
 
 
 def _make_settings(request: Request) -> tuple[Any, Any, Any, Any]:
     """Options of reading, field, rendering and engine; the device is checked too."""
-    from galmorph.inference.devices import choose_device, choose_precision
+    from galmorph.inference.backends import check_backend
     from galmorph.inference.engine import EngineOptions
     from galmorph.preprocessing.pipeline import FieldOptions
     from galmorph.preprocessing.render import RenderOptions
 
-    choose_precision(request.precision, choose_device(request.device))
+    check_backend(request.runs_with, device=request.device, precision=request.precision)
     if request.cuts_out:
         field = FieldOptions(crop=request.crop if request.crop is not None else 1.0)
     else:
@@ -223,14 +223,19 @@ def _take_positions(block: Block) -> None:
 
 
 def _describe_device(job: Job) -> str:
-    from galmorph.inference.devices import choose_device, choose_precision, explain_devices
+    from galmorph.inference.backends import check_backend
 
-    device = choose_device(job.options.device)
-    precision = choose_precision(job.options.precision, device)
-    if device.type != "cpu":
+    device, precision = check_backend(
+        job.model.backend, device=job.options.device, precision=job.options.precision
+    )
+    if job.model.backend == "onnx":
+        return f"cpu, {precision}, onnxruntime"
+    if device != "cpu":
         return f"{device}, {precision}"
     if job.options.device == "cpu":
         return f"cpu, {precision} (as asked for)"
+    from galmorph.inference.devices import explain_devices
+
     return f"cpu, {precision} (cuda is {explain_devices()['cuda']})"
 
 

@@ -116,6 +116,8 @@ class OnnxEncoder:
 
     Attributes
     ----------
+    graph, weights
+        As given.
     num_features, img_size : int
         Length of the embedding, and side of the input in pixels.
 
@@ -128,13 +130,13 @@ class OnnxEncoder:
     """
 
     def __init__(self, graph: bytes, weights: Arrays) -> None:
-        self._graph, self._weights = graph, dict(weights)
-        self._session = _open_session(graph, self._weights)
+        self.graph, self.weights = graph, dict(weights)
+        self._session = _open_session(graph, self.weights)
         self.img_size = int(self._session.get_inputs()[0].shape[2])
         self.num_features = int(self._session.get_outputs()[0].shape[1])
 
     def __getstate__(self) -> tuple[bytes, dict[str, Any]]:
-        return self._graph, self._weights
+        return self.graph, self.weights
 
     def __setstate__(self, state: tuple[bytes, dict[str, Any]]) -> None:
         OnnxEncoder.__init__(self, *state)

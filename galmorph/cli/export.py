@@ -1,0 +1,47 @@
+"""``galmorph export``: a model in a format that other programs run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from galmorph.cli.options import model_option
+
+__all__ = ["export"]
+
+
+@click.command()
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["onnx"]),
+    default="onnx",
+    show_default=True,
+    help="Format of the file.",
+)
+@model_option
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write, ending in .onnx.",
+)
+def export(kind: str, model: str | None, output: Path) -> None:
+    """Write a model with its heads to one ONNX file (opset 18; needs the extra onnx).
+
+    Its input is `pixels`, (n, 3, 84, 84) float32 on [0, 1], red, green, blue; its outputs are
+    `embedding`, (n, 512), and `probabilities_HEAD` for every head. Normalization is part of the
+    graph; field of view and class names stand in the metadata. `galmorph classify --model FILE`
+    runs it without torch.
+    """
+    if output.suffix != f".{kind}":
+        raise click.UsageError(f"The name of an ONNX file ends in .{kind}, not {output.name!r}.")
+    from galmorph._api import load_model
+    from galmorph.inference.onnx_file import write_onnx
+
+    loaded = load_model(model, backend="onnx")
+    write_onnx(output, loaded)
+    click.echo(f"{output}  {loaded.name}, {', '.join(loaded.heads) or 'no heads'}", err=True)
