@@ -20,6 +20,7 @@ from galmorph.errors import (
 from galmorph.flags import Flags
 from galmorph.images.bands import RENDERED_NAMES, choose_planes, find_band_names
 from galmorph.images.cutout import Cutout
+from galmorph.images.fits_structure import check_structure
 from galmorph.images.hdus import HduChoice, choose_hdus
 from galmorph.images.options import ReadOptions
 from galmorph.images.planes import drop_axes, stack_planes, to_cutout_array
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["cutout_from_hdus", "read_fits"]
 
 Array = npt.NDArray[Any]
-MAX_HEADER_BYTES = 4 << 20
-END_CARD = b"END     "
+MAX_TILES = 50_000
+"""Tiles of a compressed image, which are unpacked one by one."""
+
 INHERITED_KEYS = ("SURVEY", "BANDS", "FILTER", "BUNIT", "ORIGIN", "TELESCOP", "MAGZERO", "LEGPIPEV")
 """Cards that an extension takes from the primary header where it lacks them."""
 
@@ -99,30 +101,15 @@ def open_fits(file: str | bytes, path: str) -> HDUList:
     """Open a FITS file without reading more than its first header."""
     from astropy.io import fits
 
-    _check_first_header(file, path)
-    opened = io.BytesIO(file) if isinstance(file, bytes) else file
+    if isinstance(file, bytes):
+        opened: str | io.BytesIO = io.BytesIO(file)
+        check_structure(io.BytesIO(file), path)
+    else:
+        opened = file
+        with open(file, "rb") as stream:
+            check_structure(stream, path)
     # memmap=None maps where it can: not where BZERO, BSCALE or BLANK are to be applied
     return fits.open(opened, memmap=None, lazy_load_hdus=True)
-
-
-def _check_first_header(file: str | bytes, path: str) -> None:
-    # Without an END card astropy would take the whole file for a header.
-    if isinstance(file, bytes):
-        head = file[:MAX_HEADER_BYTES]
-    else:
-        with open(file, "rb") as stream:
-            head = stream.read(2880)
-            if not _has_end(head):
-                head += stream.read(MAX_HEADER_BYTES)
-    if not _has_end(head):
-        raise UnreadableImageError("the FITS header has no END card", path)
-
-
-def _has_end(head: bytes) -> bool:
-    start = head.find(END_CARD)
-    while start >= 0 and start % 80:
-        start = head.find(END_CARD, start + 1)
-    return start >= 0
 
 
 def cutout_from_hdus(
@@ -196,8 +183,8 @@ def check_shape(
         raise UnreadableImageError(f"the image is empty (NAXIS {shape[::-1]})", path)
     tile = getattr(hdu, "tile_shape", None)
     pixels = math.prod(shape) * count
-    if tile is not None and math.prod(int(n) for n in tile) > options.max_pixels:
-        raise ImageTooLargeError(f"tiles of {tile} pixels are beyond max_pixels", path)
+    if tile is not None:
+        _check_tiles(shape, tuple(int(n) for n in tile), options, path)
     if region is None and pixels > options.max_pixels:
         raise ImageTooLargeError(
             f"NAXIS {' x '.join(str(n) for n in shape[::-1])} is more than max_pixels = "
@@ -206,6 +193,16 @@ def check_shape(
             path,
         )
     return shape
+
+
+def _check_tiles(
+    shape: tuple[int, ...], tile: tuple[int, ...], options: ReadOptions, path: str
+) -> None:
+    if min(tile) < 1 or math.prod(tile) > options.max_pixels:
+        raise ImageTooLargeError(f"tiles of {tile} pixels are beyond max_pixels", path)
+    tiles = math.prod(-(-n // t) for n, t in zip(shape, tile, strict=False))
+    if tiles > MAX_TILES:
+        raise ImageTooLargeError(f"{tiles} tiles are more than {MAX_TILES}", path)
 
 
 def _read_whole(hdu: Any) -> Array:

@@ -14,6 +14,7 @@ from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
 from galmorph.images.options import ReadOptions
 from galmorph.images.pixel_views import share_pixels
+from galmorph.images.quiet import quiet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,6 +23,8 @@ __all__ = ["cutout_from_pil", "lay_on_black", "read_raster", "sniff_raster"]
 
 MAX_JPEG_SCANS = 100
 """A progressive JPEG has about ten scans; thousands are an attack on the decoder's time."""
+
+FIRST_SEGMENTS = 4096  # where a camera writes its Exif segment
 
 Array = npt.NDArray[Any]
 
@@ -74,6 +77,15 @@ def read_raster(
     UnreadableImageError
         The decoder gives up.
     """
+    if format_name == "JPEG" and data.find(b"Exif", 0, FIRST_SEGMENTS) < 0:
+        return _decode(data, format_name, options, object_id, path)
+    with quiet():  # Pillow warns of damaged tags, which say nothing of the pixels
+        return _decode(data, format_name, options, object_id, path)
+
+
+def _decode(
+    data: bytes, format_name: str, options: ReadOptions, object_id: str, path: str
+) -> Cutout:
     try:
         image = _open_image(data, format_name, options, path)
         size = image.size
@@ -85,15 +97,13 @@ def read_raster(
         raise
     # A damaged file may raise nearly anything inside a decoder; all of it means the same.
     except Exception as error:
-        if format_name == "TIFF" and "mode" in str(
-            error
-        ):  # "unknown pixel mode", "unknown data..."
+        if format_name == "TIFF" and "mode" in str(error):  # "unknown pixel mode"
             return _read_tiff_again(data, error, options, object_id, path)
         raise _unreadable(format_name, error, path) from error
-    if cutout.array.shape[2] != size[0]:
-        factor = {"reduced": str(round(size[0] / cutout.array.shape[2]))}
-        return replace(cutout, notes={**cutout.notes, **factor})
-    return cutout
+    if cutout.array.shape[2] == size[0]:
+        return cutout
+    factor = round(size[0] / cutout.array.shape[2])
+    return replace(cutout, notes={**cutout.notes, "reduced": str(factor)})
 
 
 def _open_image(data: bytes, format_name: str, options: ReadOptions, path: str) -> Image:

@@ -82,6 +82,8 @@ def read_cutout(
         if error.path:
             raise
         raise type(error)(error.reason, source.location or None) from error
+    except MemoryError as error:
+        raise ImageTooLargeError("not enough memory", source.location or None) from error
     return _add_position(cutout)
 
 

@@ -158,10 +158,11 @@ def _predict(target: Array, donor: Array, common: Array) -> Array | None:
         return None
     x, y = donor[common], target[common]
     x0, y0 = np.float32(np.median(x)), np.float32(np.median(y))
-    variance = float(np.sum((x - x0) ** 2, dtype=np.float64))
+    x, y = (x - x0).astype(np.float64), (y - y0).astype(np.float64)
+    variance = float(x @ x)
     if variance == 0:
         return None
-    slope = float(np.sum((x - x0) * (y - y0), dtype=np.float64)) / variance
+    slope = float(x @ y) / variance
     return (y0 + np.float32(max(slope, 0)) * (donor - x0)).astype(np.float32)
 
 

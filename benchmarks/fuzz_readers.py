@@ -1,0 +1,156 @@
+"""Break good files in 10,000 ways and see that the readers keep their promises.
+
+Every mutant is written to a file and read in a child process, as a run would read it. Counted are
+crashes (the child dies), hangs (longer than the bound), the memory of the child at its highest, and
+whether every file gives either a cutout or one of the errors that the readers promise.
+
+    python benchmarks/fuzz_readers.py [--count 10000] [--seed 0] [--data ../shared/data]
+
+The seeds are small files of every kind made by tests/mutants.py and, where the folder of real
+images is there, the files of its ``fits`` folder and a few JPEGs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import multiprocessing as mp
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+HANG_S = 5.0
+GIVE_UP_S = 60.0
+REAL_SHARE = 0.15
+
+
+def read_one(path: str) -> tuple[str, str]:
+    """Outcome of one file: a class name, and the message where it is none of the promised."""
+    from galmorph.errors import (
+        AmbiguousShapeError,
+        BandError,
+        ImageError,
+        MissingExtraError,
+        PixelError,
+    )
+    from galmorph.images.read import read_cutout
+    from galmorph.preprocessing.render import render
+
+    try:
+        render(read_cutout(path))
+    except (ImageError, BandError, AmbiguousShapeError, MissingExtraError, PixelError) as error:
+        return type(error).__name__, "" if str(error) else "an error without a message"
+    except Exception as error:
+        return f"UNPROMISED {type(error).__name__}", str(error)[:300]
+    return "cutout", ""
+
+
+def serve(pipe: Connection) -> None:
+    """Read the files that the parent names, until it names none."""
+    while True:
+        path = pipe.recv()
+        if path is None:
+            return
+        start = time.perf_counter()
+        outcome, message = read_one(path)
+        elapsed = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        pipe.send((outcome, message, elapsed, peak))
+
+
+class Reader:
+    """A child process that can be asked to read, and that may die of it."""
+
+    def __init__(self) -> None:
+        context = mp.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=serve, args=(other,), daemon=True)
+        self.process.start()
+        other.close()
+
+    def read(self, path: str) -> tuple[str, str, float, int]:
+        """Outcome, message, seconds and highest memory so far."""
+        try:
+            self.pipe.send(path)
+            if not self.pipe.poll(GIVE_UP_S):
+                self.process.kill()
+                self.process.join()
+                return "HANG", "", GIVE_UP_S, 0
+            answer: tuple[str, str, float, int] = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return f"CRASH {self.process.exitcode}", "", 0.0, 0
+        return answer
+
+    def close(self) -> None:
+        """End the child."""
+        self.pipe.send(None)
+        self.process.join(10)
+
+
+def load_seeds(data: Path) -> tuple[list[bytes], list[bytes]]:
+    """Small made seeds, and real files where there are any."""
+    from mutants import make_seeds
+
+    real = sorted((data / "fits").glob("*")) + sorted((data / "gz2/test/spiral").glob("*"))[:5]
+    return list(make_seeds().values()), [path.read_bytes() for path in real]
+
+
+def main() -> int:
+    """Run and print the account; the exit status is 1 where a promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="folder for the files that break a promise")
+    default = os.environ.get("GALMORPH_DATA", str(ROOT / ".." / "shared" / "data"))
+    parser.add_argument("--data", type=Path, default=Path(default))
+    options = parser.parse_args()
+    return run(options.count, options.seed, options.data, options.keep)
+
+
+def run(count: int, seed: int, data: Path, keep: Path | None) -> int:
+    """Make mutants, have them read, and print what came of it."""
+    from mutants import mutate
+
+    made, real = load_seeds(data)
+    rng = random.Random(seed)
+    outcomes: collections.Counter[str] = collections.Counter()
+    slowest, peak, broken = 0.0, 0, 0
+    reader = Reader()
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mutant"
+        for number in range(count):
+            source = rng.choice(real) if real and rng.random() < REAL_SHARE else rng.choice(made)
+            path.write_bytes(mutate(source, rng))
+            outcome, message, elapsed, memory = reader.read(str(path))
+            outcomes[outcome] += 1
+            slowest, peak = max(slowest, elapsed), max(peak, memory)
+            if message or outcome.startswith(("CRASH", "HANG")) or elapsed > HANG_S:
+                broken += 1
+                print(f"mutant {number}: {outcome} {elapsed:.2f} s {message}", flush=True)
+                if keep is not None:
+                    (keep / f"mutant_{number}").write_bytes(path.read_bytes())
+            if not reader.process.is_alive():
+                reader = Reader()
+    reader.close()
+    seconds = time.perf_counter() - start
+    print(f"{count} mutated files ({len(made)} made and {len(real)} real seeds), {seconds:.0f} s")
+    for outcome, number in outcomes.most_common():
+        print(f"  {number:6d}  {outcome}")
+    print(f"rows accounted for: {sum(outcomes.values())} of {count}")
+    print(f"slowest file: {slowest:.2f} s; highest memory: {peak / 1e6:.0f} MB")
+    print(f"promises broken: {broken}")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
