@@ -41,7 +41,7 @@ RETRY_DELAYS_S = (0.5, 2.0)
 """Seconds before the second and the third try; new bytes start the count anew."""
 
 RETRY_FOR_S = 15.0
-"""Seconds after which a question is not asked again (some versions of the library wait themselves)."""
+"""Seconds after which a question is not asked again (the library may have waited itself)."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -20,12 +20,14 @@ from galmorph.errors import (
     ChecksumError,
     DownloadError,
     GalmorphWarning,
+    UnknownModelError,
     WeightsError,
 )
 from galmorph.weights.entry import ManifestEntry
 from galmorph.weights.environment import get_endpoint, is_offline, weights_dir
 from galmorph.weights.hub import HubFile, fetch_hub_file, find_cached
 from galmorph.weights.manifest import Manifest, load_manifest
+from galmorph.weights.unlisted import describe_unlisted, is_hub_name
 from galmorph.weights.verify import (
     check_safetensors,
     compute_sha256,
@@ -82,7 +84,7 @@ def find_weights(name_or_path: str | os.PathLike[str], *, offline: bool | None =
     Parameters
     ----------
     name_or_path : str or path-like
-        A name of the manifest, ``hf_hub:ORG/NAME`` of one of its repositories, or a path.
+        A name of the manifest, ``hf_hub:ORG/NAME`` of any encoder in timm's layout, or a path.
     offline : bool, optional
         Overrides ``HF_HUB_OFFLINE``.
 
@@ -110,7 +112,7 @@ def locate_weights(
     Parameters
     ----------
     name_or_path : str or path-like
-        A name of the manifest, ``hf_hub:ORG/NAME`` of one of its repositories, or a path.
+        A name of the manifest, ``hf_hub:ORG/NAME`` of any encoder in timm's layout, or a path.
     offline : bool, optional
         Overrides ``HF_HUB_OFFLINE``.
     manifest : Manifest, optional
@@ -138,10 +140,19 @@ def locate_weights(
     if _is_path(name_or_path):
         return _locate_path(Path(name_or_path))
     manifest = load_manifest() if manifest is None else manifest
-    entry = manifest.get(os.fspath(name_or_path))
+    entry = _find_entry(os.fspath(name_or_path), manifest, offline)
     refused: list[WeightsError] = []
     found = next(_good_local(entry, refused), None)
     return found or _download(entry, refused, offline)
+
+
+def _find_entry(name: str, manifest: Manifest, offline: bool | None) -> ManifestEntry:
+    try:
+        return manifest.get(name)
+    except UnknownModelError:
+        if not is_hub_name(name):
+            raise
+    return describe_unlisted(name, offline=offline)
 
 
 def _is_path(name_or_path: str | os.PathLike[str]) -> bool:
