@@ -139,7 +139,7 @@ def read_partial(path: str | os.PathLike[str]) -> Table:
         try:
             record = read_record(file)
             specs = [ColumnSpec(**{**s, "shape": tuple(s["shape"])}) for s in record["specs"]]
-            lines = [line.decode() for line in file if line.endswith(b"\n")]
+            lines = [line[:-1].decode() for line in file if line.endswith(b"\n")]
             cells = split_rows(lines, len(specs))
         except ValueError as error:
             raise ResumeError(f"{os.fspath(path)}: {error}") from error

@@ -91,7 +91,7 @@ def split_rows(lines: Iterable[str], width: int) -> list[tuple[str, ...]]:
     Parameters
     ----------
     lines : iterable of str
-        Each a whole row.
+        Each a whole row, without its line break.
     width : int
         Number of columns.
 
@@ -105,14 +105,18 @@ def split_rows(lines: Iterable[str], width: int) -> list[tuple[str, ...]]:
     ValueError
         Where a line has another number of cells.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), sys.maxsize >> 32))  # long vectors
-    try:
-        rows = list(csv.reader(lines, strict=True))
-    except csv.Error as error:
-        raise ValueError(str(error)) from error
+    rows = [line.split(",") if '"' not in line else _parse(line) for line in lines]
     if set(map(len, rows)) - {width}:
         raise ValueError(f"a line does not have {width} cells")
     return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+def _parse(line: str) -> list[str]:
+    csv.field_size_limit(max(csv.field_size_limit(), sys.maxsize >> 32))  # long vectors
+    try:
+        return next(csv.reader([line], strict=True))
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
 
 
 def yaml_value(value: Any) -> str:
