@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ class LinearHead:
     bias : ndarray of float32, shape (num_classes,)
     temperature : float
         Divides the logits (Guo et al. 2017, ICML).
-    crop : float or None
+    crop : float, "auto" or None
         Field of view that this head was trained on, where it is not the encoder's own.
     notes : mapping
         Training data, protocol and figures.
@@ -48,7 +48,7 @@ class LinearHead:
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
     temperature: float = 1.0
-    crop: float | None = None
+    crop: float | Literal["auto"] | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

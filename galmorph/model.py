@@ -159,7 +159,7 @@ def _check_metadata(metadata: Any, path: Path) -> dict[str, Any]:
 def _save(
     path: str | Path, tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, Any]
 ) -> None:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     # safetensors writes the memory as it lies: an array in Fortran order would come back wrong.
     contiguous = {key: np.ascontiguousarray(array) for key, array in tensors.items()}

@@ -21,6 +21,10 @@ COMMANDS = {
     "embed": "galmorph.cli.embed:embed",
     "inspect": "galmorph.cli.inspect:inspect",
     "weights": "galmorph.cli.weights:weights",
+    "export": "galmorph.cli.export:export",
+    "fit": "galmorph.cli.fit:fit",
+    "evaluate": "galmorph.cli.evaluate:evaluate",
+    "pretrain": "galmorph.cli.pretrain:pretrain",
     "doctor": "galmorph.cli.doctor:doctor",
 }
 """Name of each command and where it is. These modules import no more than click when loaded."""

@@ -1,4 +1,4 @@
-"""Contrastive pretraining: checkpoints, exact resume, a log of every step.
+"""Contrastive pretraining, step by step, with exact resume.
 
 Every random number of step *i* comes from a generator seeded by (seed, i), and the order of the
 data in epoch *e* from (seed, e). A run that was killed therefore goes on exactly as it would have,
@@ -7,13 +7,9 @@ with nothing but the last checkpoint.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
 import math
-import os
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +20,19 @@ from torch import Tensor, nn
 from galmorph.encoders.fused import ProjectionHead
 from galmorph.encoders.registry import create_encoder
 from galmorph.errors import TrainingError
+from galmorph.training.checkpoint import all_finite, load_checkpoint, save_checkpoint
 from galmorph.training.data import TrainingSet
 from galmorph.training.losses import nt_xent, sup_con
-from galmorph.training.recipe import Recipe
+from galmorph.training.recipe import Recipe, recipe_from_dict
 from galmorph.training.views import make_views
 
-__all__ = ["PretrainingRun", "StepReport", "load_checkpoint", "pretrain"]
-
-logger = logging.getLogger(__name__)
-
-CHECKPOINT = "checkpoint.pt"
-LOG = "log.jsonl"
+__all__ = ["PretrainingRun", "compute_lr"]
 
 
-@dataclass(frozen=True)
-class StepReport:
-    """What one step did: its number, the loss, the learning rate, and the time left in seconds."""
-
-    step: int
-    steps: int
-    loss: float
-    lr: float
-    seconds_left: float
+WAY_OUT = (
+    "the last good checkpoint is kept. Go on from it with --precision float32, or start a new run "
+    "from it with --init and a smaller lr in the recipe"
+)
 
 
 def _seeded(device: torch.device, *numbers: int) -> torch.Generator:
@@ -170,10 +157,7 @@ class PretrainingRun:
         loss = self.compute_loss(images, rows, _seeded(self.device, self.seed, 2, self.step))
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss of step {self.step} is {value}; the last good checkpoint is kept. "
-                "Try a smaller lr in the recipe, or --precision float32"
-            )
+            raise TrainingError(f"the loss of step {self.step} is {value}; {WAY_OUT}")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -182,10 +166,24 @@ class PretrainingRun:
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to belong to this run."""
-        return {"recipe": self.recipe.to_dict(), "seed": self.seed, "images": len(self.data)}
+        names = "\n".join(self.data.object_ids).encode("utf-8", "surrogateescape")
+        return {
+            "recipe": self.recipe.to_dict(),
+            "seed": self.seed,
+            "images": len(self.data),
+            "names": hashlib.sha256(names).hexdigest(),
+        }
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoint, whole or not at all.
+
+        Raises
+        ------
+        TrainingError
+            A weight is not finite; the checkpoint before is kept.
+        """
+        if not all_finite(self.encoder, self.projection):
+            raise TrainingError(f"a weight is not finite after step {self.step}; {WAY_OUT}")
         state = {
             "encoder": self.encoder.state_dict(),
             "projection": self.projection.state_dict(),
@@ -193,9 +191,7 @@ class PretrainingRun:
             "step": self.step,
             "fingerprint": json.dumps(self.fingerprint(), sort_keys=True),
         }
-        partial = folder / f"{CHECKPOINT}.partial"
-        torch.save(state, partial)
-        os.replace(partial, folder / CHECKPOINT)
+        save_checkpoint(folder, state)
 
     def restore(self, folder: Path) -> None:
         """Go on from the checkpoint in ``folder``.
@@ -205,11 +201,13 @@ class PretrainingRun:
         TrainingError
             The checkpoint is of another recipe, seed or data set.
         """
-        state = load_checkpoint(folder / CHECKPOINT)
-        if json.loads(state["fingerprint"]) != json.loads(json.dumps(self.fingerprint())):
+        state = load_checkpoint(folder)
+        different = _compare(json.loads(state["fingerprint"]), self.fingerprint())
+        if different:
             raise TrainingError(
-                f"{folder}: the checkpoint belongs to another recipe, seed or data set; "
-                "resume with the same ones, or give another folder"
+                f"{folder}: the checkpoint belongs to a run with another {different}; resume with "
+                "the same recipe, seed and data, or start a new run in another folder (--init "
+                "takes weights over)"
             )
         self.encoder.load_state_dict(state["encoder"])
         self.projection.load_state_dict(state["projection"])
@@ -217,60 +215,13 @@ class PretrainingRun:
         self.step = state["step"]
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint without executing anything in it.
+def _compare(stored: dict[str, Any], own: dict[str, Any]) -> str:
+    """What differs between two fingerprints, in words; "" for nothing.
 
-    Raises
-    ------
-    TrainingError
-        There is none, or it cannot be read.
+    Keys that a checkpoint of an earlier version does not have are not compared, and recipe keys
+    that it does not have count as their defaults.
     """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise TrainingError(f"{path}: there is no checkpoint to go on from") from None
-    except Exception as error:
-        raise TrainingError(f"{path}: the checkpoint cannot be read ({error})") from error
-    return state
-
-
-def pretrain(
-    run: PretrainingRun,
-    folder: Path,
-    *,
-    save_every: float = 180.0,
-    on_step: Callable[[StepReport], None] | None = None,
-) -> None:
-    """Train to the end of the recipe.
-
-    Parameters
-    ----------
-    run : PretrainingRun
-        New or restored.
-    folder : Path
-        Receives ``checkpoint.pt`` and ``log.jsonl``.
-    save_every : float
-        Seconds between checkpoints.
-    on_step : callable, optional
-        Called with a `StepReport` after every step.
-
-    Raises
-    ------
-    TrainingError
-        The loss became NaN or infinite.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    began, first, saved = time.monotonic(), run.step, time.monotonic()
-    with (folder / LOG).open("a", encoding="utf-8") as log:
-        while run.step < run.steps:
-            loss, lr = run.advance()
-            now = time.monotonic()
-            left = (now - began) / (run.step - first) * (run.steps - run.step)
-            log.write(json.dumps({"step": run.step, "loss": loss, "lr": lr}) + "\n")
-            if on_step is not None:
-                on_step(StepReport(run.step, run.steps, loss, lr, left))
-            if now - saved > save_every:
-                log.flush()
-                run.save(folder)
-                saved = now
-    run.save(folder)
+    if recipe_from_dict(stored["recipe"]) != recipe_from_dict(own["recipe"]):
+        return "recipe"
+    words = {"seed": "seed", "images": "number of images", "names": "list of images"}
+    return next((w for k, w in words.items() if stored.get(k, own[k]) != own[k]), "")

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import tarfile
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from galmorph.errors import TrainingError
+from galmorph.errors import GalmorphError, TrainingError
+from galmorph.flags import NO_LABEL
+from galmorph.images.discover import discover_sources
+from galmorph.images.options import ReadOptions
+from galmorph.images.read import read_cutout
+from galmorph.images.source import Source
+from galmorph.preprocessing.pipeline import Preprocessing
 
 __all__ = ["TrainingSet", "load_training_set"]
 
 logger = logging.getLogger(__name__)
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -53,84 +55,100 @@ class TrainingSet:
         return len(self.images)
 
 
-def _iter_tar(path: Path) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(path) as tar:
-        for member in tar:
-            file = tar.extractfile(member) if member.isfile() else None
-            if file is not None and member.name.lower().endswith(SUFFIXES):
-                yield member.name, file.read()
+def _list_sources(path: str) -> Iterator[Source]:
+    """Cutouts of one argument; a folder of tar shards stands for its shards alone."""
+    shards = sorted(Path(path).glob("*.tar")) if Path(path).is_dir() else []
+    return discover_sources(shards or [path])
 
 
-def _iter_folder(path: Path) -> Iterator[tuple[str, bytes]]:
-    for file in sorted(path.rglob("*")):
-        if file.suffix.lower() in SUFFIXES:
-            yield str(file.relative_to(path)), file.read_bytes()
-
-
-def _iter_source(path: Path) -> Iterator[tuple[str, bytes]]:
-    if path.is_dir():
-        shards = sorted(path.glob("*.tar"))
-        if not shards:
-            yield from _iter_folder(path)
-        for shard in shards:
-            yield from _iter_tar(shard)
-    elif path.suffix == ".tar":
-        yield from _iter_tar(path)
+def _name_in(argument: str, source: Source) -> str:
+    """Name of a cutout inside the argument that it came from."""
+    if source.member:
+        name = source.member
+    elif Path(argument).is_dir():
+        name = str(PurePath(source.path).relative_to(argument))
     else:
-        raise TrainingError(f"{path}: training data is a folder of images, or tar shards of them")
+        name = PurePath(source.path).name
+    return f"{name}[{source.index}]" if source.index >= 0 else name
 
 
-def _read_square(data: bytes, frame: float, size: int) -> npt.NDArray[np.uint8]:
-    """Central ``frame`` of the image at ``size`` pixels, (3, size, size)."""
-    with Image.open(io.BytesIO(data)) as image:
-        rgb = image.convert("RGB")
-    side = min(rgb.size) * frame
-    x, y = (rgb.width - side) / 2, (rgb.height - side) / 2
-    if rgb.size != (size, size) or frame != 1.0:
-        rgb = rgb.resize(
-            (size, size), Image.Resampling.BILINEAR, box=(x, y, x + side, y + side)
-        )
-    return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
+class _Reader:
+    """Cutouts to squares of bytes, through the same path as a user's."""
+
+    def __init__(self, frame: float, size: int) -> None:
+        self.preprocessing = Preprocessing(img_size=size, crop=frame)
+        self.read = ReadOptions(min_side=math.ceil(size / frame))
+
+    def read_square(self, source: Source) -> npt.NDArray[np.uint8]:
+        """Central part of a cutout, (3, size, size)."""
+        prepared = self.preprocessing.prepare(read_cutout(source, options=self.read))
+        if prepared.flags & NO_LABEL:
+            raise ValueError("the frame is empty or has one value everywhere")
+        pixels = prepared.pixels
+        if pixels.dtype != np.uint8:
+            pixels = np.clip(pixels * 255 + 0.5, 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(pixels)
 
 
 def load_training_set(
-    sources: Sequence[str | Path], *, frame: float = 1.0, frame_size: int = 112
+    sources: Sequence[str | Path],
+    *,
+    frame: float = 1.0,
+    frame_size: int = 112,
+    on_progress: Callable[[int], None] | None = None,
 ) -> TrainingSet:
     """Read every image of the sources into memory.
 
     Parameters
     ----------
     sources : sequence of path
-        Folders of images, folders of tar shards, or tar shards. The folder in which an image
-        lies names its class. Each source is a domain of its own.
+        Whatever `galmorph.images.discover.discover_sources` takes: folders, images, tar shards,
+        stacks. A folder with tar shards in it stands for these alone, so that a test folder
+        beside them is not trained on. The folder in which an image lies names its class; an
+        image right in a source has none. Each source is a domain of its own.
     frame : float
         Central part of each image that is kept, as a fraction of its shorter side.
     frame_size : int
         Side in pixels to which it is brought.
+    on_progress : callable, optional
+        Called with the number of images read so far.
+
+    Returns
+    -------
+    TrainingSet
+        ``3 * frame_size**2`` bytes per image.
 
     Raises
     ------
     TrainingError
         No image could be read.
+    ImageError
+        A source names nothing.
     """
+    reader = _Reader(frame, frame_size)
     images, names, labels, domains, skipped, all_classes = [], [], [], [], [], []
-    for domain, source in enumerate(sources):
+    for domain, argument in enumerate(map(str, sources)):
         classes: list[str] = []
-        for name, data in _iter_source(Path(source)):
+        for source in _list_sources(argument):
             try:
-                images.append(_read_square(data, frame, frame_size))
-            except (OSError, ValueError, SyntaxError) as error:
-                skipped.append(f"{source}::{name}: {error}")
-                logger.warning("skipped %s", skipped[-1])
+                images.append(reader.read_square(source))
+            except (GalmorphError, OSError, ValueError) as error:
+                skipped.append(_explain(source, error))
+                logger.info("skipped %s", skipped[-1])
                 continue
-            names.append(name)
-            classes.append(Path(name).parent.name)
+            names.append(_name_in(argument, source))
+            classes.append(PurePath(names[-1]).parent.name)
             domains.append(domain)
+            if on_progress is not None:
+                on_progress(len(images))
         found = tuple(sorted(set(classes) - {""}))
         all_classes.append(found)
         labels += [found.index(c) if c else -1 for c in classes]
     if not images:
-        raise TrainingError(f"no image could be read from {', '.join(map(str, sources))}")
+        raise TrainingError(
+            f"no image could be read from {', '.join(map(str, sources))}"
+            + (f"; {skipped[0]}" if skipped else "")
+        )
     return TrainingSet(
         np.stack(images),
         np.array(labels, dtype=np.int64),
@@ -139,3 +157,8 @@ def load_training_set(
         tuple(names),
         tuple(skipped),
     )
+
+
+def _explain(source: Source, error: Exception) -> str:
+    text = str(error)
+    return text if source.location in text else f"{source.location}: {text}"

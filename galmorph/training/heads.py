@@ -156,7 +156,7 @@ def fit_head_with_figures(
         weight=weight.astype(np.float32),
         bias=bias.astype(np.float32),
         temperature=temperature,
-        crop=crop,  # type: ignore[arg-type]
+        crop=crop,
         notes={**chosen, **(notes or {})},
     )
     return HeadFit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from galmorph.errors import TrainingError
 from galmorph.training.views import ViewOptions
 
-__all__ = ["Recipe", "list_recipes", "load_recipe"]
+__all__ = ["Recipe", "list_recipes", "load_recipe", "recipe_from_dict"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class Recipe:
         Central part of each training image that is kept, as a fraction of its side.
     frame_size : int
         Side in pixels to which that part is brought before views are made of it.
+    eval_field : float
+        Central part of the kept frame that the encoder will see when it is used: for the kNN
+        curve.
     mean, std : tuple of float
         Normalization, per band, on [0, 1].
     batch_size, epochs : int
@@ -48,6 +52,7 @@ class Recipe:
     architecture: str = "fused_fast"
     frame: float = 1.0
     frame_size: int = 112
+    eval_field: float = 180 / 224
     mean: tuple[float, float, float] = (0.0435, 0.0384, 0.0289)
     std: tuple[float, float, float] = (0.0877, 0.0729, 0.0650)
     batch_size: int = 128
@@ -76,17 +81,36 @@ class Recipe:
         return dataclasses.asdict(self)
 
 
-def _from_toml(text: str, origin: str) -> Recipe:
-    values = tomllib.loads(text)
-    known = {f.name for f in dataclasses.fields(Recipe)}
+def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
+    """Rebuild a recipe from plain values; what is missing has its default.
+
+    Raises
+    ------
+    TrainingError
+        A key that recipes do not have, or a value that it cannot have.
+    """
+    views = _check_keys(ViewOptions, values.get("views", {}))
+    given = _check_keys(Recipe, {k: v for k, v in values.items() if k != "views"})
+    try:
+        return Recipe(**given, views=ViewOptions(**views))
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"the recipe has a wrong value: {error}") from error
+
+
+def _check_keys(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with tuples for lists."""
+    known = {f.name for f in dataclasses.fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise TrainingError(f"{origin}: unknown keys {unknown}; a recipe has {sorted(known)}")
-    views = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in values.pop("views", {}).items()
-    }
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return Recipe(**values, views=ViewOptions(**views))
+        raise TrainingError(f"unknown keys {unknown}; there are {sorted(known)}")
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+def _from_toml(text: str, origin: str) -> Recipe:
+    try:
+        return recipe_from_dict(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, TrainingError) as error:
+        raise TrainingError(f"{origin}: {error}") from error
 
 
 def list_recipes() -> list[str]:
@@ -101,10 +125,14 @@ def load_recipe(name: str) -> Recipe:
     Raises
     ------
     TrainingError
-        There is no such recipe, or it has keys that recipes do not have.
+        There is no such recipe, it cannot be read, or it has keys that recipes do not have.
     """
     if name.endswith(".toml"):
-        return _from_toml(Path(name).read_text(encoding="utf-8"), name)
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise TrainingError(f"{name}: the recipe cannot be read ({error})") from error
+        return _from_toml(text, name)
     if name not in list_recipes():
         raise TrainingError(
             f"no recipe {name!r}; there are {', '.join(list_recipes())}, or give a .toml file"

@@ -30,6 +30,12 @@ class ViewOptions:
         Largest displacement of the centre, as a fraction of the frame.
     brightness, channel_gain, saturation : float
         Each factor is drawn uniformly from 1 - x to 1 + x.
+    contrast : float
+        Likewise, about the mean of the view's luminance.
+    hue : float
+        Largest turn of the hue, as a fraction of a full circle in the plane of colours.
+    jitter : float
+        Probability that brightness, contrast, gain, saturation and hue are changed at all.
     grey : float
         Probability that a view loses its colour.
     noise : float
@@ -41,14 +47,18 @@ class ViewOptions:
     brightness: float = 0.3
     channel_gain: float = 0.25
     saturation: float = 0.5
+    contrast: float = 0.0
+    hue: float = 0.0
+    jitter: float = 1.0
     grey: float = 0.2
     noise: float = 0.03
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be (smaller, larger) and positive, not {self.scale}")
-        if not 0 <= self.grey <= 1:
-            raise ValueError(f"grey is a probability, not {self.grey}")
+        for name in ("grey", "jitter"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a probability, not {getattr(self, name)}")
 
 
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -75,16 +85,40 @@ def warp(images: Tensor, matrices: Tensor, img_size: int) -> Tensor:
 
 
 def jitter_colour(views: Tensor, options: ViewOptions, generator: torch.Generator) -> Tensor:
-    """Brightness, per-channel gain, saturation and loss of colour."""
+    """Brightness, per-channel gain, saturation, contrast and hue; some views lose their colour."""
     n = views.shape[0]
-    grey = torch.einsum("nchw,c->nhw", views, views.new_tensor(LUMINANCE)).unsqueeze(1)
+    grey = _luminance(views)
     saturation = _uniform(n, 1 - options.saturation, 1 + options.saturation, generator)
-    saturation = torch.where(_uniform(n, 0, 1, generator) < options.grey, 0.0, saturation)
-    saturation = saturation.reshape(n, 1, 1, 1)
+    colourless = _uniform(n, 0, 1, generator).reshape(n, 1, 1, 1) < options.grey
     gain = _uniform(3 * n, 1 - options.channel_gain, 1 + options.channel_gain, generator)
-    gain = torch.where(saturation > 0, gain.reshape(n, 3, 1, 1), 1.0)
     bright = _uniform(n, 1 - options.brightness, 1 + options.brightness, generator)
-    return (grey + (views - grey) * saturation) * (gain * bright.reshape(n, 1, 1, 1))
+    changed = grey + (views - grey) * saturation.reshape(n, 1, 1, 1)
+    changed = changed * gain.reshape(n, 3, 1, 1)
+    if options.contrast > 0:
+        factor = _uniform(n, 1 - options.contrast, 1 + options.contrast, generator)
+        middle = _luminance(changed).mean(dim=(2, 3), keepdim=True)
+        changed = middle + (changed - middle) * factor.reshape(n, 1, 1, 1)
+    if options.hue > 0:
+        changed = turn_hue(changed, _uniform(n, -options.hue, options.hue, generator))
+    changed = torch.where(colourless, grey, changed) * bright.reshape(n, 1, 1, 1)
+    if options.jitter < 1:
+        kept = _uniform(n, 0, 1, generator).reshape(n, 1, 1, 1) >= options.jitter
+        changed = torch.where(kept, torch.where(colourless, grey, views), changed)
+    return changed
+
+
+def _luminance(views: Tensor) -> Tensor:
+    return torch.einsum("nchw,c->nhw", views, views.new_tensor(LUMINANCE)).unsqueeze(1)
+
+
+def turn_hue(views: Tensor, turns: Tensor) -> Tensor:
+    """Rotate colours about the grey axis by ``turns`` full circles, (n,)."""
+    angle = (2 * math.pi * turns).reshape(-1, 1, 1)
+    axis = views.new_full((3, 3), 1 / 3)
+    skew = views.new_tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    identity = torch.eye(3, device=views.device)
+    rotation = axis + torch.cos(angle) * (identity - axis) + torch.sin(angle) * skew
+    return torch.einsum("nij,njhw->nihw", rotation, views)
 
 
 def make_views(

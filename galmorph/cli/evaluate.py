@@ -1,0 +1,181 @@
+"""``galmorph evaluate``: accuracy, calibration and more, each by a protocol with a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from galmorph.cli.labelled import Labels, embed_set, label_options, make_base_job, split_list
+
+if TYPE_CHECKING:
+    from galmorph._api import Job
+    from galmorph.evaluation.merging import ClassMerge
+    from galmorph.evaluation.report import ProtocolResult
+
+__all__ = ["evaluate"]
+
+
+@click.command()
+@label_options
+@click.option(
+    "--head",
+    metavar="NAME|FILE",
+    help="A fitted head to test on DATA: of the model, or a file of `galmorph fit`.",
+)
+@click.option(
+    "--train-labels",
+    metavar="FILE|folders",
+    help="Labels of --train-data [default: LABELS].",
+)
+@click.option(
+    "--train-data",
+    multiple=True,
+    metavar="PATH",
+    help="Training part: fit a linear probe and take nearest neighbours from it. Repeat for more.",
+)
+@click.option(
+    "--train-frame",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    metavar="F",
+    help="As --data-frame, for --train-data.",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(2),
+    metavar="K",
+    help="Stratified K-fold cross-validation inside DATA, for small sets without a training part.",
+)
+@click.option(
+    "--neighbours", type=click.IntRange(1), default=15, show_default=True, help="k of kNN."
+)
+@click.option(
+    "--merge",
+    multiple=True,
+    metavar="NEW=OLD+OLD",
+    help="Join classes, as in smooth=round+in_between+cigar. Repeat for more.",
+)
+@click.option(
+    "--checkpoint",
+    metavar="FILE",
+    help="checkpoint.pt of the model's training: leave-one-out kNN on the projection as well.",
+)
+@click.option("-o", "--output", metavar="FILE", help="Write everything as JSON.")
+@click.option("--figure", metavar="FILE", help="Draw it (.png, .pdf, .svg); needs matplotlib.")
+def evaluate(
+    labels: str,
+    data: tuple[str, ...],
+    head: str | None,
+    train_labels: str | None,
+    train_data: tuple[str, ...],
+    train_frame: float,
+    output: str | None,
+    figure: str | None,
+    **given: Any,
+) -> None:
+    """Measure how well embeddings and heads tell classes apart on test data.
+
+    LABELS and DATA are as for `galmorph fit`. Without --head, --train-data or --folds only the
+    protocol of Wei et al. 2022 is left, in which labels of the test set vote.
+
+    Protocols: a fitted head on DATA; a linear probe and kNN from --train-data to DATA; both inside
+    DATA by K-fold cross-validation; leave-one-out kNN inside DATA. Intervals are 95 % bootstrap
+    intervals over the cutouts of DATA.
+    """
+    from galmorph.evaluation.merging import parse_merges
+    from galmorph.evaluation.report import write_report
+
+    columns = (given.pop("label_column"), given.pop("id_column"), given.pop("path_column"))
+    test = Labels(labels, data, *columns, split_list(given.pop("classes")), given.pop("data_frame"))
+    train = None
+    if train_data:
+        train = Labels(
+            train_labels or labels, train_data, *columns[:2], None, test.class_names, train_frame
+        )
+    elif train_labels:
+        raise click.UsageError("--train-labels needs --train-data.")
+    try:
+        merge = parse_merges(given.pop("merge"))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    names = ("folds", "neighbours", "checkpoint", "seed", "quiet")
+    options = {name: given.pop(name) for name in names}
+    job = _make_job(given, head)
+    results = []
+    for result in _Evaluation(job, test, train, merge, **options).run():
+        click.echo(result.summarize())
+        results.append(result)
+    if output:
+        write_report(output, results, meta=_describe(job, test, train, merge, options))
+    if figure:
+        from galmorph.evaluation.figure import draw_report
+
+        draw_report(figure, results)
+
+
+def _make_job(given: dict[str, Any], head: str | None) -> Job:
+    from dataclasses import replace
+
+    from galmorph._api import find_head
+
+    job = make_base_job(given)
+    return job if head is None else replace(job, head=find_head(job.model, head))
+
+
+def _describe(
+    job: Job, test: Labels, train: Labels | None, merge: ClassMerge, options: dict[str, Any]
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    kept = {name: options[name] for name in ("folds", "neighbours", "seed")}
+    return {
+        **job.describe(),
+        "test": asdict(test),
+        "train": None if train is None else asdict(train),
+        "merge": {k: list(v) for k, v in merge.parts.items()},
+        "options": kept,
+    }
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """All protocols that the command line asks for."""
+
+    job: Job
+    test: Labels
+    train: Labels | None
+    merge: ClassMerge
+    folds: int | None
+    neighbours: int
+    checkpoint: str | None
+    seed: int
+    quiet: bool
+
+    def run(self) -> Iterator[ProtocolResult]:
+        """One result after another."""
+        from galmorph.training.protocols import Protocols
+
+        test = embed_set(self.job, self.test, crop=self._crop(), quiet=self.quiet)
+        protocols = Protocols(test, self.merge, self.neighbours, self.seed)
+        if self.job.head is not None:
+            yield protocols.test_head(self.job.head)
+        if self.train is not None:
+            train = embed_set(self.job, self.train, crop=self._crop(), quiet=self.quiet)
+            yield protocols.linear_probe(train)
+            yield protocols.knn(train)
+        if self.folds is not None:
+            yield protocols.cross_validated_probe(self.folds)
+            yield protocols.cross_validated_knn(self.folds)
+        yield protocols.leave_one_out_knn()
+        if self.checkpoint is not None:
+            yield protocols.leave_one_out_knn_on_projection(self.checkpoint)
+
+    def _crop(self) -> Any:
+        """Field of view: the one asked for, else the head's, else the model's."""
+        asked = self.job.field.crop
+        if asked is not None or self.job.head is None:
+            return asked
+        return self.job.head.crop

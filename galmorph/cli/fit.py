@@ -1,0 +1,212 @@
+"""``galmorph fit``: a linear head on frozen embeddings, from labels of your own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from galmorph.cli.labelled import Labels, embed_set, label_options, make_base_job, split_list
+from galmorph.cli.options import CROP
+
+if TYPE_CHECKING:
+    from galmorph._api import Job
+    from galmorph.training.heads import HeadFit
+    from galmorph.training.labelled import LabelledSet
+
+__all__ = ["fit"]
+
+
+@click.command()
+@label_options
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Head to write, for `galmorph classify --head FILE`; ends in .safetensors.",
+)
+@click.option(
+    "--add-to",
+    metavar="MODEL",
+    help="Write the head into this model file (of `galmorph pretrain`), and fit on that model.",
+)
+@click.option("--name", metavar="NAME", help="Name of the head [default: the output's stem].")
+@click.option(
+    "--select-crop",
+    metavar="F,F,...",
+    help="Fields of view to choose from by cross-validation on DATA; `auto` may be among them.",
+)
+@click.option(
+    "--balanced", is_flag=True, help="Give all classes the same weight, however rare they are."
+)
+@click.option(
+    "--typicality",
+    is_flag=True,
+    help="With --add-to: learn from DATA what typical cutouts are, for the column atypicality.",
+)
+@click.option("--note", multiple=True, metavar="KEY=VALUE", help="Written into the head.")
+def fit(
+    labels: str,
+    data: tuple[str, ...],
+    output: str | None,
+    add_to: str | None,
+    name: str | None,
+    select_crop: str | None,
+    **given: Any,
+) -> None:
+    """Fit a linear head on embeddings of labelled cutouts.
+
+    LABELS is a table (CSV, ECSV, FITS, VOTable, Parquet) with the columns object_id and label; or
+    the word `folders`: the folder in which an image lies names its class. DATA are images, folders,
+    globs, tar shards or stacks, as for `galmorph classify`.
+
+    The head is a multinomial logistic regression. Its penalty is chosen by 5-fold cross-validation
+    on DATA, its temperature calibrated on the out-of-fold predictions. The accuracy that is
+    printed is that of the cross-validation; for test data of your own use `galmorph evaluate`.
+    """
+    target = _Target.check(output, add_to, name, given.pop("typicality"))
+    if add_to is not None:
+        if given["model"] is not None:
+            raise click.UsageError("Give --model or --add-to: both name the model to fit on.")
+        given["model"] = add_to
+    crops = _parse_crops(select_crop, given["crop"], given["fov"])
+    notes = _parse_notes(given.pop("note"))
+    wanted = Labels(
+        labels,
+        data,
+        given.pop("label_column"),
+        given.pop("id_column"),
+        given.pop("path_column"),
+        split_list(given.pop("classes")),
+        given.pop("data_frame"),
+    )
+    seed, quiet, balanced = given.pop("seed"), given.pop("quiet"), given.pop("balanced")
+    fitting = _Fitting(make_base_job(given), wanted, target.name, seed, balanced, quiet, notes)
+    found, embedded = fitting.choose(crops)
+    target.write(found, embedded, fitting.job.model.name, seed)
+    click.echo(_describe(found, embedded, target.path))
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where the head goes."""
+
+    path: str
+    into_model: bool
+    name: str
+    typicality: bool
+
+    @classmethod
+    def check(
+        cls, output: str | None, add_to: str | None, name: str | None, typicality: bool
+    ) -> _Target:
+        if bool(output) == bool(add_to):
+            raise click.UsageError("Give -o FILE for a head of its own, or --add-to MODEL.")
+        path = output or add_to or ""
+        if not path.endswith(".safetensors"):
+            raise click.UsageError(f"{path!r} must end in .safetensors.")
+        if typicality and not add_to:
+            raise click.UsageError("--typicality is kept in a model file: it needs --add-to MODEL.")
+        if add_to and not name:
+            raise click.UsageError("--add-to needs --name NAME, by which --head finds the head.")
+        return cls(path, bool(add_to), name or Path(path).stem, typicality)
+
+    def write(self, found: HeadFit, embedded: LabelledSet, model: str, seed: int) -> None:
+        from galmorph.model import write_heads
+
+        if not self.into_model:
+            write_heads(self.path, {self.name: found.head}, model=model)
+            return
+        from galmorph.training.export import add_to_model
+        from galmorph.typicality import fit_typicality
+
+        typical = fit_typicality(embedded.embeddings, seed=seed) if self.typicality else None
+        add_to_model(self.path, {self.name: found.head}, typicality=typical)
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """Fits for one field of view after another."""
+
+    job: Job
+    labels: Labels
+    name: str
+    seed: int
+    balanced: bool
+    quiet: bool
+    notes: dict[str, Any]
+
+    def choose(self, crops: Sequence[Any]) -> tuple[HeadFit, LabelledSet]:
+        """The fit with the smallest cross-validated log loss."""
+        best: tuple[HeadFit, LabelledSet] | None = None
+        tried = {}
+        for crop in crops:
+            found, embedded = self._fit(crop)
+            tried[str(crop)] = {"log_loss": found.log_loss, "accuracy": found.accuracy}
+            if len(crops) > 1:
+                click.echo(
+                    f"crop {crop}: log loss {found.log_loss:.4f}, accuracy {found.accuracy:.4f}",
+                    err=True,
+                )
+            if best is None or found.log_loss < best[0].log_loss:
+                best = found, embedded
+        assert best is not None
+        if len(crops) > 1:
+            best[0].head.notes["crops_tried"] = tried  # type: ignore[index]
+        return best
+
+    def _fit(self, crop: Any) -> tuple[HeadFit, LabelledSet]:
+        from galmorph.training.heads import fit_head_with_figures
+
+        embedded = embed_set(self.job, self.labels, crop=crop, quiet=self.quiet)
+        notes = {"data": list(self.labels.data) or [self.labels.labels], **self.notes}
+        if self.job.field.fov is not None:
+            notes["fov"] = self.job.field.fov
+        found = fit_head_with_figures(
+            embedded.embeddings,
+            embedded.labels,
+            embedded.class_names,
+            name=self.name,
+            seed=self.seed,
+            crop=crop,
+            balanced=self.balanced,
+            notes=notes,
+        )
+        return found, embedded
+
+
+def _parse_crops(select: str | None, crop: Any, fov: float | None) -> list[Any]:
+    if select is None:
+        return [crop]
+    if crop is not None or fov is not None:
+        raise click.UsageError("--select-crop chooses the field of view: leave out --crop, --fov.")
+    return [CROP.convert(part, None, None) for part in split_list(select) or ()]
+
+
+def _parse_notes(texts: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    if not all(key and equals for key, equals, _ in pairs):
+        raise click.UsageError("--note reads KEY=VALUE.")
+    return {key: value for key, _, value in pairs}
+
+
+def _describe(found: HeadFit, embedded: LabelledSet, path: str) -> str:
+    head, (low, high) = found.head, found.interval
+    counts = ", ".join(f"{k} {v}" for k, v in head.notes["class_counts"].items())
+    lines = [
+        f"{path}: head {head.name!r}, {len(embedded.labels)} cutouts ({counts})",
+        f"{head.notes['folds']}-fold cross-validation on these: accuracy {found.accuracy:.4f} "
+        f"(95 % interval {low:.4f} to {high:.4f}), "
+        f"ECE {head.notes['cross_validated_ece']:.4f}",
+        f"penalty 10^{math.log10(head.notes['penalty']):.1f}, "
+        f"temperature {head.temperature:.3f}, crop {head.crop or 'that of the model'}",
+    ]
+    if embedded.unlabelled or embedded.failed:
+        lines.append(f"{embedded.unlabelled} without a label, {len(embedded.failed)} failed")
+    if "fov" in head.notes:
+        lines.append(f"classify with the same field of view: --fov {head.notes['fov']}")
+    return "\n".join(lines)

@@ -1,0 +1,234 @@
+"""What ``fit`` and ``evaluate`` share: labelled cutouts from the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from galmorph.cli.options import engine_options, model_option, pixel_options
+from galmorph.cli.progress import Counter, Progress
+
+if TYPE_CHECKING:
+    from galmorph._api import Job
+    from galmorph.images.source import Source
+    from galmorph.training.labelled import LabelledSet
+
+__all__ = ["Labels", "embed_set", "label_options", "make_base_job", "split_list"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+MAX_LISTED = 5
+"""Failed cutouts that are named; the others are counted."""
+
+
+def split_list(text: str | None) -> tuple[str, ...] | None:
+    """Names separated by commas; None where nothing was given."""
+    if text is None:
+        return None
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise click.UsageError(f"{text!r} is not a list of names separated by commas.")
+    return names
+
+
+def label_options(command: Command) -> Command:
+    """Arguments and options that say which cutouts there are and of which class each is."""
+    options = (
+        click.argument("labels", metavar="LABELS"),
+        click.argument("data", nargs=-1, metavar="[DATA]..."),
+        click.option(
+            "--label-column",
+            default="label",
+            show_default=True,
+            metavar="NAME",
+            help="Column of LABELS that holds the class.",
+        ),
+        click.option(
+            "--id-column",
+            default="object_id",
+            show_default=True,
+            metavar="NAME",
+            help="Column of LABELS that holds the stem of the image's file name.",
+        ),
+        click.option(
+            "--path-column",
+            metavar="NAME",
+            help="Column of LABELS that holds the path of the image, instead of DATA.",
+        ),
+        click.option(
+            "--classes",
+            metavar="A,B,...",
+            help="Classes to keep, in this order [default: all, sorted].",
+        ),
+        click.option(
+            "--data-frame",
+            type=click.FloatRange(0, 1, min_open=True),
+            default=1.0,
+            metavar="F",
+            help="DATA show only the central part F of the original frames (0.528302 where they "
+            "are the central 224 px of 424). A --crop is always a fraction of the original frame.",
+        ),
+        model_option,
+        pixel_options,
+        engine_options,
+        click.option("--seed", default=0, show_default=True, help="Of every random choice."),
+        click.option("-q", "--quiet", is_flag=True, help="No progress."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Where labelled cutouts are, as the command line says it.
+
+    Attributes
+    ----------
+    labels : str
+        A table, or the word ``folders``.
+    data : tuple of str
+        Images, folders, shards; empty where the table has a column of paths.
+    label_column, id_column, path_column : str
+    class_names : tuple of str or None
+    data_frame : float
+        See `galmorph.training.labelled.choose_field`.
+    """
+
+    labels: str
+    data: tuple[str, ...]
+    label_column: str = "label"
+    id_column: str = "object_id"
+    path_column: str | None = None
+    class_names: tuple[str, ...] | None = None
+    data_frame: float = 1.0
+
+    def __post_init__(self) -> None:
+        if bool(self.data) == bool(self.path_column):
+            raise click.UsageError("Give DATA, or --path-column NAME of a table LABELS.")
+        if self.path_column and self.labels == "folders":
+            raise click.UsageError("--path-column needs a table as LABELS.")
+
+    def read(self) -> Any:
+        """What says the class of a source: a function, or classes by object_id."""
+        from galmorph.training.labelled import FOLDERS, label_by_folder, read_labels
+
+        if self.labels == FOLDERS:
+            return label_by_folder
+        if self.path_column is not None:
+            return _label_by_column
+        return read_labels(
+            self.labels, label_column=self.label_column, id_column=self.id_column
+        )
+
+    def list_sources(self) -> Iterator[Source]:
+        """List the cutouts in order, lazily."""
+        from galmorph.images.discover import discover_sources
+
+        if self.path_column is None:
+            return discover_sources(self.data)
+        return self._list_rows()
+
+    def _list_rows(self) -> Iterator[Source]:
+        from galmorph.errors import CatalogueError
+        from galmorph.images.source import Source, make_object_id
+        from galmorph.tables.catalogue import read_catalogue
+
+        for row in read_catalogue(self.labels, path_column=self.path_column):
+            if self.label_column not in row.columns:
+                raise CatalogueError(
+                    f"{self.labels}: no column {self.label_column!r}; there are "
+                    f"{', '.join(row.columns)}: choose with --label-column"
+                )
+            label = row.columns[self.label_column]
+            yield Source(make_object_id(row.path), row.path, columns={"label": label})
+
+
+def _label_by_column(source: Source) -> str | None:
+    from galmorph.training.labelled import make_class_name
+
+    label = source.columns["label"]
+    return make_class_name(str(label)) or None if label is not None else None
+
+
+def make_base_job(given: dict[str, Any]) -> Job:
+    """Model and settings out of the options of a command; those it uses are taken from ``given``.
+
+    Raises
+    ------
+    GalmorphError
+        The model or the device cannot be had.
+    click.UsageError
+        A value outside its range.
+    """
+    from galmorph.cli.request import Request
+    from galmorph.cli.run import make_job
+
+    names = ("model", "hdu", "bands", "stretch", "zeropoint", "nan", "crop", "fov", "center")
+    names += ("max_pixels", "device", "batch_size", "workers", "precision")
+    settings = {name: given.pop(name) for name in names}
+    return make_job(Request(kind="embed", output="-", paths=("-",), **settings))
+
+
+@dataclass
+class _Meter:
+    """Progress of one set on standard error."""
+
+    quiet: bool
+    sources: Iterator[Source]
+    progress: Progress | None = field(default=None, init=False)
+    counter: Counter | None = field(default=None, init=False)
+
+    def __enter__(self) -> Callable[[int], None]:
+        if self.quiet:
+            return lambda done: None
+        counter = self.counter = Counter(self.sources)
+        progress = self.progress = Progress(sys.stderr, lambda: counter.total)
+        return lambda done: progress.update(done, 0)
+
+    def __exit__(self, *_: object) -> None:
+        if self.counter is not None:
+            self.counter.stop()
+        if self.progress is not None:
+            self.progress.close()
+
+
+def embed_set(job: Job, labels: Labels, *, crop: Any = None, quiet: bool = False) -> LabelledSet:
+    """Embed labelled cutouts, with progress, and name those that failed.
+
+    Parameters
+    ----------
+    job : Job
+        Its field of view is kept where it is in arcseconds.
+    labels : Labels
+    crop : float, "auto" or None
+        Field of view, as a fraction of the original frame.
+    quiet : bool
+        No progress.
+    """
+    from galmorph.training.labelled import choose_field, embed_labelled
+
+    if job.field.fov is None:
+        seen = choose_field(crop, job.model.preprocessing, data_frame=labels.data_frame)
+        job = replace(job, field=seen, head=None)
+    label_of = labels.read()
+    with _Meter(quiet, labels.list_sources()) as report:
+        found = embed_labelled(
+            job,
+            labels.list_sources(),
+            label_of,
+            class_names=labels.class_names,
+            on_progress=report,
+        )
+    _name_failures(found.failed)
+    return found
+
+
+def _name_failures(failed: Sequence[str]) -> None:
+    for line in failed[:MAX_LISTED]:
+        click.echo(f"left out: {line}", err=True)
+    if len(failed) > MAX_LISTED:
+        click.echo(f"left out: {len(failed) - MAX_LISTED} more", err=True)

@@ -1,0 +1,63 @@
+"""Checkpoints of a training run: written whole or not at all, read without executing anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from galmorph.errors import TrainingError
+
+__all__ = ["CHECKPOINT", "all_finite", "load_checkpoint", "save_checkpoint"]
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without executing anything in it.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or the folder of the run.
+
+    Returns
+    -------
+    dict
+        ``encoder``, ``projection`` and ``optimizer`` (state dicts), ``step``, ``fingerprint``.
+
+    Raises
+    ------
+    TrainingError
+        There is none, or it cannot be read.
+    """
+    if path.is_dir():
+        path = path / CHECKPOINT
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise TrainingError(f"{path}: there is no checkpoint to go on from") from None
+    except Exception as error:
+        raise TrainingError(f"{path}: the checkpoint cannot be read ({error})") from error
+    if not isinstance(state, dict) or not {"encoder", "projection", "step"} <= set(state):
+        raise TrainingError(f"{path}: not a checkpoint of galmorph pretrain")
+    return state
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Write ``checkpoint.pt`` into a folder; the one before it stays until this one is whole."""
+    partial = folder / f"{CHECKPOINT}.partial"
+    with partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, folder / CHECKPOINT)
+
+
+def all_finite(*modules: nn.Module) -> bool:
+    """Whether no weight or running average is NaN or infinite."""
+    tensors = [t for m in modules for t in m.state_dict().values() if t.is_floating_point()]
+    return all(bool(torch.isfinite(t).all()) for t in tensors)

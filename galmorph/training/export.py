@@ -1,0 +1,148 @@
+"""From a training checkpoint to a model file, and heads added to one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from galmorph.encoders.fused import ProjectionHead
+from galmorph.encoders.registry import create_encoder
+from galmorph.errors import TrainingError
+from galmorph.heads import LinearHead
+from galmorph.model import Model, read_model, write_model
+from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.training.checkpoint import load_checkpoint
+from galmorph.typicality import Typicality
+
+__all__ = ["add_to_model", "build_model", "compute_projection", "is_half", "load_projection"]
+
+
+def build_model(checkpoint: str | Path, *, name: str, crop: float | None = None) -> Model:
+    """Make a model of the encoder in a training checkpoint.
+
+    Parameters
+    ----------
+    checkpoint : path
+        ``checkpoint.pt`` of a run.
+    name : str
+        Of the model.
+    crop : float, optional
+        Central part of a user's frame that the model will look at; by default 180 / 424, that
+        of the 424 px Galaxy Zoo cutouts.
+
+    Returns
+    -------
+    Model
+        Without heads; provenance says recipe, seed, number of images and step.
+
+    Raises
+    ------
+    TrainingError
+        The checkpoint cannot be read or is not one of galmorph's.
+    """
+    path = Path(checkpoint)
+    state = load_checkpoint(path)
+    try:
+        run = json.loads(state["fingerprint"])
+        recipe = run["recipe"]
+        encoder = create_encoder(recipe["architecture"])
+        encoder.load_state_dict(state["encoder"])
+        size = int(encoder.img_size)  # type: ignore[arg-type]
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise TrainingError(f"{path}: not a checkpoint of galmorph pretrain ({error})") from error
+    preprocessing = Preprocessing(
+        img_size=size, mean=tuple(recipe["mean"]), std=tuple(recipe["std"])
+    )
+    if crop is not None:
+        preprocessing = dataclasses.replace(preprocessing, crop=crop)
+    return Model(
+        name,
+        recipe["architecture"],
+        encoder.eval().requires_grad_(False),
+        preprocessing,
+        provenance={"pretraining": {**run, "step": state["step"]}},
+    )
+
+
+def load_projection(checkpoint: str | Path) -> ProjectionHead:
+    """Load the projection head of a training checkpoint.
+
+    Raises
+    ------
+    TrainingError
+        The checkpoint cannot be read or has none.
+    """
+    head = ProjectionHead()
+    try:
+        head.load_state_dict(load_checkpoint(Path(checkpoint))["projection"])
+    except (KeyError, RuntimeError) as error:
+        raise TrainingError(f"{checkpoint}: holds no projection head ({error})") from error
+    return head.eval().requires_grad_(False)
+
+
+def compute_projection(
+    head: ProjectionHead, embeddings: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Projections of embeddings, (n, num_features) to (n, 128), unit length."""
+    with torch.inference_mode():
+        projected: npt.NDArray[np.float32] = head(torch.from_numpy(embeddings)).numpy()
+    return projected
+
+
+def is_half(path: str | Path) -> bool:
+    """Whether a model file stores its encoder in float16."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        encoder = [key for key in file.keys() if key.startswith("encoder.")]  # noqa: SIM118
+        return any(file.get_slice(key).get_dtype() == "F16" for key in encoder)
+
+
+def add_to_model(
+    path: str | Path,
+    heads: Mapping[str, LinearHead],
+    *,
+    typicality: Typicality | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Model:
+    """Write heads into a model file, beside those that it has; one of the same name is replaced.
+
+    Parameters
+    ----------
+    path : path
+        A file of `galmorph.model.write_model`; replaced whole or not at all.
+    heads : mapping of str to LinearHead
+    typicality : Typicality, optional
+        Replaces the file's own.
+    provenance : mapping, optional
+        Added to the file's own.
+
+    Returns
+    -------
+    Model
+        As it now stands in the file.
+
+    Raises
+    ------
+    CheckpointError
+        The file is not a model.
+    """
+    model = read_model(path)
+    model = dataclasses.replace(
+        model,
+        heads={**model.heads, **heads},
+        typicality=typicality if typicality is not None else model.typicality,
+        provenance={**model.provenance, **(provenance or {})},
+    )
+    partial = Path(f"{path}.partial")
+    write_model(partial, model, half=is_half(path))
+    os.replace(partial, path)
+    return model

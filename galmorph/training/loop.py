@@ -1,0 +1,130 @@
+"""The loop of a pretraining run: log, checkpoints, the kNN curve, a clean stop."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from galmorph.training.contrastive import PretrainingRun
+from galmorph.training.monitor import KnnMonitor
+
+__all__ = ["LOG", "StepReport", "pretrain", "read_log"]
+
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did.
+
+    Attributes
+    ----------
+    step, steps : int
+        Number of this step, from 1, and of all.
+    loss, lr : float
+    seconds_left : float
+        At the mean pace of this session.
+    knn : float or None
+        Accuracy of the monitor, at the end of an epoch.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    lr: float
+    seconds_left: float
+    knn: float | None = None
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Read the log of a run; a last line cut short by a crash is left out."""
+    lines = []
+    for line in (folder / LOG).read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
+
+
+def _trim_log(folder: Path, step: int) -> None:
+    """Drop what lies behind the checkpoint: those steps are taken again."""
+    if (folder / LOG).exists():
+        kept = [json.dumps(line) + "\n" for line in read_log(folder) if line["step"] <= step]
+        (folder / LOG).write_text("".join(kept), encoding="utf-8")
+
+
+def pretrain(
+    run: PretrainingRun,
+    folder: Path,
+    *,
+    save_every: float = 180.0,
+    monitor: KnnMonitor | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train to the end of the recipe.
+
+    Parameters
+    ----------
+    run : PretrainingRun
+        New or restored.
+    folder : Path
+        Receives ``checkpoint.pt`` and ``log.jsonl``.
+    save_every : float
+        Seconds between checkpoints.
+    monitor : KnnMonitor, optional
+        Measured at the end of every epoch.
+    on_step : callable, optional
+        Called with a `StepReport` after every step.
+    should_stop : callable
+        Asked after every step; True saves a checkpoint and ends.
+
+    Returns
+    -------
+    bool
+        Whether the end was reached.
+
+    Raises
+    ------
+    TrainingError
+        The loss or a weight became NaN or infinite; the checkpoint is the last good one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _trim_log(folder, run.step)
+    began, first, saved = time.monotonic(), run.step, time.monotonic()
+    with (folder / LOG).open("a", encoding="utf-8") as log:
+        while run.step < run.steps:
+            loss, lr = run.advance()
+            knn = _measure(run, monitor)
+            log.write(_to_line(run.step, loss, lr, knn))
+            log.flush()
+            now = time.monotonic()
+            if on_step is not None:
+                left = (now - began) / (run.step - first) * (run.steps - run.step)
+                on_step(StepReport(run.step, run.steps, loss, lr, left, knn))
+            if should_stop():
+                break
+            if now - saved > save_every:
+                run.save(folder)
+                saved = now
+    run.save(folder)
+    return run.step >= run.steps
+
+
+def _measure(run: PretrainingRun, monitor: KnnMonitor | None) -> float | None:
+    at_end = run.step % run.steps_per_epoch == 0 or run.step == run.steps
+    if not monitor or not at_end:
+        return None
+    return monitor.measure(run.encoder, run.mean, run.std)
+
+
+def _to_line(step: int, loss: float, lr: float, knn: float | None) -> str:
+    line: dict[str, Any] = {"step": step, "loss": loss, "lr": lr}
+    if knn is not None:
+        line["knn"] = knn
+    return json.dumps(line) + "\n"

@@ -1,0 +1,72 @@
+"""How good the embedding is while it is being trained: kNN on a sample of labelled images."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from galmorph.evaluation.classification import compute_accuracy
+from galmorph.evaluation.knn import NEIGHBOURS, knn_leave_one_out
+from galmorph.training.data import TrainingSet
+from galmorph.training.views import make_eval_view
+
+__all__ = ["KnnMonitor"]
+
+SAMPLE = 2000
+BATCH_SIZE = 128
+
+
+class KnnMonitor:
+    """Leave-one-out kNN accuracy inside a fixed sample of the training images.
+
+    A curve to watch, not a result: the images are trained on. Labels come from folders; the first
+    source with two classes or more is used.
+
+    Parameters
+    ----------
+    data : TrainingSet
+    field : float
+        Central part of the frames that is embedded.
+    seed : int
+        Of the sample.
+    """
+
+    def __init__(self, data: TrainingSet, *, field: float, seed: int = 0) -> None:
+        self.data, self.field = data, field
+        self.rows = _choose_rows(data, seed)
+
+    def __bool__(self) -> bool:
+        return len(self.rows) > NEIGHBOURS
+
+    def measure(self, encoder: nn.Module, mean: Tensor, std: Tensor) -> float:
+        """Accuracy now; the encoder is left as it was."""
+        training = encoder.training
+        encoder.eval()
+        embeddings = [
+            self._embed(encoder, self.rows[i : i + BATCH_SIZE], mean, std)
+            for i in range(0, len(self.rows), BATCH_SIZE)
+        ]
+        encoder.train(training)
+        labels = self.data.labels[self.rows]
+        return compute_accuracy(labels, knn_leave_one_out(np.concatenate(embeddings), labels))
+
+    def _embed(
+        self, encoder: nn.Module, rows: npt.NDArray[np.int64], mean: Tensor, std: Tensor
+    ) -> npt.NDArray[np.float32]:
+        images = torch.from_numpy(self.data.images[rows]).to(mean.device)
+        size: int = encoder.img_size  # type: ignore[assignment]
+        with torch.inference_mode():
+            views = make_eval_view(images, img_size=size, field=self.field)
+            embedding: npt.NDArray[np.float32] = encoder((views - mean) / std).cpu().numpy()
+        return embedding
+
+
+def _choose_rows(data: TrainingSet, seed: int) -> npt.NDArray[np.int64]:
+    for domain, names in enumerate(data.class_names):
+        rows = np.flatnonzero((data.domains == domain) & (data.labels >= 0))
+        if len(names) > 1 and len(rows):
+            chosen = np.random.default_rng(seed).permutation(rows)[:SAMPLE]
+            return np.sort(chosen)
+    return np.empty(0, dtype=np.int64)
