@@ -31,6 +31,7 @@ from galmorph.weights.unlisted import describe_unlisted, is_hub_name
 from galmorph.weights.verify import (
     check_safetensors,
     compute_sha256,
+    read_metadata,
     read_sidecar,
     verify_file,
     write_sidecar,
@@ -62,7 +63,7 @@ class WeightsFile:
     path : Path
         A safetensors file.
     sha256 : str
-        Of this file; for an encoder that is published as a pickle only, of its safetensors copy.
+        Of the published file: of `path`, or of the pickle that `path` is a copy of.
     source : {"path", "folder", "bundled", "cache", "hub"}
         Where it was found.
     entry : ManifestEntry or None
@@ -219,22 +220,28 @@ def _good_local(entry: ManifestEntry, refused: list[WeightsError]) -> Iterator[W
 def _check(entry: ManifestEntry, source: str, path: Path, revision: str | None) -> WeightsFile:
     """Check a file against the entry; a pickle is handed on as its safetensors copy."""
     if entry.format == "pytorch" and source == "folder":
-        return WeightsFile(path, _check_copy(path), source, entry, revision)
+        return WeightsFile(path, _check_copy(path, entry), source, entry, revision)
     digest = verify_file(path, sha256=entry.sha256, size=entry.size)
     if entry.format == "pytorch":
         from galmorph.weights.convert import make_safetensors_copy
 
         path = make_safetensors_copy(path, digest)
-        digest = compute_sha256(path)
     return WeightsFile(path, digest, source, entry, revision)
 
 
-def _check_copy(path: Path, *, remembered: bool = True) -> str:
-    """A copy's sha256 is not the manifest's: the file beside it, written with it, has it."""
+def _check_copy(path: Path, entry: ManifestEntry, *, remembered: bool = True) -> str:
+    """Check a copy of a pickle by the file beside it; returns the sha256 of the pickle."""
     promised = read_sidecar(path)
     if promised is None:
         raise ChecksumError(f"{path}: has no {path.name}.sha256 beside it to check it by")
-    return verify_file(path, sha256=promised, size=None, remembered=remembered)
+    verify_file(path, sha256=promised, size=None, remembered=remembered)
+    source = read_metadata(path).get("source_sha256", "")
+    if entry.sha256 not in (None, source):
+        raise ChecksumError(
+            f"{path}: is a copy of another file than the published one: of one with the sha256 "
+            f"{source or 'unknown'}, expected {entry.sha256}"
+        )
+    return source
 
 
 def _download(
@@ -295,7 +302,7 @@ def verify_local(entry: ManifestEntry) -> Iterator[tuple[Path, WeightsError | No
             continue
         try:
             if entry.format == "pytorch" and source == "folder":
-                _check_copy(path, remembered=False)
+                _check_copy(path, entry, remembered=False)
             else:
                 verify_file(path, sha256=entry.sha256, size=entry.size, remembered=False)
         except (ChecksumError, CheckpointError) as error:
@@ -328,11 +335,9 @@ def copy_to_folder(found: WeightsFile, folder: Path) -> Path:
     temporary = folder / f".{uuid.uuid4().hex[:8]}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if target.is_file() and compute_sha256(target) == found.sha256:
-            return target
         shutil.copyfile(found.path, temporary)
         os.replace(temporary, target)
-        write_sidecar(target, found.sha256)
+        write_sidecar(target, compute_sha256(target))
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be written to ({error.strerror})") from None
     finally:

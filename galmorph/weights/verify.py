@@ -18,7 +18,14 @@ from typing import Any
 from galmorph.errors import CheckpointError, ChecksumError
 from galmorph.weights.environment import galmorph_cache
 
-__all__ = ["check_safetensors", "compute_sha256", "read_sidecar", "verify_file", "write_sidecar"]
+__all__ = [
+    "check_safetensors",
+    "compute_sha256",
+    "read_metadata",
+    "read_sidecar",
+    "verify_file",
+    "write_sidecar",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +140,21 @@ def _data_bytes(path: Path, header: bytes, length: int) -> int:
         raise CheckpointError(
             f"{path}: is not a safetensors file (its header is damaged)"
         ) from None
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the texts in the header of a safetensors file, without safetensors and without torch.
+
+    Raises
+    ------
+    ChecksumError, CheckpointError
+        See `check_safetensors`.
+    """
+    check_safetensors(path)
+    with path.open("rb") as file:
+        length = struct.unpack("<Q", file.read(8))[0]
+        metadata = json.loads(file.read(length)).get("__metadata__")
+    return {str(k): str(v) for k, v in metadata.items()} if isinstance(metadata, dict) else {}
 
 
 def _memory_file() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -218,7 +219,8 @@ def test_an_encoder_that_is_not_pinned_says_so_and_records_its_commit(
     with pytest.warns(GalmorphWarning, match="encoder: no revision is pinned in the manifest"):
         found = locate(pickled)
     assert found.revision == hub.repos["others/encoder"].resolve("main")
-    assert found.sha256 == hashlib.sha256(found.path.read_bytes()).hexdigest()
+    published = hub.repos["others/encoder"].commits[str(found.revision)]["pytorch_model.bin"]
+    assert found.sha256 == hashlib.sha256(published).hexdigest()
 
 
 @pytest.mark.filterwarnings("ignore:encoder. no revision:galmorph.errors.GalmorphWarning")
@@ -235,18 +237,28 @@ def test_a_pickle_is_handed_on_as_safetensors(pickled: ManifestEntry, hub: HubSe
     assert (again.path, again.source) == (found.path, "cache")
     assert again.path.stat().st_mtime_ns == made
     assert len(hub.seen) == asked
-    found.path.write_bytes(found.path.read_bytes()[:-1])
-    assert locate(pickled).sha256 == found.sha256, "a damaged copy is made again"
+    whole = found.path.read_bytes()
+    found.path.write_bytes(whole[:-1])
+    assert locate(pickled).path.read_bytes() == whole, "a damaged copy is made again"
 
 
 @pytest.mark.filterwarnings("ignore:encoder. no revision:galmorph.errors.GalmorphWarning")
 def test_a_copy_for_another_machine_serves_there(
     pickled: ManifestEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pickle_bytes = (tmp_path / "pytorch_model.bin").read_bytes()
     copy = copy_to_folder(locate(pickled), tmp_path / "to")
     use_as_another_machine(monkeypatch, tmp_path)
     monkeypatch.setenv("GALMORPH_WEIGHTS_DIR", str(tmp_path / "to"))
-    assert locate(pickled).path == copy
+    there = locate(pickled)
+    assert (there.path, there.source) == (copy, "folder")
+    assert there.sha256 == hashlib.sha256(pickle_bytes).hexdigest()
+    another = dataclasses.replace(pickled, sha256="a" * 64)
+    with (
+        pytest.warns(GalmorphWarning, match="is a copy of another file than the published one"),
+        pytest.raises(ChecksumError, match="the network is off"),
+    ):
+        locate(another)
     (tmp_path / "to" / "encoder.safetensors.sha256").unlink()
     with (
         pytest.warns(GalmorphWarning, match="has no encoder.safetensors.sha256 beside it"),

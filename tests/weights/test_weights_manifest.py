@@ -191,7 +191,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(field=st.sampled_from(leaves(entry_to_dict(full_entry()))), value=JSON_VALUES)
 def test_any_json_gives_an_entry_or_a_manifest_error(field: str, value: Any) -> None:
     data = entry_to_dict(full_entry())
