@@ -163,7 +163,8 @@ def _save(
 
     # safetensors writes the memory as it lies: an array in Fortran order would come back wrong.
     contiguous = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
-    save_file(contiguous, path, metadata={METADATA_KEY: json.dumps(metadata)})
+    # save_file would make a file that only its owner can read.
+    Path(path).write_bytes(save(contiguous, metadata={METADATA_KEY: json.dumps(metadata)}))
 
 
 def write_model(path: str | Path, model: Model, *, half: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Agreement of two groupings of the same rows: normalized mutual information, adjusted Rand index."""
+"""Agreement of two groupings of the same rows: NMI and the adjusted Rand index."""
 
 from __future__ import annotations
 

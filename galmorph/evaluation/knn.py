@@ -1,4 +1,4 @@
-"""k nearest neighbours by cosine similarity: from a training part to a test part, or inside one set."""
+"""k nearest neighbours by cosine similarity: from a training part, or inside one set."""
 
 from __future__ import annotations
 

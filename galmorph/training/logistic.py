@@ -1,4 +1,4 @@
-"""Multinomial logistic regression: torch's L-BFGS on a convex objective, along a path of penalties."""
+"""Multinomial logistic regression along a path of penalties, by torch's L-BFGS."""
 
 from __future__ import annotations
 
