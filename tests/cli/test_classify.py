@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import csv
+import io
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from inference_model import CLASSES
+from synthetic import make_flux, make_header, write_fits, write_jpeg
+
+import galmorph
+from galmorph.flags import Flags
+from galmorph.images.discover import discover_sources
+from galmorph.inference import engine
+from galmorph.tables.journal import partial_path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def read_csv(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_csv_goes_to_standard_output_and_the_summary_to_standard_error(run, cutouts):
+    result = run("classify", cutouts)
+    assert result.exit_code == 0
+    rows = read_csv(result.stdout)
+    assert [row["object_id"] for row in rows] == ["a", "b", "bad", "c", "d"]
+    assert "classified 4 of 5 cutouts" in result.stderr
+    assert "failed: 1" in result.stderr
+    assert str(cutouts / "bad.jpg") in result.stderr
+    assert "device: cpu" in result.stderr
+
+
+def test_every_row_has_a_label_or_a_reason(run, cutouts):
+    for row in read_csv(run("classify", cutouts).stdout):
+        probabilities = [float(row[f"p_{name}"]) for name in CLASSES if row[f"p_{name}"]]
+        if row["object_id"] == "bad":
+            assert row["label"] == ""
+            assert int(row["flags"]) & Flags.READ_FAILED
+            assert "bad.jpg" in row["message"]
+            assert not np.isfinite(probabilities).any()
+        else:
+            assert row["label"] == CLASSES[int(np.argmax(probabilities))]
+            assert float(row["confidence"]) == max(probabilities)
+            assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_command_gives_what_the_function_gives(run, cutouts, model_file, tmp_path):
+    out = tmp_path / "t.fits"
+    assert run("classify", cutouts, "-o", out, "--precision", "float32").exit_code == 0
+    table = Table.read(out)
+    expected = galmorph.classify(
+        cutouts, head="test", model=model_file, device="cpu", precision="float32"
+    )
+    assert list(np.ma.filled(table["label"], "")) == list(expected["label"])
+    for name in CLASSES:
+        np.testing.assert_allclose(table[f"p_{name}"], expected[f"p_{name}"], atol=1e-6)
+    assert table.colnames == expected.colnames
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".ecsv", ".fits", ".vot", ".parquet", ".jsonl"])
+def test_every_format_has_all_rows(run, cutouts, tmp_path, suffix):
+    out = tmp_path / f"t{suffix}"
+    result = run("classify", cutouts, "-o", out, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert result.output == ""
+    if suffix == ".jsonl":
+        count = len(out.read_text().splitlines())
+    elif suffix == ".parquet":
+        import pyarrow.parquet
+
+        count = pyarrow.parquet.read_metadata(out).num_rows
+    else:
+        form = {".vot": "votable", ".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}.get(suffix)
+        count = len(Table.read(out, format=form))
+    assert count == 5
+    assert not partial_path(out).exists()
+
+
+def test_an_unknown_suffix_is_refused_before_the_model_is_loaded(run, cutouts, monkeypatch):
+    monkeypatch.setattr("galmorph._api.load_model", lambda _: pytest.fail("loaded"))
+    result = run("classify", cutouts, "-o", "t.xlsx")
+    assert result.exit_code == 2
+    assert ".csv, .ecsv, .fits" in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "Give PATHs"),
+        (("nowhere",), "nowhere: there is no such file or folder"),
+        (("*.nothing",), "no file matches this pattern"),
+        ((".", "--catalogue", "c.csv"), "Give PATHs, or --catalogue"),
+        (("--catalogue", "c.csv"), "--path-column NAME"),
+        ((".", "--path-column", "p"), "--path-column needs --catalogue"),
+        ((".", "--mosaic", "m.fits"), "--mosaic needs --catalogue"),
+        (("--catalogue", "c.csv", "--mosaic", "m.fits"), "--fov ARCSEC"),
+        ((".", "--crop", "0.5", "--fov", "3"), "--crop or --fov"),
+        ((".", "--crop", "wide"), "neither a number nor 'auto'"),
+        ((".", "--crop", "-1"), "must be positive"),
+        ((".", "--bands", "g,,z"), "not a list of different names"),
+        ((".", "--center", "10", "95"), "declination"),
+        ((".", "--resume"), "Only a file can be resumed"),
+        ((".", "--stretch", "log"), "'log' is not one of"),
+    ],
+)
+def test_usage_errors_are_one_clear_sentence(run, arguments, said):
+    result = run("classify", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_unknown_head_names_those_there_are(run, cutouts):
+    result = run("classify", cutouts, head="gz9")
+    assert result.exit_code == 2
+    assert "it has: test" in result.stderr
+
+
+def test_an_unknown_model_is_a_usage_error(run, cutouts):
+    result = run("classify", cutouts, "--model", "resnet")
+    assert result.exit_code == 2
+    assert "no model 'resnet'" in result.stderr
+
+
+def test_a_device_that_is_not_there(run, cutouts):
+    result = run("classify", cutouts, "--model", "not_loaded", "--device", "tpu")
+    assert result.exit_code == 2
+    assert "no device 'tpu'" in result.stderr
+
+
+def test_strict_turns_failures_into_status_1(run, cutouts):
+    assert run("classify", cutouts, "--strict").exit_code == 1
+    (cutouts / "bad.jpg").unlink()
+    assert run("classify", cutouts, "--strict").exit_code == 0
+
+
+def test_status_3_where_nothing_could_be_read(run, cutouts, tmp_path):
+    result = run("classify", cutouts / "bad.jpg")
+    assert result.exit_code == 3
+    assert len(read_csv(result.stdout)) == 1
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    result = run("classify", empty)
+    assert result.exit_code == 3
+    assert "no image was found" in result.stderr
+
+
+def test_debug_shows_the_traceback(run):
+    result = run("classify", "nowhere", "--debug")
+    assert isinstance(result.exception, galmorph.errors.UnreadableImageError)
+
+
+def test_no_recursive_stays_in_the_folder(run, cutouts):
+    inner = cutouts / "inner"
+    inner.mkdir()
+    write_jpeg(inner / "e.jpg")
+    assert len(read_csv(run("classify", cutouts).stdout)) == 6
+    assert len(read_csv(run("classify", cutouts, "--no-recursive").stdout)) == 5
+
+
+def test_fov_and_crop_change_the_field(run, cutouts):
+    path = cutouts / "d.fits"
+    by_crop = read_csv(run("classify", path, "--crop", "0.4").stdout)[0]
+    by_fov = read_csv(run("classify", path, "--fov", 0.4 * 100 * 0.262).stdout)[0]
+    assert float(by_crop["fov"]) == pytest.approx(0.4 * 100 * 0.262, rel=1e-3)
+    assert float(by_fov["crop"]) == pytest.approx(0.4, rel=1e-3)
+    assert by_fov["p_round"] == pytest.approx(by_crop["p_round"], abs=1e-3) or float(
+        by_fov["p_round"]
+    ) == pytest.approx(float(by_crop["p_round"]), abs=1e-3)
+
+
+def test_a_catalogue_is_carried_into_the_result(run, cutouts, tmp_path):
+    catalogue = tmp_path / "cat.csv"
+    catalogue.write_text(
+        "name,file,ra,dec,z\nNGC 1,cutouts/b.jpg,150.5,2.25,0.01\nNGC 2,cutouts/d.fits,1,2,0.02\n"
+    )
+    result = run(
+        "classify", "--catalogue", catalogue, "--path-column", "file", "--id-column", "name"
+    )
+    assert result.exit_code == 0, result.output
+    rows = read_csv(result.stdout)
+    assert [row["object_id"] for row in rows] == ["NGC 1", "NGC 2"]
+    assert [float(row["z"]) for row in rows] == [0.01, 0.02]
+    assert (float(rows[0]["ra"]), float(rows[0]["dec"])) == (150.5, 2.25)  # a JPEG has no WCS
+    assert float(rows[1]["ra"]) != 1  # the WCS of the image knows better
+    assert all(row["label"] for row in rows)
+
+
+def test_one_file_per_band_by_path_columns(run, tmp_path):
+    bands = ("g", "r", "z")
+    flux = make_flux(bands, side=90)
+    for band, plane in zip(bands, flux, strict=True):
+        write_fits(tmp_path / f"x_{band}.fits", plane, SURVEY="LegacySurvey")
+    (tmp_path / "whole").mkdir()
+    write_fits(tmp_path / "whole" / "x.fits", flux, BANDS="grz", SURVEY="LegacySurvey")
+    catalogue = tmp_path / "cat.csv"
+    catalogue.write_text("id,a,b,c\n7,x_g.fits,x_r.fits,x_z.fits\n")
+    columns = [word for name in "abc" for word in ("--path-column", name)]
+    result = run("classify", "--catalogue", catalogue, *columns, "--bands", "g,r,z")
+    assert result.exit_code == 0, result.output
+    parts = read_csv(result.stdout)[0]
+    pattern = run(
+        "classify", *sorted(tmp_path.glob("x_*.fits")), "--bands-from-name", "{id}_{band}.fits"
+    )
+    joined = read_csv(pattern.stdout)[0]
+    whole = read_csv(run("classify", tmp_path / "whole").stdout)[0]
+    assert joined["object_id"] == "x"
+    for row in (parts, joined):
+        assert float(row["p_round"]) == pytest.approx(float(whole["p_round"]), abs=1e-6)
+
+
+def test_a_mosaic_and_positions_give_what_the_cutouts_give(run, tmp_path):
+    from astropy.wcs import WCS
+
+    bands, side = ("g", "r", "z"), 400
+    sky = np.zeros((3, side, side), dtype=np.float32)
+    sky[:, 50:150, 50:150] = make_flux(bands, side=100, seed=1)
+    sky[:, 230:330, 240:340] = make_flux(bands, side=100, seed=2)
+    cards = {"BANDS": "grz", "SURVEY": "LegacySurvey"}
+    mosaic = write_fits(tmp_path / "mosaic.fits", sky, **cards)
+    wcs = WCS(make_header())
+    # Row 0 of the array above is the top; FITS counts from the bottom.
+    x, y = np.array([99.5, 289.5]), side - 1 - np.array([99.5, 279.5])
+    ra, dec = wcs.pixel_to_world_values(x, y)
+    catalogue = tmp_path / "cat.csv"
+    catalogue.write_text(f"id,ra,dec\na,{ra[0]},{dec[0]}\nb,{ra[1]},{dec[1]}\nc,10,80\n")
+    result = run(
+        "classify", "--mosaic", mosaic, "--catalogue", catalogue, "--id-column", "id",
+        "--fov", 100 * 0.262,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    rows = read_csv(result.stdout)
+    assert [row["object_id"] for row in rows] == ["a", "b", "c"]
+    assert "outside the image" in rows[2]["message"]
+    (tmp_path / "alone").mkdir()
+    for row, box in zip(rows, (sky[:, 50:150, 50:150], sky[:, 230:330, 240:340]), strict=False):
+        alone = write_fits(tmp_path / "alone" / f"{row['object_id']}.fits", box, **cards)
+        expected = read_csv(run("classify", alone, "--crop", "1").stdout)[0]
+        assert float(row["fov"]) == pytest.approx(100 * 0.262, rel=1e-3)
+        assert float(row["p_round"]) == pytest.approx(float(expected["p_round"]), abs=0.02)
+
+
+def test_positions_come_out_in_the_table(run, cutouts, tmp_path):
+    header = make_header()
+    row = read_csv(run("classify", cutouts / "d.fits").stdout)[0]
+    assert float(row["ra"]) == pytest.approx(header["CRVAL1"], abs=0.01)
+    assert float(row["dec"]) == pytest.approx(header["CRVAL2"], abs=0.01)
+
+
+def test_provenance_says_how_the_result_was_made(run, cutouts, tmp_path):
+    out = tmp_path / "t.ecsv"
+    run("classify", cutouts, "-o", out, "--stretch", "lupton", "--crop", "0.5")
+    meta = Table.read(out, format="ascii.ecsv").meta
+    assert meta["model"] == "fused_fast"
+    assert meta["rendering.stretch"] == "lupton"
+    assert meta["field.crop"] == 0.5
+    assert str(cutouts) in str(meta["inputs.paths"])
+
+
+def interrupt_after(monkeypatch, blocks):
+    """Ctrl-C once so many blocks are done."""
+    original = engine.run_inference
+
+    def run_inference(*arguments, **settings):
+        for done, block in enumerate(original(*arguments, **settings)):
+            if done == blocks:
+                raise KeyboardInterrupt
+            yield block
+
+    monkeypatch.setattr("galmorph._api.run_inference", run_inference)
+
+
+def test_ctrl_c_keeps_the_rows_and_resume_goes_on(run, cutouts, tmp_path, monkeypatch):
+    out, whole = tmp_path / "t.csv", tmp_path / "whole.csv"
+    options = ("--batch-size", 1, "--precision", "float32")
+    assert run("classify", cutouts, "-o", whole, *options).exit_code == 0
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        result = run("classify", cutouts, "-o", out, *options)
+    assert result.exit_code == 130
+    assert "2 rows are kept" in result.stderr
+    assert "--resume" in result.stderr
+    assert not out.exists()
+    result = run("classify", cutouts, "-o", out, *options, "--resume")
+    assert result.exit_code == 0, result.output
+    assert "2 rows were there" in result.stderr
+    assert out.read_text() == whole.read_text()
+
+
+def test_resume_refuses_other_options(run, cutouts, tmp_path, monkeypatch):
+    out = tmp_path / "t.csv"
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        run("classify", cutouts, "-o", out, "--batch-size", 1)
+    result = run("classify", cutouts, "-o", out, "--resume", "--crop", "0.3")
+    assert result.exit_code == 2
+    assert "field.crop" in result.stderr
+    assert partial_path(out).exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_real_ctrl_c_in_a_process_of_its_own(cutouts, model_file, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(3000):
+        (folder / f"{number:04d}.jpg").hardlink_to(cutouts / "a.jpg")
+    out = tmp_path / "t.csv"
+    command = [sys.executable, "-m", "galmorph", "classify", str(folder), "-o", str(out)]
+    command += ["--model", str(model_file), "--head", "test", "--device", "cpu"]
+    command += ["--workers", "1", "--batch-size", "4"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    deadline = time.monotonic() + 60
+    partial = partial_path(out)
+    while not (partial.exists() and partial.read_bytes().count(b".jpg") > 8):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "rows are kept" in said
+    assert "Traceback" not in said
+    assert partial.read_bytes().count(b".jpg") < 3000
+
+
+def test_discovery_and_result_agree_in_order(run, cutouts):
+    rows = read_csv(run("classify", cutouts, cutouts / "a.jpg").stdout)
+    sources = discover_sources([cutouts, cutouts / "a.jpg"])
+    assert [row["path"] for row in rows] == [source.location for source in sources]

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from PIL import Image
+
+import galmorph
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".fits", ".parquet"])
+def test_embeddings_come_out_in_order_and_complete(run, cutouts, model_file, tmp_path, suffix):
+    out = tmp_path / f"e{suffix}"
+    result = run("embed", cutouts, "-o", out, "--precision", "float32")
+    assert result.exit_code == 0, result.output
+    assert "embedded 4 of 5 cutouts" in result.stderr
+    expected = galmorph.embed(
+        cutouts, model=model_file, device="cpu", precision="float32", on_error="flag"
+    )
+    if suffix == ".npz":
+        with np.load(out) as file:
+            found = file["embedding"]
+            assert list(file["object_id"]) == ["a", "b", "bad", "c", "d"]
+    elif suffix == ".npy":
+        found = np.load(out)
+    elif suffix == ".fits":
+        found = np.ma.filled(Table.read(out)["embedding"], np.nan)
+    else:
+        import pyarrow.parquet
+
+        found = np.array(pyarrow.parquet.read_table(out)["embedding"].to_pylist())
+    assert found.shape == (5, 512)
+    np.testing.assert_allclose(found, expected, atol=1e-6, equal_nan=True)
+    assert np.isnan(found[2]).all()
+
+
+def test_an_output_is_needed(run, cutouts):
+    result = run("embed", cutouts)
+    assert result.exit_code == 2
+    assert "--output" in result.stderr
+
+
+def test_npy_is_for_embeddings_only(run, cutouts):
+    result = run("classify", cutouts, "-o", "t.npy")
+    assert result.exit_code == 2
+    assert "holds embeddings only" in result.stderr
+
+
+def test_inspect_says_what_is_done_and_draws_it(run, cutouts, tmp_path):
+    out = tmp_path / "p.png"
+    result = run("inspect", cutouts / "d.fits", "-o", out, "--stretch", "gzdecals")
+    assert result.exit_code == 0, result.output
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if " " in line)
+    assert lines["stretch"] == "gzdecals"
+    assert lines["bands"] == "g,r,z"
+    assert "label" in lines
+    with Image.open(out) as image:
+        assert image.width > 3 * image.height
+        assert np.asarray(image).std() > 10
+
+
+def test_inspect_agrees_with_classify(run, cutouts):
+    said = run("inspect", cutouts / "a.jpg").stdout
+    label = next(line.split()[1] for line in said.splitlines() if line.startswith("label"))
+    assert f",{label}," in run("classify", cutouts / "a.jpg").stdout
+
+
+def test_inspect_of_a_bad_file_is_one_line(run, cutouts):
+    result = run("inspect", cutouts / "bad.jpg")
+    assert result.exit_code == 2
+    assert "bad.jpg" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_inspect_without_a_pixel_scale_says_so(run, cutouts):
+    result = run("inspect", cutouts / "a.jpg", "--fov", "10")
+    assert result.exit_code == 2
+    assert "pixel scale" in result.stderr
+
+
+def test_doctor_reports_and_times(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("galmorph.cli.doctor.TIMED_IMAGES", 8)
+    result = run("doctor")
+    for said in ("torch", "cuda", "off (HF_HUB_OFFLINE)", str(tmp_path), "images/s"):
+        assert said in result.stdout, said
+
+
+def test_doctor_fails_on_a_device_that_is_not_there(run):
+    result = run("doctor", "--no-timing", "--device", "cpu:9")
+    assert "Traceback" not in result.output

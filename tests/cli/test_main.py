@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from galmorph.cli.main import COMMANDS, cli
+from galmorph.cli.options import NAN_POLICIES, PRECISION_NAMES, STRETCH_NAMES
+from galmorph.cli.status import get_status
+from galmorph.errors import DownloadError, TableFormatError, UnknownModelError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def walk(command, path=()):
+    yield path, command
+    if isinstance(command, click.Group):
+        ctx = click.Context(command)
+        for name in command.list_commands(ctx):
+            yield from walk(command.get_command(ctx, name), (*path, name))
+
+
+def test_every_command_is_where_the_table_says():
+    for target in COMMANDS.values():
+        module, _, name = target.partition(":")
+        assert isinstance(getattr(importlib.import_module(module), name), click.Command)
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), [pytest.param(*x, id=" ".join(x[0])) for x in walk(cli)]
+)
+def test_every_command_and_option_explains_itself(path, command):
+    result = CliRunner().invoke(cli, [*path, "--help"])
+    assert result.exit_code == 0
+    assert command.help
+    for param in command.params:
+        if isinstance(param, click.Option):
+            assert param.help or param.name == "output", (path, param.name)
+
+
+def test_the_one_line_help_is_not_cut():
+    for path, command in walk(cli):
+        if path:
+            first = command.help.strip().partition("\n")[0]
+            assert first.endswith(".")
+            assert len(first) <= 72, (path, first)
+
+
+def test_names_written_out_are_the_real_ones():
+    from galmorph.inference.devices import PRECISIONS
+    from galmorph.preprocessing.render import RenderOptions
+    from galmorph.preprocessing.stretch import STRETCHES
+
+    assert set(STRETCH_NAMES) == {"auto", *STRETCHES}
+    assert set(PRECISION_NAMES) == {"auto", *PRECISIONS}
+    for policy in NAN_POLICIES:
+        assert RenderOptions(nan=policy).nan == policy
+
+
+def test_help_is_quick():
+    command = [sys.executable, "-m", "galmorph", "--help"]
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.3
+
+
+def test_the_page_of_commands_is_up_to_date():
+    done = subprocess.run(
+        [sys.executable, "docs/make_cli.py", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_command_is_a_usage_error():
+    result = CliRunner().invoke(cli, ["clasify"])
+    assert result.exit_code == 2
+    assert "No such command" in result.stderr
+
+
+def test_version():
+    result = CliRunner().invoke(cli, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("galmorph")
+
+
+def test_statuses():
+    assert get_status(TableFormatError("x")) == 2
+    assert get_status(UnknownModelError("x")) == 2
+    assert get_status(DownloadError("x")) == 1
