@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import (
@@ -87,7 +87,7 @@ def read_tiff(
         raise MissingExtraError("tifffile", "tiff", f"to read {path} ({error})") from error
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            array = _read_first_series(tiff, options, path)
+            array = _read_first_page(tiff, options, path)
     except (ImageError, MemoryError):
         raise
     # As for the other decoders: a damaged file may raise nearly anything.
@@ -97,15 +97,15 @@ def read_tiff(
     return _make_cutout(array, options, object_id, path)
 
 
-def _read_first_series(tiff: Any, options: ReadOptions, path: str) -> npt.NDArray[Any]:
-    if not tiff.series:
-        raise UnreadableImageError("the TIFF holds no image", path)
-    shape = tiff.series[0].shape
-    if int(np.prod([int(n) for n in shape], dtype=object)) > options.max_pixels:
+def _read_first_page(tiff: Any, options: ReadOptions, path: str) -> npt.NDArray[Any]:
+    # The first page alone: a damaged chain of pages may lead in a circle.
+    page = tiff.pages.first
+    shape = tuple(int(n) for n in page.shape)
+    if math.prod(shape) > options.max_pixels:
         raise ImageTooLargeError(
             f"the shape {shape} is more than max_pixels = {options.max_pixels}", path
         )
-    array: npt.NDArray[Any] = tiff.series[0].asarray()
+    array: npt.NDArray[Any] = page.asarray()
     return array
 
 
