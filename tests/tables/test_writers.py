@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from galmorph.errors import ResumeError, TableFormatError
 from galmorph.tables import (
@@ -253,3 +255,23 @@ def test_long_vectors_pass_the_limit_of_the_csv_module(tmp_path):
     with open_writer(tmp_path / "out.npy", specs) as writer:
         writer.append(row)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), vector)
+
+
+ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
+
+
+@pytest.mark.parametrize("form", ["csv", "ecsv", "fits", "jsonl", "parquet", "npz"])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(names=st.lists(ANY_TEXT, min_size=1, max_size=8))
+def test_any_name_survives(form, names, tmp_path):
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    specs = result_columns(embedding_dim=3, atypicality=False)
+    empty = [""] * len(names)
+    block = {spec.name: empty if spec.is_text else np.zeros(len(names)) for spec in specs}
+    block |= {"object_id": names, "flags": [0] * len(names)}
+    block["embedding"] = np.zeros((len(names), 3))
+    path = write(tmp_path / f"out.{form}", specs, [block])
+    assert [name or "" for name in READERS[form](path)["object_id"]] == names
