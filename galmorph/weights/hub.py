@@ -33,7 +33,7 @@ from galmorph.weights.hub_errors import (
 from galmorph.weights.hub_transport import HubFacts, get_facts, hub_utils, open_body
 from galmorph.weights.partial import claim_partial
 
-__all__ = ["HubFile", "fetch_hub_file", "find_cached"]
+__all__ = ["HubFile", "fetch_hub_file", "find_cached", "get_promised_sha256"]
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,13 @@ def find_cached(repo_id: str, filename: str, *, revision: str = "main") -> HubFi
             return None
     path = folder / "snapshots" / commit / filename
     return HubFile(path, commit) if path.is_file() else None
+
+
+def get_promised_sha256(path: Path) -> str | None:
+    """Return the sha256 that the Hub promised for a large file of its cache: the blob's name."""
+    blob = path.resolve()
+    is_promise = blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name)
+    return blob.name if is_promise else None
 
 
 def fetch_hub_file(

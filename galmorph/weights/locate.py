@@ -25,7 +25,7 @@ from galmorph.errors import (
 )
 from galmorph.weights.entry import ManifestEntry
 from galmorph.weights.environment import get_endpoint, is_offline, weights_dir
-from galmorph.weights.hub import HubFile, fetch_hub_file, find_cached
+from galmorph.weights.hub import HubFile, fetch_hub_file, find_cached, get_promised_sha256
 from galmorph.weights.manifest import Manifest, load_manifest
 from galmorph.weights.unlisted import describe_unlisted, is_hub_name
 from galmorph.weights.verify import (
@@ -221,7 +221,8 @@ def _check(entry: ManifestEntry, source: str, path: Path, revision: str | None) 
     """Check a file against the entry; a pickle is handed on as its safetensors copy."""
     if entry.format == "pytorch" and source == "folder":
         return WeightsFile(path, _check_copy(path, entry), source, entry, revision)
-    digest = verify_file(path, sha256=entry.sha256, size=entry.size)
+    sha256 = entry.sha256 or get_promised_sha256(path)
+    digest = verify_file(path, sha256=sha256, size=entry.size)
     if entry.format == "pytorch":
         from galmorph.weights.convert import make_safetensors_copy
 

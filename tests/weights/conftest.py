@@ -46,7 +46,7 @@ def weights_bytes() -> bytes:
 @pytest.fixture
 def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """HF_HOME in a temporary folder, nothing else set, short delays; returns HF_HOME."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, utils
 
     import galmorph.weights.hub as hub_module
 
@@ -60,9 +60,10 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     # Read by galmorph at each call; huggingface_hub, which takes whole seconds only, is imported.
-    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "0.4")
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "0.7")
     monkeypatch.setattr(hub_module, "RETRY_DELAYS_S", (0.01, 0.02))
     reset_sessions()
+    utils.disable_progress_bars()
     return home
 
 

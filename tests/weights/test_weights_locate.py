@@ -224,6 +224,20 @@ def test_an_encoder_that_is_not_pinned_says_so_and_records_its_commit(
 
 
 @pytest.mark.filterwarnings("ignore:encoder. no revision:galmorph.errors.GalmorphWarning")
+@pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b[:-1] + b"!"])
+def test_an_unpinned_file_in_the_cache_is_held_to_what_the_hub_promised(
+    pickled: ManifestEntry, clean_environment: Path, damage: object
+) -> None:
+    locate(pickled)
+    (blob,) = (clean_environment / "hub").glob("models--others--encoder/blobs/*")
+    whole = blob.read_bytes()
+    blob.write_bytes(damage(whole))  # type: ignore[operator]
+    with pytest.warns(GalmorphWarning, match=r"refused: .*is not the published file"):
+        assert locate(pickled).source == "hub"
+    assert blob.read_bytes() == whole
+
+
+@pytest.mark.filterwarnings("ignore:encoder. no revision:galmorph.errors.GalmorphWarning")
 def test_a_pickle_is_handed_on_as_safetensors(pickled: ManifestEntry, hub: HubServer) -> None:
     from safetensors.numpy import load_file
 
