@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galmorph.cli.labelled import Labels, embed_set, label_options, make_base_job, split_list
+from galmorph.cli.labelled import (
+    Labels,
+    embed_set,
+    label_options,
+    make_base_job,
+    parse_crops,
+    split_list,
+)
 
 if TYPE_CHECKING:
     from galmorph._api import Job
     from galmorph.evaluation.merging import ClassMerge
     from galmorph.evaluation.report import ProtocolResult
+    from galmorph.training.protocols import Protocols
 
 __all__ = ["evaluate"]
+
+PROTOCOLS = ("head", "probe", "knn", "loo")
+"""A fitted head; linear probe; kNN; leave-one-out kNN inside the test set."""
 
 
 @click.command()
@@ -48,6 +59,16 @@ __all__ = ["evaluate"]
     type=click.IntRange(2),
     metavar="K",
     help="Stratified K-fold cross-validation inside DATA, for small sets without a training part.",
+)
+@click.option(
+    "--select-crop",
+    metavar="F,F,...",
+    help="With --folds: the probe's fields of view to choose from, anew inside every fold.",
+)
+@click.option(
+    "--protocols",
+    metavar="A,B,...",
+    help=f"Only these of: {', '.join(PROTOCOLS)} [default: all that the options allow].",
 )
 @click.option(
     "--neighbours", type=click.IntRange(1), default=15, show_default=True, help="k of kNN."
@@ -103,6 +124,11 @@ def evaluate(
         raise click.UsageError(str(error)) from error
     names = ("folds", "neighbours", "checkpoint", "seed", "quiet")
     options = {name: given.pop(name) for name in names}
+    options["wanted"] = _choose_protocols(given.pop("protocols"))
+    select_crop = given.pop("select_crop")
+    if select_crop is not None and options["folds"] is None:
+        raise click.UsageError("--select-crop needs --folds: nothing is chosen on test data.")
+    options["crops"] = parse_crops(select_crop, given["crop"], given["fov"])
     job = _make_job(given, head)
     results = []
     for result in _Evaluation(job, test, train, merge, **options).run():
@@ -114,6 +140,14 @@ def evaluate(
         from galmorph.evaluation.figure import draw_report
 
         draw_report(figure, results)
+
+
+def _choose_protocols(text: str | None) -> tuple[str, ...]:
+    chosen = split_list(text) or PROTOCOLS
+    unknown = [name for name in chosen if name not in PROTOCOLS]
+    if unknown:
+        raise click.UsageError(f"No protocol {unknown[0]!r}; there are {', '.join(PROTOCOLS)}.")
+    return chosen
 
 
 def _make_job(given: dict[str, Any], head: str | None) -> Job:
@@ -130,7 +164,7 @@ def _describe(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
-    kept = {name: options[name] for name in ("folds", "neighbours", "seed")}
+    kept = {name: options[name] for name in ("folds", "neighbours", "seed", "crops")}
     return {
         **job.describe(),
         "test": asdict(test),
@@ -153,6 +187,8 @@ class _Evaluation:
     checkpoint: str | None
     seed: int
     quiet: bool
+    wanted: tuple[str, ...]
+    crops: list[Any]
 
     def run(self) -> Iterator[ProtocolResult]:
         """One result after another."""
@@ -160,18 +196,41 @@ class _Evaluation:
 
         test = embed_set(self.job, self.test, crop=self._crop(), quiet=self.quiet)
         protocols = Protocols(test, self.merge, self.neighbours, self.seed)
-        if self.job.head is not None:
+        if self.job.head is not None and "head" in self.wanted:
             yield protocols.test_head(self.job.head)
-        if self.train is not None:
-            train = embed_set(self.job, self.train, crop=self._crop(), quiet=self.quiet)
+        yield from self._from_train(protocols)
+        yield from self._by_folds(protocols)
+        if "loo" in self.wanted:
+            yield protocols.leave_one_out_knn()
+            if self.checkpoint is not None:
+                yield protocols.leave_one_out_knn_on_projection(self.checkpoint)
+
+    def _from_train(self, protocols: Protocols) -> Iterator[ProtocolResult]:
+        if self.train is None:
+            return
+        train = embed_set(self.job, self.train, crop=self._crop(), quiet=self.quiet)
+        if "probe" in self.wanted:
             yield protocols.linear_probe(train)
+        if "knn" in self.wanted:
             yield protocols.knn(train)
-        if self.folds is not None:
-            yield protocols.cross_validated_probe(self.folds)
+
+    def _by_folds(self, protocols: Protocols) -> Iterator[ProtocolResult]:
+        if self.folds is None:
+            return
+        if "probe" in self.wanted:
+            yield protocols.cross_validated_probe(self.folds, self._embed_crops(protocols))
+        if "knn" in self.wanted:
             yield protocols.cross_validated_knn(self.folds)
-        yield protocols.leave_one_out_knn()
-        if self.checkpoint is not None:
-            yield protocols.leave_one_out_knn_on_projection(self.checkpoint)
+
+    def _embed_crops(self, protocols: Protocols) -> dict[str, Any]:
+        """Embeddings of the test set at every field of view to choose from."""
+        if len(self.crops) == 1:
+            return {}
+        found = {}
+        for crop in self.crops:
+            embedded = embed_set(self.job, self.test, crop=crop, quiet=self.quiet)
+            found[str(crop)] = protocols.check_same(embedded)
+        return found
 
     def _crop(self) -> Any:
         """Field of view: the one asked for, else the head's, else the model's."""

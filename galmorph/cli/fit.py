@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galmorph.cli.labelled import Labels, embed_set, label_options, make_base_job, split_list
-from galmorph.cli.options import CROP
+from galmorph.cli.labelled import (
+    Labels,
+    embed_set,
+    label_options,
+    make_base_job,
+    parse_crops,
+    split_list,
+)
 
 if TYPE_CHECKING:
     from galmorph._api import Job
@@ -73,7 +79,7 @@ def fit(
         if given["model"] is not None:
             raise click.UsageError("Give --model or --add-to: both name the model to fit on.")
         given["model"] = add_to
-    crops = _parse_crops(select_crop, given["crop"], given["fov"])
+    crops = parse_crops(select_crop, given["crop"], given["fov"])
     notes = _parse_notes(given.pop("note"))
     wanted = Labels(
         labels,
@@ -177,14 +183,6 @@ class _Fitting:
             notes=notes,
         )
         return found, embedded
-
-
-def _parse_crops(select: str | None, crop: Any, fov: float | None) -> list[Any]:
-    if select is None:
-        return [crop]
-    if crop is not None or fov is not None:
-        raise click.UsageError("--select-crop chooses the field of view: leave out --crop, --fov.")
-    return [CROP.convert(part, None, None) for part in split_list(select) or ()]
 
 
 def _parse_notes(texts: Sequence[str]) -> dict[str, str]:

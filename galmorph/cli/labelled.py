@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from galmorph.cli.options import engine_options, model_option, pixel_options
+from galmorph.cli.options import CROP, engine_options, model_option, pixel_options
 from galmorph.cli.progress import Counter, Progress
 
 if TYPE_CHECKING:
@@ -17,11 +17,25 @@ if TYPE_CHECKING:
     from galmorph.images.source import Source
     from galmorph.training.labelled import LabelledSet
 
-__all__ = ["Labels", "embed_set", "label_options", "make_base_job", "split_list"]
+__all__ = ["Labels", "embed_set", "label_options", "make_base_job", "parse_crops", "split_list"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_JOB_OPTIONS = (
+    *("model", "hdu", "bands", "stretch", "zeropoint", "nan", "crop", "fov", "center"),
+    *("max_pixels", "device", "batch_size", "workers", "precision"),
+)
+
 MAX_LISTED = 5
 """Failed cutouts that are named; the others are counted."""
+
+
+def parse_crops(select: str | None, crop: Any, fov: float | None) -> list[Any]:
+    """Fields of view to try: those of --select-crop, or else the one of --crop."""
+    if select is None:
+        return [crop]
+    if crop is not None or fov is not None:
+        raise click.UsageError("--select-crop chooses the field of view: leave out --crop, --fov.")
+    return [CROP.convert(part, None, None) for part in split_list(select) or ()]
 
 
 def split_list(text: str | None) -> tuple[str, ...] | None:
@@ -167,9 +181,7 @@ def make_base_job(given: dict[str, Any]) -> Job:
     from galmorph.cli.request import Request
     from galmorph.cli.run import make_job
 
-    names = ("model", "hdu", "bands", "stretch", "zeropoint", "nan", "crop", "fov", "center")
-    names += ("max_pixels", "device", "batch_size", "workers", "precision")
-    settings = {name: given.pop(name) for name in names}
+    settings = {name: given.pop(name) for name in _JOB_OPTIONS}
     return make_job(Request(kind="embed", output="-", paths=("-",), **settings))
 
 

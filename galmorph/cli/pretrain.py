@@ -91,6 +91,7 @@ CURVES_FILE = "curves.png"
 @click.pass_context
 def pretrain(
     ctx: click.Context,
+    /,
     data: tuple[str, ...],
     output: Path,
     export: str | None,
@@ -244,7 +245,7 @@ class _StepLine:
 def _stop_on_signal() -> Iterator[Callable[[], bool]]:
     """Let the first Ctrl-C or SIGTERM end the run after its step, with a checkpoint."""
     caught: list[int] = []
-    before = {}
+    before: dict[int, Any] = {}
 
     def remember(number: int, _: object) -> None:
         caught.append(number)

@@ -66,7 +66,8 @@ def compute_confusion(
 
 def _divide(top: npt.NDArray[Any], bottom: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     result = np.full(len(top), np.nan)
-    return np.divide(top, bottom, out=result, where=bottom > 0)
+    np.divide(top, bottom, out=result, where=bottom > 0)
+    return result
 
 
 def compute_class_figures(confusion: npt.NDArray[np.int64]) -> ClassFigures:

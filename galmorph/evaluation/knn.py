@@ -26,7 +26,8 @@ def _vote(votes: npt.NDArray[Any], num_classes: int) -> npt.NDArray[np.int64]:
     """Plain majority of each row; ties go to the lowest class."""
     rows = np.arange(len(votes))[:, None] * num_classes
     counts = np.bincount((rows + votes).ravel(), minlength=len(votes) * num_classes)
-    return counts.reshape(len(votes), num_classes).argmax(axis=1)
+    winners: npt.NDArray[np.int64] = counts.reshape(len(votes), num_classes).argmax(axis=1)
+    return winners
 
 
 def _neighbours(

@@ -196,7 +196,7 @@ def embed_labelled(
     embeddings, labels, object_ids, failed = [], [], [], []
     done = 0
     for block in job.run(picker.pick(sources)):
-        good = np.isfinite(block.embeddings).all(axis=1)
+        good: npt.NDArray[np.bool_] = np.isfinite(block.embeddings).all(axis=1)  # type: ignore[assignment]
         embeddings.append(block.embeddings[good])
         for row, usable in zip(block.rows, good, strict=True):
             if usable:

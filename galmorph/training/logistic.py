@@ -139,5 +139,5 @@ def _minimize(x: Tensor, y: Tensor, w: Tensor | None, penalties: Tensor, start: 
         value.backward()  # type: ignore[no-untyped-call]
         return float(value.detach())
 
-    optimizer.step(objective)
+    optimizer.step(objective)  # type: ignore[no-untyped-call]
     return coefficients.detach()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from galmorph.evaluation.linear_probe import cross_validate, stratified_folds
 from galmorph.evaluation.merging import ClassMerge
 from galmorph.evaluation.report import ProtocolResult, evaluate_labels, evaluate_probabilities
 from galmorph.heads import LinearHead
-from galmorph.training.heads import fit_head
+from galmorph.training.heads import fit_head, fit_head_with_figures
 from galmorph.training.labelled import LabelledSet
 
 __all__ = ["Protocols"]
@@ -73,20 +73,41 @@ class Protocols:
             f"kNN, training part to test set (k = {self.neighbours}, cosine)", predicted, names
         )
 
-    def cross_validated_probe(self, folds: int) -> ProtocolResult:
-        """A linear probe by stratified folds; penalty and temperature chosen inside each."""
-        test = self.test
+    def check_same(self, other: LabelledSet) -> npt.NDArray[np.float32]:
+        """Embeddings of the same cutouts at another field of view.
 
-        def fit(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Callable[[Any], Any]:
-            head = fit_head(x, y, test.class_names, name="probe", seed=self.seed)
-            return head.compute_probabilities
+        Raises
+        ------
+        TrainingError
+            They are not the same cutouts: some cannot be embedded at one of the fields.
+        """
+        if other.object_ids != self.test.object_ids:
+            raise TrainingError("the fields of view do not leave the same cutouts to compare")
+        return other.embeddings
 
-        probabilities = cross_validate(test.embeddings, test.labels, fit, self._deal(folds))
+    def cross_validated_probe(
+        self, folds: int, fields: Mapping[str, npt.NDArray[Any]] | None = None
+    ) -> ProtocolResult:
+        """A linear probe by stratified folds; penalty and temperature chosen inside each.
+
+        Parameters
+        ----------
+        folds : int
+        fields : mapping of str to ndarray (n, num_features), optional
+            Embeddings at several fields of view; the one with the smallest cross-validated log
+            loss is chosen inside each fold as well.
+        """
+        choice = _FieldChoice(list((fields or {"": self.test.embeddings}).values()), self)
+        probabilities = cross_validate(
+            choice.joined, self.test.labels, choice.fit, self._deal(folds)
+        )
+        names = list(fields or {})
+        chosen = [names[i] for i in choice.chosen] if fields else []
         return self._from_probabilities(
             f"linear probe, stratified {folds}-fold cross-validation",
             probabilities,
-            test.class_names,
-            {"folds": folds},
+            self.test.class_names,
+            {"folds": folds, "crops_chosen": chosen} if chosen else {"folds": folds},
         )
 
     def cross_validated_knn(self, folds: int) -> ProtocolResult:
@@ -172,3 +193,28 @@ class Protocols:
         return evaluate_labels(
             protocol, self._true_labels(names), predicted, names, seed=self.seed
         )
+
+
+class _FieldChoice:
+    """Probes on embeddings at several fields of view, side by side in one array."""
+
+    def __init__(self, fields: list[npt.NDArray[Any]], protocols: Protocols) -> None:
+        self.joined = np.concatenate(fields, axis=1)  # (n, fields * num_features)
+        self.count = len(fields)
+        self.protocols = protocols
+        self.chosen: list[int] = []
+
+    def _split(self, joined: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        return np.split(joined, self.count, axis=1)
+
+    def fit(self, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Callable[[Any], Any]:
+        """Probe at the best field, judged by cross-validation on these rows."""
+        names, seed = self.protocols.test.class_names, self.protocols.seed
+        fits = [
+            fit_head_with_figures(part, y, names, name="probe", seed=seed)
+            for part in self._split(x)
+        ]
+        best = min(range(self.count), key=lambda i: fits[i].log_loss)
+        self.chosen.append(best)
+        head = fits[best].head
+        return lambda queries: head.compute_probabilities(self._split(queries)[best])

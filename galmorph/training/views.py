@@ -68,7 +68,8 @@ def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Ten
 def draw_affine(n: int, options: ViewOptions, generator: torch.Generator) -> Tensor:
     """Random rotation, flip, scale and shift, as (n, 2, 3) matrices for `affine_grid`."""
     angle = _uniform(n, -math.pi, math.pi, generator)
-    scale = torch.exp(_uniform(n, *(math.log(s) for s in options.scale), generator))
+    smallest, largest = options.scale
+    scale = torch.exp(_uniform(n, math.log(smallest), math.log(largest), generator))
     flip = torch.sign(_uniform(n, -1.0, 1.0, generator))
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     shift_x = _uniform(n, -2 * options.shift, 2 * options.shift, generator)
