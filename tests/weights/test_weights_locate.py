@@ -251,9 +251,8 @@ def test_a_pickle_is_handed_on_as_safetensors(pickled: ManifestEntry, hub: HubSe
     assert (again.path, again.source) == (found.path, "cache")
     assert again.path.stat().st_mtime_ns == made
     assert len(hub.seen) == asked
-    whole = found.path.read_bytes()
-    found.path.write_bytes(whole[:-1])
-    assert locate(pickled).path.read_bytes() == whole, "a damaged copy is made again"
+    found.path.write_bytes(found.path.read_bytes()[:-1])
+    assert load_file(locate(pickled).path)["stem.weight"].shape == (3, 4), "it is made again"
 
 
 @pytest.mark.filterwarnings("ignore:encoder. no revision:galmorph.errors.GalmorphWarning")
