@@ -1,4 +1,4 @@
-"""Every model that the package carries: its golden values, and that the manifest says what it is."""
+"""Every model that the package carries: golden values, and what the manifest says of it."""
 
 from __future__ import annotations
 
