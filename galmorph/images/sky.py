@@ -15,6 +15,8 @@ __all__ = ["UNKNOWN_SKY", "SkyFrame", "frame_from_header", "frame_from_wcs"]
 
 DEGENERATE_SCALE = 1e-12  # degrees per pixel below which a matrix says nothing
 FARTHEST_PIXEL = 1e8  # a reference point farther away than any mosaic is a damaged card
+PLAIN_KEYS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
+NOT_PLAIN = ("A_ORDER", "AP_ORDER", "PV1_0", "PV1_1", "PV2_1", "CPDIS1", "CROTA2", "RADECSYS")
 EQUATORIAL = {"ICRS", "FK5", ""}
 RIGHT_ANGLE_TOLERANCE = 1.0  # degrees within which "north up" is said
 
@@ -88,11 +90,43 @@ def frame_from_header(header: Header, shape: tuple[int, int]) -> SkyFrame:
     SkyFrame
         With NaN for what cannot be had; a strange WCS is no reason to refuse the pixels.
     """
-    wcs = load_wcs(header)
-    frame = frame_from_wcs(wcs, shape)
-    if math.isnan(frame.ra):
-        return _from_keywords(header)
-    return frame
+    frame = _frame_of_plain_tan(header, shape)
+    if frame is None:
+        frame = frame_from_wcs(load_wcs(header), shape)
+    return _from_keywords(header) if math.isnan(frame.ra) else frame
+
+
+def _frame_of_plain_tan(header: Header, shape: tuple[int, int]) -> SkyFrame | None:
+    """Frame of an undistorted gnomonic header, as nearly every cutout has it; None for others.
+
+    Building an `astropy.wcs.WCS` takes longer than reading a cutout; this is the same sum
+    (Calabretta & Greisen 2002, A&A 395, 1077, section 5.1.3).
+    """
+    if header.get("CTYPE1") != "RA---TAN" or header.get("CTYPE2") != "DEC--TAN":
+        return None
+    if any(key in header for key in NOT_PLAIN) or "CD1_1" not in header:
+        return None
+    if str(header.get("RADESYS", "")) not in EQUATORIAL or header.get("EQUINOX", 2000) != 2000:
+        return None
+    if header.get("CUNIT1", "deg") != "deg" or header.get("LONPOLE", 180) != 180:
+        return None
+    values = [header.get(key, 0.0) for key in PLAIN_KEYS]
+    if not all(isinstance(v, (int, float)) and abs(v) < FARTHEST_PIXEL for v in values):
+        return None
+    ra0, dec0, x0, y0, *matrix = (float(v) for v in values)
+    cd = np.array(matrix).reshape(2, 2)
+    x, y = (shape[1] + 1) / 2 - x0, (shape[0] + 1) / 2 - y0
+    ra, dec = _deproject(ra0, dec0, *(cd @ (x, y)))
+    return _make_frame(ra, dec, cd)
+
+
+def _deproject(ra0: float, dec0: float, east: float, north: float) -> tuple[float, float]:
+    """Position of a point of the tangent plane; everything in degrees."""
+    xi, eta, delta = math.radians(east), math.radians(north), math.radians(dec0)
+    along = math.cos(delta) - eta * math.sin(delta)
+    ra = ra0 + math.degrees(math.atan2(xi, along))
+    dec = math.atan2(math.sin(delta) + eta * math.cos(delta), math.hypot(xi, along))
+    return ra % 360.0, math.degrees(dec)
 
 
 def frame_from_wcs(wcs: Any, shape: tuple[int, int]) -> SkyFrame:
@@ -108,6 +142,10 @@ def frame_from_wcs(wcs: Any, shape: tuple[int, int]) -> SkyFrame:
     # A projection without an inverse here, a singular matrix: no reason to lose the pixels.
     except Exception:
         return UNKNOWN_SKY
+    return _make_frame(ra, dec, matrix)
+
+
+def _make_frame(ra: float, dec: float, matrix: Any) -> SkyFrame:
     if not (math.isfinite(ra) and math.isfinite(dec)):
         return UNKNOWN_SKY
     scale = math.sqrt(abs(float(np.linalg.det(matrix))))

@@ -76,11 +76,11 @@ def curve_legacysurvey(channels: Array) -> Array:
     return np.clip(channels, 0, 1, out=channels)
 
 
-def curve_legacy_griz(scaled: list[Array]) -> Array:
+def curve_legacy_griz(scaled: Array) -> Array:
     """The same of four bands g, r, i, z, which are then mixed into three channels."""
-    g, r, i, z = curve_legacysurvey(np.stack(scaled))
+    g, r, i, z = curve_legacysurvey(scaled)
     red, green, blue = 0.25 * i + 0.75 * z, 0.5 * r + 0.5 * i, 0.75 * g + 0.25 * r
-    return np.stack([red, green, blue]).astype(np.float32)
+    return np.stack([red, green, blue])
 
 
 def curve_sdss(channels: Array) -> Array:

@@ -71,12 +71,22 @@ def find_bad_pixels(
     masked = mask is not None and bool(mask.any())
     if array.dtype.kind != "f":
         return np.broadcast_to(mask, array.shape) if masked and mask is not None else None
-    good = np.abs(array) < LARGEST_VALUE  # False for NaN
+    if not masked and _all_good(array, zero_is_bad):
+        return None
+    good = np.abs(array) < LARGEST_VALUE
     if zero_is_bad:
         good &= array != 0
     if masked:
         good &= ~np.asarray(mask)
     return None if good.all() else ~good
+
+
+def _all_good(array: Array, zero_is_bad: bool) -> bool:
+    """Whether no pixel is bad, without a temporary array; nearly every image ends here."""
+    if zero_is_bad and np.count_nonzero(array) < array.size:
+        return False
+    low, high = array.min(), array.max()
+    return bool(low > -LARGEST_VALUE and high < LARGEST_VALUE)  # False for NaN
 
 
 def fill_bad_pixels(

@@ -51,6 +51,10 @@ LEGACY_GRIZ_SCALES = MappingProxyType({"g": 9.0, "r": 5.1, "i": 4.5, "z": 3.3})
 SDSS_SCALES = MappingProxyType({"g": 3.6, "r": 2.6, "i": 2.0})
 
 
+BLOCK_PIXELS = 8192
+"""Pixels that a survey's curve takes at a time: its temporary arrays stay in the cache."""
+
+
 @dataclass(frozen=True)
 class Stretch:
     """A named recipe.
@@ -116,9 +120,24 @@ class Stretch:
             Red, green, blue on [0, 1].
         """
         bands = tuple(planes)
-        scaled = [planes[b] * np.float32(self._scale(b, bands)) for b in bands]
-        if len(scaled) == 4:
-            return curve_legacy_griz(scaled)
+        if not self.calibrated:
+            return self._render_block(planes, bands)
+        rows, columns = planes[bands[0]].shape
+        colours = np.empty((3, rows, columns), dtype=np.float32)
+        step = max(1, BLOCK_PIXELS // columns)
+        for start in range(0, rows, step):
+            part = slice(start, start + step)
+            block = {band: plane[part] for band, plane in planes.items()}
+            colours[:, part] = self._render_block(block, bands)
+        return colours
+
+    def _render_block(self, planes: Mapping[str, Array], bands: tuple[str, ...]) -> Array:
+        scaled = np.empty((len(bands), *planes[bands[0]].shape), dtype=np.float32)
+        for n, band in enumerate(bands):
+            # from blue to red as red, green, blue
+            np.multiply(planes[band], np.float32(self._scale(band, bands)), out=scaled[-1 - n])
+        if len(bands) == 4:
+            return curve_legacy_griz(scaled[::-1])
         return self.function(_to_channels(scaled))
 
     def _scale(self, band: str, bands: tuple[str, ...]) -> float:
@@ -137,14 +156,14 @@ def _spread(ordered: tuple[str, ...]) -> tuple[str, ...]:
     return ordered[0], ordered[len(ordered) // 2], ordered[-1]
 
 
-def _to_channels(scaled: list[Array]) -> Array:
-    """Stack planes from blue to red as red, green, blue."""
+def _to_channels(scaled: Array) -> Array:
+    """Make one or two planes (red first) three."""
     if len(scaled) == 1:
-        return np.repeat(scaled[0][None], 3, axis=0)
+        return np.repeat(scaled, 3, axis=0)
     if len(scaled) == 2:
-        blue, red = scaled
+        red, blue = scaled
         return np.stack([red, (blue + red) / 2, blue])
-    return np.stack(scaled[::-1])
+    return scaled
 
 
 _GRZ, _GRI, _GRIZ = ("g", "r", "z"), ("g", "r", "i"), ("g", "r", "i", "z")

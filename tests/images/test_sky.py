@@ -16,7 +16,12 @@ from synthetic import make_header, make_profile, write_fits, write_jpeg
 from galmorph.images.bands import clean_band_name, find_band_names, is_band_name, sort_by_wavelength
 from galmorph.images.names import find_position
 from galmorph.images.read import read_cutout
-from galmorph.images.sky import describe_orientation, frame_from_header
+from galmorph.images.sky import (
+    describe_orientation,
+    frame_from_header,
+    frame_from_wcs,
+    load_wcs,
+)
 from galmorph.images.survey import find_survey, find_unit, find_zeropoint
 
 SHAPE = (64, 64)
@@ -38,6 +43,21 @@ def test_centre_is_what_astropy_says() -> None:
     expected = WCS(header).pixel_to_world(39.5, 31.5)
     assert (frame.ra, frame.dec) == pytest.approx((expected.ra.deg, expected.dec.deg), abs=1e-10)
     assert frame.pixel_scale == pytest.approx(0.262)
+
+
+def test_plain_headers_give_what_astropy_gives() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        header = rotated(rng.uniform(0, 360), parity=int(rng.choice([-1, 1])))
+        header["CRVAL1"], header["CRVAL2"] = rng.uniform(0, 360), rng.uniform(-89.9, 89.9)
+        header["CRPIX1"], header["CRPIX2"] = rng.uniform(-2000, 2000, 2)
+        quick, slow = frame_from_header(header, SHAPE), frame_from_wcs(load_wcs(header), SHAPE)
+        separation = SkyCoord(quick.ra, quick.dec, unit="deg").separation(
+            SkyCoord(slow.ra, slow.dec, unit="deg")
+        )
+        assert separation.arcsec < 1e-6
+        assert quick.pixel_scale == pytest.approx(slow.pixel_scale, rel=1e-12)
+        assert quick.orientation == slow.orientation
 
 
 @pytest.mark.parametrize(
