@@ -99,7 +99,10 @@ def _choose(names: Iterable[str], all_: bool) -> list[ManifestEntry]:
 @weights.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def verify(names: tuple[str, ...]) -> None:
-    """Check the weights on this machine, byte by byte (all of them without a NAME)."""
+    """Check the weights on this machine, byte by byte.
+
+    Without a NAME, those of all models.
+    """
     from galmorph.weights.locate import verify_local
 
     bad = 0
@@ -114,7 +117,10 @@ def verify(names: tuple[str, ...]) -> None:
 @weights.command()
 @click.argument("name")
 def path(name: str) -> None:
-    """Print the path of a model's checked weights file, downloaded if need be."""
+    """Print the path of a model's weights file.
+
+    The file is checked, and downloaded if need be.
+    """
     from galmorph.weights import find_weights
 
     click.echo(find_weights(name))
@@ -133,7 +139,10 @@ def path(name: str) -> None:
     help="What it was trained on: sets the channel mean and standard deviation.",
 )
 def convert(checkpoint: Path, output: Path, survey: str) -> None:
-    """Convert a checkpoint of Wei et al. 2022 to safetensors; nothing in it is executed."""
+    """Convert a checkpoint of Wei and others (2022) to safetensors.
+
+    Nothing in it is executed.
+    """
     from galmorph.weights.convert import convert_checkpoint
 
     click.echo(convert_checkpoint(checkpoint, output, survey=survey))
@@ -152,9 +161,9 @@ def convert(checkpoint: Path, output: Path, survey: str) -> None:
 def publish(
     folder: Path, repo_id: str, name: str | None, manifest: Path | None, private: bool
 ) -> None:
-    """Upload weights, config.json and model card, and write the revision into the manifest.
+    """Upload weights to the Hub, for maintainers.
 
-    For maintainers. FOLDER holds one .safetensors file and README.md, the model card.
+    config.json and the model card go with them, and the revision is written into the manifest. FOLDER holds one .safetensors file and README.md, the model card.
     """
     from galmorph.weights.manifest import manifest_path
     from galmorph.weights.publish import prepare_release, publish_release
