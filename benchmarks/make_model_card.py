@@ -54,7 +54,9 @@ def draw_classes(result: dict[str, Any]) -> list[str]:
     """Precision, recall and F1 of each class, and where its members went."""
     names = result["class_names"]
     lines = [
-        "| class | images | precision | recall | F1 | " + " | ".join(f"as {n}" for n in names) + " |",
+        "| class | images | precision | recall | F1 | "
+        + " | ".join(f"as {n}" for n in names)
+        + " |",
         "|---|" + "---:|" * (4 + len(names)),
     ]
     for name, row in zip(names, result["confusion"], strict=True):
@@ -71,7 +73,10 @@ def draw_reliability(result: dict[str, Any]) -> list[str]:
     columns = ("low", "high", "count", "confidence", "accuracy")
     if not bins or not all(key in bins[0] for key in columns):
         return []
-    lines = ["| confidence from | to | images | mean confidence | accuracy |", "|---:|" * 1 + "---:|" * 4]
+    lines = [
+        "| confidence from | to | images | mean confidence | accuracy |",
+        "|---:|" * 1 + "---:|" * 4,
+    ]
     for entry in bins:
         if entry["count"]:
             cells = [_number(entry["low"], 2), _number(entry["high"], 2), str(entry["count"])]
@@ -92,7 +97,11 @@ def draw(figures: dict[str, Any]) -> str:
         reliability = draw_reliability(results[0])
         if reliability:
             parts += ["Calibration, by the same:", "", *reliability, ""]
-    parts += ["### The table that a user gets", "", "| images | rows | accuracy | flagged atypical |"]
+    parts += [
+        "### The table that a user gets",
+        "",
+        "| images | rows | accuracy | flagged atypical |",
+    ]
     parts += ["|---|---:|---:|---:|"]
     for key, title in END_TO_END.items():
         if key in figures:
@@ -115,7 +124,9 @@ def main() -> None:
     if not re.search(pattern, card, re.DOTALL):
         parser.error(f"{options.card}: has no <!-- figures --> ... <!-- end of figures -->")
     filled = f"<!-- figures -->\n\n{tables}\n<!-- end of figures -->"
-    options.card.write_text(re.sub(pattern, lambda _: filled, card, flags=re.DOTALL), encoding="utf-8")
+    options.card.write_text(
+        re.sub(pattern, lambda _: filled, card, flags=re.DOTALL), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ from galmorph.model import BackendName, Model, read_heads, read_model
 from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
 from galmorph.preprocessing.render import RenderOptions
 from galmorph.tables.build import build_table
-from galmorph.weights.locate import locate_weights
+from galmorph.weights.entry import ManifestEntry
+from galmorph.weights.locate import WeightsFile, locate_weights
 from galmorph.weights.manifest import load_manifest
 
 if TYPE_CHECKING:
@@ -82,21 +83,18 @@ def load_model(
     """
     wanted = name if name is not None else load_manifest().default_model
     if wanted is None:
-        raise UnknownHeadError("the manifest names no default model; give one by name or path")
+        raise UnknownModelError("the manifest names no default model; give one by name or path")
     if backend not in ("torch", "onnx"):
         raise ValueError(f"backend is 'torch' or 'onnx', not {backend!r}")
     if str(wanted).endswith(".onnx"):
         return read_model(os.fspath(wanted))
     file = locate_weights(wanted)
     with _load_lock:
-        return _load_file(file.path, file.sha256, file.revision, _timm_architecture(file), backend)
+        return _load_file(file.path, file.sha256, file.revision, _timm_entry(file), backend)
 
 
-def _timm_architecture(file: Any) -> tuple[str, str, int] | None:
-    entry = file.entry
-    if entry is None or entry.kind != "timm":
-        return None
-    return entry.name, entry.architecture, entry.input.img_size
+def _timm_entry(file: WeightsFile) -> ManifestEntry | None:
+    return file.entry if file.entry is not None and file.entry.kind == "timm" else None
 
 
 @lru_cache(maxsize=4)
@@ -104,25 +102,38 @@ def _load_file(
     path: Path,
     sha256: str,
     revision: str | None,
-    timm: tuple[str, str, int] | None,
+    timm: ManifestEntry | None,
     backend: BackendName,
 ) -> Model:
     if timm is None:
         model = read_model(path, backend=backend)
     elif backend == "torch":
-        model = _read_timm(path, *timm)
+        model = _read_timm(path, timm)
     else:
-        raise UnknownModelError(f"{timm[0]} is a timm encoder, which needs --backend torch")
+        raise UnknownModelError(f"{timm.name} is a timm encoder, which needs --backend torch")
     found = {"sha256": sha256, "revision": revision or "", "file": path.name}
     return replace(model, provenance={**model.provenance, **found})
 
 
-def _read_timm(path: Path, name: str, architecture: str, img_size: int) -> Model:
-    """A timm encoder as a model without heads: [0, 1], no mean and no std, the whole frame."""
+def _read_timm(path: Path, entry: ManifestEntry) -> Model:
+    """A timm encoder as a model without heads, with the input that it was trained on."""
     from galmorph.encoders.timm_adapter import load_timm_encoder
 
-    encoder = load_timm_encoder(path, architecture, img_size=img_size)
-    return Model(name, architecture, encoder, Preprocessing(img_size=img_size, crop=1.0))
+    expected = entry.input
+    fraction = expected.field_of_view.unit == "fraction"
+    preprocessing = Preprocessing(
+        img_size=expected.img_size,
+        crop=expected.field_of_view.value if fraction else 1.0,
+        mean=_triple(expected.mean),
+        std=_triple(expected.std),
+    )
+    encoder = load_timm_encoder(path, entry.architecture, img_size=expected.img_size)
+    return Model(entry.name, entry.architecture, encoder, preprocessing)
+
+
+def _triple(values: tuple[float, ...]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
 
 
 def find_head(model: Model, name: str | os.PathLike[str]) -> LinearHead:
