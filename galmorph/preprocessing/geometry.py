@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from galmorph.preprocessing.beyond import fade_beyond
+
 __all__ = ["Box", "central_box", "crop_box", "resample"]
 
 BORDER = 0.05
-"""Width of the rim whose median pads what lies beyond the frame, as a fraction of its side."""
+"""Width of the rim whose median stands for a field beside the frame, as a fraction of its side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,7 @@ def central_box(
     return Box(x - side / 2, y - side / 2, side)
 
 
-def crop_box(
-    array: npt.NDArray[Any], box: Box, *, margin: int = 0
-) -> tuple[npt.NDArray[Any], Box]:
+def crop_box(array: npt.NDArray[Any], box: Box, *, margin: int = 0) -> tuple[npt.NDArray[Any], Box]:
     """Whole pixels that the box touches, and the box in their coordinates.
 
     Parameters
@@ -83,43 +83,27 @@ def _rim_median(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.median(array[:, rim], axis=1).astype(array.dtype)
 
 
-def _pad(array: npt.NDArray[Any], box: Box) -> tuple[npt.NDArray[Any], Box]:
-    """Surround the frame with its rim's median, so that the box lies inside."""
-    height, width = array.shape[1:]
-    left, top = max(0, math.ceil(-box.x)), max(0, math.ceil(-box.y))
-    right = max(0, math.ceil(box.x + box.side - width))
-    bottom = max(0, math.ceil(box.y + box.side - height))
-    shape = (array.shape[0], top + height + bottom, left + width + right)
-    padded = np.empty(shape, dtype=array.dtype)
-    padded[:] = _rim_median(array)[:, None, None]
-    padded[:, top : top + height, left : left + width] = array
-    return padded, Box(box.x + left, box.y + top, box.side)
+Edges = tuple[float, float, float, float]
+"""Left, top, right, bottom of a rectangle in pixel edges."""
 
 
-def _resize_uint8(array: npt.NDArray[Any], box: Box, size: int) -> npt.NDArray[Any]:
-    interleaved = np.ascontiguousarray(array.transpose(1, 2, 0))
-    edges = (box.x, box.y, box.x + box.side, box.y + box.side)
-    image = Image.fromarray(interleaved).resize((size, size), Image.Resampling.BILINEAR, box=edges)
-    return np.asarray(image).transpose(2, 0, 1)
+def _resize(array: npt.NDArray[Any], edges: Edges, shape: tuple[int, int]) -> npt.NDArray[Any]:
+    """Bring a rectangle inside the array to ``shape`` (y, x)."""
+    size = shape[::-1]
+    if array.dtype == np.uint8:
+        interleaved = np.ascontiguousarray(array.transpose(1, 2, 0))
+        image = Image.fromarray(interleaved).resize(size, Image.Resampling.BILINEAR, box=edges)
+        return np.asarray(image).transpose(2, 0, 1)
+    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in array]
+    return np.stack(
+        [np.asarray(p.resize(size, Image.Resampling.BILINEAR, box=edges)) for p in planes]
+    )
 
 
-def _resize_float(array: npt.NDArray[Any], box: Box, size: int) -> npt.NDArray[Any]:
-    edges = (box.x, box.y, box.x + box.side, box.y + box.side)
-    planes = [
-        np.asarray(
-            Image.fromarray(np.ascontiguousarray(plane)).resize(
-                (size, size), Image.Resampling.BILINEAR, box=edges
-            )
-        )
-        for plane in array
-    ]
-    return np.stack(planes)
-
-
-def _snap(box: Box, height: int, width: int) -> Box:
+def _snap(box: Box, height: int, width: int) -> Edges:
     """Take off what rounding lets the box stick out; Pillow refuses even that."""
     x, y = max(0.0, box.x), max(0.0, box.y)
-    return Box(x, y, min(box.side, width - x, height - y))
+    return x, y, min(box.x + box.side, width), min(box.y + box.side, height)
 
 
 def resample(array: npt.NDArray[Any], box: Box, size: int) -> tuple[npt.NDArray[Any], bool]:
@@ -133,7 +117,7 @@ def resample(array: npt.NDArray[Any], box: Box, size: int) -> tuple[npt.NDArray[
     array : ndarray, shape (3, y, x)
         uint8, or float32 without NaN.
     box : Box
-        Field of view; where it reaches beyond the frame, the median of the frame's rim is seen.
+        Field of view; where it reaches beyond the frame, the frame's rim fades into the sky.
     size : int
         Side of the result in pixels.
 
@@ -144,11 +128,32 @@ def resample(array: npt.NDArray[Any], box: Box, size: int) -> tuple[npt.NDArray[
     padded : bool
         Whether the box reached beyond the frame.
     """
-    height, width = array.shape[1:]
-    padded = box.exceeds(height, width)
-    if padded:
-        array, box = _pad(array, box)
+    if box.exceeds(*array.shape[1:]):
+        return _resample_beyond(array, box, size), True
     array, box = crop_box(array, box)
-    box = _snap(box, *array.shape[1:])
-    resize = _resize_uint8 if array.dtype == np.uint8 else _resize_float
-    return resize(array, box, size), padded
+    return _resize(array, _snap(box, *array.shape[1:]), (size, size)), False
+
+
+def _resample_beyond(array: npt.NDArray[Any], box: Box, size: int) -> npt.NDArray[Any]:
+    """The part of the box that the frame covers, with its rim carried on."""
+    height, width = array.shape[1:]
+    step = box.side / size
+    rows = _covered(box.y, step, height, size)
+    columns = _covered(box.x, step, width, size)
+    if not (rows and columns):
+        return np.broadcast_to(_rim_median(array)[:, None, None], (3, size, size)).copy()
+    edges = (
+        max(0.0, box.x + columns.start * step),
+        max(0.0, box.y + rows.start * step),
+        min(float(width), box.x + columns.stop * step),
+        min(float(height), box.y + rows.stop * step),
+    )
+    inside = _resize(array, edges, (len(rows), len(columns)))
+    return fade_beyond(inside, rows, columns, size)
+
+
+def _covered(start: float, step: float, length: int, size: int) -> range:
+    """Indices of the ``size`` pixels of the result whose middle lies on the frame."""
+    first = max(0, math.ceil(-start / step - 0.5))
+    last = min(size, math.ceil((length - start) / step - 0.5))
+    return range(first, max(first, last))

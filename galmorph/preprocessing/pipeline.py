@@ -33,10 +33,10 @@ class FieldOptions:
 
     Attributes
     ----------
-    crop : float, "auto", "sized" or None
-        Central part of the frame, as a fraction of its shorter side. ``"auto"`` measures the central
-        galaxy and takes the field that the weights were trained on for its size. None leaves it
-        to the weights.
+    crop : float, "auto" or None
+        Central part of the frame, as a fraction of its shorter side. ``"auto"`` measures the
+        central galaxy and takes the field that the weights were trained on for its size. None
+        leaves it to the weights.
     fov : float or None
         Field of view in arcseconds instead; needs a pixel scale.
     """
@@ -90,20 +90,23 @@ class Preprocessing:
     crop : float
         Central part of a frame that the weights expect, as a fraction of its shorter side.
     sizes_in_field : float
-        Side of the field of view in units of the galaxy's measured size, for ``crop="auto"``.
+        Side of the field of view in units of the galaxy's measured radius, for ``crop="auto"``.
     mean, std : tuple of float
         Normalization per channel (red, green, blue), on [0, 1].
     """
 
     img_size: int = 84
     crop: float = 180 / 424
-    sizes_in_field: float = 4.0
+    sizes_in_field: float = 2.8
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        if self.img_size < 1 or not 0 < self.crop:
-            raise ValueError(f"img_size and crop must be positive, not {self.img_size}, {self.crop}")
+        if self.img_size < 1 or not min(self.crop, self.sizes_in_field) > 0:
+            raise ValueError(
+                "img_size, crop and sizes_in_field must be positive, not "
+                f"{self.img_size}, {self.crop}, {self.sizes_in_field}"
+            )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ValueError("mean and std have three values each, and std is positive")
 
@@ -159,9 +162,13 @@ class Preprocessing:
         field = field or FieldOptions()
         rendering = rendering or RenderOptions()
         height, width = cutout.array.shape[1:]
-        box, flags, notes = self._choose_box(cutout, field, rendering)
-        seen, box = _crop_cutout(cutout, box)
-        shown = render(seen, options=rendering)
+        if field.crop == "auto":
+            shown = render(cutout, options=rendering)
+            box, flags, notes = self._measure_box(shown)
+        else:
+            box, flags, notes = self._choose_box(cutout, field), Flags.NONE, {}
+            seen, box = _crop_cutout(cutout, box)
+            shown = render(seen, options=rendering)
         pixels, padded = resample(shown.array, box, self.img_size)
         flags |= shown.flags | _inspect(pixels)
         if padded:
@@ -177,33 +184,27 @@ class Preprocessing:
             notes={**shown.notes, **notes},
         )
 
-    def _choose_box(
-        self, cutout: Cutout, field: FieldOptions, rendering: RenderOptions
-    ) -> tuple[Box, Flags, dict[str, str]]:
-        """Field of view in pixels of the array."""
+    def _choose_box(self, cutout: Cutout, field: FieldOptions) -> Box:
+        """Field of view in pixels of the array, as the options or the weights fix it."""
         height, width = cutout.array.shape[1:]
-        short = min(height, width)
-        if field.fov is not None:
-            if not math.isfinite(cutout.pixel_scale):
-                raise ValueError(
-                    "a field of view in arcseconds needs a pixel scale, and this image has none; "
-                    "give --crop FRACTION or --pixel-scale instead"
-                )
-            return central_box(height, width, field.fov / cutout.pixel_scale), Flags.NONE, {}
-        if field.crop == "auto":
-            return self._measure_box(cutout, rendering)
-        return central_box(height, width, short * (field.crop or self.crop)), Flags.NONE, {}
+        if field.fov is None:
+            fraction = self.crop if field.crop is None else float(field.crop)
+            return central_box(height, width, min(height, width) * fraction)
+        if not math.isfinite(cutout.pixel_scale):
+            raise ValueError(
+                "a field of view in arcseconds needs a pixel scale, and this image has none; "
+                "give --crop FRACTION or --pixel-scale instead"
+            )
+        return central_box(height, width, field.fov / cutout.pixel_scale)
 
-    def _measure_box(
-        self, cutout: Cutout, rendering: RenderOptions
-    ) -> tuple[Box, Flags, dict[str, str]]:
-        height, width = cutout.array.shape[1:]
-        size = measure_size(render(cutout, options=rendering).array)
+    def _measure_box(self, shown: Cutout) -> tuple[Box, Flags, dict[str, str]]:
+        """Field of view in pixels by the size of the central galaxy of a rendered cutout."""
+        height, width = shown.array.shape[1:]
+        size = measure_size(shown.array)
         if size is None:
             box = central_box(height, width, min(height, width) * self.crop)
             return box, Flags.NO_CENTRAL_SOURCE, {"size_px": "nan"}
-        side = max(self.sizes_in_field * size.radius, 2.0)
-        box = central_box(height, width, side, center=(size.x, size.y))
+        box = central_box(height, width, self.sizes_in_field * size.radius, center=(size.x, size.y))
         return box, Flags.NONE, {"size_px": f"{size.radius:.2f}"}
 
 
