@@ -1,0 +1,147 @@
+"""Bundle a model file and write its entry into the manifest, with the figures measured for it.
+
+    python benchmarks/make_manifest_entry.py fused_fast.safetensors figures.json
+
+The figures are those of `make_weights.py`; golden values are computed from the file itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from galmorph.model import Model, read_model
+from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.weights.entry import ExpectedInput, FieldOfView, Golden, Head, ManifestEntry, Metric
+from galmorph.weights.locate import BUNDLED
+from galmorph.weights.manifest import load_manifest, write_manifest
+from galmorph.weights.verify import compute_sha256
+
+MANIFEST = Path(__file__).resolve().parent.parent / "weights_manifest.json"
+GOLDEN_SEED, GOLDEN_IMAGES, GOLDEN_VALUES = 20221108, 2, 16
+
+TRAINING_DATA = (
+    "35,789 cutouts: Galaxy Zoo 2 (23,919) and SDSS (4,506) with labels; Kaggle Galaxy Challenge "
+    "(6,894) and Galaxy Zoo DECaLS (470) without"
+)
+RECIPE = "contrastive (678 of 1,674 steps), then guided (1,814 steps)"
+PAPER = "Wei et al. 2022, PASP 134, 114508 (the fusion of branches and the pretraining by contrast)"
+HEAD_DATA = {
+    "gz2": "Galaxy Zoo 2 training part, 23,919 cutouts",
+    "sdss": "SDSS training part, 4,506 cutouts with Galaxy Zoo 1 labels (largest vote)",
+    "decals": "Galaxy10 DECaLS, 820 cutouts",
+    "decals4": "Galaxy10 DECaLS, the 480 cutouts of four classes",
+}
+MEASURED_ON = {
+    "gz2": "gz2/test",
+    "gz2_smooth": "gz2/test, classes merged to smooth, edge-on, spiral",
+    "sdss": "sdss/test",
+    "decals": "decals",
+    "decals4": "decals, four classes",
+}
+
+
+def describe_input(preprocessing: Preprocessing, crop: float | str | None = None) -> ExpectedInput:
+    """What the encoder, or a head with a field of its own, expects."""
+    fraction = crop if isinstance(crop, float) else preprocessing.crop
+    return ExpectedInput(
+        bands=("red", "green", "blue"),
+        field_of_view=FieldOfView(fraction, "fraction"),
+        img_size=preprocessing.img_size,
+        interpolation="bilinear",
+        stretch="rendered",
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+    )
+
+
+def describe_heads(model: Model) -> tuple[Head, ...]:
+    """Entries of the heads in the file."""
+    return tuple(
+        Head(
+            name,
+            head.class_names,
+            HEAD_DATA[name],
+            None if head.crop is None else describe_input(model.preprocessing, head.crop),
+        )
+        for name, head in model.heads.items()
+    )
+
+
+def collect_metrics(figures: dict[str, Any]) -> tuple[Metric, ...]:
+    """Accuracy by every protocol, and calibration error where there are probabilities."""
+    metrics = []
+    for key, data in MEASURED_ON.items():
+        for result in figures.get(key, []):
+            low, high = result["accuracy_interval_95"]
+            protocol = result["protocol"]
+            metrics.append(Metric("accuracy", result["accuracy"], data, protocol, (low, high)))
+            if result["ece"] is not None:
+                metrics.append(Metric("ece", result["ece"], data, protocol))
+    return tuple(metrics)
+
+
+def compute_golden(model: Model) -> Golden:
+    """The first values of the first embedding for a stated input."""
+    preprocessing = model.preprocessing
+    size = preprocessing.img_size
+    rng = np.random.default_rng(GOLDEN_SEED)
+    images = rng.random((GOLDEN_IMAGES, 3, size, size), dtype=np.float32)
+    mean = np.float32(preprocessing.mean).reshape(3, 1, 1)
+    std = np.float32(preprocessing.std).reshape(3, 1, 1)
+    with torch.inference_mode():
+        embedding = model.encoder(torch.from_numpy((images - mean) / std)).numpy()
+    values = tuple(round(float(v), 6) for v in embedding[0, :GOLDEN_VALUES])
+    return Golden(GOLDEN_SEED, GOLDEN_IMAGES, values)
+
+
+def make_entry(file: Path, figures: dict[str, Any]) -> ManifestEntry:
+    """The manifest entry of a bundled model."""
+    model = read_model(file)
+    return ManifestEntry(
+        name=model.name,
+        kind="galmorph",
+        architecture=model.architecture,
+        description="Fused CNN-ViT encoder at a tenth of the operations of Wei et al. 2022",
+        licence="BSD-3-Clause; trained with Galaxy Zoo labels, some of them non-commercial",
+        filename=file.name,
+        bundled=file.name,
+        pinned=True,
+        sha256=compute_sha256(file),
+        size=file.stat().st_size,
+        input=describe_input(model.preprocessing),
+        embedding_width=model.encoder.num_features,
+        training_data=TRAINING_DATA,
+        recipe=RECIPE,
+        paper=PAPER,
+        heads=describe_heads(model),
+        metrics=collect_metrics(figures),
+        golden=compute_golden(model),
+    )
+
+
+def main() -> None:
+    """Parse, bundle, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("figures", type=Path)
+    options = parser.parse_args()
+    bundled = BUNDLED / options.model.name
+    if bundled.resolve() != options.model.resolve():
+        shutil.copyfile(options.model, bundled)
+    figures = json.loads(options.figures.read_text(encoding="utf-8"))
+    entry = make_entry(bundled, figures)
+    manifest = load_manifest(MANIFEST)
+    write_manifest(dataclasses.replace(manifest.replace(entry), default_model=entry.name), MANIFEST)
+    print(f"{MANIFEST.name}: {entry.name}, {entry.size} bytes, sha256 {entry.sha256}")
+
+
+if __name__ == "__main__":
+    main()
