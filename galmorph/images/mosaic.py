@@ -7,6 +7,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +141,11 @@ class _Mosaic:
 
     hdus: Any
     wcs: Any
+
+    def __del__(self) -> None:
+        # When its thread ends; nobody can be told of an error any more.
+        with suppress(Exception):
+            self.hdus.close()
 
 
 class _OpenMosaics(threading.local):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 __all__ = ["ReadOptions"]
 
-DEFAULT_MAX_PIXELS = 48_000_000
-"""4000 x 4000 x 3: forty times the area of a Galaxy Zoo cutout, and 192 MB as float32."""
+DEFAULT_MAX_PIXELS = 27_000_000
+"""3000 x 3000 x 3: fifty times the area of a Galaxy Zoo cutout, and 108 MB as float32."""
 
 
 @dataclass(frozen=True, slots=True)

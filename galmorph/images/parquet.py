@@ -14,7 +14,7 @@ from galmorph.images.source import Source, make_object_id, make_printable
 
 __all__ = ["list_parquet"]
 
-ROWS_AT_ONCE = 64
+ROWS_AT_ONCE = 16
 ID_NAMES = ("object_id", "id", "id_str", "dr8_id", "iauname", "name")
 
 
@@ -33,7 +33,7 @@ def list_parquet(path: str, column: str = "") -> Iterator[Source]:
     ------
     Source
         With the bytes as data, and the scalar columns to be carried into the result. Rows come
-        from the disk 64 at a time.
+        from the disk 16 at a time.
 
     Raises
     ------

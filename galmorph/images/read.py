@@ -204,6 +204,8 @@ def _read_bytes(data: bytes, source: Source, options: ReadOptions, depth: int = 
     for magic, advice in CONTAINER_MAGIC.items():
         if data.startswith(magic):
             raise UnsupportedImageError(f"this is {advice}", source.location)
+    if data[257:262] == b"ustar":
+        raise UnsupportedImageError("this is a tar file; it must be named *.tar", source.location)
     raise UnreadableImageError(
         f"not an image: what begins with {data[:8]!r} is none of JPEG, PNG, TIFF, WebP, FITS",
         source.location,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from galmorph.errors import (
     ImageError,
+    ImageTooLargeError,
     MissingExtraError,
     UnreadableImageError,
     UnsupportedImageError,
@@ -25,7 +27,7 @@ from galmorph.images.source import Source, make_object_id, make_printable
 __all__ = ["list_stack", "read_item"]
 
 OPEN_STACKS = 4
-MAX_NPZ_BYTES = 4 << 30
+MAX_NPZ_BYTES = 1 << 30
 ID_NAMES = ("object_id", "id", "ids", "name", "names")
 # One lock for the table and for reading: HDF5 serializes its calls anyway, and the others copy
 # one small item.
@@ -93,11 +95,17 @@ def read_item(source: Source, *, options: ReadOptions) -> Cutout:
     """
     with _lock:
         stack = _get_stack(source.path, source.member)
+        _check_item(stack.shape if source.size == 0 else stack.shape[1:], options, source)
         # size 0 marks a file that holds a single image, not a stack
         array = _read_array(stack, None if source.size == 0 else source.index, source)
     return cutout_from_array(
         array, options=options, object_id=source.object_id, path=source.location
     )
+
+
+def _check_item(shape: tuple[int, ...], options: ReadOptions, source: Source) -> None:
+    if math.prod(shape) > options.max_pixels:
+        raise ImageTooLargeError(f"{shape} is more than max_pixels", source.location)
 
 
 def _read_array(stack: Any, index: int | None, source: Source) -> npt.NDArray[Any]:
@@ -210,11 +218,11 @@ def _find_identifiers(path: str, member: str, shape: tuple[int, ...]) -> list[st
     for name in ID_NAMES:
         full = f"{folder}/{name}" if folder else name
         try:
-            values = np.asarray(_get_stack(path, full)[...])
+            values = _get_stack(path, full)
         except ImageError:
             continue
-        if values.shape == shape[:1]:
-            return [_to_text(value) for value in values]
+        if getattr(values, "shape", None) == shape[:1]:
+            return [_to_text(value) for value in np.asarray(values[...])]
     return []
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from lzma import LZMAError
 from typing import TYPE_CHECKING
 
-from galmorph.errors import ImageTooLargeError, UnreadableImageError
+from galmorph.errors import UnreadableImageError
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source, make_object_id, make_printable
 
@@ -86,9 +86,8 @@ def _locate(member: TarInfo, path: str) -> Source:
 def _extract(tar: TarFile, member: TarInfo, path: str) -> Source:
     object_id = make_object_id(member.name)
     if member.size > MAX_MEMBER_BYTES:
-        shown = make_printable(f"{path}::{member.name}")
-        too_large = ImageTooLargeError(f"a member of {member.size} bytes", shown)
-        return Source(object_id, path, data=too_large, member=member.name)
+        # To pass over it, all of it would have to be unpacked.
+        raise ValueError(f"{make_printable(member.name)} is said to have {member.size} bytes")
     stream = tar.extractfile(member)
     data = stream.read() if stream is not None else b""
     if len(data) < member.size:

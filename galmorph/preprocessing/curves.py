@@ -22,6 +22,7 @@ __all__ = [
     "curve_sdss",
     "curve_zscale",
     "make_lupton",
+    "measure_sky",
 ]
 
 Array = npt.NDArray[Any]
@@ -35,10 +36,13 @@ SDSS_NONLINEARITY = 2.25
 
 LUPTON_SOFTENING = 8.0
 LUPTON_STRETCH_SIGMAS = 16.0
+LUPTON_BLACK_SIGMAS = 1.0
+NORMAL_5, NORMAL_25 = -1.6449, -0.6745  # percentiles of the normal distribution, in sigmas
+BRIGHT_PERCENTILE = 99.5
+LEAST_NOISE = 1e-5  # of the range of the image, where it has no noise of its own
 ASINH_SOFTENING = 0.1
 ASINH_PERCENTILES = (1.0, 99.8)
 PERCENTILE_INTERVAL = 99.5
-MAD_TO_SIGMA = 1.4826
 
 TINY = np.float32(1e-6)
 
@@ -99,12 +103,41 @@ def _keep_colour(channels: Array) -> Array:
 
 
 def curve_lupton(channels: Array) -> Array:
-    """Lupton et al. 2004 with black and softening from the sky of the image."""
-    sample = channels[:, ::2, ::2]  # a quarter of the pixels says as much of the sky
-    sky = np.median(sample, axis=(1, 2), keepdims=True)
-    noise = MAD_TO_SIGMA * float(np.median(np.abs(sample - sky)))
-    stretch = max(LUPTON_STRETCH_SIGMAS * noise, float(TINY) * float(np.abs(channels).max()))
-    return make_lupton(channels - (sky - np.float32(noise)), stretch or 1.0, LUPTON_SOFTENING)
+    """Lupton et al. 2004 for bands of any unit, as far as the noise allows to see.
+
+    Each channel is divided by its own contrast, so that the sources of an image are grey on
+    average and only their colour differences remain; black and softening go with the sky noise of
+    the mean of the channels.
+    """
+    for plane in channels:
+        sky, noise = measure_sky(plane)
+        bright = float(np.percentile(plane[::2, ::2], BRIGHT_PERCENTILE))
+        plane -= np.float32(sky)  # noqa: PLW2901 (in place)
+        plane /= np.float32(max(bright - sky, 3 * noise))  # noqa: PLW2901
+    sky, noise = measure_sky(channels.mean(axis=0))
+    channels -= np.float32(sky - LUPTON_BLACK_SIGMAS * noise)
+    return make_lupton(channels, LUPTON_STRETCH_SIGMAS * noise, LUPTON_SOFTENING)
+
+
+def measure_sky(plane: Array) -> tuple[float, float]:
+    """Level and noise of the sky from the faint quarter of an image.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (y, x)
+        Every second row and column is used.
+
+    Returns
+    -------
+    sky, noise : float
+        Mean and standard deviation of the normal distribution that has the same percentiles 5 and
+        25, which a galaxy that covers half of the frame hardly moves. The noise is never 0: an
+        image without noise gets a 100,000th part of its range.
+    """
+    low, quarter = (float(q) for q in np.percentile(plane[::2, ::2], (5, 25)))
+    noise = (quarter - low) / (NORMAL_25 - NORMAL_5)
+    least = LEAST_NOISE * (float(plane.max()) - float(plane.min()))
+    return quarter - NORMAL_25 * noise, max(noise, least) or 1.0
 
 
 def make_lupton(channels: Array, stretch: float, softening: float) -> Array:

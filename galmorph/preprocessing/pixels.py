@@ -23,6 +23,9 @@ MAX_RINGS = 32
 """A hole is closed from its rim inwards, one ring of pixels at a time, at most so many; what is
 left in the middle of a larger one becomes the median of the plane."""
 
+MAX_HOLE_PIXELS = 1_000_000
+"""More bad pixels than this in one plane become the median at once, to bound time and memory."""
+
 MIN_COMMON_FRACTION = 0.05
 """Part of the frame that two bands must share before one is filled from the other."""
 
@@ -187,7 +190,7 @@ def _close_holes(plane: Array, bad: Array) -> Array:
     offsets = np.array([-1, 1, -columns, columns])
     offsets = np.concatenate([offsets, [-columns - 1, 1 - columns, columns - 1, columns + 1]])
     weights = np.array([1.0] * 4 + [DIAGONAL_WEIGHT] * 4, dtype=np.float32)
-    for _ in range(MAX_RINGS):
+    for _ in range(MAX_RINGS if todo.size <= MAX_HOLE_PIXELS else 0):
         neighbours = todo[:, None] + offsets
         weight = known[neighbours] * weights
         total = weight.sum(axis=1)

@@ -13,7 +13,10 @@ sdss
     Colour frames of SDSS-III (photoop, sdss_frame_jpg: bands i, r, g with scales 0.4 x (5, 6.5, 9),
     nonlinearity 2.25), which is Lupton et al. 2004, PASP 116, 133, with the sum of the bands as
     intensity, saturating to the colour of the object.
-lupton, asinh, zscale, percentile
+lupton
+    Lupton et al. 2004 as `astropy.visualization` has it, with black and softening from the sky
+    noise and each band divided by its own contrast; for any unit.
+asinh, zscale, percentile
     `astropy.visualization`, with limits from the pixels themselves; for any unit.
 """
 
@@ -197,7 +200,7 @@ STRETCHES: Mapping[str, Stretch] = MappingProxyType(
 """The recipes by name."""
 
 SURVEY_STRETCHES = MappingProxyType({"legacysurvey": "legacysurvey", "sdss": "sdss"})
-GENERAL_STRETCH = "asinh"
+GENERAL_STRETCH = "lupton"
 NANOMAGGY_UNITS = ("nanomaggy", "")
 
 
@@ -221,8 +224,8 @@ def choose_stretch(cutout: Cutout, *, calibrated: bool = False) -> tuple[str, bo
 
     The rule: a cutout whose header names a survey is rendered as that survey renders its own
     images ("legacysurvey" for DECaLS, BASS, MzLS; "sdss" for SDSS), as long as its flux is in
-    nanomaggies and it has the bands for it; everything else by "asinh", whose limits come from the
-    pixels, and that is flagged.
+    nanomaggies and it has the bands for it; everything else by "lupton", whose scales come from
+    the noise of the pixels, and that is flagged.
 
     Parameters
     ----------

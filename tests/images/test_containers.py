@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 import sys
@@ -17,6 +18,7 @@ from synthetic import make_flux, make_rgb
 from galmorph.errors import (
     AmbiguousShapeError,
     ImageError,
+    ImageTooLargeError,
     MissingExtraError,
     UnreadableImageError,
     UnsupportedImageError,
@@ -104,6 +106,30 @@ def test_truncated_tar_keeps_what_came_before(tmp_path: Path) -> None:
     for source in sources[3:]:
         with pytest.raises(UnreadableImageError, match=r"s\.tar"):
             read_cutout(source)
+
+
+def test_compressed_tar_with_a_giant_member(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("bomb.jpg")
+    info.size = 1 << 40
+    (tmp_path / "s.tar.gz").write_bytes(gzip.compress(info.tobuf() + bytes(1024)))
+    (source,) = discover_sources(tmp_path / "s.tar.gz")
+    with pytest.raises(
+        UnreadableImageError, match=r"bomb\.jpg is said to have 1099511627776 bytes"
+    ):
+        read_cutout(source)
+
+
+def test_tar_under_another_name(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "s.tar").rename(tmp_path / "s.dat")
+    with pytest.raises(UnsupportedImageError, match="this is a tar file"):
+        read_cutout(path)
+
+
+def test_giant_item_of_a_stack(tmp_path: Path) -> None:
+    np.save(tmp_path / "s.npy", STACK)
+    source = next(discover_sources(tmp_path / "s.npy"))
+    with pytest.raises(ImageTooLargeError, match="more than max_pixels"):
+        read_cutout(source, options=ReadOptions(max_pixels=1000))
 
 
 def test_not_a_tar(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from galmorph.errors import BandError
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
 from galmorph.images.read import read_cutout
-from galmorph.preprocessing.curves import make_lupton
+from galmorph.preprocessing.curves import make_lupton, measure_sky
 from galmorph.preprocessing.render import RenderOptions, render
 from galmorph.preprocessing.stretch import STRETCHES, choose_stretch, get_stretch
 
@@ -133,6 +133,32 @@ def test_general_stretches_are_astropys(name: str, astropys: Any) -> None:
         np.testing.assert_allclose(channel, expected, atol=1e-4)
 
 
+def test_lupton_does_not_depend_on_the_units_of_any_band() -> None:
+    planes = make_planes(("g", "r", "z"), side=64)
+    scaled = {"g": planes["g"] * 1e4 + 700, "r": planes["r"] * 1e-5, "z": planes["z"] - 3}
+    stretch = get_stretch("lupton")
+    np.testing.assert_allclose(stretch.render(scaled), stretch.render(planes), atol=2e-3)
+
+
+def test_lupton_puts_the_sky_near_black_and_shows_faint_light() -> None:
+    rng = np.random.default_rng(0)
+    plane = rng.normal(100, 5, (200, 200)).astype(np.float32)
+    plane[90:110, 90:110] += 50  # ten sigmas
+    red = get_stretch("lupton").render({"r": plane})[0]
+    assert 0.03 < np.median(red) < 0.09
+    assert 0.25 < np.median(red[90:110, 90:110]) < 0.45
+
+
+def test_sky_under_a_galaxy_that_covers_half_of_the_frame() -> None:
+    plane = np.random.default_rng(0).normal(10, 2, (200, 200)).astype(np.float32)
+    assert measure_sky(plane) == pytest.approx((10, 2), rel=0.05)
+    plane[:, :100] += 300
+    sky, noise = measure_sky(plane)
+    assert abs(sky - 10) < 2
+    assert 1.5 < noise < 3.5
+    assert measure_sky(np.zeros((8, 8), np.float32)) == (0.0, 1.0)
+
+
 @pytest.mark.parametrize("name", STRETCHES)
 def test_result_is_within_the_unit_interval(name: str) -> None:
     bands = ("g", "r", "i") if name == "sdss" else ("g", "r", "z")
@@ -199,10 +225,10 @@ def make_cutout(bands: tuple[str, ...], **values: Any) -> Cutout:
         (make_cutout(("g", "r", "z"), survey="legacysurvey"), ("legacysurvey", False)),
         (make_cutout(("g", "r", "i"), survey="sdss", unit="nanomaggy"), ("sdss", False)),
         (make_cutout(("r",), survey="sdss", unit="nanomaggy"), ("sdss", False)),
-        (make_cutout(("g", "r", "i"), survey="sdss", unit="adu"), ("asinh", True)),
-        (make_cutout(("g", "r", "z"), survey=""), ("asinh", True)),
-        (make_cutout(("g", "r", "z"), survey="hsc"), ("asinh", True)),
-        (make_cutout(("J", "H", "K"), survey="sdss"), ("asinh", True)),
+        (make_cutout(("g", "r", "i"), survey="sdss", unit="adu"), ("lupton", True)),
+        (make_cutout(("g", "r", "z"), survey=""), ("lupton", True)),
+        (make_cutout(("g", "r", "z"), survey="hsc"), ("lupton", True)),
+        (make_cutout(("J", "H", "K"), survey="sdss"), ("lupton", True)),
     ],
 )
 def test_survey_rule(cutout: Cutout, expected: tuple[str, bool]) -> None:
