@@ -44,9 +44,9 @@ def fade_beyond(
     sky = _faint_rim(smooth)[:, None, None]
     distance = np.hypot(offset[:, None], offset) * (1 - share)
     result = sky + (nearest - sky) * np.exp(distance / np.float32(-FADE * size))
-    result = result.astype(inside.dtype)
-    result[:, rows.start : rows.stop, columns.start : columns.stop] = inside
-    return result
+    filled: npt.NDArray[Any] = result.astype(inside.dtype)
+    filled[:, rows.start : rows.stop, columns.start : columns.stop] = inside
+    return filled
 
 
 def _reach(offset: npt.NDArray[Any], covered: range, middle: float) -> npt.NDArray[Any]:

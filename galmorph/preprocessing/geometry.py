@@ -80,7 +80,8 @@ def _rim_median(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     width = max(1, round(BORDER * min(array.shape[1:])))
     rim = np.ones(array.shape[1:], dtype=bool)
     rim[width:-width, width:-width] = False
-    return np.median(array[:, rim], axis=1).astype(array.dtype)
+    median: npt.NDArray[Any] = np.median(array[:, rim], axis=1).astype(array.dtype)
+    return median
 
 
 Edges = tuple[float, float, float, float]

@@ -128,11 +128,11 @@ def _sum_blocks(plane: Array, rows: int, columns: int) -> Array:
     narrow = np.uint16 if rows <= MAX_UINT16_ROWS else np.uint32
     total = blocks[:, 0].astype(narrow if plane.dtype == np.uint8 else np.float32)
     for row in range(1, rows):  # whole rows at a time: ten times faster than a sum over an axis
-        total += blocks[:, row]
+        np.add(total, blocks[:, row], out=total)
     cells = total.reshape(height, width, columns)
-    result = cells[:, :, 0].astype(np.float32)
+    result: Array = cells[:, :, 0].astype(np.float32)
     for column in range(1, columns):
-        result += cells[:, :, column]
+        np.add(result, cells[:, :, column], out=result)
     return result
 
 
