@@ -230,7 +230,11 @@ JPEG_GALAXIES = (
 )
 FITS_GALAXIES = (
     (smooth("decals_round_1", 2.0, 0.92, 60, 15.8), 160, ".fits"),
-    (spiral("decals_spiral_1", 3.6, 0.85, 10, 15.4, arms=2, pitch=20, strength=0.8), 256, ".fits.fz"),
+    (
+        spiral("decals_spiral_1", 3.6, 0.85, 10, 15.4, arms=2, pitch=20, strength=0.8),
+        256,
+        ".fits.fz",
+    ),
     (edge_on("decals_edge_on_1", 3.4, 140, 16.0, 2.2), 256, ".fits.fz"),
 )
 
@@ -276,7 +280,15 @@ def write_fits(
     header.update(cards)
     path = folder / f"{galaxy.name}{suffix}"
     if suffix.endswith(".fz"):
-        hdu = fits.CompImageHDU(cube, header, compression_type="RICE_1", quantize_level=4)
+        # As the Legacy Surveys compress: dithered, with exact zeros kept (not observed there).
+        hdu = fits.CompImageHDU(
+            cube,
+            header,
+            compression_type="RICE_1",
+            quantize_method=2,
+            quantize_level=4,
+            dither_seed=1,
+        )
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
     else:
         fits.PrimaryHDU(cube, header).writeto(path, overwrite=True)

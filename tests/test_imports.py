@@ -39,14 +39,12 @@ def test_importing_galmorph_loads_nothing_heavy():
     assert list_loaded("import galmorph; dir(galmorph)") == set()
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["classify", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["classify", "--help"], ["--version"]])
 def test_help_loads_nothing_heavy(arguments):
     code = (
         "from galmorph.cli.main import cli\n"
         f"cli.main({arguments!r}, prog_name='galmorph', standalone_mode=False)"
     )
-    if not arguments:
-        code = f"import click\ntry:\n    {code.replace(chr(10), chr(10) + '    ')}\nexcept click.UsageError: pass"
     assert list_loaded(code) == set()
 
 

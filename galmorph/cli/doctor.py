@@ -49,7 +49,8 @@ def doctor(ctx: click.Context, /, model: str | None, device: str, timing: bool) 
     """Check the installation, the devices and the weights.
 
     Says what is installed, which device is used and why, where weights are looked for and whether
-    they are the published ones, and how many images per second the model takes. Exit status 1 where something is broken.
+    they are the published ones, and how many images per second the model takes.
+    Exit status 1 where something is broken.
     """
     well = _report_packages()
     well &= _report_devices(device)

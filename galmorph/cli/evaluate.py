@@ -97,7 +97,7 @@ def evaluate(
     figure: str | None,
     **given: Any,
 ) -> None:
-    """Measure how well embeddings and heads tell classes apart on test data.
+    """Measure accuracy and calibration on labelled cutouts.
 
     LABELS and DATA are as for `galmorph fit`. Without --head, --train-data or --folds only the
     protocol of Wei et al. 2022 is left, in which labels of the test set vote.

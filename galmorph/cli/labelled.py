@@ -134,9 +134,7 @@ class Labels:
             return label_by_folder
         if self.path_column is not None:
             return _label_by_column
-        return read_labels(
-            self.labels, label_column=self.label_column, id_column=self.id_column
-        )
+        return read_labels(self.labels, label_column=self.label_column, id_column=self.id_column)
 
     def list_sources(self) -> Iterator[Source]:
         """List the cutouts in order, lazily."""

@@ -140,7 +140,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
     galmorph embed cutouts/ -o embeddings.npz
 
     Every command explains itself: galmorph COMMAND --help.
-    """
+    """  # noqa: D301 (click's mark for lines to be kept)
     ctx.ensure_object(dict)
     ctx.obj.setdefault("debug", False)
     ctx.obj["debug"] = ctx.obj["debug"] or debug

@@ -137,7 +137,9 @@ input_options = _apply(
     click.option(
         "--mosaic",
         metavar="FILE",
-        help="Cut the catalogue's positions out of this FITS image (with --fov).",
+        multiple=True,
+        help="Cut the catalogue's positions out of this FITS image (with --fov); repeat it where "
+        "each band has an image of its own.",
     ),
     click.option(
         "--bands-from-name",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
-
-from galmorph.errors import UnreadableImageError
 
 if TYPE_CHECKING:
     from galmorph.images.options import ReadOptions
@@ -39,7 +36,7 @@ class Request:
     id_column: str | None = None
     ra_column: str | None = None
     dec_column: str | None = None
-    mosaic: str | None = None
+    mosaic: tuple[str, ...] = ()
     bands_from_name: str | None = None
     hdu: int | str | tuple[int | str, ...] | None = None
     bands: tuple[str, ...] | None = None
@@ -80,7 +77,7 @@ class Request:
             lonely = [name for name, value in needs.items() if value]
             if lonely:
                 raise click.UsageError(f"{lonely[0]} needs --catalogue FILE.")
-        elif self.mosaic is not None:
+        elif self.mosaic:
             if self.path_column:
                 raise click.UsageError("Give --mosaic or --path-column, not both.")
             if self.fov is None:
@@ -101,7 +98,7 @@ class Request:
     @property
     def cuts_out(self) -> bool:
         """Whether the reader cuts the field of view out of a larger image by its WCS."""
-        return self.mosaic is not None or (self.center is not None and self.fov is not None)
+        return bool(self.mosaic) or (self.center is not None and self.fov is not None)
 
     def read_options(self) -> ReadOptions:
         """How files are read."""
@@ -135,6 +132,8 @@ class Inputs:
 
     def list_sources(self) -> Iterator[Source]:
         """List the cutouts in order, lazily."""
+        if self.catalogue is not None and self.request.mosaic:
+            return self._list_positions(self.catalogue)
         if self.catalogue is not None:
             return (self._from_row(row) for row in self.catalogue)
         from galmorph.images.discover import discover_sources
@@ -145,14 +144,21 @@ class Inputs:
             bands_from_name=self.request.bands_from_name,
         )
 
+    def _list_positions(self, catalogue: Catalogue) -> Iterator[Source]:
+        from galmorph.images.mosaic import Position, mosaic_sources
+
+        request = self.request
+        positions = (
+            Position(row.object_id, row.ra, row.dec, columns=row.columns) for row in catalogue
+        )
+        bands = request.bands if len(request.mosaic) > 1 else None
+        return mosaic_sources(request.mosaic, positions, fov=request.fov or 0.0, bands=bands)
+
     def _from_row(self, row: CatalogueRow) -> Source:
-        from galmorph.images.source import Region, Source, make_object_id
+        from galmorph.images.source import Source, make_object_id
 
         columns: Mapping[str, Any] = {"ra": row.ra, "dec": row.dec, **row.columns}
         request = self.request
-        if request.mosaic is not None:
-            region = Region(row.ra, row.dec, request.fov or float("nan"))
-            return Source(row.object_id, request.mosaic, columns=columns, region=region)
         bands = tuple(zip(request.bands or (), row.band_paths, strict=False))
         path = bands[0][1] if bands and row.band_paths else row.path
         object_id = row.object_id if request.id_column or not path else make_object_id(path)
@@ -188,12 +194,10 @@ def open_inputs(request: Request) -> Inputs:
         inputs = Inputs(request)
         inputs.list_sources()  # looks at the arguments, not yet into them
         return inputs
-    if request.mosaic is not None and not os.path.isfile(request.mosaic):
-        raise UnreadableImageError("there is no such file", request.mosaic)
     from galmorph.tables.catalogue import read_catalogue
 
     single = len(request.path_column) == 1
-    return Inputs(
+    inputs = Inputs(
         request,
         read_catalogue(
             request.catalogue,
@@ -204,3 +208,5 @@ def open_inputs(request: Request) -> Inputs:
             band_columns=() if single else request.path_column,
         ),
     )
+    inputs.list_sources()  # looks at the mosaics
+    return inputs

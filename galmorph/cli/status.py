@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from galmorph.errors import GalmorphError, MissingExtraError, TrainingError, UnknownModelError
-from galmorph.errors import WeightsError
+from galmorph.errors import (
+    GalmorphError,
+    MissingExtraError,
+    TrainingError,
+    UnknownModelError,
+    WeightsError,
+)
 
 __all__ = ["INTERRUPTED", "NOTHING_READ", "OK", "SOME_FAILED", "USAGE", "get_status"]
 

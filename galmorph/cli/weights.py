@@ -163,7 +163,8 @@ def publish(
 ) -> None:
     """Upload weights to the Hub, for maintainers.
 
-    config.json and the model card go with them, and the revision is written into the manifest. FOLDER holds one .safetensors file and README.md, the model card.
+    config.json and the model card go with them, and the revision is written into the manifest.
+    FOLDER holds one .safetensors file and README.md, the model card.
     """
     from galmorph.weights.manifest import manifest_path
     from galmorph.weights.publish import prepare_release, publish_release

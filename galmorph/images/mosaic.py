@@ -206,8 +206,11 @@ def read_region(source: Source, *, options: ReadOptions) -> Cutout:
                 object_id=source.object_id,
                 path=shown,
             )
-        except ImageError:
-            raise
+        except ImageError as error:
+            # The frames of its traceback would keep the file open as long as the row lives.
+            failure = error.with_traceback(None)
         except (OSError, ValueError):
             _open_mosaics.close()  # an open file that failed once is not to be trusted
             raise
+        del mosaic
+        raise failure

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -47,9 +47,9 @@ def test_every_command_and_option_explains_itself(path, command):
 def test_the_one_line_help_is_not_cut():
     for path, command in walk(cli):
         if path:
-            first = command.help.strip().partition("\n")[0]
-            assert first.endswith(".")
-            assert len(first) <= 72, (path, first)
+            short = command.get_short_help_str(limit=66)
+            assert short.endswith("."), path
+            assert not short.endswith("..."), (path, short)
 
 
 def test_names_written_out_are_the_real_ones():
@@ -65,17 +65,21 @@ def test_names_written_out_are_the_real_ones():
 
 def test_help_is_quick():
     command = [sys.executable, "-m", "galmorph", "--help"]
-    times = []
+    before = os.times()  # of the processor: other work on the machine does not count
     for _ in range(3):
-        began = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.3
+    after = os.times()
+    used = after.children_user + after.children_system
+    assert (used - before.children_user - before.children_system) / 3 < 0.3
 
 
 def test_the_page_of_commands_is_up_to_date():
     done = subprocess.run(
-        [sys.executable, "docs/make_cli.py", "--check"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "docs/make_cli.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
