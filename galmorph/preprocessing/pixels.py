@@ -11,7 +11,7 @@ import numpy.typing as npt
 from galmorph.errors import PixelError
 from galmorph.flags import Flags
 
-__all__ = ["BadPixelPolicy", "FilledPlanes", "fill_bad_pixels", "find_bad_pixels"]
+__all__ = ["BadPixelPolicy", "FilledPlanes", "fill_bad_pixels", "find_bad_pixels", "has_good_pixel"]
 
 Array = npt.NDArray[Any]
 BadPixelPolicy = Literal["interpolate", "zero", "refuse"]
@@ -82,6 +82,17 @@ def find_bad_pixels(
     if masked:
         good &= ~np.asarray(mask)
     return None if good.all() else ~good
+
+
+def has_good_pixel(plane: Array, *, zero_is_bad: bool = False) -> bool:
+    """Whether a plane (y, x) has any good pixel; see `find_bad_pixels`."""
+    for part in (plane[::16, ::16], plane):  # a few pixels answer for nearly every image
+        good = np.abs(part) < LARGEST_VALUE
+        if zero_is_bad:
+            good &= part != 0
+        if good.any():
+            return True
+    return False
 
 
 def _all_good(array: Array, zero_is_bad: bool) -> bool:

@@ -12,7 +12,12 @@ import numpy.typing as npt
 from galmorph.errors import UnsupportedImageError
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
-from galmorph.preprocessing.pixels import BadPixelPolicy, FilledPlanes, fill_bad_pixels
+from galmorph.preprocessing.pixels import (
+    BadPixelPolicy,
+    FilledPlanes,
+    fill_bad_pixels,
+    has_good_pixel,
+)
 from galmorph.preprocessing.stretch import (
     STRETCHES,
     Stretch,
@@ -89,13 +94,13 @@ def render(cutout: Cutout, *, options: RenderOptions = DEFAULT_OPTIONS) -> Cutou
     -------
     Cutout
         Kind "rendered", red, green, blue: the untouched uint8 array of a rendered cutout without
-        bad pixels, else float32 on [0, 1]. Its notes say what was done ("stretch", "bands",
-        "bad_pixels").
+        bad pixels, else float32 on [0, 1]. A band without any good pixel is left out. Its notes
+        say what was done ("stretch", "bands", "empty_bands", "bad_pixels").
 
     Raises
     ------
     PixelError
-        Bad pixels that are to be refused, or a band without a good pixel.
+        Bad pixels that are to be refused, or no good pixel in any band.
     BandError
         The stretch is for other bands.
     UnsupportedImageError
@@ -103,6 +108,7 @@ def render(cutout: Cutout, *, options: RenderOptions = DEFAULT_OPTIONS) -> Cutou
     """
     if cutout.kind == "rendered":
         return _render_rendered(cutout, options)
+    cutout, empty = _drop_empty_bands(cutout)
     name, flags = options.stretch, Flags.NONE
     if name == "auto":
         name, assumed = choose_stretch(
@@ -117,7 +123,20 @@ def render(cutout: Cutout, *, options: RenderOptions = DEFAULT_OPTIONS) -> Cutou
     if len(bands) < 3:
         flags |= Flags.OUTSIDE_COLOUR_DOMAIN
     notes = {"stretch": name, "bands": ",".join(bands), **unit_note}
+    if empty:
+        notes["empty_bands"] = ",".join(empty)
     return _finish(cutout, colours, filled, flags, notes)
+
+
+def _drop_empty_bands(cutout: Cutout) -> tuple[Cutout, list[str]]:
+    """Leave out bands that were not observed at all, as long as one is left."""
+    zero_is_bad = cutout.survey in ZERO_IS_UNOBSERVED
+    kept = [n for n, p in enumerate(cutout.array) if has_good_pixel(p, zero_is_bad=zero_is_bad)]
+    if not kept or len(kept) == len(cutout.bands):
+        return cutout, []
+    empty = [band for n, band in enumerate(cutout.bands) if n not in kept]
+    bands = tuple(cutout.bands[n] for n in kept)
+    return replace(cutout, array=cutout.array[kept], bands=bands), empty
 
 
 def _render_rendered(cutout: Cutout, options: RenderOptions) -> Cutout:

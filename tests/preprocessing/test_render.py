@@ -125,6 +125,23 @@ def test_bad_pixels_of_a_band_that_is_not_used_do_not_matter() -> None:
     assert render(cutout).flags == Flags.NONE
 
 
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_band_that_was_not_observed_at_all_is_left_out(value: float) -> None:
+    cutout = make_cutout(("g", "r", "i", "z"), survey="legacysurvey")
+    cutout.array[2] = value
+    rendered = render(cutout)
+    assert rendered.notes["empty_bands"] == "i"
+    assert rendered.notes["bands"] == "g,r,z"
+    assert rendered.flags == Flags.NONE
+    cutout.array[3] = value
+    rendered = render(cutout)
+    assert rendered.notes["bands"] == "g,r"
+    assert rendered.flags == Flags.OUTSIDE_COLOUR_DOMAIN
+    cutout.array[:] = value
+    with pytest.raises(PixelError, match="no good pixel"):
+        render(cutout)
+
+
 def test_unobserved_band_of_the_legacy_surveys() -> None:
     cutout = make_cutout(survey="legacysurvey")
     cutout.array[0, :40] = 0
