@@ -35,6 +35,7 @@ LEGACY_OFFSET, LEGACY_SOFTENING = 0.03, 20.0
 SDSS_NONLINEARITY = 2.25
 
 LUPTON_SOFTENING = 8.0
+LUPTON_LINEAR_PART = 0.1
 LUPTON_STRETCH_SIGMAS = 16.0
 LUPTON_BLACK_SIGMAS = 1.0
 NORMAL_5, NORMAL_25 = -1.6449, -0.6745  # percentiles of the normal distribution, in sigmas
@@ -141,7 +142,7 @@ def measure_sky(plane: Array) -> tuple[float, float]:
 
 
 def make_lupton(channels: Array, stretch: float, softening: float) -> Array:
-    """Lupton curve as `astropy.visualization.LuptonAsinhStretch` has it, on float32.
+    """Lupton curve, the one of `astropy.visualization.LuptonAsinhStretch`, on float32.
 
     Parameters
     ----------
@@ -149,15 +150,19 @@ def make_lupton(channels: Array, stretch: float, softening: float) -> Array:
         Red, green, blue above the black level.
     stretch, softening : float
         Linear stretch and Q, in astropy's words.
-    """
-    from astropy.visualization import LuptonAsinhStretch
 
+    Returns
+    -------
+    ndarray, shape (3, y, x)
+        On [0, 1]; saturated pixels keep their colour.
+    """
     channels = np.maximum(channels, 0)
     intensity = channels.mean(axis=0)
     intensity[intensity == 0] = TINY
-    curve = LuptonAsinhStretch(stretch=stretch, Q=softening)
-    factor = np.asarray(curve(intensity.copy(), clip=False)) / intensity
-    return _keep_colour(channels * factor.astype(np.float32))
+    slope = LUPTON_LINEAR_PART / np.arcsinh(LUPTON_LINEAR_PART * softening)
+    curve = np.float32(slope) * np.arcsinh(intensity * np.float32(softening / stretch))
+    channels *= curve / intensity
+    return _keep_colour(channels)
 
 
 def curve_asinh(channels: Array) -> Array:

@@ -53,6 +53,20 @@ def test_pixels_outlive_the_decoder(tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, expected)
 
 
+def test_older_pillow_without_shared_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_jpeg(tmp_path / "a.jpg")
+    monkeypatch.delattr(Image.Image, "__arrow_c_array__")
+    np.testing.assert_array_equal(read_cutout(path).array, decode(path))
+
+
+def test_image_of_several_memory_blocks(tmp_path: Path) -> None:
+    pixels = np.tile(RGB, (36, 36, 1))
+    path = save(tmp_path / "a.jpg", pixels)
+    np.testing.assert_array_equal(read_cutout(path).array, decode(path))
+
+
 def test_jpeg_at_a_part_of_its_size(tmp_path: Path) -> None:
     path = write_jpeg(tmp_path / "a.jpg", side=424)
     full = read_cutout(path).array.astype(float)
