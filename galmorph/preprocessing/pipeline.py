@@ -97,7 +97,7 @@ class Preprocessing:
 
     img_size: int = 84
     crop: float = 180 / 424
-    sizes_in_field: float = 2.8
+    sizes_in_field: float = 2.9
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 

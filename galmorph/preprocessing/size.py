@@ -193,7 +193,8 @@ def _find_petrosian_radius(radii: Array, profile: Array) -> float:
     Where that is beyond the last ring: a little more than the last ring.
     """
     area = np.diff(radii**2, prepend=0.0)
-    mean_within = np.cumsum(profile * area) / np.cumsum(area)
+    between = (profile + np.concatenate([profile[:1], profile[:-1]])) / 2
+    mean_within = np.cumsum(between * area) / np.cumsum(area)
     ratio = profile / np.maximum(mean_within, 1e-9)
     below = np.flatnonzero(ratio < PETROSIAN_RATIO)
     if len(below) == 0:
