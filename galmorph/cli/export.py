@@ -32,10 +32,10 @@ __all__ = ["export"]
 def export(kind: str, model: str | None, output: Path) -> None:
     """Write a model with its heads to one ONNX file.
 
-    That is opset 18; the extra onnx is needed. Its input is `pixels`, (n, 3, 84, 84) float32 on [0, 1], red, green, blue; its outputs are
-    `embedding`, (n, 512), and `probabilities_HEAD` for every head. Normalization is part of the
-    graph; field of view and class names stand in the metadata. `galmorph classify --model FILE`
-    runs it without torch.
+    That is opset 18; the extra onnx is needed. Its input is `pixels`, (n, 3, 84, 84) float32 on
+    [0, 1], red, green, blue; its outputs are `embedding`, (n, 512), and `probabilities_HEAD` for
+    every head. Normalization is part of the graph; field of view and class names stand in the
+    metadata. `galmorph classify --model FILE` runs it without torch.
     """
     if output.suffix != f".{kind}":
         raise click.UsageError(f"The name of an ONNX file ends in .{kind}, not {output.name!r}.")
