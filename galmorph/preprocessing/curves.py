@@ -6,7 +6,7 @@ of each band, and may change it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = [
     "curve_percentile",
     "curve_sdss",
     "curve_zscale",
+    "iter_blocks",
     "make_lupton",
     "measure_sky",
 ]
@@ -44,6 +45,12 @@ LEAST_NOISE = 1e-5  # of the range of the image, where it has no noise of its ow
 ASINH_SOFTENING = 0.1
 ASINH_PERCENTILES = (1.0, 99.8)
 PERCENTILE_INTERVAL = 99.5
+
+BLOCK_PIXELS = 8192
+"""Pixels that a curve takes at a time: its temporary arrays stay in the cache."""
+
+SAMPLE_PIXELS = 16384
+"""Pixels that are enough for percentiles of the sky: to 1 % of its noise."""
 
 TINY = np.float32(1e-6)
 
@@ -110,14 +117,31 @@ def curve_lupton(channels: Array) -> Array:
     average and only their colour differences remain; black and softening go with the sky noise of
     the mean of the channels.
     """
-    for plane in channels:
-        sky, noise = measure_sky(plane)
-        bright = float(np.percentile(plane[::2, ::2], BRIGHT_PERCENTILE))
-        plane -= np.float32(sky)  # noqa: PLW2901 (in place)
-        plane /= np.float32(max(bright - sky, 3 * noise))  # noqa: PLW2901
-    sky, noise = measure_sky(channels.mean(axis=0))
-    channels -= np.float32(sky - LUPTON_BLACK_SIGMAS * noise)
-    return make_lupton(channels, LUPTON_STRETCH_SIGMAS * noise, LUPTON_SOFTENING)
+    thin = _thin_out(channels)
+    skies = [measure_sky(plane) for plane in thin]
+    bright = np.percentile(thin, BRIGHT_PERCENTILE, axis=(1, 2))
+    black = np.array([sky for sky, _ in skies], dtype=np.float32)[:, None, None]
+    contrast = [max(b - sky, 3 * noise) for b, (sky, noise) in zip(bright, skies, strict=True)]
+    gain = np.array([1 / c for c in contrast], dtype=np.float32)[:, None, None]
+    sky, noise = measure_sky(((thin - black) * gain).mean(axis=0))
+    floor = np.float32(sky - LUPTON_BLACK_SIGMAS * noise)
+    for rows in iter_blocks(channels.shape):
+        block = (channels[:, rows] - black) * gain - floor
+        channels[:, rows] = make_lupton(block, LUPTON_STRETCH_SIGMAS * noise, LUPTON_SOFTENING)
+    return channels
+
+
+def iter_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Slices of rows of about `BLOCK_PIXELS` pixels each."""
+    step = max(1, BLOCK_PIXELS // shape[-1])
+    for start in range(0, shape[-2], step):
+        yield slice(start, start + step)
+
+
+def _thin_out(channels: Array) -> Array:
+    """Every n-th row and column, as many as percentiles need."""
+    step = max(1, int((channels[0].size / SAMPLE_PIXELS) ** 0.5))
+    return np.ascontiguousarray(channels[:, ::step, ::step])
 
 
 def measure_sky(plane: Array) -> tuple[float, float]:
@@ -126,7 +150,7 @@ def measure_sky(plane: Array) -> tuple[float, float]:
     Parameters
     ----------
     plane : ndarray, shape (y, x)
-        Every second row and column is used.
+        Flux in any unit.
 
     Returns
     -------
@@ -135,7 +159,7 @@ def measure_sky(plane: Array) -> tuple[float, float]:
         25, which a galaxy that covers half of the frame hardly moves. The noise is never 0: an
         image without noise gets a 100,000th part of its range.
     """
-    low, quarter = (float(q) for q in np.percentile(plane[::2, ::2], (5, 25)))
+    low, quarter = (float(q) for q in np.percentile(plane, (5, 25)))
     noise = (quarter - low) / (NORMAL_25 - NORMAL_5)
     least = LEAST_NOISE * (float(plane.max()) - float(plane.min()))
     return quarter - NORMAL_25 * noise, max(noise, least) or 1.0

@@ -42,6 +42,7 @@ from galmorph.preprocessing.curves import (
     curve_percentile,
     curve_sdss,
     curve_zscale,
+    iter_blocks,
 )
 
 __all__ = ["STRETCHES", "Stretch", "choose_stretch", "get_stretch"]
@@ -52,10 +53,6 @@ GZDECALS_SCALES = MappingProxyType({"g": 0.008, "r": 0.014, "z": 0.019})
 LEGACY_GRZ_SCALES = MappingProxyType({"g": 6.0, "r": 3.4, "z": 2.2})
 LEGACY_GRIZ_SCALES = MappingProxyType({"g": 9.0, "r": 5.1, "i": 4.5, "z": 3.3})
 SDSS_SCALES = MappingProxyType({"g": 3.6, "r": 2.6, "i": 2.0})
-
-
-BLOCK_PIXELS = 8192
-"""Pixels that a survey's curve takes at a time: its temporary arrays stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +122,10 @@ class Stretch:
         bands = tuple(planes)
         if not self.calibrated:
             return self._render_block(planes, bands)
-        rows, columns = planes[bands[0]].shape
-        colours = np.empty((3, rows, columns), dtype=np.float32)
-        step = max(1, BLOCK_PIXELS // columns)
-        for start in range(0, rows, step):
-            part = slice(start, start + step)
-            block = {band: plane[part] for band, plane in planes.items()}
-            colours[:, part] = self._render_block(block, bands)
+        colours = np.empty((3, *planes[bands[0]].shape), dtype=np.float32)
+        for rows in iter_blocks(colours.shape):
+            block = {band: plane[rows] for band, plane in planes.items()}
+            colours[:, rows] = self._render_block(block, bands)
         return colours
 
     def _render_block(self, planes: Mapping[str, Array], bands: tuple[str, ...]) -> Array:
