@@ -142,7 +142,9 @@ def main() -> None:
     if not (data / "gz2").is_dir():
         parser.error(f"{data}: no folder gz2/ there; set GALMORPH_DATA")
     maker = Maker(data, options.model, options.checkpoint, options.workers)
-    steps: list[Callable[[Maker], None]] = [measure] if options.measure_only else [make_heads, measure]
+    steps: list[Callable[[Maker], None]] = (
+        [measure] if options.measure_only else [make_heads, measure]
+    )
     for step in steps:
         step(maker)
     text = json.dumps(maker.figures, indent=2)

@@ -11,7 +11,7 @@
     +-- BandError (also ValueError)          band names missing or not among those in the file
     +-- PixelError (also ValueError)         pixels that cannot be classified (all NaN, refused)
     +-- CatalogueError (also ValueError)     a catalogue or a column that cannot be used
-    +-- TableFormatError (also ValueError)   an output format that does not exist or cannot hold the result
+    +-- TableFormatError (also ValueError)   no such output format, or it cannot hold this
     +-- ResumeError (also RuntimeError)      a partial result that does not belong to this run
     +-- WeightsError (also RuntimeError)     weights cannot be had or used
     |   +-- UnknownModelError (also KeyError)    no manifest entry of that name

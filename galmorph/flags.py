@@ -47,9 +47,7 @@ class Flags(enum.IntFlag):
     """Many pixels at the top of the range."""
 
 
-NO_LABEL = (
-    Flags.READ_FAILED | Flags.BAD_PIXELS_REFUSED | Flags.CONSTANT | Flags.ENCODE_FAILED
-)
+NO_LABEL = Flags.READ_FAILED | Flags.BAD_PIXELS_REFUSED | Flags.CONSTANT | Flags.ENCODE_FAILED
 """A row with any of these bits has no label."""
 
 

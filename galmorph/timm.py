@@ -86,13 +86,13 @@ def _build(name: str, pretrained: bool, options: dict[str, Any]) -> GalmorphForT
     return GalmorphForTimm(name, pretrained=pretrained, num_classes=classes)
 
 
-@register_model
+@register_model  # type: ignore[untyped-decorator]
 def galmorph_wei2022(pretrained: bool = False, **kwargs: Any) -> GalmorphForTimm:
     """The encoder of Wei et al. 2022."""
     return _build("wei2022", pretrained, kwargs)
 
 
-@register_model
+@register_model  # type: ignore[untyped-decorator]
 def galmorph_fused_fast(pretrained: bool = False, **kwargs: Any) -> GalmorphForTimm:
     """The fast fused encoder, galmorph's default."""
     return _build("fused_fast", pretrained, kwargs)

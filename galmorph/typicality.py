@@ -16,6 +16,9 @@ ATYPICAL_PERCENTILE = 99.0
 
 NUM_QUANTILES = 201
 
+FLAT = 1e-6
+"""Components whose variance is less than this part of the largest are noise of rounding."""
+
 
 @dataclass(frozen=True)
 class Typicality:
@@ -87,7 +90,7 @@ class Typicality:
         """Rebuild from what `to_dict` and `to_tensors` gave."""
         names = ("mean", "components", "references", "quantiles")
         arrays = [np.asarray(tensors[f"typicality.{name}"], dtype=np.float32) for name in names]
-        return cls(*arrays, neighbours=int(values["neighbours"]))
+        return cls(**dict(zip(names, arrays, strict=True)), neighbours=int(values["neighbours"]))
 
 
 def fit_typicality(
@@ -119,6 +122,7 @@ def fit_typicality(
     covariance = np.cov((embeddings - mean).T.astype(np.float64))
     values, vectors = np.linalg.eigh(covariance)
     keep = np.argsort(values)[::-1][:num_components]
+    keep = keep[values[keep] > FLAT * values[keep[0]]]  # few rows span few components
     components = (vectors[:, keep] / np.sqrt(np.maximum(values[keep], 1e-12))).astype(np.float32)
     white = (embeddings - mean) @ components
     draft = Typicality(

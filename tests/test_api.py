@@ -121,7 +121,9 @@ def test_a_model_may_be_given_by_its_path(model, tmp_path):
     write_model(path, model)
     image = make_rgb(100)
     np.testing.assert_allclose(
-        galmorph.embed(image, model=path, **CPU), galmorph.embed(image, model=model, **CPU), atol=1e-6
+        galmorph.embed(image, model=path, **CPU),
+        galmorph.embed(image, model=model, **CPU),
+        atol=1e-6,
     )
     assert galmorph.load_model(path) is galmorph.load_model(path)  # read once
     assert len(galmorph.load_model(path).provenance["sha256"]) == 64

@@ -259,8 +259,8 @@ def _stop_on_signal() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: bool(caught)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for caught_number, handler in before.items():
+            signal.signal(caught_number, handler)
 
 
 def _draw(output: Path, quiet: bool) -> None:

@@ -71,7 +71,5 @@ def load_timm_encoder(path: str | Path, architecture: str, *, img_size: int) -> 
     try:
         encoder.network.load_state_dict({k: v for k, v in state.items() if k in wanted})
     except RuntimeError as error:
-        raise CheckpointError(
-            f"{path}: the tensors do not fit timm's {architecture!r}"
-        ) from error
+        raise CheckpointError(f"{path}: the tensors do not fit timm's {architecture!r}") from error
     return encoder.eval().requires_grad_(False)

@@ -32,8 +32,14 @@ _NAMES = (
     ("backbone.layer{s+2}.{b}.bn2.", "encoder.cnn_branch.stages.{s}.{b}.conv2.norm."),
     ("backbone.layer{s+2}.0.shortcut.0.", "encoder.cnn_branch.stages.{s}.0.shortcut.conv."),
     ("backbone.layer{s+2}.0.shortcut.1.", "encoder.cnn_branch.stages.{s}.0.shortcut.norm."),
-    (TRANSFORMER + "net.layers.{l}.0.fn.proj_k", "encoder.vit_branch.blocks.{l}.attn.key_projection"),
-    (TRANSFORMER + "net.layers.{l}.0.fn.proj_v", "encoder.vit_branch.blocks.{l}.attn.value_projection"),
+    (
+        TRANSFORMER + "net.layers.{l}.0.fn.proj_k",
+        "encoder.vit_branch.blocks.{l}.attn.key_projection",
+    ),
+    (
+        TRANSFORMER + "net.layers.{l}.0.fn.proj_v",
+        "encoder.vit_branch.blocks.{l}.attn.value_projection",
+    ),
     (TRANSFORMER + "net.layers.{l}.0.fn.to_q.", "encoder.vit_branch.blocks.{l}.attn.q."),
     (TRANSFORMER + "net.layers.{l}.0.fn.to_k.", "encoder.vit_branch.blocks.{l}.attn.k."),
     (TRANSFORMER + "net.layers.{l}.0.fn.to_v.", "encoder.vit_branch.blocks.{l}.attn.v."),

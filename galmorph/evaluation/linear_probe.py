@@ -54,9 +54,7 @@ def stratified_folds(
     for k in np.unique(classes):
         rows = generator.permutation(np.flatnonzero(classes == k))
         if len(rows) < folds:
-            raise ValueError(
-                f"class number {k} has {len(rows)} members, too few for {folds} folds"
-            )
+            raise ValueError(f"class number {k} has {len(rows)} members, too few for {folds} folds")
         # The remainder of one class does not always fall into the same folds.
         fold[rows] = (np.arange(len(rows)) + generator.integers(folds)) % folds
     return fold[member]

@@ -96,7 +96,7 @@ class PretrainingRun:
         self.device, self.precision = torch.device(device), precision
         torch.manual_seed(seed)
         self.encoder = create_encoder(recipe.architecture).to(self.device)
-        self.encoder = self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.encoder = self.encoder.to(memory_format=torch.channels_last)
         self.projection = ProjectionHead().to(self.device)
         if init is not None:
             self.encoder.load_state_dict(init["encoder"])

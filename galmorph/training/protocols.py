@@ -190,9 +190,7 @@ class Protocols:
     def _from_labels(
         self, protocol: str, predicted: npt.NDArray[Any], names: Sequence[str]
     ) -> ProtocolResult:
-        return evaluate_labels(
-            protocol, self._true_labels(names), predicted, names, seed=self.seed
-        )
+        return evaluate_labels(protocol, self._true_labels(names), predicted, names, seed=self.seed)
 
 
 class _FieldChoice:

@@ -1,0 +1,79 @@
+"""Reliability, ECE and temperature."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from galmorph.evaluation.calibration import (
+    compute_ece,
+    compute_log_loss,
+    compute_reliability,
+    fit_temperature,
+)
+from galmorph.heads import softmax
+
+
+def draw(n: int = 4000, *, sharpness: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that are ``sharpness`` times those that the labels were drawn from."""
+    rng = np.random.default_rng(8)
+    logits = rng.normal(0, 2, (n, 4))
+    uniform = rng.random((n, 1))
+    labels = (softmax(logits).cumsum(axis=1) < uniform).sum(axis=1).clip(max=3)
+    return logits * sharpness, labels
+
+
+def naive_ece(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> float:
+    total = 0.0
+    for b in range(bins):
+        rows = [i for i, p in enumerate(probabilities) if b / bins < p.max() <= (b + 1) / bins]
+        if rows:
+            confidence = np.mean([probabilities[i].max() for i in rows])
+            accuracy = np.mean([probabilities[i].argmax() == labels[i] for i in rows])
+            total += len(rows) * abs(confidence - accuracy)
+    return total / len(labels)
+
+
+@pytest.mark.parametrize("bins", [5, 15])
+def test_ece_agrees_with_a_loop(bins: int) -> None:
+    logits, labels = draw(300, sharpness=2)
+    probabilities = softmax(logits).astype(np.float64)
+    want = naive_ece(probabilities, labels, bins)
+    assert compute_ece(probabilities, labels, num_bins=bins) == pytest.approx(want, abs=1e-9)
+
+
+def test_reliability_counts_every_row_once() -> None:
+    logits, labels = draw(300)
+    bins = compute_reliability(softmax(logits), labels)
+    assert sum(b.count for b in bins) == 300
+    assert (bins[0].low, bins[-1].high) == (0, 1)
+    assert np.isnan(bins[0].accuracy)  # four classes: no confidence below 1/4
+    certain = compute_reliability(np.array([[1.0, 0.0]]), np.array([0]))
+    assert (certain[-1].count, certain[-1].accuracy) == (1, 1)
+
+
+def test_temperature_undoes_sharpness_and_calibrates() -> None:
+    logits, labels = draw(sharpness=2.5)
+    temperature = fit_temperature(logits, labels)
+    assert temperature == pytest.approx(2.5, rel=0.08)
+    before, after = (compute_ece(softmax(logits / t), labels) for t in (1.0, temperature))
+    assert before > 0.08
+    assert after < 0.025
+
+
+def test_temperature_is_the_best_of_a_grid() -> None:
+    logits, labels = draw(500, sharpness=0.6)
+    grid = np.geomspace(0.1, 10, 400)
+    losses = [compute_log_loss(logits / t, labels) for t in grid]
+    assert fit_temperature(logits, labels) == pytest.approx(grid[np.argmin(losses)], rel=0.02)
+
+
+def test_temperature_stays_in_its_range_where_all_is_right() -> None:
+    logits = np.array([[3.0, 0.0], [0.0, 3.0]])
+    assert fit_temperature(logits, np.array([0, 1])) == pytest.approx(0.05, rel=0.01)
+
+
+def test_log_loss_of_known_probabilities() -> None:
+    logits = np.log([[0.25, 0.75], [0.5, 0.5]])
+    want = -(np.log(0.75) + np.log(0.5)) / 2
+    assert compute_log_loss(logits, np.array([1, 0])) == pytest.approx(want)

@@ -1,0 +1,81 @@
+"""Merged classes, results, JSON and figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from galmorph.evaluation.curves import draw_curves
+from galmorph.evaluation.figure import draw_report
+from galmorph.evaluation.merging import ClassMerge, parse_merges
+from galmorph.evaluation.report import evaluate_labels, evaluate_probabilities, write_report
+
+NAMES = ("round", "spiral", "cigar")
+
+
+def test_merge_adds_probabilities_and_keeps_the_order() -> None:
+    merge = parse_merges(["smooth=round+cigar"])
+    assert merge.rename(NAMES) == ("smooth", "spiral")
+    merged = merge.merge_probabilities(np.array([[0.3, 0.4, 0.3]]), NAMES)
+    np.testing.assert_allclose(merged, [[0.6, 0.4]])
+
+
+@pytest.mark.parametrize("text", ["smooth", "=round", "smooth=", "smooth=round+"])
+def test_a_merge_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"reads NEW=OLD\+OLD"):
+        parse_merges([text])
+
+
+def test_a_class_merged_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\['a'\] are merged twice"):
+        ClassMerge({"x": ("a", "b"), "y": ("a",)})
+
+
+def test_result_holds_the_figures_of_its_rows() -> None:
+    labels = np.array([0, 1, 2, 0])
+    result = evaluate_labels("kNN", labels, np.array([0, 1, 1, 0]), NAMES)
+    assert (result.accuracy, result.count, result.ece) == (0.75, 4, None)
+    line = result.summarize()
+    assert "kNN: accuracy 0.7500" in line
+    assert "ECE" not in line
+
+
+def test_json_holds_everything_and_no_nan(tmp_path: Path) -> None:
+    probabilities = np.array([[0.8, 0.2, 0.0], [0.3, 0.6, 0.1]])
+    result = evaluate_probabilities("probe", np.array([0, 0]), probabilities, NAMES)
+    write_report(tmp_path / "r.json", [result], meta={"model": "m"})
+    found = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
+    assert found["model"] == "m"
+    (stored,) = found["results"]
+    assert stored["accuracy"] == 0.5
+    assert stored["classes"]["cigar"] == {
+        "precision": None,
+        "recall": None,
+        "f1": None,
+        "count": 0,
+    }
+    assert stored["confusion"] == [[1, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert stored["ece"] == pytest.approx((0.2 + 0.6) / 2)
+    assert sum(b["count"] for b in stored["reliability"]) == 2
+    assert list(tmp_path.iterdir()) == [tmp_path / "r.json"]
+
+
+def test_figures_are_written(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    labels = np.array([0, 1, 2, 0])
+    results = [
+        evaluate_labels("kNN", labels, np.array([0, 1, 1, 0]), NAMES),
+        evaluate_probabilities("probe", labels, np.eye(3)[[0, 1, 1, 0]], NAMES),
+    ]
+    draw_report(tmp_path / "report.svg", results)
+    assert b"<svg" in (tmp_path / "report.svg").read_bytes()
+    log = [{"step": i, "loss": 1 / i} for i in range(1, 500)] + [
+        {"step": 500, "loss": 0.0, "knn": 0.5}
+    ]
+    draw_curves(tmp_path / "curves.png", log)
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="no result to draw"):
+        draw_report(tmp_path / "none.png", [])

@@ -1,0 +1,63 @@
+"""Simulated labelled cutouts and a tiny recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from two_classes import draw_galaxy, write_galaxies
+
+from galmorph.encoders import registry
+from galmorph.training.data import TrainingSet
+from galmorph.training.recipe import Recipe
+
+
+@pytest.fixture(scope="session")
+def galaxies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders train/ and test/, each with 20 and 8 cutouts of two classes."""
+    top = tmp_path_factory.mktemp("galaxies")
+    for number, kind in enumerate(("round", "edge_on")):
+        write_galaxies(top / "train", kind, range(100 * number, 100 * number + 20))
+        write_galaxies(top / "test", kind, range(100 * number + 50, 100 * number + 58))
+    return top
+
+
+class TinyEncoder(torch.nn.Module):
+    """One convolution with batch normalization: quick, but with all kinds of state."""
+
+    img_size = 16
+    num_features = 512
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 8, 5, stride=2)
+        self.norm = torch.nn.BatchNorm2d(8)
+        self.head = torch.nn.Linear(8, 512)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = torch.relu(self.norm(self.conv(x))).mean(dim=(2, 3))
+        return self.head(features)
+
+
+@pytest.fixture
+def recipe(monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """Three steps of four cutouts per epoch, two epochs, of a tiny encoder."""
+    monkeypatch.setitem(registry._ENCODERS, "tiny", TinyEncoder)
+    return Recipe(architecture="tiny", batch_size=4, epochs=2, frame_size=24, sup_con_weight=0.5)
+
+
+@pytest.fixture
+def training_set() -> TrainingSet:
+    """Twelve small cutouts of two classes."""
+    kinds = ["round", "edge_on"] * 6
+    images = np.stack([draw_galaxy(kind, i, 24).transpose(2, 0, 1) for i, kind in enumerate(kinds)])
+    names = tuple(f"{kind}/{i}.png" for i, kind in enumerate(kinds))
+    labels = np.array([1, 0] * 6)
+    return TrainingSet(images, labels, np.zeros(12, dtype=int), (("edge_on", "round"),), names, ())
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,292 @@
+"""``galmorph pretrain``, ``fit``, ``evaluate`` and ``classify --head``, one after another."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from inference_model import make_model
+
+from galmorph.cli.main import cli
+from galmorph.model import read_heads, read_model, write_model
+
+
+def call(*arguments: object, status: int = 0) -> Result:
+    result = CliRunner().invoke(cli, [str(a) for a in arguments])
+    assert result.exit_code == status, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    write_model(path, make_model(), half=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def head_file(model_file: Path, galaxies: Path) -> Path:
+    path = model_file.parent / "mine.safetensors"
+    result = call(
+        "fit",
+        "folders",
+        galaxies / "train",
+        "-o",
+        path,
+        "--model",
+        model_file,
+        "--crop",
+        0.9,
+        "--workers",
+        1,
+        "-q",
+    )
+    assert "40 cutouts (edge_on 20, round 20)" in result.output
+    return path
+
+
+def test_a_fitted_head_classifies(head_file: Path, model_file: Path, galaxies: Path) -> None:
+    heads, model = read_heads(head_file)
+    assert model == "fused_fast"
+    assert heads["mine"].crop == 0.9
+    output = head_file.parent / "classes.csv"
+    call(
+        "classify",
+        galaxies / "test",
+        "--head",
+        head_file,
+        "--model",
+        model_file,
+        "-o",
+        output,
+        "-q",
+    )
+    with output.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    right = [row["label"] == Path(row["path"]).parent.name for row in rows]
+    assert len(right) == 16
+    assert sum(right) >= 15
+    assert [float(row["crop"]) for row in rows] == pytest.approx([0.9] * 16)
+
+
+def test_evaluate_finds_the_same_as_classify(
+    head_file: Path, model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    result = call(
+        "evaluate",
+        "folders",
+        galaxies / "test",
+        "--model",
+        model_file,
+        "--head",
+        head_file,
+        "--train-data",
+        galaxies / "train",
+        "--neighbours",
+        5,
+        "-o",
+        report,
+        "-q",
+    )
+    found = json.loads(report.read_text())
+    protocols = {r["protocol"].split(",")[0]: r for r in found["results"]}
+    assert list(protocols) == [
+        "linear head 'mine' on the test set",
+        "linear probe",
+        "kNN",
+        "leave-one-out kNN inside the test set",
+    ]
+    assert protocols["linear head 'mine' on the test set"]["accuracy"] >= 15 / 16
+    # The probe is the same fit on the same data.
+    probe, head = protocols["linear probe"], protocols["linear head 'mine' on the test set"]
+    assert probe["confusion"] == head["confusion"]
+    assert probe["ece"] == pytest.approx(head["ece"], abs=1e-3)
+    assert probe["details"]["rows"] == 40
+    assert found["options"] == {"crops": [None], "folds": None, "neighbours": 5, "seed": 0}
+    assert "test labels vote" in result.output
+
+
+def test_folds_merges_and_chosen_crops(model_file: Path, galaxies: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    call(
+        "evaluate",
+        "folders",
+        galaxies / "train",
+        "--model",
+        model_file,
+        "--folds",
+        3,
+        "--select-crop",
+        "0.6,1.0",
+        "--protocols",
+        "probe,knn",
+        "-o",
+        report,
+        "-q",
+        "--merge",
+        "smooth=round",
+    )
+    probe, knn = json.loads(report.read_text())["results"]
+    assert probe["protocol"] == "linear probe, stratified 3-fold cross-validation"
+    assert probe["count"] == 40
+    assert probe["accuracy"] > 0.9
+    assert len(probe["details"]["crops_chosen"]) == 3
+    assert set(probe["details"]["crops_chosen"]) <= {"0.6", "1.0"}
+    assert probe["class_names"] == ["edge_on", "smooth"]
+    assert knn["protocol"].startswith("kNN, stratified 3-fold")
+
+
+def test_a_head_goes_into_a_model_file(model_file: Path, galaxies: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(model_file.read_bytes())
+    table = tmp_path / "labels.csv"
+    rows = [f"{p.stem},{p.parent.name}" for p in sorted((galaxies / "train").rglob("*.png"))]
+    table.write_text("\n".join(["object_id,label", *rows]) + "\n")
+    call(
+        "fit",
+        table,
+        galaxies / "train",
+        "--add-to",
+        path,
+        "--name",
+        "two",
+        "--typicality",
+        "--classes",
+        "round,edge_on",
+        "--note",
+        "who=me",
+        "-q",
+    )
+    model = read_model(path)
+    assert set(model.heads) == {"test", "two"}
+    assert model.heads["two"].class_names == ("round", "edge_on")
+    assert model.heads["two"].notes["who"] == "me"
+    assert model.typicality is not None
+    assert len(model.typicality.references) == 20
+    assert path.stat().st_size < 1.3 * model_file.stat().st_size  # still float16
+
+
+def test_labels_and_paths_in_one_table(model_file: Path, galaxies: Path, tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    files = sorted((galaxies / "train").rglob("*.png"))
+    table.write_text("\n".join(["file,kind", *(f"{p},{p.parent.name}" for p in files)]) + "\n")
+    output = tmp_path / "h.safetensors"
+    result = call(
+        "fit",
+        table,
+        "--path-column",
+        "file",
+        "--label-column",
+        "kind",
+        "-o",
+        output,
+        "--model",
+        model_file,
+        "-q",
+    )
+    assert "40 cutouts" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "folders", "x"], "Give -o FILE for a head of its own"),
+        (["fit", "folders", "x", "-o", "head.pt"], "must end in .safetensors"),
+        (["fit", "folders", "-o", "h.safetensors"], "Give DATA, or --path-column"),
+        (["fit", "folders", "x", "--add-to", "m.safetensors"], "--add-to needs --name"),
+        (["evaluate", "folders", "x", "--merge", "a"], "a merge reads NEW=OLD+OLD"),
+        (["evaluate", "folders", "x", "--select-crop", "1,2"], "--select-crop needs --folds"),
+        (["evaluate", "folders", "x", "--protocols", "svm"], "No protocol 'svm'"),
+        (["evaluate", "folders", "x", "--train-labels", "y"], "needs --train-data"),
+        (["pretrain", "-o", "run"], "Give DATA to train on"),
+        (["pretrain", "x", "-o", "run", "--resume", "--init", "c.pt"], "--resume or --init"),
+    ],
+)
+def test_what_does_not_go_together_is_a_usage_error(arguments: list[str], message: str) -> None:
+    assert message in call(*arguments, status=2).output
+
+
+def test_foreign_classes_are_explained(head_file: Path, model_file: Path, galaxies: Path) -> None:
+    result = call(
+        "evaluate",
+        "folders",
+        galaxies / "test",
+        "--model",
+        model_file,
+        "--head",
+        head_file,
+        "--merge",
+        "flat=edge_on",
+        "-q",
+    )
+    assert "linear head 'mine' on the test set" in result.output
+    result = call(
+        "evaluate",
+        "folders",
+        galaxies / "test",
+        "--model",
+        model_file,
+        "--head",
+        "test",
+        "--merge",
+        "face_on=round+spiral",
+        "--classes",
+        "round,edge_on",
+        "-q",
+    )
+    result = call(
+        "evaluate",
+        "folders",
+        galaxies / "test",
+        "--model",
+        model_file,
+        "--head",
+        head_file,
+        "--merge",
+        "face_on=round+other",
+        "--merge",
+        "late=edge_on",
+        "-q",
+    )
+    table = galaxies / "other.csv"
+    table.write_text("object_id,label\nround50,ring\nedge_on150,edge_on\n")
+    result = call(
+        "evaluate",
+        table,
+        galaxies / "test",
+        "--model",
+        model_file,
+        "--head",
+        head_file,
+        "-q",
+        "--protocols",
+        "head",
+        status=1,
+    )
+    assert "has the classes ring, which are not among edge_on, round" in result.output
+    assert "--merge" in result.output
+
+
+def test_pretrain_resume_and_export(galaxies: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in sorted((galaxies / "train").rglob("*.png"))[::5]:
+        (data / path.name).write_bytes(path.read_bytes())
+    (data / "bad.png").write_bytes(b"no picture")
+    run = tmp_path / "run"
+    common = ["pretrain", data, "-o", run, "--batch-size", 4, "--precision", "float32", "-q"]
+    result = call(*common, "--epochs", 0.5, "--half", "--name", "mine")
+    assert "1 images skipped" in result.output
+    assert "bad.png" in (run / "skipped.txt").read_text()
+    assert len((run / "log.jsonl").read_text().splitlines()) == 1
+    model = read_model(run / "model.safetensors")
+    assert (model.name, model.architecture) == ("mine", "fused_fast")
+    assert model.provenance["pretraining"]["images"] == 8
+    assert "holds a run" in call(*common, status=2).output
+    assert "another recipe" in call(*common, "--resume", status=1).output
+    call("pretrain", "-o", run, "--export", tmp_path / "again.safetensors")
+    assert read_model(tmp_path / "again.safetensors").name == "run"

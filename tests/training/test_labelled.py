@@ -1,0 +1,113 @@
+"""Labels from tables and folders; fields of view of images that show part of a frame."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from inference_model import make_model
+
+from galmorph._api import Job
+from galmorph.errors import CatalogueError, TrainingError
+from galmorph.images.discover import discover_sources
+from galmorph.images.source import Source
+from galmorph.inference.engine import EngineOptions
+from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.training.labelled import (
+    choose_field,
+    embed_labelled,
+    label_by_folder,
+    make_class_name,
+    read_labels,
+)
+
+
+def make_job() -> Job:
+    return Job(make_model(), options=EngineOptions(workers=1, precision="float32"))
+
+
+def test_labels_of_a_table_by_object_id(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("name,morphology\n587722952767439450, edge-on\n2,round\n3,\n")
+    found = read_labels(table, label_column="morphology", id_column="name")
+    assert found == {"587722952767439450": "edge-on", "2": "round"}
+    with pytest.raises(CatalogueError, match="no column 'label'; there are name, morphology"):
+        read_labels(table)
+
+
+def test_contradictions_and_empty_columns_are_refused(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("object_id,label\na,round\na,spiral\n")
+    with pytest.raises(CatalogueError, match="'a' has two classes, 'round' and 'spiral'"):
+        read_labels(table)
+    table.write_text("object_id,label\na,\n")
+    with pytest.raises(CatalogueError, match="holds no label"):
+        read_labels(table)
+
+
+def test_labels_of_fits_tables(tmp_path: Path) -> None:
+    from astropy.table import Table
+
+    Table({"object_id": ["a", "b"], "label": ["x", "y"]}).write(tmp_path / "t.fits")
+    assert read_labels(tmp_path / "t.fits") == {"a": "x", "b": "y"}
+
+
+def test_label_by_folder_on_disk_and_in_shards() -> None:
+    assert label_by_folder(Source("a", "set/edge-on/a.jpg")) == "edge_on"
+    assert label_by_folder(Source("a", "set/x.tar", member="spiral/a.jpg")) == "spiral"
+    assert label_by_folder(Source("a", "set/x.tar", member="a.jpg")) is None
+    assert make_class_name("Sa / Sb ") == "Sa_Sb"
+
+
+def test_field_of_view_is_a_fraction_of_the_original_frame() -> None:
+    weights = Preprocessing()
+    assert choose_field(None, weights).crop is None
+    assert choose_field(0.6, weights).crop == 0.6
+    assert choose_field("auto", weights, data_frame=0.5).crop == "auto"
+    of_shard = choose_field(None, weights, data_frame=224 / 424)
+    assert of_shard.crop == pytest.approx(180 / 224)
+    assert choose_field(0.5, weights, data_frame=0.5).crop == 1.0
+    with pytest.raises(TrainingError, match="do not hold a field of view of 0.6"):
+        choose_field(0.6, weights, data_frame=224 / 424)
+
+
+def test_embeddings_carry_their_labels(galaxies: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(galaxies / "test", tmp_path / "data")
+    (data / "round" / "broken.png").write_bytes(b"no picture")
+    shutil.copy(data / "round" / "round50.png", data / "loose.png")
+    done = []
+    found = embed_labelled(
+        make_job(), discover_sources(data), label_by_folder, on_progress=done.append
+    )
+    assert found.class_names == ("data", "edge_on", "round")
+    found = embed_labelled(
+        make_job(), discover_sources(data), label_by_folder, class_names=("round", "edge_on")
+    )
+    assert found.embeddings.shape == (16, 512)
+    for name, label in zip(found.object_ids, found.labels, strict=True):
+        assert name.startswith(found.class_names[label])
+    assert found.unlabelled == 1
+    assert len(found.failed) == 1
+    assert "broken.png" in found.failed[0]
+    assert done[-1] == 18
+
+
+def test_table_labels_pick_their_cutouts(galaxies: Path) -> None:
+    labels = {"round50": "E", "edge_on150": "S"}
+    found = embed_labelled(make_job(), discover_sources(galaxies / "test"), labels)
+    assert set(found.object_ids) == set(labels)
+    assert found.unlabelled == 14
+    whole = embed_labelled(make_job(), discover_sources(galaxies / "test"), label_by_folder)
+    row = whole.object_ids.index("round50")
+    np.testing.assert_allclose(
+        found.embeddings[found.object_ids.index("round50")], whole.embeddings[row], atol=1e-4
+    )
+
+
+def test_no_label_at_all_says_what_to_look_at(galaxies: Path) -> None:
+    with pytest.raises(TrainingError, match="none of 16 cutouts has a label.*'edge_on150'"):
+        embed_labelled(make_job(), discover_sources(galaxies / "test"), {"other": "x"})
+    with pytest.raises(TrainingError, match="there is no cutout"):
+        embed_labelled(make_job(), [], {"other": "x"})

@@ -1,0 +1,255 @@
+"""Pretraining: exact resume, NaN, skipped files, the log."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from two_classes import draw_galaxy, write_galaxies
+
+from galmorph.errors import TrainingError
+from galmorph.training.checkpoint import load_checkpoint
+from galmorph.training.contrastive import PretrainingRun, compute_lr
+from galmorph.training.data import TrainingSet, load_training_set
+from galmorph.training.loop import pretrain, read_log
+from galmorph.training.monitor import KnnMonitor
+from galmorph.training.recipe import Recipe, list_recipes, load_recipe, recipe_from_dict
+
+
+def make_run(data: TrainingSet, recipe: Recipe, **options: Any) -> PretrainingRun:
+    return PretrainingRun(data, recipe, precision="float32", **options)
+
+
+def get_weights(folder: Path) -> dict[str, torch.Tensor]:
+    state = load_checkpoint(folder)
+    return {f"{part}.{k}": v for part in ("encoder", "projection") for k, v in state[part].items()}
+
+
+class Killed(Exception):
+    """Stands for SIGKILL: nothing is saved on the way out."""
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_killed_run_resumes_to_the_same_weights(
+    training_set: TrainingSet, recipe: Recipe, tmp_path: Path, optimizer: str
+) -> None:
+    recipe = replace(recipe, optimizer=optimizer)
+    assert pretrain(make_run(training_set, recipe), tmp_path / "whole")
+
+    def kill(report: Any) -> None:
+        if report.step == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        pretrain(make_run(training_set, recipe), tmp_path / "cut", on_step=kill, save_every=0)
+    assert load_checkpoint(tmp_path / "cut")["step"] == 4
+    run = make_run(training_set, recipe)
+    run.restore(tmp_path / "cut")
+    assert pretrain(run, tmp_path / "cut")
+    whole, cut = get_weights(tmp_path / "whole"), get_weights(tmp_path / "cut")
+    assert whole.keys() == cut.keys()
+    for key, tensor in whole.items():
+        assert torch.equal(tensor, cut[key]), key
+    assert read_log(tmp_path / "cut") == read_log(tmp_path / "whole")
+
+
+def test_another_seed_gives_other_weights(
+    training_set: TrainingSet, recipe: Recipe, tmp_path: Path
+) -> None:
+    short = replace(recipe, epochs=1 / 3)
+    for seed in (0, 1):
+        pretrain(make_run(training_set, short, seed=seed), tmp_path / str(seed))
+    one, other = (get_weights(tmp_path / str(seed)) for seed in (0, 1))
+    assert not torch.equal(one["projection.fc1.weight"], other["projection.fc1.weight"])
+
+
+def test_stopping_saves_and_the_monitor_changes_nothing(
+    training_set: TrainingSet, recipe: Recipe, tmp_path: Path
+) -> None:
+    twice = TrainingSet(
+        np.concatenate([training_set.images] * 2),
+        np.tile(training_set.labels, 2),
+        np.zeros(24, dtype=int),
+        training_set.class_names,
+        training_set.object_ids * 2,
+        (),
+    )
+    recipe = replace(recipe, batch_size=8, epochs=1)
+    monitor = KnnMonitor(twice, field=0.8)
+    assert not pretrain(
+        make_run(twice, recipe), tmp_path / "a", monitor=monitor, should_stop=lambda: True
+    )
+    run = make_run(twice, recipe)
+    run.restore(tmp_path / "a")
+    assert run.step == 1
+    assert pretrain(run, tmp_path / "a", monitor=monitor)
+    assert pretrain(make_run(twice, recipe), tmp_path / "b")
+    one, other = get_weights(tmp_path / "a"), get_weights(tmp_path / "b")
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    log = read_log(tmp_path / "a")
+    assert [line["step"] for line in log] == [1, 2, 3]
+    assert 0 <= log[-1]["knn"] <= 1
+
+
+def test_nan_loss_stops_and_keeps_the_last_good_checkpoint(
+    training_set: TrainingSet, recipe: Recipe, tmp_path: Path
+) -> None:
+    run = make_run(training_set, recipe)
+    good = run.compute_loss
+
+    def poisoned(*arguments: Any) -> torch.Tensor:
+        return good(*arguments) * (float("nan") if run.step == 3 else 1)
+
+    run.compute_loss = poisoned  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"loss of step 3 is nan; the last good checkpoint"):
+        pretrain(run, tmp_path, save_every=0)
+    assert load_checkpoint(tmp_path)["step"] == 3
+    assert all(torch.isfinite(v).all() for v in get_weights(tmp_path).values())
+
+
+def test_weights_that_are_not_finite_are_never_saved(
+    training_set: TrainingSet, recipe: Recipe, tmp_path: Path
+) -> None:
+    run = make_run(training_set, recipe)
+    run.save(tmp_path)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with torch.no_grad():
+        run.projection.fc1.weight[0, 0] = float("inf")
+    with pytest.raises(TrainingError, match="a weight is not finite after step 0"):
+        run.save(tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_checkpoint_of_another_run_is_refused(
+    training_set: TrainingSet, recipe: Recipe, tmp_path: Path
+) -> None:
+    make_run(training_set, recipe).save(tmp_path)
+    with pytest.raises(TrainingError, match="with another recipe"):
+        make_run(training_set, replace(recipe, lr=0.5)).restore(tmp_path)
+    with pytest.raises(TrainingError, match="with another seed"):
+        make_run(training_set, recipe, seed=1).restore(tmp_path)
+    renamed = replace(training_set, object_ids=("other",) * 12)
+    with pytest.raises(TrainingError, match="with another list of images"):
+        make_run(renamed, recipe).restore(tmp_path)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_taken(
+    training_set: TrainingSet, recipe: Recipe, tmp_path: Path
+) -> None:
+    """One whose fingerprint lacks what was added since."""
+    make_run(training_set, recipe).save(tmp_path)
+    state = load_checkpoint(tmp_path)
+    found = json.loads(state["fingerprint"])
+    del found["names"], found["recipe"]["eval_field"], found["recipe"]["views"]["hue"]
+    torch.save({**state, "fingerprint": json.dumps(found)}, tmp_path / "checkpoint.pt")
+    run = make_run(training_set, recipe)
+    run.restore(tmp_path)
+    assert run.step == 0
+
+
+def test_files_that_are_no_checkpoints_are_named(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="there is no checkpoint to go on from"):
+        load_checkpoint(tmp_path)
+    (tmp_path / "checkpoint.pt").write_bytes(b"cut short")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        load_checkpoint(tmp_path)
+    torch.save({"model": {}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(TrainingError, match="not a checkpoint of galmorph pretrain"):
+        load_checkpoint(tmp_path)
+
+
+def test_too_few_images_for_a_batch(training_set: TrainingSet, recipe: Recipe) -> None:
+    with pytest.raises(TrainingError, match="12 images do not fill a batch of 64"):
+        make_run(training_set, replace(recipe, batch_size=64))
+
+
+def test_learning_rate_warms_up_and_ends_low() -> None:
+    recipe = Recipe(lr=1.0, warmup=0.1, final_lr=1e-3)
+    rates = [compute_lr(step, 100, recipe) for step in range(100)]
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10)
+    assert max(rates) == 1
+    assert (np.diff(rates[10:]) < 0).all()
+    assert rates[-1] == pytest.approx(1e-3, rel=0.5)
+
+
+def test_unreadable_images_are_skipped_and_listed(tmp_path: Path) -> None:
+    write_galaxies(tmp_path / "set", "round", range(3))
+    write_galaxies(tmp_path / "set", "edge_on", range(2))
+    (tmp_path / "set" / "round" / "broken.png").write_bytes(b"not a picture")
+    Image.new("RGB", (48, 48)).save(tmp_path / "set" / "round" / "empty.png")
+    Image.fromarray(draw_galaxy("round", 9)).save(tmp_path / "set" / "loose.png")
+    found = load_training_set([tmp_path / "set"], frame_size=24)
+    assert found.images.shape == (6, 3, 24, 24)
+    assert found.class_names == (("edge_on", "round"),)
+    assert dict(zip(found.object_ids, found.labels, strict=True)) == {
+        "loose.png": -1,
+        "edge_on/edge_on0.png": 0,
+        "edge_on/edge_on1.png": 0,
+        "round/round0.png": 1,
+        "round/round1.png": 1,
+        "round/round2.png": 1,
+    }
+    assert sorted(Path(line.split(": ")[0]).name for line in found.skipped) == [
+        "broken.png",
+        "empty.png",
+    ]
+
+
+def test_a_folder_of_shards_stands_for_its_shards_alone(tmp_path: Path) -> None:
+    write_galaxies(tmp_path / "made", "round", range(3))
+    write_galaxies(tmp_path / "set" / "test", "edge_on", range(2))
+    shutil.make_archive(str(tmp_path / "set" / "train"), "tar", tmp_path / "made")
+    found = load_training_set([tmp_path / "set"], frame_size=24)
+    assert {Path(name).name for name in found.object_ids} == {
+        "round0.png",
+        "round1.png",
+        "round2.png",
+    }
+    assert found.class_names == (("round",),)
+
+
+def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no")
+    with pytest.raises(TrainingError, match=r"no image could be read from .*broken\.jpg"):
+        load_training_set([tmp_path])
+
+
+def test_central_part_of_the_frame_is_kept(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 40, 3), dtype=np.uint8)
+    pixels[10:30, 10:30] = np.random.default_rng(0).integers(1, 255, (20, 20, 3))
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = load_training_set([tmp_path], frame=0.5, frame_size=20)
+    np.testing.assert_array_equal(found.images[0], pixels[10:30, 10:30].transpose(2, 0, 1))
+
+
+def test_recipes_that_come_along_can_be_read() -> None:
+    for name in list_recipes():
+        recipe = load_recipe(name)
+        assert recipe_from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    authors = load_recipe("wei2022")
+    assert (authors.architecture, authors.optimizer, authors.lr) == ("wei2022", "sgd", 0.01)
+    assert (authors.temperature, authors.symmetric, authors.batch_size) == (0.1, False, 256)
+
+
+def test_recipes_that_are_wrong_say_where(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("learning_rate = 1\n")
+    with pytest.raises(TrainingError, match=r"mine\.toml: unknown keys \['learning_rate'\]"):
+        load_recipe(str(file))
+    file.write_text("lr = = 1\n")
+    with pytest.raises(TrainingError, match=r"mine\.toml: "):
+        load_recipe(str(file))
+    file.write_text("lr = -1.0\n")
+    with pytest.raises(TrainingError, match="lr must be positive"):
+        load_recipe(str(file))
+    with pytest.raises(TrainingError, match="no recipe 'best'; there are contrastive"):
+        load_recipe("best")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        load_recipe(str(tmp_path / "none.toml"))
