@@ -81,3 +81,21 @@ def test_crop_box_keeps_the_sky() -> None:
 def test_a_box_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="positive side"):
         Box(0, 0, 0)
+
+
+def test_a_box_beside_the_frame_shows_the_rim() -> None:
+    array = np.full((3, 20, 20), 7, dtype=np.uint8)
+    got, padded = resample(array, Box(100, 100, 10), 8)
+    assert padded
+    assert (got == 7).all()
+
+
+def test_a_cut_galaxy_fades_into_the_sky() -> None:
+    y, x = np.mgrid[:40, :40] - 19.5
+    plane = 0.1 + np.exp(-np.hypot(x, y) / 15).astype(np.float32)
+    got, _ = resample(np.stack([plane] * 3).astype(np.float32), central_box(40, 40, 80), 80)
+    known = got[:, 20:60, 20:60]
+    np.testing.assert_allclose(known, np.stack([plane] * 3), atol=1e-5)
+    outward = got[0, 40, 59:]
+    assert (np.diff(outward) <= 1e-6).all()
+    assert np.abs(np.diff(got[0, 40, 55:65])).max() < 0.05

@@ -1,0 +1,154 @@
+"""The pipeline from a cutout to pixels: fields of view, flags, notes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from galmorph.errors import PixelError
+from galmorph.flags import Flags
+from galmorph.images.cutout import Cutout
+from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
+from galmorph.preprocessing.render import RenderOptions
+
+PREPROCESSING = Preprocessing(img_size=42)
+
+
+def make_cutout(side: int = 212, *, scale: float = 12.0, **given: object) -> Cutout:
+    y, x = np.mgrid[:side, :side] + 0.5
+    r = np.hypot(x - side / 2, y - side / 2)
+    plane = 0.05 + 0.7 * np.exp(-r / scale)
+    array = np.rint(np.stack([plane, plane * 0.9, plane * 0.8]) * 255).astype(np.uint8)
+    return dataclasses.replace(Cutout(array), **given)
+
+
+def test_by_default_the_field_is_that_of_the_weights() -> None:
+    prepared = PREPROCESSING.prepare(make_cutout())
+    assert prepared.pixels.shape == (3, 42, 42)
+    assert prepared.pixels.dtype == np.uint8
+    assert prepared.crop == pytest.approx(180 / 424)
+    assert math.isnan(prepared.fov)
+    assert prepared.flags == Flags.NONE
+
+
+def test_fov_in_arcseconds_needs_a_pixel_scale() -> None:
+    field = FieldOptions(fov=40.0)
+    prepared = PREPROCESSING.prepare(make_cutout(pixel_scale=0.4), field=field)
+    assert prepared.fov == pytest.approx(40.0)
+    assert prepared.crop == pytest.approx(100 / 212)
+    with pytest.raises(ValueError, match="give --crop FRACTION or --pixel-scale"):
+        PREPROCESSING.prepare(make_cutout(), field=field)
+
+
+def test_the_fraction_is_of_the_shorter_side() -> None:
+    cutout = make_cutout()
+    wide = dataclasses.replace(cutout, array=np.pad(cutout.array, ((0, 0), (0, 0), (50, 50))))
+    field = FieldOptions(crop=0.5)
+    one, other = (PREPROCESSING.prepare(c, field=field).pixels for c in (cutout, wide))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_auto_takes_the_field_by_the_size_of_the_galaxy() -> None:
+    field = FieldOptions(crop="auto")
+    small = PREPROCESSING.prepare(make_cutout(scale=8), field=field)
+    large = PREPROCESSING.prepare(make_cutout(scale=16), field=field)
+    assert large.crop == pytest.approx(2 * small.crop, rel=0.1)
+    size = float(small.notes["size_px"])
+    assert small.crop * 212 == pytest.approx(PREPROCESSING.sizes_in_field * size, rel=1e-3)
+    difference = small.pixels.astype(float) - large.pixels
+    assert np.abs(difference).mean() < 4  # the same galaxy, whatever the frame
+
+
+def test_auto_fades_what_the_frame_cuts_off() -> None:
+    array = make_cutout().array[:, 76:136, 76:136]
+    prepared = PREPROCESSING.prepare(Cutout(array), field=FieldOptions(crop="auto"))
+    assert prepared.flags & Flags.PADDED
+    assert prepared.crop > 1
+    plane = prepared.pixels[0].astype(int)
+    assert plane[0, 0] < plane[5, 5] < plane[21, 21]
+    assert np.abs(np.diff(plane[21])).max() < 40  # no edge where the frame ends
+
+
+def test_auto_without_a_galaxy_takes_the_field_of_the_weights() -> None:
+    array = np.random.default_rng(0).integers(10, 14, (3, 212, 212), dtype=np.uint8)
+    prepared = PREPROCESSING.prepare(Cutout(array), field=FieldOptions(crop="auto"))
+    assert prepared.flags & Flags.NO_CENTRAL_SOURCE
+    assert prepared.crop == pytest.approx(180 / 424)
+    assert prepared.notes["size_px"] == "nan"
+
+
+def test_few_pixels_are_flagged_as_upsampled() -> None:
+    cutout = make_cutout(64)
+    assert PREPROCESSING.prepare(cutout).flags & Flags.UPSAMPLED
+    whole = PREPROCESSING.prepare(cutout, field=FieldOptions(crop=1.0))
+    assert not whole.flags & Flags.UPSAMPLED
+    reduced = dataclasses.replace(make_cutout(64), notes={"reduced": "2"})
+    assert not PREPROCESSING.prepare(reduced).flags & Flags.UPSAMPLED
+
+
+def test_one_value_everywhere_is_flagged() -> None:
+    flat = Cutout(np.full((3, 100, 100), 9, dtype=np.uint8))
+    assert PREPROCESSING.prepare(flat).flags & Flags.CONSTANT
+
+
+def test_saturated_fields_are_flagged() -> None:
+    array = make_cutout().array.copy()
+    array[:, 90:120, 90:120] = 255
+    assert PREPROCESSING.prepare(Cutout(array)).flags & Flags.SATURATED
+
+
+def test_flags_of_the_cutout_and_of_rendering_are_kept_by_the_caller() -> None:
+    flux = Cutout(make_cutout().array[:1].astype(np.float32), bands=("r",), kind="flux")
+    flags = PREPROCESSING.prepare(flux).flags
+    assert flags & Flags.OUTSIDE_COLOUR_DOMAIN
+    assert flags & Flags.ASSUMED_STRETCH
+
+
+def test_bad_pixels_are_refused_where_asked() -> None:
+    array = make_cutout().array.astype(np.float32) / 255
+    array[:, 100, 100] = np.nan
+    cutout = Cutout(array)
+    assert PREPROCESSING.prepare(cutout).flags & Flags.BAD_PIXELS_FILLED
+    with pytest.raises(PixelError):
+        PREPROCESSING.prepare(cutout, rendering=RenderOptions(nan="refuse"))
+
+
+def test_min_side_leaves_the_encoder_enough_pixels() -> None:
+    for crop in (None, 0.3, 1.0):
+        side = PREPROCESSING.min_side(FieldOptions(crop=crop))
+        assert side is not None
+        assert side * (crop or PREPROCESSING.crop) >= PREPROCESSING.img_size
+    assert PREPROCESSING.min_side(FieldOptions(crop="auto")) is None
+    assert PREPROCESSING.min_side(FieldOptions(fov=30.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"crop": 0.5, "fov": 30.0}, "not both"),
+        ({"crop": "all"}, "a fraction of the frame or 'auto'"),
+        ({"crop": 0.0}, "must be positive"),
+        ({"crop": math.nan}, "must be positive"),
+        ({"fov": -1.0}, "must be positive"),
+    ],
+)
+def test_fields_that_make_no_sense_are_refused(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FieldOptions(**given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [{"img_size": 0}, {"crop": 0.0}, {"sizes_in_field": -1.0}])
+def test_settings_that_make_no_sense_are_refused(given: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be positive"):
+        Preprocessing(**given)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="std is positive"):
+        Preprocessing(std=(1.0, 0.0, 1.0))
+
+
+def test_settings_survive_json() -> None:
+    again = Preprocessing.from_dict({**PREPROCESSING.to_dict(), "of_a_later_version": 1})
+    assert again == PREPROCESSING
+    assert Preprocessing.from_dict({"mean": [0.1, 0.2, 0.3]}).mean == (0.1, 0.2, 0.3)
