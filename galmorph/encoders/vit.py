@@ -38,9 +38,11 @@ class Attention(nn.Module):
         """Keys and values, each (n, num_heads, positions, head_dim)."""
         return split_heads(self.k(x), self.num_heads), split_heads(self.v(x), self.num_heads)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, num_queries: int | None = None) -> Tensor:
+        """Attend from the first ``num_queries`` tokens (all of them by default) to all tokens."""
         k, v = self.keys_and_values(x)
-        y = F.scaled_dot_product_attention(split_heads(self.q(x), self.num_heads), k, v)
+        q = split_heads(self.q(x[:, :num_queries]), self.num_heads)
+        y = F.scaled_dot_product_attention(q, k, v)
         out: Tensor = self.proj(merge_heads(y))
         return out
 
@@ -106,8 +108,9 @@ class TransformerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, mlp_ratio * dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.norm1(x))
+    def forward(self, x: Tensor, num_queries: int | None = None) -> Tensor:
+        """New values of the first ``num_queries`` tokens (all of them by default)."""
+        x = x[:, :num_queries] + self.attn(self.norm1(x), num_queries)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
 
@@ -173,8 +176,9 @@ class VitBranch(nn.Module):
         return torch.cat((cls_token, patches), dim=1) + self.pos_embed
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = self.blocks(self.tokenize(x))
-        out: Tensor = self.head(self.norm(tokens[:, 0]))  # (n, num_features)
+        tokens = self.blocks[:-1](self.tokenize(x))
+        cls_token = self.blocks[-1](tokens, 1)[:, 0]  # nothing else of the last block is used
+        out: Tensor = self.head(self.norm(cls_token))  # (n, num_features)
         return out
 
     def forward_attention(self, x: Tensor) -> Tensor:

@@ -23,6 +23,12 @@ __all__ = ["FieldOptions", "Prepared", "Preprocessing"]
 SATURATED_FRACTION = 0.02
 """A field with more pixels than this at the top of the range is flagged."""
 
+DECODER_OVERSAMPLING = 2
+"""A decoder may reduce an image only down to this many pixels per pixel that the encoder sees.
+
+With 1, the labels of 0.3 % of Galaxy Zoo 2 images change; see docs/performance.md.
+"""
+
 FLAT = 1.5 / 255
 """A field whose values differ by less than this, on [0, 1], shows nothing."""
 
@@ -127,7 +133,7 @@ class Preprocessing:
         """Shorter side below which a decoder must not reduce the image; None if it must not."""
         if options.fov is not None or options.crop == "auto":
             return None
-        return math.ceil(self.img_size / (options.crop or self.crop))
+        return math.ceil(DECODER_OVERSAMPLING * self.img_size / (options.crop or self.crop))
 
     def prepare(
         self,
