@@ -96,8 +96,8 @@ class Typicality:
 def fit_typicality(
     embeddings: npt.NDArray[Any],
     *,
-    num_components: int = 64,
-    num_references: int = 4000,
+    num_components: int = 256,
+    num_references: int = 600,
     neighbours: int = 5,
     seed: int = 0,
 ) -> Typicality:
@@ -108,7 +108,8 @@ def fit_typicality(
     embeddings : ndarray, shape (n, num_features)
         Of training cutouts, through the same path as a user's.
     num_components, num_references, neighbours : int
-        Principal components kept, references stored, nearest references used.
+        Principal components kept, references stored, nearest references used. Many components
+        tell more than many references: see docs/field_of_view.md.
     seed : int
         Of the choice of references. The other embeddings calibrate the percentile.
 

@@ -44,3 +44,18 @@ def test_stored_and_read_back_it_says_the_same() -> None:
     np.testing.assert_allclose(
         again.compute_atypicality(embeddings), typicality.compute_atypicality(embeddings), atol=1.0
     )
+
+
+def test_what_is_stored_stays_small() -> None:
+    rng = np.random.default_rng(6)
+    embeddings = rng.standard_normal((1500, 512), dtype=np.float32)
+    stored = fit_typicality(embeddings).to_tensors().values()
+    assert sum(array.nbytes for array in stored) < 600_000
+
+
+def test_rows_without_an_embedding_stay_without() -> None:
+    embeddings = make_embeddings(3, 7)
+    embeddings[1] = np.nan
+    np.testing.assert_array_equal(
+        np.isnan(fit().compute_atypicality(embeddings)), [False, True, False]
+    )
