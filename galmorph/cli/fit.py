@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,13 @@ __all__ = ["fit"]
     "--balanced", is_flag=True, help="Give all classes the same weight, however rare they are."
 )
 @click.option(
+    "--recut",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="F",
+    help="Learn also from frames that end too early: half of DATA cut to F times the field of view "
+    "and seen as --crop auto sees them.",
+)
+@click.option(
     "--typicality",
     is_flag=True,
     help="With --add-to: learn from DATA what typical cutouts are, for the column atypicality.",
@@ -91,7 +98,10 @@ def fit(
         given.pop("data_frame"),
     )
     seed, quiet, balanced = given.pop("seed"), given.pop("quiet"), given.pop("balanced")
-    fitting = _Fitting(make_base_job(given), wanted, target.name, seed, balanced, quiet, notes)
+    recut = given.pop("recut")
+    fitting = _Fitting(
+        make_base_job(given), wanted, target.name, seed, balanced, quiet, notes, recut
+    )
     found, embedded = fitting.choose(crops)
     target.write(found, embedded, fitting.job.model.name, seed)
     click.echo(_describe(found, embedded, target.path))
@@ -145,6 +155,7 @@ class _Fitting:
     balanced: bool
     quiet: bool
     notes: dict[str, Any]
+    recut: float | None = None
 
     def choose(self, crops: Sequence[Any]) -> tuple[HeadFit, LabelledSet]:
         """The fit with the smallest cross-validated log loss."""
@@ -166,23 +177,45 @@ class _Fitting:
         return best
 
     def _fit(self, crop: Any) -> tuple[HeadFit, LabelledSet]:
+        import numpy as np
+
         from galmorph.training.heads import fit_head_with_figures
+        from galmorph.training.labelled import join_sets
 
         embedded = embed_set(self.job, self.labels, crop=crop, quiet=self.quiet)
         notes = {"data": list(self.labels.data) or [self.labels.labels], **self.notes}
         if self.job.field.fov is not None:
             notes["fov"] = self.job.field.fov
+        rows = embedded
+        if self.recut is not None:
+            notes["recut"] = self.recut
+            rows = join_sets(embedded, self._embed_recut(crop, embedded.class_names))
         found = fit_head_with_figures(
-            embedded.embeddings,
-            embedded.labels,
-            embedded.class_names,
+            rows.embeddings,
+            rows.labels,
+            rows.class_names,
             name=self.name,
             seed=self.seed,
             crop=crop,
+            groups=None
+            if self.recut is None
+            else np.unique(rows.object_ids, return_inverse=True)[1],
             balanced=self.balanced,
             notes=notes,
         )
         return found, embedded
+
+    def _embed_recut(self, crop: Any, class_names: tuple[str, ...]) -> LabelledSet:
+        """The same cutouts in frames of a part of their field, as ``--crop auto`` sees them."""
+        from galmorph.training.recut import Recut
+
+        if self.job.field.fov is not None or crop == "auto":
+            raise click.UsageError("--recut needs a field that is a fraction of the frame.")
+        fraction = crop or self.job.model.preprocessing.crop
+        side = min(1.0, self.recut * fraction / self.labels.data_frame)  # type: ignore[operator]
+        recut = Recut(side, seed=self.seed)
+        labels = replace(self.labels, class_names=class_names)
+        return embed_set(self.job, labels, crop="auto", quiet=True, recut=recut)
 
 
 def _parse_notes(texts: Sequence[str]) -> dict[str, str]:

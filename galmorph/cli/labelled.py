@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from galmorph._api import Job
     from galmorph.images.source import Source
     from galmorph.training.labelled import LabelledSet
+    from galmorph.training.recut import Recut
 
 __all__ = ["Labels", "embed_set", "label_options", "make_base_job", "parse_crops", "split_list"]
 
@@ -206,7 +207,14 @@ class _Meter:
             self.progress.close()
 
 
-def embed_set(job: Job, labels: Labels, *, crop: Any = None, quiet: bool = False) -> LabelledSet:
+def embed_set(
+    job: Job,
+    labels: Labels,
+    *,
+    crop: Any = None,
+    quiet: bool = False,
+    recut: Recut | None = None,
+) -> LabelledSet:
     """Embed labelled cutouts, with progress, and name those that failed.
 
     Parameters
@@ -218,17 +226,23 @@ def embed_set(job: Job, labels: Labels, *, crop: Any = None, quiet: bool = False
         Field of view, as a fraction of the original frame.
     quiet : bool
         No progress.
+    recut : Recut, optional
+        Smaller frames made of some of them instead.
     """
     from galmorph.training.labelled import choose_field, embed_labelled
+    from galmorph.training.recut import recut_sources
 
     if job.field.fov is None:
         seen = choose_field(crop, job.model.preprocessing, data_frame=labels.data_frame)
         job = replace(job, field=seen, head=None)
     label_of = labels.read()
-    with _Meter(quiet, labels.list_sources()) as report:
+    sources = labels.list_sources()
+    if recut is not None:
+        sources = recut_sources(sources, recut, options=job.read)
+    with _Meter(quiet or recut is not None, labels.list_sources()) as report:
         found = embed_labelled(
             job,
-            labels.list_sources(),
+            sources,
             label_of,
             class_names=labels.class_names,
             on_progress=report,

@@ -21,6 +21,7 @@ __all__ = [
     "LabelledSet",
     "choose_field",
     "embed_labelled",
+    "join_sets",
     "label_by_folder",
     "make_class_name",
     "read_labels",
@@ -217,6 +218,19 @@ def embed_labelled(
         tuple(object_ids),
         tuple(failed),
         picker.unlabelled,
+    )
+
+
+def join_sets(one: LabelledSet, other: LabelledSet) -> LabelledSet:
+    """Rows of two sets with the same classes, one after the other."""
+    if one.class_names != other.class_names:
+        raise TrainingError(f"classes differ: {one.class_names} and {other.class_names}")
+    return replace(
+        one,
+        embeddings=np.concatenate([one.embeddings, other.embeddings]),
+        labels=np.concatenate([one.labels, other.labels]),
+        object_ids=one.object_ids + other.object_ids,
+        failed=one.failed + other.failed,
     )
 
 

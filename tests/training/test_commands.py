@@ -290,3 +290,15 @@ def test_pretrain_resume_and_export(galaxies: Path, tmp_path: Path) -> None:
     assert "another recipe" in call(*common, "--resume", status=1).output
     call("pretrain", "-o", run, "--export", tmp_path / "again.safetensors")
     assert read_model(tmp_path / "again.safetensors").name == "run"
+
+
+def test_a_head_learns_from_smaller_frames(model_file: Path, galaxies: Path) -> None:
+    path = model_file.parent / "recut.safetensors"
+    where = ["fit", "folders", galaxies / "train", "-o", path, "--model", model_file]
+    call(*where, "--crop", 0.9, "--recut", 0.5, "--workers", 1, "-q")
+    notes = read_heads(path)[0]["recut"].notes
+    assert notes["recut"] == 0.5
+    assert notes["galaxies"] == 40
+    assert 40 < notes["rows"] < 80
+    result = call(*where, "--crop", "auto", "--recut", 0.5, "-q", status=2)
+    assert "--recut needs a field that is a fraction of the frame" in result.output

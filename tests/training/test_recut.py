@@ -1,0 +1,49 @@
+"""Smaller frames of labelled cutouts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from galmorph.images.cutout import Cutout
+from galmorph.images.options import ReadOptions
+from galmorph.images.source import Source
+from galmorph.training.recut import Recut, cut_center, recut_sources
+
+
+def make_sources(n: int) -> list[Source]:
+    array = np.arange(3 * 40 * 50, dtype=np.float32).reshape(3, 40, 50) / 6000
+    return [Source(f"{i}", f"round/{i}.jpg", data=Cutout(array)) for i in range(n)]
+
+
+def test_the_middle_is_kept() -> None:
+    array = np.arange(3 * 40 * 50).reshape(3, 40, 50).astype(np.float32)
+    bad = np.zeros((40, 50), dtype=bool)
+    bad[20, 25] = True
+    got = cut_center(Cutout(array, bad=bad), 0.5)
+    np.testing.assert_array_equal(got.array, array[:, 10:30, 15:35])
+    assert got.bad is not None
+    assert got.bad[10, 10]
+    assert got.bad.sum() == 1
+
+
+def test_a_share_of_the_sources_comes_in_order_and_can_be_repeated() -> None:
+    sources, recut = make_sources(200), Recut(0.5, share=0.25, seed=3)
+    one, other = (list(recut_sources(sources, recut, options=ReadOptions())) for _ in range(2))
+    assert [s.object_id for s in one] == [s.object_id for s in other]
+    assert 30 < len(one) < 70
+    assert [int(s.object_id) for s in one] == sorted(int(s.object_id) for s in one)
+    assert one[0].path.startswith("round/")
+    assert one[0].data.array.shape == (3, 20, 20)
+
+
+def test_what_cannot_be_read_is_left_out() -> None:
+    sources = [Source("0", "/nowhere/0.jpg"), *make_sources(1)]
+    got = list(recut_sources(sources, Recut(0.5, share=1.0), options=ReadOptions()))
+    assert len(got) == 1
+
+
+@pytest.mark.parametrize("given", [{"side": 0.0}, {"side": 1.5}, {"side": 0.5, "share": 0.0}])
+def test_impossible_frames_are_refused(given: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="side and share lie in 0 to 1"):
+        Recut(**given)
