@@ -256,7 +256,7 @@ def _make_job(model: str | os.PathLike[str] | Model | None, **settings: Any) -> 
     head = settings.pop("head", None)
     loaded = model if isinstance(model, Model) else load_model(model)
     names = {
-        "read": (ReadOptions, ("hdu", "bands", "max_pixels", "center")),
+        "read": (ReadOptions, ("hdu", "bands", "max_pixels", "center", "pixel_scale")),
         "field": (FieldOptions, ("crop", "fov")),
         "rendering": (RenderOptions, ("stretch", "nan", "nan_fraction", "zeropoint")),
         "options": (EngineOptions, ("device", "batch_size", "workers", "precision")),
@@ -268,6 +268,10 @@ def _make_job(model: str | os.PathLike[str] | Model | None, **settings: Any) -> 
     if settings:
         known = sorted(k for _, keys in names.values() for k in keys)
         raise TypeError(f"unknown options {sorted(settings)}; there are {', '.join(known)}")
+    if stages["read"].center is not None and stages["field"].fov is not None:
+        # The reader cuts that field out of a larger image, so that all of it is looked at.
+        stages["read"] = replace(stages["read"], fov=stages["field"].fov)
+        stages["field"] = FieldOptions(crop=1.0)
     return Job(loaded, find_head(loaded, head) if head is not None else None, **stages)
 
 
@@ -305,7 +309,7 @@ def embed(
         Raise the first error, or give a row of NaN for every cutout that cannot be embedded.
     **pixels
         ``crop``, ``fov``, ``stretch``, ``nan``, ``nan_fraction``, ``zeropoint``, ``hdu``,
-        ``bands``, ``max_pixels``, ``center``; see the guide "How your pixels are treated".
+        ``bands``, ``max_pixels``, ``pixel_scale``, ``center``; see the guide "How your pixels are treated".
 
     Returns
     -------

@@ -192,7 +192,13 @@ pixel_options = _apply(
         "--fov",
         type=click.FloatRange(min=0, min_open=True),
         metavar="ARCSEC",
-        help="Field of view to look at; needs a WCS.",
+        help="Field of view to look at; needs a WCS or --pixel-scale.",
+    ),
+    click.option(
+        "--pixel-scale",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="ARCSEC",
+        help="Size of a pixel, where the file does not tell.",
     ),
     click.option(
         "--center",
@@ -204,7 +210,7 @@ pixel_options = _apply(
         "--max-pixels",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Refuse larger images [default: 48 million].",
+        help="Refuse larger images [default: 27 million].",
     ),
 )
 

@@ -45,6 +45,7 @@ class Request:
     nan: Literal["interpolate", "zero", "refuse"] = "interpolate"
     crop: float | Literal["auto"] | None = None
     fov: float | None = None
+    pixel_scale: float | None = None
     center: tuple[float, float] | None = None
     max_pixels: int | None = None
     model: str | None = None
@@ -104,7 +105,12 @@ class Request:
         """How files are read."""
         from galmorph.images.options import ReadOptions
 
-        given: dict[str, Any] = {"hdu": self.hdu, "bands": self.bands, "center": self.center}
+        given: dict[str, Any] = {
+            "hdu": self.hdu,
+            "bands": self.bands,
+            "center": self.center,
+            "pixel_scale": self.pixel_scale,
+        }
         if self.max_pixels is not None:
             given["max_pixels"] = self.max_pixels
         if self.center is not None:

@@ -28,6 +28,8 @@ class ReadOptions:
     min_side : int, optional
         A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as both sides keep this many
         pixels (the factor is noted as "reduced"). None: always the full size.
+    pixel_scale : float, optional
+        Arcseconds per pixel of the file, where the file itself does not tell.
     center : (float, float), optional
         FITS with WCS: RA and Dec in degrees (ICRS) of the part to cut out.
     fov : float, optional
@@ -44,6 +46,7 @@ class ReadOptions:
     bands: tuple[str, ...] | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS
     min_side: int | None = None
+    pixel_scale: float | None = None
     center: tuple[float, float] | None = None
     fov: float | None = None
 
@@ -52,6 +55,8 @@ class ReadOptions:
             raise ValueError(f"max_pixels must be at least 1, not {self.max_pixels}")
         if self.min_side is not None and self.min_side < 1:
             raise ValueError(f"min_side must be at least 1, not {self.min_side}")
+        if self.pixel_scale is not None and not self.pixel_scale > 0:
+            raise ValueError(f"pixel_scale must be positive, not {self.pixel_scale}")
         if self.fov is not None and not self.fov > 0:
             raise ValueError(f"fov must be positive arcseconds, not {self.fov}")
         if self.bands is not None:

@@ -84,7 +84,7 @@ def read_cutout(
         raise type(error)(error.reason, source.location or None) from error
     except MemoryError as error:
         raise ImageTooLargeError("not enough memory", source.location or None) from error
-    return _add_position(cutout)
+    return _add_scale(_add_position(cutout), options)
 
 
 def _read(source: Source, options: ReadOptions) -> Cutout:
@@ -235,6 +235,14 @@ def _explain(error: Exception) -> str:
         return "this file may not be read (no permission)"
     said = getattr(error, "strerror", None) or make_printable(str(error))
     return f"the file cannot be opened ({said})"
+
+
+def _add_scale(cutout: Cutout, options: ReadOptions) -> Cutout:
+    if options.pixel_scale is None or cutout.pixel_scale == cutout.pixel_scale:
+        return cutout
+    reduced = float(cutout.notes.get("reduced", 1))
+    notes = {**cutout.notes, "pixel_scale": "as given"}
+    return replace(cutout, pixel_scale=options.pixel_scale * reduced, notes=notes)
 
 
 def _add_position(cutout: Cutout) -> Cutout:

@@ -241,3 +241,15 @@ def test_jpeg_with_thousands_of_scans(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(data[:-2] + scan * 500 + data[-2:])
     with pytest.raises(UnreadableImageError, match=r"a\.jpg: more than 100 JPEG scans"):
         read_cutout(tmp_path / "a.jpg")
+
+
+def test_pixel_scale_is_taken_where_the_file_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "galaxy.jpg"
+    Image.fromarray(np.full((96, 96, 3), 40, np.uint8)).save(path)
+    full = read_cutout(path, options=ReadOptions(pixel_scale=0.4))
+    assert full.pixel_scale == pytest.approx(0.4)
+    half = read_cutout(path, options=ReadOptions(pixel_scale=0.4, min_side=48))
+    assert half.array.shape == (3, 48, 48)
+    assert half.pixel_scale == pytest.approx(0.8)
+    with pytest.raises(ValueError, match="pixel_scale must be positive"):
+        ReadOptions(pixel_scale=0)
