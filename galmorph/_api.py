@@ -309,7 +309,8 @@ def embed(
         Raise the first error, or give a row of NaN for every cutout that cannot be embedded.
     **pixels
         ``crop``, ``fov``, ``stretch``, ``nan``, ``nan_fraction``, ``zeropoint``, ``hdu``,
-        ``bands``, ``max_pixels``, ``pixel_scale``, ``center``; see the guide "How your pixels are treated".
+        ``bands``, ``max_pixels``, ``pixel_scale``, ``center``; see the guide "How your pixels are
+        treated".
 
     Returns
     -------
