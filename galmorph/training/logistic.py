@@ -109,12 +109,12 @@ class _PrincipalBasis:
         x = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float64))
         variance, self.vectors = torch.linalg.eigh(x.T @ x / len(x))
         self.variance = variance.clamp(min=0)
-        self.rotated = (x @ self.vectors).float()
+        self.rotated = x @ self.vectors
 
     def scale_for(self, penalty: float) -> tuple[Tensor, Tensor]:
         """Features and the scale of each axis, for one penalty."""
         scale = (CURVATURE * self.variance + penalty).rsqrt()
-        return self.rotated * scale.float(), scale
+        return self.rotated * scale, scale
 
 
 def _minimize(x: Tensor, y: Tensor, w: Tensor | None, penalties: Tensor, start: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ def _minimize(x: Tensor, y: Tensor, w: Tensor | None, penalties: Tensor, start: 
     def objective() -> float:
         optimizer.zero_grad()
         weight, bias = coefficients[:, :-1], coefficients[:, -1]
-        logits = F.linear(x, weight.float()).double() + bias  # the one large product, float32
+        logits = F.linear(x, weight, bias)
         loss = F.cross_entropy(logits, y, reduction="none")
         mean = (loss if w is None else loss * w).mean()
         value = mean + (penalties * weight.square()).sum() / 2
