@@ -106,7 +106,7 @@ def draw(figures: dict[str, Any]) -> str:
     for key, title in END_TO_END.items():
         if key in figures:
             found = figures[key]
-            accuracy = "" if key == "artifacts_classify" else _number(found["accuracy"])
+            accuracy = _number(found.get("accuracy"))
             atypical = _number(found["atypical_fraction"])
             parts.append(f"| {title} | {found['count']} | {accuracy} | {atypical} |")
     return "\n".join(parts) + "\n"

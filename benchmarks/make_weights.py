@@ -83,20 +83,21 @@ class Maker:
             options += ["--train-data", shard]
         return options
 
-    def classify(self, key: str, data: str, head: str) -> None:
-        """Accuracy of what a user gets: table of ``classify`` against the folders."""
+    def classify(self, key: str, data: str, head: str, *, labelled: bool = True) -> None:
+        """What a user gets: table of ``classify``, against the folders where they name classes."""
         table = self.folder / f"{key}.csv"
         where = [data, "--model", self.model, "--head", head, "-o", str(table)]
         self.call("classify", *where, *self.engine, "--quiet")
         with table.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["object_id"]]
-        right = [row["label"] == Path(row["path"]).parent.name for row in rows]
         atypical = [float(row["atypicality"]) > 99 for row in rows if row["atypicality"]]
         self.figures[key] = {
             "count": len(rows),
-            "accuracy": sum(right) / len(rows),
             "atypical_fraction": sum(atypical) / len(rows),
         }
+        if labelled:
+            right = [row["label"] == Path(row["path"]).parent.name for row in rows]
+            self.figures[key]["accuracy"] = sum(right) / len(rows)
 
 
 def make_heads(maker: Maker) -> None:
@@ -126,7 +127,7 @@ def measure(maker: Maker) -> None:
     maker.evaluate("decals4", decals, "--classes", DECALS4, *folds)
     maker.classify("gz2_classify", gz2, "gz2")
     maker.classify("sdss_classify", sdss, "sdss")
-    maker.classify("artifacts_classify", str(maker.data / "artifacts"), "gz2")
+    maker.classify("artifacts_classify", str(maker.data / "artifacts"), "gz2", labelled=False)
 
 
 def main() -> None:
