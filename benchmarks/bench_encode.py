@@ -20,7 +20,7 @@ from galmorph.inference.compiled import ReadyEncoder
 from galmorph.inference.devices import Precision, cpu_has_bfloat16
 
 BATCH = 32
-SIDES = (512, 1024, 2048)
+SIDES = (256, 512, 1024, 2048)
 
 
 def count_operations(architecture: str) -> float:
