@@ -167,12 +167,14 @@ def compare(results: dict[str, dict[str, Any]], rivals: list[str]) -> list[tuple
 
 
 def _share_of_limit(architecture: str, rate: float) -> str:
+    import torch
     from bench_encode import count_operations, measure_matrix_rate
 
     from galmorph.inference.cores import count_cores
     from galmorph.inference.devices import cpu_has_bfloat16
 
     precision = "bfloat16" if cpu_has_bfloat16() else "float32"
+    torch.set_num_threads(1)
     limit = measure_matrix_rate(precision) * count_cores()
     return f"{rate * count_operations(architecture) / limit:.0%} ({precision})"
 

@@ -24,7 +24,7 @@ from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
 from galmorph.inference.backends import Backend, open_backend
-from galmorph.inference.cores import count_cores
+from galmorph.inference.cores import count_cores, keep_numpy_on_one_core
 from galmorph.model import Model
 from galmorph.preprocessing.pipeline import FieldOptions, Prepared
 from galmorph.preprocessing.render import RenderOptions
@@ -251,7 +251,7 @@ def _run(sources: Iterable[Source], job: _Job, batch_size: int, workers: int) ->
         result: Any = pending.popleft().result()
         return result if in_workers else _encode_block(*result, job=job)
 
-    with job.backend.guard():
+    with job.backend.guard(), keep_numpy_on_one_core():
         pool = ThreadPoolExecutor(workers, "galmorph", initializer=job.backend.start_worker)
         try:
             for block in _chunk(sources, batch_size):
