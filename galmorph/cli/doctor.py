@@ -28,7 +28,6 @@ REQUIRED = (
     "click",
 )
 EXTRAS = {
-    "sep": ("sep", "--crop auto"),
     "pyarrow": ("parquet", "Parquet"),
     "h5py": ("hdf5", "HDF5"),
     "tifffile": ("tiff", "TIFF of more than 8 bits and three bands"),
