@@ -1,0 +1,67 @@
+"""The bundled model, as a user gets it: on the simulated examples and on real images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import galmorph
+from galmorph.flags import NO_LABEL
+from galmorph.weights.manifest import load_manifest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def test_simulated_examples_get_the_class_in_their_names() -> None:
+    table = galmorph.classify(EXAMPLES, device="cpu")
+    assert len(table) == 13
+    for row in table:
+        name = str(row["object_id"]).removeprefix("decals_")
+        assert name.startswith(str(row["label"])), f"{name} was called {row['label']}"
+    assert table.meta["model"] == "fused_fast"
+
+
+@pytest.mark.realdata
+def test_real_galaxies_are_classified_as_published(realdata: Path) -> None:
+    files = sorted((realdata / "gz2" / "test").rglob("*.jpg"))
+    table = galmorph.classify(files, device="cpu", on_error="raise")
+    assert list(table["object_id"]) == [file.stem for file in files]
+    right = np.array([r["label"] == f.parent.name for r, f in zip(table, files, strict=True)])
+    metrics = load_manifest().get("fused_fast").metrics
+    published = next(m.value for m in metrics if m.name == "accuracy" and m.data == "gz2/test")
+    assert abs(right.mean() - published) < 0.005
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", ["example_a", "example_b"])
+def test_the_same_galaxy_as_fits_and_as_jpeg(realdata: Path, name: str) -> None:
+    as_fits, as_jpeg = (realdata / "fits" / f"{name}{end}" for end in (".fits", ".jpeg"))
+    a = galmorph.embed(as_fits, stretch="gzdecals", device="cpu")[0]
+    b = galmorph.embed(as_jpeg, device="cpu")[0]
+    assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.99
+    labels = [
+        str(galmorph.classify(as_fits, stretch="gzdecals", device="cpu")["label"][0]),
+        str(galmorph.classify(as_jpeg, device="cpu")["label"][0]),
+    ]
+    assert labels[0] == labels[1]
+
+
+@pytest.mark.realdata
+def test_every_real_fits_file_gets_a_label(realdata: Path) -> None:
+    table = galmorph.classify(realdata / "fits", device="cpu")
+    assert len(table) == 8
+    assert not any(int(flags) & NO_LABEL for flags in table["flags"])
+    assert all(table["label"])
+    assert np.isfinite([row["confidence"] for row in table]).all()
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("head", "count"), [("sdss", 3), ("decals", 8), ("decals4", 4)])
+def test_every_head_gives_probabilities(realdata: Path, head: str, count: int) -> None:
+    table = galmorph.classify(realdata / "decals" / "round", head=head, device="cpu")
+    names = [name for name in table.colnames if name.startswith("p_")]
+    assert len(names) == count
+    total = np.sum([np.asarray(table[name]) for name in names], axis=0)
+    np.testing.assert_allclose(total, 1, atol=1e-5)
