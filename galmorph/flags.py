@@ -66,6 +66,7 @@ def decode_flags(flags: int) -> list[str]:
 
     Examples
     --------
+    >>> from galmorph import decode_flags
     >>> decode_flags(257)
     ['read_failed', 'bad_pixels_filled']
     """
