@@ -29,7 +29,7 @@ GZ2 = "round,in_between,cigar,edge_on,spiral"
 SDSS = "elliptical,spiral,edge_on"
 DECALS = "round,in_between,cigar,edge_on,unbarred_spiral,barred_spiral,disturbed,merging"
 DECALS4 = "round,cigar,edge_on,unbarred_spiral"
-CROPS = "0.3,0.4,0.5,0.65"
+CROPS = "0.2,0.25,0.3,0.35,0.4,0.5"
 SMOOTH = "smooth=round+in_between+cigar"
 ELLIPTICAL = "elliptical=round+in_between+cigar"
 

@@ -183,7 +183,8 @@ class _Fitting:
         from galmorph.training.labelled import join_sets
 
         embedded = embed_set(self.job, self.labels, crop=crop, quiet=self.quiet)
-        notes = {"data": list(self.labels.data) or [self.labels.labels], **self.notes}
+        data = [_short_name(path) for path in self.labels.data or [self.labels.labels]]
+        notes = {"data": data, **self.notes}
         if self.job.field.fov is not None:
             notes["fov"] = self.job.field.fov
         rows = embedded
@@ -216,6 +217,11 @@ class _Fitting:
         recut = Recut(side, seed=self.seed)
         labels = replace(self.labels, class_names=class_names)
         return embed_set(self.job, labels, crop="auto", quiet=True, recut=recut)
+
+
+def _short_name(path: object) -> str:
+    """File and folder only: where it lay on this machine tells others nothing."""
+    return "/".join(Path(str(path)).parts[-2:])
 
 
 def _parse_notes(texts: Sequence[str]) -> dict[str, str]:

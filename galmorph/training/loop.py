@@ -27,7 +27,7 @@ class StepReport:
         Number of this step, from 1, and of all.
     loss, lr : float
     seconds_left : float
-        At the mean pace of this session.
+        At the mean pace since the run was started or resumed.
     knn : float or None
         Accuracy of the monitor, at the end of an epoch.
     """

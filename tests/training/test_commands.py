@@ -302,3 +302,10 @@ def test_a_head_learns_from_smaller_frames(model_file: Path, galaxies: Path) -> 
     assert 40 < notes["rows"] < 80
     result = call(*where, "--crop", "auto", "--recut", 0.5, "-q", status=2)
     assert "--recut needs a field that is a fraction of the frame" in result.output
+
+
+def test_a_head_does_not_tell_where_its_data_lay() -> None:
+    from galmorph.cli.fit import _short_name
+
+    assert _short_name("/home/someone/survey/gz2/train-00000.tar") == "gz2/train-00000.tar"
+    assert _short_name("labels.csv") == "labels.csv"
