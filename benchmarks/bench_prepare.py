@@ -13,6 +13,7 @@ from PIL import Image
 
 from galmorph.images.read import read_cutout
 from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
+from galmorph.preprocessing.size import measure_size
 
 
 def main() -> None:
@@ -33,6 +34,10 @@ def main() -> None:
             steps.prepare(c, field=FieldOptions(crop=1.0)) for c in cutouts
         ],
     }
+    ways["prepare, --crop auto (measures the galaxy)"] = lambda: [
+        steps.prepare(c, field=FieldOptions(crop="auto")) for c in cutouts
+    ]
+    ways["the measurement alone"] = lambda: [measure_size(c.array) for c in cutouts]
     rows = []
     for name, way in ways.items():
         timing = measure(way, len(files), runs=options.runs, cpu=True)

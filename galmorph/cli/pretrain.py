@@ -100,7 +100,7 @@ def pretrain(
     crop: float | None,
     **given: Any,
 ) -> None:
-    """Train an encoder without labels, on cutouts of your own.
+    """Train an encoder by contrast, on cutouts of your own.
 
     DATA are folders, images, tar shards or stacks, as for `galmorph classify`; all of them are
     held in memory at 112 px (38 kB each). A folder with tar shards in it stands for its shards

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from galmorph.encoders.cnn import ConvNorm
 from galmorph.encoders.fused import FusedEncoder
 from galmorph.encoders.vit import VitBranch
+from galmorph.inference.cores import SharedSetting
 from galmorph.inference.devices import Precision
 from galmorph.preprocessing.pipeline import Preprocessing
 
@@ -163,24 +163,10 @@ def use_one_compute_thread() -> None:
     torch.set_num_threads(1)  # of this thread; also what threads to come will take over
 
 
-class _Runs:
-    """How many runs there are at once, and the number of threads before the first of them."""
-
-    lock = threading.Lock()
-    count = 0
-    threads_before = 0
+def _note_compute_threads() -> Callable[[], None]:
+    threads = torch.get_num_threads()
+    return lambda: torch.set_num_threads(threads)
 
 
-@contextmanager
-def keep_compute_threads() -> Iterator[None]:
-    """Put torch's number of threads back after the last of several runs at once."""
-    with _Runs.lock:
-        if _Runs.count == 0:
-            _Runs.threads_before = torch.get_num_threads()
-        _Runs.count += 1
-    try:
-        yield
-    finally:
-        with _Runs.lock:
-            _Runs.count -= 1
-            torch.set_num_threads(_Runs.threads_before)
+keep_compute_threads = SharedSetting(_note_compute_threads)
+"""Puts torch's number of threads back after the last of several runs at once."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["count_cores", "keep_numpy_on_one_core"]
+__all__ = ["SharedSetting", "count_cores", "keep_numpy_on_one_core"]
 
 
 def count_cores() -> int:
@@ -15,13 +17,47 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
-def keep_numpy_on_one_core() -> AbstractContextManager[object]:
-    """While it lasts, numpy's matrix products use one thread.
+class SharedSetting:
+    """A setting of the whole process, changed by the first of several runs at once.
 
-    They are small here (heads, distances). With threads of their own they fight the workers for
-    the cores: measured on two cores, that took a third off the speed of a whole run.
+    Parameters
+    ----------
+    change : callable
+        Changes the setting, and returns what puts it back after the last of the runs.
     """
+
+    def __init__(self, change: Callable[[], Callable[[], None]]) -> None:
+        self._change = change
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._restore: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Hold the setting for one run."""
+        with self._lock:
+            if self._runs == 0:
+                self._restore = self._change()
+            self._runs += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._runs -= 1
+                if self._runs == 0:
+                    self._restore()
+
+
+def _limit_blas() -> Callable[[], None]:
     from threadpoolctl import threadpool_limits
 
-    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
-    return limits
+    restore: Callable[[], None] = threadpool_limits(1, user_api="blas").restore_original_limits
+    return restore
+
+
+keep_numpy_on_one_core = SharedSetting(_limit_blas)
+"""While it lasts, numpy's matrix products use one thread.
+
+They are small in a run (heads, distances); with threads of their own they fight the workers for the
+cores. It holds for the whole process, other threads of the caller included.
+"""

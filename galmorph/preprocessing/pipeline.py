@@ -26,8 +26,8 @@ SATURATED_FRACTION = 0.02
 DECODER_OVERSAMPLING = 4
 """A decoder may reduce an image only down to this many pixels per pixel that the encoder sees.
 
-From here on its filter differs from ours by no more than rounding. With 1, it changes the labels
-of 0.3 % of the Galaxy Zoo 2 images, for a twentieth of the time; see docs/performance.md.
+From here on its filter differs from ours by no more than rounding. With 1, it
+changes more labels than a speed-up may; see docs/performance.md.
 """
 
 FLAT = 1.5 / 255

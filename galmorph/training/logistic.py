@@ -16,9 +16,7 @@ __all__ = ["Standardizer", "class_weights", "fit_path", "standardize"]
 
 MAX_ITERATIONS = 500
 GRADIENT_TOLERANCE = 1e-4
-"""Largest component of the gradient, along preconditioned axes, at which a fit has converged.
-
-Ten times less changes the log loss of held-out GZ2 cutouts by less than 0.0005."""
+"""Largest component of the gradient, along preconditioned axes, at which a fit has converged."""
 
 CURVATURE = 0.1
 """Typical p (1 - p) of a fitted probability."""
