@@ -30,6 +30,7 @@ pytestmark = pytest.mark.realdata
 
 STEP = 4  # every fourth image of gz2/test: 727 of 2,908
 MAX_CHANGED_BFLOAT16 = 0.002
+MAX_CHANGED_REDUCED = 0.002
 NEAR_TIE = 0.02  # difference of the two largest probabilities
 
 
@@ -135,7 +136,7 @@ def test_reduced_decoding_keeps_the_labels(
 ) -> None:
     """On files with four times the pixels along each side: smaller ones are never reduced."""
     large = []
-    for path in files[::8]:
+    for path in files:  # all of them: fewer cannot tell 0.2 % from none
         image = Image.open(path)
         large.append(tmp_path / path.name)
         size = (4 * image.width, 4 * image.height)
@@ -144,6 +145,7 @@ def test_reduced_decoding_keeps_the_labels(
     monkeypatch.setattr(Preprocessing, "min_side", lambda self, options: None)
     whole = classify(trained, large, precision="float32")
     assert 0 < reduced.largest_change(whole) < 0.1  # so it was in fact reduced
+    assert reduced.changed(whole) <= MAX_CHANGED_REDUCED
     assert float(np.abs(reduced.probabilities - whole.probabilities).mean()) < 0.001
     best = np.sort(whole.probabilities, axis=1)
     clear = best[:, -1] - best[:, -2] > NEAR_TIE
