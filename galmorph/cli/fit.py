@@ -50,6 +50,13 @@ __all__ = ["fit"]
     "--balanced", is_flag=True, help="Give all classes the same weight, however rare they are."
 )
 @click.option(
+    "--held-out",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="F",
+    help="The encoder was trained with the labels of DATA, but for the fraction F of them "
+    "(hold_out of its recipe): choose penalty and temperature by those alone.",
+)
+@click.option(
     "--recut",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="F",
@@ -98,9 +105,9 @@ def fit(
         given.pop("data_frame"),
     )
     seed, quiet, balanced = given.pop("seed"), given.pop("quiet"), given.pop("balanced")
-    recut = given.pop("recut")
+    recut, held_out = given.pop("recut"), given.pop("held_out")
     fitting = _Fitting(
-        make_base_job(given), wanted, target.name, seed, balanced, quiet, notes, recut
+        make_base_job(given), wanted, target.name, seed, balanced, quiet, notes, recut, held_out
     )
     found, embedded = fitting.choose(crops)
     target.write(found, embedded, fitting.job.model.name, seed)
@@ -156,6 +163,7 @@ class _Fitting:
     quiet: bool
     notes: dict[str, Any]
     recut: float | None = None
+    held_out: float | None = None
 
     def choose(self, crops: Sequence[Any]) -> tuple[HeadFit, LabelledSet]:
         """The fit with the smallest cross-validated log loss."""
@@ -184,7 +192,7 @@ class _Fitting:
 
         embedded = embed_set(self.job, self.labels, crop=crop, quiet=self.quiet)
         data = [_short_name(path) for path in self.labels.data or [self.labels.labels]]
-        notes = {"data": data, **self.notes}
+        notes = {"data": data, "held_out": self.held_out, **self.notes}
         if self.job.field.fov is not None:
             notes["fov"] = self.job.field.fov
         rows = embedded
@@ -202,9 +210,20 @@ class _Fitting:
             if self.recut is None
             else np.unique(rows.object_ids, return_inverse=True)[1],
             balanced=self.balanced,
+            judges=self._find_judges(rows.object_ids),
             notes=notes,
         )
         return found, embedded
+
+    def _find_judges(self, object_ids: Sequence[str]) -> Any:
+        """Rows whose labels the encoder has not seen; None where it has seen none at all."""
+        import numpy as np
+
+        from galmorph.training.data import is_held_out
+
+        if self.held_out is None:
+            return None
+        return np.array([is_held_out(name, self.held_out) for name in object_ids])
 
     def _embed_recut(self, crop: Any, class_names: tuple[str, ...]) -> LabelledSet:
         """The same cutouts in frames of a part of their field, as ``--crop auto`` sees them."""
@@ -234,9 +253,10 @@ def _parse_notes(texts: Sequence[str]) -> dict[str, str]:
 def _describe(found: HeadFit, embedded: LabelledSet, path: str) -> str:
     head, (low, high) = found.head, found.interval
     counts = ", ".join(f"{k} {v}" for k, v in head.notes["class_counts"].items())
+    of = "these" if head.notes["held_out"] is None else "those with held-out labels"
     lines = [
         f"{path}: head {head.name!r}, {len(embedded.labels)} cutouts ({counts})",
-        f"{head.notes['folds']}-fold cross-validation on these: accuracy {found.accuracy:.4f} "
+        f"{head.notes['folds']}-fold cross-validation on {of}: accuracy {found.accuracy:.4f} "
         f"(95 % interval {low:.4f} to {high:.4f}), "
         f"ECE {head.notes['cross_validated_ece']:.4f}",
         f"penalty 10^{math.log10(head.notes['penalty']):.1f}, "

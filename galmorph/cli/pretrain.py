@@ -46,7 +46,11 @@ CURVES_FILE = "curves.png"
     help="contrastive, guided, wei2022, or a .toml file like those in galmorph/training/recipes.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in RUN/, exactly.")
-@click.option("--init", metavar="FILE", help="Start from the weights in this checkpoint.pt.")
+@click.option(
+    "--init",
+    metavar="FILE|NAME",
+    help="Start from these weights: checkpoint.pt, RUN/, or a model by name or file.",
+)
 @click.option(
     "--frame",
     type=click.FloatRange(0, 1, min_open=True),
@@ -154,7 +158,7 @@ def _train(
     run = _make_run(images, chosen, seed, device, precision, init)
     if resume:
         run.restore(output)
-    monitor = KnnMonitor(images, field=chosen.eval_field)
+    monitor = KnnMonitor(images, field=chosen.eval_field, hold_out=chosen.hold_out)
     with _stop_on_signal() as should_stop:
         done = run_loop(
             run,
@@ -200,8 +204,8 @@ def _make_run(
     init: str | None,
 ) -> PretrainingRun:
     from galmorph.inference.devices import choose_device, choose_precision
-    from galmorph.training.checkpoint import load_checkpoint
     from galmorph.training.contrastive import PretrainingRun
+    from galmorph.training.export import load_init
 
     place = choose_device(device)
     return PretrainingRun(
@@ -210,7 +214,7 @@ def _make_run(
         seed=seed,
         device=str(place),
         precision=choose_precision(precision, place),
-        init=load_checkpoint(Path(init)) if init else None,
+        init=load_init(init, architecture=recipe.architecture) if init else None,
     )
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from galmorph.errors import TrainingError
 
-__all__ = ["CHECKPOINT", "all_finite", "load_checkpoint", "save_checkpoint"]
+__all__ = ["CHECKPOINT", "all_finite", "get_kept", "load_checkpoint", "save_checkpoint"]
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -27,7 +27,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``encoder``, ``projection`` and ``optimizer`` (state dicts), ``step``, ``fingerprint``.
+        ``encoder``, ``projection``, ``classifiers`` and ``optimizer`` (state dicts), ``average``
+        (one of encoder and projection, or None), ``step``, ``fingerprint``.
 
     Raises
     ------
@@ -45,6 +46,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or not {"encoder", "projection", "step"} <= set(state):
         raise TrainingError(f"{path}: not a checkpoint of galmorph pretrain")
     return state
+
+
+def get_kept(state: dict[str, Any], part: str) -> dict[str, Any]:
+    """State dict of the ``encoder`` or the ``projection`` to keep: the average if there is one."""
+    average = state.get("average")
+    if average is None:
+        weights: dict[str, Any] = state[part]
+        return weights
+    prefix = f"module.{part}."
+    return {k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)}
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:

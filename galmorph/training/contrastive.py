@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from galmorph.encoders.fused import ProjectionHead
 from galmorph.encoders.registry import create_encoder
 from galmorph.errors import TrainingError
 from galmorph.training.checkpoint import all_finite, load_checkpoint, save_checkpoint
 from galmorph.training.data import TrainingSet
-from galmorph.training.losses import nt_xent, sup_con
+from galmorph.training.losses import classifier_loss, nt_xent, sup_con
 from galmorph.training.recipe import Recipe, recipe_from_dict
 from galmorph.training.views import make_views
 
@@ -74,7 +75,7 @@ class PretrainingRun:
     precision : {"float32", "bfloat16"}
         Of the matrix products.
     init : mapping, optional
-        State of an encoder and a projection head to start from, as in a checkpoint.
+        State of an ``encoder`` to start from, and of a ``projection`` if there is one.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class PretrainingRun:
                 f"{len(data)} images do not fill a batch of {recipe.batch_size}; "
                 "give more images or a recipe with a smaller batch_size"
             )
-        self.data, self.recipe, self.seed = data, recipe, seed
+        self.data, self.recipe, self.seed = data.hold_out(recipe.hold_out), recipe, seed
         self.device, self.precision = torch.device(device), precision
         torch.manual_seed(seed)
         self.encoder = create_encoder(recipe.architecture).to(self.device)
@@ -100,15 +101,42 @@ class PretrainingRun:
         self.projection = ProjectionHead().to(self.device)
         if init is not None:
             self.encoder.load_state_dict(init["encoder"])
-            self.projection.load_state_dict(init["projection"])
-        parameters = [*self.encoder.parameters(), *self.projection.parameters()]
-        self.optimizer = _make_optimizer(parameters, recipe)
+            if "projection" in init:
+                self.projection.load_state_dict(init["projection"])
+        self.classifiers = self._make_classifiers().to(self.device)
+        networks = (self.encoder, self.projection, self.classifiers)
+        self.optimizer = _make_optimizer([p for n in networks for p in n.parameters()], recipe)
+        self.average: AveragedModel | None = None
+        if recipe.average > 0:
+            self.average = AveragedModel(
+                nn.ModuleDict({"encoder": self.encoder, "projection": self.projection}),
+                multi_avg_fn=get_ema_multi_avg_fn(recipe.average),  # type: ignore[no-untyped-call]
+                use_buffers=True,
+            )
         self.steps_per_epoch = len(data) // recipe.batch_size
         self.steps = max(1, round(recipe.epochs * self.steps_per_epoch))
         self.step = 0
         self.mean = torch.tensor(recipe.mean, device=self.device).reshape(1, 3, 1, 1)
         self.std = torch.tensor(recipe.std, device=self.device).reshape(1, 3, 1, 1)
         self._epoch_order: tuple[int, Tensor] | None = None
+
+    def _make_classifiers(self) -> nn.ModuleList:
+        """One linear classifier for each source with two classes or more; others are empty."""
+        if self.recipe.cross_entropy_weight == 0:
+            return nn.ModuleList()
+        counts = [len(names) for names in self.data.class_names]
+        return nn.ModuleList(
+            nn.Linear(self.encoder.num_features, n) if n > 1 else nn.Identity()  # type: ignore[arg-type]
+            for n in counts
+        )
+
+    @property
+    def kept_encoder(self) -> nn.Module:
+        """The encoder as it will be kept: averaged, where the recipe says so."""
+        if self.average is None:
+            return self.encoder
+        averaged: nn.Module = self.average.module["encoder"]  # type: ignore[index]
+        return averaged
 
     def batch_indices(self, step: int) -> Tensor:
         """Rows of the data in step number ``step``."""
@@ -128,15 +156,25 @@ class PretrainingRun:
         views = ((views - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         bfloat16 = self.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
-            z = self.projection(self.encoder(views))
+            embedding = self.encoder(views)
+            z = self.projection(embedding)
         z = nn.functional.normalize(z.float(), dim=1)
         z1, z2 = z.chunk(2)
         loss = nt_xent(z1, z2, temperature=recipe.temperature, symmetric=recipe.symmetric)
+        return loss + self._guide(embedding.float(), z, rows) if recipe.guided else loss
+
+    def _guide(self, embedding: Tensor, z: Tensor, rows: Tensor) -> Tensor:
+        """What the labels add to the loss."""
+        recipe = self.recipe
+        labels = torch.from_numpy(self.data.labels)[rows].to(self.device).repeat(2)
+        domains = torch.from_numpy(self.data.domains)[rows].to(self.device).repeat(2)
+        loss = z.new_zeros(())
         if recipe.sup_con_weight > 0:
-            labels = torch.from_numpy(self.data.labels)[rows].to(self.device).repeat(2)
-            domains = torch.from_numpy(self.data.domains)[rows].to(self.device).repeat(2)
             guided = sup_con(z, labels, domains, temperature=recipe.sup_con_temperature)
             loss = loss + recipe.sup_con_weight * guided
+        if recipe.cross_entropy_weight > 0:
+            told = classifier_loss(self.classifiers, embedding, labels, domains)
+            loss = loss + recipe.cross_entropy_weight * told
         return loss
 
     def advance(self) -> tuple[float, float]:
@@ -161,6 +199,10 @@ class PretrainingRun:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(
+                nn.ModuleDict({"encoder": self.encoder, "projection": self.projection})
+            )
         self.step += 1
         return value, lr
 
@@ -187,6 +229,8 @@ class PretrainingRun:
         state = {
             "encoder": self.encoder.state_dict(),
             "projection": self.projection.state_dict(),
+            "classifiers": self.classifiers.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "fingerprint": json.dumps(self.fingerprint(), sort_keys=True),
@@ -211,6 +255,9 @@ class PretrainingRun:
             )
         self.encoder.load_state_dict(state["encoder"])
         self.projection.load_state_dict(state["projection"])
+        self.classifiers.load_state_dict(state.get("classifiers", {}))
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
 

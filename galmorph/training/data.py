@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -16,12 +17,25 @@ from galmorph.flags import NO_LABEL
 from galmorph.images.discover import discover_sources
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
-from galmorph.images.source import Source
+from galmorph.images.source import Source, make_object_id
 from galmorph.preprocessing.pipeline import Preprocessing
 
-__all__ = ["TrainingSet", "load_training_set"]
+__all__ = ["TrainingSet", "is_held_out", "load_training_set"]
 
 logger = logging.getLogger(__name__)
+
+
+def is_held_out(object_id: str, fraction: float) -> bool:
+    """Whether the label of an image is kept from training, by the name of the image alone.
+
+    Parameters
+    ----------
+    object_id : str
+        As in the column of that name.
+    fraction : float
+        Part of all names for which it is true.
+    """
+    return zlib.crc32(object_id.encode("utf-8", "surrogateescape")) < fraction * 2**32
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,11 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def hold_out(self, fraction: float) -> TrainingSet:
+        """The same images, without the labels that `is_held_out` keeps from training."""
+        held = [is_held_out(make_object_id(name), fraction) for name in self.object_ids]
+        return replace(self, labels=np.where(held, -1, self.labels))
 
 
 def _list_sources(path: str) -> Iterator[Source]:

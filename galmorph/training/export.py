@@ -13,16 +13,24 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from galmorph._api import load_model
 from galmorph.encoders.fused import ProjectionHead
 from galmorph.encoders.registry import create_encoder
 from galmorph.errors import TrainingError
 from galmorph.heads import LinearHead
 from galmorph.model import Model, read_model, write_model
 from galmorph.preprocessing.pipeline import Preprocessing
-from galmorph.training.checkpoint import load_checkpoint
+from galmorph.training.checkpoint import get_kept, load_checkpoint
 from galmorph.typicality import Typicality
 
-__all__ = ["add_to_model", "build_model", "compute_projection", "is_half", "load_projection"]
+__all__ = [
+    "add_to_model",
+    "build_model",
+    "compute_projection",
+    "is_half",
+    "load_init",
+    "load_projection",
+]
 
 
 def build_model(checkpoint: str | Path, *, name: str, crop: float | None = None) -> Model:
@@ -54,7 +62,7 @@ def build_model(checkpoint: str | Path, *, name: str, crop: float | None = None)
         run = json.loads(state["fingerprint"])
         recipe = run["recipe"]
         encoder = create_encoder(recipe["architecture"])
-        encoder.load_state_dict(state["encoder"])
+        encoder.load_state_dict(get_kept(state, "encoder"))
         size = int(encoder.img_size)  # type: ignore[arg-type]
     except (KeyError, RuntimeError, ValueError) as error:
         raise TrainingError(f"{path}: not a checkpoint of galmorph pretrain ({error})") from error
@@ -72,6 +80,40 @@ def build_model(checkpoint: str | Path, *, name: str, crop: float | None = None)
     )
 
 
+def load_init(origin: str, *, architecture: str) -> dict[str, Any]:
+    """Load weights to start a new run from.
+
+    Parameters
+    ----------
+    origin : str
+        ``checkpoint.pt`` or the folder of a run; or the name or the file of a model.
+    architecture : str
+        Of the new run's encoder.
+
+    Returns
+    -------
+    dict
+        State dict ``encoder``; from a run ``projection`` as well.
+
+    Raises
+    ------
+    TrainingError
+        It is no checkpoint, or of another architecture.
+    WeightsError
+        There is no such model.
+    """
+    if origin.endswith(".pt") or Path(origin).is_dir():
+        state = load_checkpoint(Path(origin))
+        there = json.loads(state["fingerprint"])["recipe"]["architecture"]
+        found = {part: get_kept(state, part) for part in ("encoder", "projection")}
+    else:
+        model = load_model(origin)
+        there, found = model.architecture, {"encoder": model.encoder.state_dict()}
+    if there != architecture:
+        raise TrainingError(f"{origin} is of {there}, and the recipe trains {architecture}")
+    return found
+
+
 def load_projection(checkpoint: str | Path) -> ProjectionHead:
     """Load the projection head of a training checkpoint.
 
@@ -82,7 +124,7 @@ def load_projection(checkpoint: str | Path) -> ProjectionHead:
     """
     head = ProjectionHead()
     try:
-        head.load_state_dict(load_checkpoint(Path(checkpoint))["projection"])
+        head.load_state_dict(get_kept(load_checkpoint(Path(checkpoint)), "projection"))
     except (KeyError, RuntimeError) as error:
         raise TrainingError(f"{checkpoint}: holds no projection head ({error})") from error
     return head.eval().requires_grad_(False)

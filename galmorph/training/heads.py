@@ -28,6 +28,9 @@ FOLDS = 5
 PATIENCE = 1
 """Weaker penalties that may do worse before the path is given up."""
 
+MIN_JUDGES = 50
+"""Rows with held-out labels without which no temperature is fitted."""
+
 Crop = float | Literal["auto"] | None
 
 
@@ -42,7 +45,7 @@ class HeadFit:
     logits : ndarray of float, shape (n, num_classes)
         Out of fold, at the chosen penalty, before the temperature.
     log_loss : float
-        Of these at the chosen temperature, in nats: what crops are compared by.
+        Of those judged by, at the chosen temperature, in nats: what crops are compared by.
     accuracy : float
         Of these.
     interval : (float, float)
@@ -66,6 +69,7 @@ def fit_head(
     crop: Crop = None,
     groups: npt.NDArray[Any] | None = None,
     balanced: bool = False,
+    judges: npt.NDArray[np.bool_] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> LinearHead:
     """Fit a linear head on embeddings of a frozen encoder.
@@ -88,6 +92,9 @@ def fit_head(
         Rows of one group (views of one galaxy) stay in one fold.
     balanced : bool
         Give all classes the same weight.
+    judges : ndarray of bool, shape (n,), optional
+        Rows whose labels the encoder has not been trained with: penalty, temperature and figures
+        are taken from these alone. All rows by default.
     notes : mapping, optional
         Recorded in the head beside what was chosen.
 
@@ -113,6 +120,7 @@ def fit_head(
         crop=crop,
         groups=groups,
         balanced=balanced,
+        judges=judges,
         notes=notes,
     ).head
 
@@ -127,17 +135,20 @@ def fit_head_with_figures(
     crop: Crop = None,
     groups: npt.NDArray[Any] | None = None,
     balanced: bool = False,
+    judges: npt.NDArray[np.bool_] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> HeadFit:
     """As `fit_head`, with the figures of the cross-validation."""
+    judges = _check_judges(labels, judges)
     folds = _check_rows(embeddings, labels, class_names, groups)
     fold = stratified_folds(labels, folds, seed=seed, groups=groups)
-    penalty, logits = _choose_penalty(embeddings, labels, len(class_names), fold, balanced)
-    temperature = fit_temperature(logits, labels)
+    penalty, logits = _choose_penalty(embeddings, labels, len(class_names), fold, balanced, judges)
+    truth, judged = labels[judges], logits[judges]
+    temperature = fit_temperature(judged, truth)
     path = [p for p in PENALTIES if p >= penalty]
     weight, bias = _fit_all(embeddings, labels, len(class_names), path, balanced)[-1]
-    predicted = logits.argmax(axis=1)
-    accuracy = compute_accuracy(labels, predicted)
+    predicted = judged.argmax(axis=1)
+    accuracy = compute_accuracy(truth, predicted)
     chosen = {
         "rows": len(labels),
         "galaxies": len(labels) if groups is None else len(np.unique(groups)),
@@ -147,8 +158,10 @@ def fit_head_with_figures(
         "folds": folds,
         "seed": seed,
         "cross_validated_accuracy": accuracy,
-        "cross_validated_ece": compute_ece(softmax(logits / temperature), labels),
-        "temperature_from": "out-of-fold logits of the training part",
+        "cross_validated_ece": compute_ece(softmax(judged / temperature), truth),
+        "temperature_from": "out-of-fold logits of the training part"
+        if judges.all()
+        else f"out-of-fold logits of the {judges.sum()} rows with labels new to the encoder",
     }
     head = LinearHead(
         name=name,
@@ -162,10 +175,24 @@ def fit_head_with_figures(
     return HeadFit(
         head,
         logits,
-        log_loss=compute_log_loss(logits / temperature, labels),
+        log_loss=compute_log_loss(judged / temperature, truth),
         accuracy=accuracy,
-        interval=bootstrap_interval(labels, predicted, seed=seed),
+        interval=bootstrap_interval(truth, predicted, seed=seed),
     )
+
+
+def _check_judges(
+    labels: npt.NDArray[Any], judges: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[np.bool_]:
+    """The rows to judge by: all of them unless some are named."""
+    if judges is None:
+        return np.ones(len(labels), dtype=bool)
+    if judges.sum() < MIN_JUDGES:
+        raise TrainingError(
+            f"{judges.sum()} rows with held-out labels are too few to calibrate on; "
+            f"{MIN_JUDGES} are needed"
+        )
+    return judges
 
 
 def _count(labels: npt.NDArray[Any], class_names: Sequence[str]) -> dict[str, int]:
@@ -217,13 +244,15 @@ def _choose_penalty(
     num_classes: int,
     fold: npt.NDArray[Any],
     balanced: bool,
+    judges: npt.NDArray[np.bool_],
 ) -> tuple[float, npt.NDArray[np.float64]]:
     """Penalty with the smallest calibrated log loss out of fold, and the logits behind it."""
     paths = _fold_paths(embeddings, labels, num_classes, fold, balanced)
     best = (np.inf, PENALTIES[0], np.empty((0, num_classes)))
     worse = 0
     for penalty, logits in paths:
-        loss = compute_log_loss(logits / fit_temperature(logits, labels), labels)
+        judged, truth = logits[judges], labels[judges]
+        loss = compute_log_loss(judged / fit_temperature(judged, truth), truth)
         logger.info("penalty %.1e: log loss %.4f", penalty, loss)
         worse = 0 if loss < best[0] else worse + 1
         if worse == 0:

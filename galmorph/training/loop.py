@@ -120,7 +120,7 @@ def _measure(run: PretrainingRun, monitor: KnnMonitor | None) -> float | None:
     at_end = run.step % run.steps_per_epoch == 0 or run.step == run.steps
     if not monitor or not at_end:
         return None
-    return monitor.measure(run.encoder, run.mean, run.std)
+    return monitor.measure(run.kept_encoder, run.mean, run.std)
 
 
 def _to_line(step: int, loss: float, lr: float, knn: float | None) -> str:

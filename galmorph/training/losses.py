@@ -1,12 +1,12 @@
-"""Contrastive losses on L2-normalized projections."""
+"""Contrastive losses on L2-normalized projections, and that of classifiers trained along."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["nt_xent", "sup_con"]
+__all__ = ["classifier_loss", "nt_xent", "sup_con"]
 
 
 def nt_xent(z1: Tensor, z2: Tensor, *, temperature: float, symmetric: bool = True) -> Tensor:
@@ -66,3 +66,30 @@ def sup_con(z: Tensor, labels: Tensor, domains: Tensor, *, temperature: float) -
     per_anchor = -torch.where(positive, log_probability, 0.0).sum(dim=1) / count.clamp(min=1)
     anchors = count > 0
     return per_anchor[anchors].mean() if bool(anchors.any()) else z.sum() * 0.0
+
+
+def classifier_loss(
+    classifiers: nn.ModuleList, embedding: Tensor, labels: Tensor, domains: Tensor
+) -> Tensor:
+    """Cross entropy of each row's class by the classifier of its domain.
+
+    Parameters
+    ----------
+    classifiers : ModuleList
+        One per domain, embedding to logits.
+    embedding : Tensor, shape (n, num_features)
+    labels, domains : Tensor of int, shape (n,)
+        As for `sup_con`.
+
+    Returns
+    -------
+    Tensor, scalar
+        Mean over the rows that have a label; 0 where none has.
+    """
+    total = embedding.sum() * 0.0
+    for domain, classifier in enumerate(classifiers):
+        rows = (labels >= 0) & (domains == domain)
+        if isinstance(classifier, nn.Linear) and bool(rows.any()):
+            logits = classifier(embedding[rows])
+            total = total + F.cross_entropy(logits, labels[rows], reduction="sum")
+    return total / (labels >= 0).sum().clamp(min=1)

@@ -22,7 +22,8 @@ class KnnMonitor:
     """Leave-one-out kNN accuracy inside a fixed sample of the training images.
 
     A curve to watch, not a result: the images are trained on. Labels come from folders; the first
-    source with two classes or more is used.
+    source with two classes or more is used. Where the recipe holds labels out, the sample is of
+    those images.
 
     Parameters
     ----------
@@ -31,11 +32,15 @@ class KnnMonitor:
         Central part of the frames that is embedded.
     seed : int
         Of the sample.
+    hold_out : float
+        Fraction of the labels that the recipe holds out.
     """
 
-    def __init__(self, data: TrainingSet, *, field: float, seed: int = 0) -> None:
+    def __init__(
+        self, data: TrainingSet, *, field: float, seed: int = 0, hold_out: float = 0.0
+    ) -> None:
         self.data, self.field = data, field
-        self.rows = _choose_rows(data, seed)
+        self.rows = _choose_rows(data, seed, hold_out)
 
     def __bool__(self) -> bool:
         return len(self.rows) > NEIGHBOURS
@@ -63,9 +68,12 @@ class KnnMonitor:
         return embedding
 
 
-def _choose_rows(data: TrainingSet, seed: int) -> npt.NDArray[np.int64]:
+def _choose_rows(data: TrainingSet, seed: int, hold_out: float) -> npt.NDArray[np.int64]:
+    usable = data.labels >= 0
+    if hold_out > 0:
+        usable &= data.hold_out(hold_out).labels < 0
     for domain, names in enumerate(data.class_names):
-        rows = np.flatnonzero((data.domains == domain) & (data.labels >= 0))
+        rows = np.flatnonzero((data.domains == domain) & usable)
         if len(names) > 1 and len(rows):
             chosen = np.random.default_rng(seed).permutation(rows)[:SAMPLE]
             return np.sort(chosen)

@@ -43,8 +43,17 @@ class Recipe:
     temperature, symmetric
         Of `galmorph.training.losses.nt_xent`.
     sup_con_weight, sup_con_temperature : float
-        Weight and temperature of `galmorph.training.losses.sup_con` added to it; 0 leaves the
-        labels unused.
+        Weight and temperature of `galmorph.training.losses.sup_con` added to it; with 0 it takes
+        no part.
+    cross_entropy_weight : float
+        Weight of the cross entropy of a linear classifier of each source's classes on the
+        embedding, trained along and not kept; with 0 there is none.
+    hold_out : float
+        Fraction of the labels that are never used, chosen by the images' names
+        (`galmorph.training.data.is_held_out`): for calibration, and for comparing recipes.
+    average : float
+        Decay per step of an exponential moving average of the weights, which is what is measured
+        and kept; with 0 the weights of the last step are.
     views : ViewOptions
         How views are made.
     """
@@ -67,6 +76,9 @@ class Recipe:
     symmetric: bool = True
     sup_con_weight: float = 0.0
     sup_con_temperature: float = 0.1
+    cross_entropy_weight: float = 0.0
+    hold_out: float = 0.0
+    average: float = 0.0
     views: ViewOptions = field(default_factory=ViewOptions)
 
     def __post_init__(self) -> None:
@@ -75,6 +87,14 @@ class Recipe:
         for name in ("batch_size", "epochs", "lr", "temperature", "sup_con_temperature"):
             if getattr(self, name) <= 0:
                 raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")
+        for name in ("hold_out", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise TrainingError(f"{name} lies in 0 to 1, not {getattr(self, name)}")
+
+    @property
+    def guided(self) -> bool:
+        """Whether labels are used."""
+        return self.sup_con_weight > 0 or self.cross_entropy_weight > 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the log and the checkpoint."""

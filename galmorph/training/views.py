@@ -13,9 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["ViewOptions", "make_eval_view", "make_views"]
+from galmorph.preprocessing.beyond import FADE, SKY_PERCENTILE
+
+__all__ = ["ViewOptions", "make_eval_view", "make_views", "warp_cut"]
 
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to grey
+
+CUT_FIELD = 1.9
+"""Largest field of view of a cut view, in sides of what is left of its frame. On frames that end
+inside the galaxy, ``--crop auto`` looks at 1.0 to 1.6 of them."""
+
+RIM_SAMPLES = 32
+"""Points along each side of a cut frame from which its sky is taken."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,12 @@ class ViewOptions:
         Probability that a view loses its colour.
     noise : float
         Largest standard deviation of added Gaussian noise, on [0, 1].
+    cut : float
+        Probability that a view is made as if the frame ended inside the galaxy: what lies beyond
+        is filled in as `galmorph.preprocessing.beyond.fade_beyond` does it for users.
+    cut_to : (float, float)
+        Side of what is left of such a frame, as a fraction of the frame, drawn log-uniformly.
+        Its field of view is 1 to 1.9 times that, in place of ``scale``.
     """
 
     scale: tuple[float, float] = (0.65, 1.05)
@@ -52,11 +67,15 @@ class ViewOptions:
     jitter: float = 1.0
     grey: float = 0.2
     noise: float = 0.03
+    cut: float = 0.0
+    cut_to: tuple[float, float] = (0.35, 0.75)
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale must be (smaller, larger) and positive, not {self.scale}")
-        for name in ("grey", "jitter"):
+        for name in ("scale", "cut_to"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must be (smaller, larger) and positive, not {low, high}")
+        for name in ("grey", "jitter", "cut"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a probability, not {getattr(self, name)}")
 
@@ -65,17 +84,37 @@ def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Ten
     return torch.rand(n, generator=generator, device=generator.device) * (high - low) + low
 
 
-def draw_affine(n: int, options: ViewOptions, generator: torch.Generator) -> Tensor:
-    """Random rotation, flip, scale and shift, as (n, 2, 3) matrices for `affine_grid`."""
+def _log_uniform(n: int, limits: tuple[float, float], generator: torch.Generator) -> Tensor:
+    return torch.exp(_uniform(n, math.log(limits[0]), math.log(limits[1]), generator))
+
+
+def draw_cuts(
+    scale: Tensor, options: ViewOptions, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Sides of the frames that are left, infinite for whole ones, and the fields to look at."""
+    n = len(scale)
+    side = _log_uniform(n, options.cut_to, generator)
+    field = (side * _log_uniform(n, (1.0, CUT_FIELD), generator)).clamp(max=options.scale[1])
+    whole = _uniform(n, 0, 1, generator) >= options.cut
+    return side.masked_fill(whole, math.inf), torch.where(whole, scale, field)
+
+
+def draw_affine(n: int, options: ViewOptions, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Random rotation, flip, scale and shift, as (n, 2, 3) matrices for `affine_grid`.
+
+    The second tensor, (n,), is the side of what is left of each frame, as `draw_cuts` has it.
+    """
     angle = _uniform(n, -math.pi, math.pi, generator)
-    smallest, largest = options.scale
-    scale = torch.exp(_uniform(n, math.log(smallest), math.log(largest), generator))
+    scale = _log_uniform(n, options.scale, generator)
+    cuts = torch.full_like(scale, math.inf)
+    if options.cut > 0:
+        cuts, scale = draw_cuts(scale, options, generator)
     flip = torch.sign(_uniform(n, -1.0, 1.0, generator))
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     shift_x = _uniform(n, -2 * options.shift, 2 * options.shift, generator)
     shift_y = _uniform(n, -2 * options.shift, 2 * options.shift, generator)
     rows = [cos * flip, -sin, shift_x, sin * flip, cos, shift_y]
-    return torch.stack(rows, dim=1).reshape(n, 2, 3)
+    return torch.stack(rows, dim=1).reshape(n, 2, 3), cuts
 
 
 def warp(images: Tensor, matrices: Tensor, img_size: int) -> Tensor:
@@ -83,6 +122,46 @@ def warp(images: Tensor, matrices: Tensor, img_size: int) -> Tensor:
     n, chans = images.shape[:2]
     grid = F.affine_grid(matrices, [n, chans, img_size, img_size], align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def warp_cut(images: Tensor, matrices: Tensor, cuts: Tensor, img_size: int) -> Tensor:
+    """As `warp`, of frames of which only the central ``cuts`` of the side is known.
+
+    Beyond it the rim is carried on along rays from the middle and fades into the sky, as
+    `galmorph.preprocessing.beyond.fade_beyond` does it with what users bring.
+
+    Parameters
+    ----------
+    images : Tensor of float32, shape (n, 3, h, w)
+    matrices : Tensor, shape (n, 2, 3)
+    cuts : Tensor, shape (n,)
+        At most 1.
+    img_size : int
+    """
+    n, chans = images.shape[:2]
+    grid = F.affine_grid(matrices, [n, chans, img_size, img_size], align_corners=False)
+    reach = grid.abs().amax(dim=-1) / cuts.reshape(n, 1, 1)
+    share = 1 / reach.clamp(min=1)  # of the way along the ray to the rim
+    nearest = grid * share.unsqueeze(-1)
+    inside = F.grid_sample(images, nearest, padding_mode="border", align_corners=False)
+    smooth = F.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
+    rim = F.grid_sample(smooth, nearest, padding_mode="border", align_corners=False)
+    sky = _faint_rim(smooth, cuts)
+    field = 2 * matrices[:, :, :2].det().abs().sqrt().reshape(n, 1, 1)  # the frame's side is 2
+    distance = grid.norm(dim=-1) * (1 - share) / field
+    faded = sky + (rim - sky) * torch.exp(-distance / FADE).unsqueeze(1)
+    return torch.where((reach > 1).unsqueeze(1), faded, inside)
+
+
+def _faint_rim(images: Tensor, cuts: Tensor) -> Tensor:
+    """Low percentile along the rim of the central ``cuts`` of each plane, (n, 3, 1, 1)."""
+    along = torch.linspace(-1, 1, RIM_SAMPLES, device=images.device)
+    edge = torch.ones_like(along)
+    sides = [(along, edge), (along, -edge), (edge, along), (-edge, along)]
+    square = torch.stack([torch.stack(side, dim=-1) for side in sides])  # (4, RIM_SAMPLES, 2)
+    grid = square * cuts.reshape(-1, 1, 1, 1)
+    rim = F.grid_sample(images, grid, padding_mode="border", align_corners=False).flatten(2)
+    return rim.quantile(SKY_PERCENTILE / 100, dim=2)[:, :, None, None]
 
 
 def jitter_colour(views: Tensor, options: ViewOptions, generator: torch.Generator) -> Tensor:
@@ -143,8 +222,12 @@ def make_views(
     Tensor of float32, shape (n, 3, img_size, img_size)
         On [0, 1], not yet normalized.
     """
-    matrices = draw_affine(images.shape[0], options, generator)
-    views = warp(images.float() / 255, matrices, img_size)
+    matrices, cuts = draw_affine(images.shape[0], options, generator)
+    images = images.float() / 255
+    views = warp(images, matrices, img_size)
+    if options.cut > 0:
+        rows = torch.isfinite(cuts)
+        views[rows] = warp_cut(images[rows], matrices[rows], cuts[rows], img_size)
     views = jitter_colour(views, options, generator)
     sigma = _uniform(images.shape[0], 0, options.noise, generator).reshape(-1, 1, 1, 1)
     noise = torch.randn(views.shape, generator=generator, device=views.device)

@@ -191,6 +191,30 @@ def test_labels_and_paths_in_one_table(model_file: Path, galaxies: Path, tmp_pat
     assert "40 cutouts" in result.output
 
 
+def test_a_run_starts_from_a_model_of_the_same_architecture(
+    galaxies: Path, model_file: Path, tmp_path: Path
+) -> None:
+    run = ("pretrain", galaxies / "train", "--batch-size", 8, "--epochs", 1e-9, "-q")
+    call(*run, "--init", model_file, "-o", tmp_path / "run")
+    began = read_model(model_file).encoder.state_dict()
+    ended = read_model(tmp_path / "run" / "model.safetensors").encoder.state_dict()
+    distance = {k: float((ended[k].float() - began[k].float()).abs().max()) for k in began}
+    assert distance["vit_branch.pos_embed"] < 0.01  # one step away, not a random start
+    assert distance["vit_branch.pos_embed"] > 0
+    wrong = call(*run, "--init", model_file, "--recipe", "wei2022", "-o", tmp_path / "w", status=1)
+    assert "is of fused_fast, and the recipe trains wei2022" in wrong.output
+
+
+def test_a_head_is_judged_by_held_out_labels(
+    galaxies: Path, model_file: Path, tmp_path: Path
+) -> None:
+    fit = ("fit", "folders", galaxies / "train", "--model", model_file, "-q")
+    result = call(*fit, "-o", tmp_path / "h.safetensors", "--held-out", 0.3, status=1)
+    assert "rows with held-out labels are too few to calibrate on; 50 are needed" in result.output
+    result = call(*fit, "-o", tmp_path / "h.safetensors")
+    assert "cross-validation on these" in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

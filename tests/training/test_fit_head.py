@@ -173,3 +173,22 @@ def test_folds_of_the_fit_are_stratified() -> None:
     labels = np.arange(60) % 3
     counts = np.bincount(stratified_folds(labels, 5, seed=0) * 3 + labels)
     assert set(counts) == {4}
+
+
+def test_memorized_rows_do_not_judge() -> None:
+    """An encoder that learnt most labels by heart: only the others tell how sure one may be."""
+    x, y = make_blobs(900, apart=2.0)
+    judges = np.arange(900) % 5 == 0
+    learnt, _ = make_blobs(900, apart=4.0)
+    x[~judges] = learnt[~judges]
+    fooled = fit_head_with_figures(x, y, NAMES, name="m", seed=0)
+    honest = fit_head_with_figures(x, y, NAMES, name="m", seed=0, judges=judges)
+    logits, truth = honest.logits[judges], y[judges]
+    assert honest.accuracy == (logits.argmax(axis=1) == truth).mean()
+    assert honest.head.temperature == fit_temperature(logits, truth)
+    assert honest.head.notes["cross_validated_accuracy"] == honest.accuracy
+    assert fooled.accuracy > 0.95 > 0.9 > honest.accuracy
+    assert fooled.head.temperature < 0.8 < 1 < honest.head.temperature
+    assert "180 rows with labels new to the encoder" in honest.head.notes["temperature_from"]
+    with pytest.raises(TrainingError, match="9 rows with held-out labels are too few"):
+        fit_head(x, y, NAMES, name="m", seed=0, judges=np.arange(900) < 9)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from galmorph.training.losses import nt_xent, sup_con
+from galmorph.training.losses import classifier_loss, nt_xent, sup_con
 
 
 def make_unit(n: int, seed: int, d: int = 5) -> torch.Tensor:
@@ -59,3 +59,29 @@ def test_sup_con_without_pairs_is_zero_and_differentiable() -> None:
     assert float(loss.detach()) == 0
     assert z.grad is not None
     assert not z.grad.any()
+
+
+def test_classifier_loss_agrees_with_a_loop() -> None:
+    torch.manual_seed(0)
+    classifiers = torch.nn.ModuleList(
+        [torch.nn.Linear(5, 3), torch.nn.Identity(), torch.nn.Linear(5, 2)]
+    ).double()
+    x = make_unit(7, 4)
+    labels, domains = [0, 2, -1, 1, 0, -1, 1], [0, 0, 0, 2, 2, 1, 0]
+    losses = []
+    for row, label, domain in zip(x, labels, domains, strict=True):
+        if label >= 0:
+            logits = classifiers[domain](row).detach().numpy()
+            losses.append(-log(exp(logits[label]) / sum(exp(v) for v in logits)))
+    got = classifier_loss(classifiers, x, torch.tensor(labels), torch.tensor(domains))
+    assert len(losses) == 5
+    assert float(got.detach()) == pytest.approx(np.mean(losses), rel=1e-9)
+
+
+def test_classifier_loss_without_labels_is_zero_and_differentiable() -> None:
+    x = make_unit(2, 5).requires_grad_()
+    none = torch.tensor([-1, -1])
+    loss = classifier_loss(torch.nn.ModuleList([torch.nn.Linear(5, 2)]), x, none, none + 1)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert x.grad is not None

@@ -15,12 +15,13 @@ from PIL import Image
 from two_classes import draw_galaxy, write_galaxies
 
 from galmorph.errors import TrainingError
-from galmorph.training.checkpoint import load_checkpoint
+from galmorph.training.checkpoint import get_kept, load_checkpoint
 from galmorph.training.contrastive import PretrainingRun, compute_lr
-from galmorph.training.data import TrainingSet, load_training_set
+from galmorph.training.data import TrainingSet, is_held_out, load_training_set
 from galmorph.training.loop import pretrain, read_log
 from galmorph.training.monitor import KnnMonitor
 from galmorph.training.recipe import Recipe, list_recipes, load_recipe, recipe_from_dict
+from galmorph.training.views import ViewOptions
 
 
 def make_run(data: TrainingSet, recipe: Recipe, **options: Any) -> PretrainingRun:
@@ -29,18 +30,28 @@ def make_run(data: TrainingSet, recipe: Recipe, **options: Any) -> PretrainingRu
 
 def get_weights(folder: Path) -> dict[str, torch.Tensor]:
     state = load_checkpoint(folder)
-    return {f"{part}.{k}": v for part in ("encoder", "projection") for k, v in state[part].items()}
+    parts = [part for part in ("encoder", "projection", "classifiers", "average") if state[part]]
+    return {f"{part}.{k}": v for part in parts for k, v in state[part].items()}
 
 
 class Killed(Exception):
     """Stands for SIGKILL: nothing is saved on the way out."""
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": "sgd"},
+        {"cross_entropy_weight": 1.0, "average": 0.5, "hold_out": 0.2},
+        {"views": ViewOptions(cut=0.5)},
+    ],
+    ids=str,
+)
 def test_a_killed_run_resumes_to_the_same_weights(
-    training_set: TrainingSet, recipe: Recipe, tmp_path: Path, optimizer: str
+    training_set: TrainingSet, recipe: Recipe, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    recipe = replace(recipe, optimizer=optimizer)
+    recipe = replace(recipe, **changes)
     assert pretrain(make_run(training_set, recipe), tmp_path / "whole")
 
     def kill(report: Any) -> None:
@@ -58,6 +69,52 @@ def test_a_killed_run_resumes_to_the_same_weights(
     for key, tensor in whole.items():
         assert torch.equal(tensor, cut[key]), key
     assert read_log(tmp_path / "cut") == read_log(tmp_path / "whole")
+
+
+def test_the_average_follows_the_weights_and_is_what_is_kept(
+    training_set: TrainingSet, recipe: Recipe, tmp_path: Path
+) -> None:
+    decay = 0.75
+    run = make_run(training_set, replace(recipe, average=decay))
+    run.advance()
+    expected = run.encoder.conv.weight.detach().clone()  # type: ignore[union-attr]
+    for _ in range(2):
+        run.advance()
+        expected = decay * expected + (1 - decay) * run.encoder.conv.weight.detach()  # type: ignore[union-attr]
+    run.save(tmp_path)
+    state = load_checkpoint(tmp_path)
+    kept = get_kept(state, "encoder")
+    torch.testing.assert_close(kept["conv.weight"], expected)
+    torch.testing.assert_close(kept["conv.weight"], run.kept_encoder.conv.weight.detach())  # type: ignore[union-attr, operator]
+    assert not torch.equal(kept["conv.weight"], state["encoder"]["conv.weight"])
+    assert kept.keys() == state["encoder"].keys()
+    assert get_kept(state, "projection").keys() == state["projection"].keys()
+
+
+def test_held_out_labels_change_nothing(training_set: TrainingSet, recipe: Recipe) -> None:
+    """Whatever they are: only the labels that are used can move the weights."""
+    recipe = replace(recipe, hold_out=0.4, cross_entropy_weight=1.0)
+    held = np.array([is_held_out(f"{i}", 0.4) for i in range(12)])
+    assert 0 < held.sum() < 12
+    losses = []
+    for rows in (np.zeros(12, dtype=bool), held, ~held):
+        labels = np.where(rows, 1 - training_set.labels, training_set.labels)
+        run = make_run(replace(training_set, labels=labels), recipe)
+        losses.append([run.advance()[0] for _ in range(3)])
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+
+
+def test_the_monitor_looks_at_held_out_labels_where_there_are_some() -> None:
+    names = tuple(f"{kind}/{i}.png" for i, kind in enumerate(["a", "b"] * 100))
+    labels, domains = np.array([0, 1] * 100), np.zeros(200, dtype=int)
+    data = TrainingSet(
+        np.zeros((200, 3, 4, 4), np.uint8), labels, domains, (("a", "b"),), names, ()
+    )
+    chosen = KnnMonitor(data, field=1.0, hold_out=0.3).rows
+    assert 30 < len(chosen) < 90
+    assert all(is_held_out(str(row), 0.3) for row in chosen)
+    assert len(KnnMonitor(data, field=1.0).rows) == 200
 
 
 def test_another_seed_gives_other_weights(
@@ -245,6 +302,9 @@ def test_recipes_that_are_wrong_say_where(tmp_path: Path) -> None:
         load_recipe(str(file))
     file.write_text("lr = = 1\n")
     with pytest.raises(TrainingError, match=r"mine\.toml: "):
+        load_recipe(str(file))
+    file.write_text("average = 1.0\n")
+    with pytest.raises(TrainingError, match=r"average lies in 0 to 1, not 1\.0"):
         load_recipe(str(file))
     file.write_text("lr = -1.0\n")
     with pytest.raises(TrainingError, match="lr must be positive"):

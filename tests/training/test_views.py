@@ -7,7 +7,15 @@ import pytest
 import torch
 from two_classes import draw_galaxy
 
-from galmorph.training.views import ViewOptions, make_eval_view, make_views, turn_hue
+from galmorph.preprocessing.geometry import central_box, resample
+from galmorph.training.views import (
+    ViewOptions,
+    draw_affine,
+    make_eval_view,
+    make_views,
+    turn_hue,
+    warp_cut,
+)
 
 
 def make_images(n: int = 6) -> torch.Tensor:
@@ -68,3 +76,40 @@ def test_options_check_themselves() -> None:
         ViewOptions(grey=2)
     with pytest.raises(ValueError, match="scale must be"):
         ViewOptions(scale=(1.0, 0.5))
+
+
+def test_cut_views_are_what_users_get_of_frames_that_end_too_early() -> None:
+    """Against the path of ``classify``: a smaller frame, filled up to the field of view."""
+    images = make_images()
+    left, field = 16, 24  # of 32 px
+    matrix = torch.tensor([[field / 32, 0, 0], [0, field / 32, 0]]).expand(len(images), 2, 3)
+    cuts = torch.full((len(images),), left / 32)
+    made = warp_cut(images.float() / 255, matrix, cuts, field)
+    middle = slice((32 - left) // 2, (32 + left) // 2)
+    frames = images[:, :, middle, middle].numpy()
+    filled = [resample(frame, central_box(left, left, field), field)[0] for frame in frames]
+    expected = torch.from_numpy(np.stack(filled)).float() / 255
+    inside = slice((field - left) // 2, (field + left) // 2)
+    torch.testing.assert_close(
+        made[..., inside, inside], expected[..., inside, inside], atol=1e-5, rtol=0
+    )
+    assert float((made - expected).abs().mean()) < 0.02
+    # A wrong way, for comparison: the frame as it really goes on.
+    assert (
+        float((made - make_eval_view(images, img_size=field, field=field / 32)).abs().max()) > 0.1
+    )
+
+
+def test_some_views_are_cut_and_look_a_little_beyond() -> None:
+    options = ViewOptions(cut=0.4, cut_to=(0.4, 0.6), shift=0)
+    matrices, cuts = draw_affine(2000, options, torch.Generator().manual_seed(0))
+    cut = torch.isfinite(cuts)
+    field = matrices[:, :, :2].det().abs().sqrt()
+    assert 0.36 < float(cut.float().mean()) < 0.44
+    assert 0.4 <= float(cuts[cut].min()) < float(cuts[cut].max()) <= 0.6
+    assert float((field / cuts)[cut].min()) >= 1 - 1e-5
+    assert float((field / cuts)[cut].max()) > 1.7
+    assert float(field[~cut].min()) >= 0.65 - 1e-5
+    whole, none = draw_affine(5, ViewOptions(), torch.Generator().manual_seed(0))
+    assert whole.shape == (5, 2, 3)
+    assert not torch.isfinite(none).any()
