@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
     from galmorph.tables.columns import ColumnSpec
 
 __all__ = ["Inputs", "Request", "open_inputs"]
+
+INPUT_OPTIONS = (
+    "paths",
+    "recursive",
+    "bands_from_name",
+    "catalogue",
+    "path_column",
+    "id_column",
+    "ra_column",
+    "dec_column",
+    "mosaic",
+)
+"""Options that say which cutouts there are."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +187,17 @@ class Inputs:
     def describe(self) -> dict[str, Any]:
         """For provenance and for the comparison on resuming."""
         request = self.request
-        names = ("paths", "recursive", "catalogue", "path_column", "id_column", "mosaic")
-        described = {name: getattr(request, name) for name in names}
+        described = {name: getattr(request, name) for name in INPUT_OPTIONS}
+        if request.mosaic:
+            described["fov"] = request.fov
+        if request.catalogue is not None:
+            described["catalogue_sha256"] = _digest(request.catalogue)
         return {name: value for name, value in described.items() if value not in (None, (), "")}
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_inputs(request: Request) -> Inputs:

@@ -134,6 +134,7 @@ class _Run:
     began: float = field(default_factory=time.monotonic)
     resumed: int = 0
     rows_done: int = 0
+    finished: str = ""
 
     def go(self) -> None:
         """Embed everything and write the table."""
@@ -149,6 +150,9 @@ class _Run:
         ) as writer:
             self.resumed = self.rows_done = writer.rows_done
             sources = writer.skip_done(self.inputs.list_sources(), _key)
+            if writer.finished:
+                self.resumed, self.finished = writer.rows_done, writer.finished
+                return
             with self._show_progress() as progress:
                 self._fill(writer, sources, progress)
 
@@ -187,6 +191,9 @@ class _Run:
 
     def finish(self) -> int:
         """Print the summary and give the exit status."""
+        if self.finished:
+            click.echo(f"{self.finished} ({self.resumed} rows)", err=True)
+            return OK
         summary, seconds = self.summary, time.monotonic() - self.began
         rows = summary.rows + self.resumed
         if not self.request.quiet:

@@ -23,11 +23,20 @@ import re
 from collections.abc import Callable, Sequence
 from urllib.parse import unquote
 
-__all__ = ["escape_ascii", "escape_line", "is_plain", "readable", "unescape", "unescape_all"]
+__all__ = [
+    "escape_ascii",
+    "escape_line",
+    "is_plain",
+    "readable",
+    "unescape",
+    "unescape_all",
+    "xml_text",
+]
 
 _PERCENT = re.compile(r"%(?=[0-9A-Fa-f]{2})")
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]|^ +| +$")
 _BLANK_ENDS = re.compile(r"^ +| +$")
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def _percent(text: str) -> str:
@@ -159,3 +168,17 @@ def readable(text: str) -> str:
     except UnicodeEncodeError:
         data = text.encode("utf-8", "backslashreplace")
     return data.decode("utf-8", "backslashreplace")
+
+
+def xml_text(text: str) -> str:
+    """Text that XML can hold: `readable`, with U+FFFD for control characters.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
+    return _NOT_XML.sub("\ufffd", readable(text))

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 
 from galmorph.errors import ResumeError, TableFormatError
 from galmorph.tables.build import table_specs
 from galmorph.tables.cells import normalize, to_cells
 from galmorph.tables.columns import ColumnSpec, check_names
-from galmorph.tables.escape import unescape_all
+from galmorph.tables.escape import unescape_all, xml_text
 from galmorph.tables.formats import STDOUT, Format, check_columns, check_format
 from galmorph.tables.journal import Journal, partial_path
 
@@ -47,7 +47,11 @@ class TableWriter(ABC):
         Provenance; may be changed until the writer is closed.
     rows_done : int
         Rows that are safe, those of an earlier run included.
+    finished : str
+        Empty, or where an earlier run has finished the table: a sentence that says so.
     """
+
+    finished = ""
 
     def __init__(self, specs: Sequence[ColumnSpec], meta: Mapping[str, Any]) -> None:
         check_names(specs)
@@ -170,11 +174,19 @@ class _StreamWriter(TableWriter):
 class _FileWriter(TableWriter):
     """A journal that becomes the final file on closing."""
 
-    def __init__(self, path: Path, form: Format, journal: Journal, meta: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        form: Format,
+        journal: Journal,
+        meta: Mapping[str, Any],
+        fingerprint: Mapping[str, Any],
+    ) -> None:
         super().__init__(journal.specs, meta)
         self.path = path
         self._form = form
         self._journal = journal
+        self._fingerprint = fingerprint
         self._closed = False
         self.rows_done = journal.rows_done
 
@@ -189,7 +201,7 @@ class _FileWriter(TableWriter):
         temporary = self.path.with_name(f"{self.path.name}.partial.new")
         try:
             self._journal.sync()
-            self._form.load()(self._journal, self.meta, temporary)
+            self._form.load()(self._journal, {**self.meta, **self._fingerprint}, temporary)
             _sync(temporary)
             temporary.replace(self.path)
         finally:
@@ -223,6 +235,69 @@ class _FileWriter(TableWriter):
             yield from zip(*(unescape_all(columns[index]) for index in at), strict=True)
 
 
+class _FinishedWriter(TableWriter):
+    """A table that is there already: it is compared with the run, and left as it is."""
+
+    def __init__(
+        self,
+        path: Path,
+        form: Format,
+        specs: Sequence[ColumnSpec],
+        meta: Mapping[str, Any],
+        fingerprint: Mapping[str, Any],
+    ) -> None:
+        from galmorph.tables.finished import read_finished
+
+        super().__init__(specs, meta)
+        self._table = read_finished(path, form)
+        self.path = path
+        differences = self._table.list_differences(specs, fingerprint, meta, form)
+        if differences:
+            self._refuse("; ".join(differences))
+        self.finished = f"{path}: was finished by an earlier run; nothing is left to do"
+        if self._table.provenance is None:
+            self.finished += (
+                f". Only its rows and columns were compared: {form.name} records neither "
+                "weights nor options"
+            )
+
+    def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
+        """Compare all inputs with all rows; nothing is handed on."""
+        rest = iter(items)
+        for row, written in enumerate(self._table.keys, 1):
+            now = [key(item) for item in islice(rest, 1)]
+            if not now or (written is not None and not _is_same(written, now[0])):
+                was = "there" if written is None else repr(written[1] or written[0])
+                self._refuse(f"row {row} is {was}, but the input at its place is {_describe(now)}")
+            self.rows_done = row
+        more = [key(item) for item in islice(rest, 1)]
+        if more:
+            self._refuse(f"it has {self.rows_done} rows, but the inputs go on: {_describe(more)}")
+        return iter(())
+
+    def _write(self, columns: Sequence[Sequence[str]]) -> None:
+        self._refuse("it takes no more rows")
+
+    def _refuse(self, reason: str) -> NoReturn:
+        from galmorph.tables.finished import WAY_OUT
+
+        raise ResumeError(
+            f"{self.path}: is finished already, by another run: {reason}. Repeat the options of "
+            f"that run, {WAY_OUT}"
+        )
+
+    def close(self) -> None:
+        """It is whole already."""
+
+    def abandon(self) -> None:
+        """It stays."""
+
+
+def _is_same(written: tuple[str, str], now: tuple[str, str]) -> bool:
+    # Not every format holds every character.
+    return written == now or list(map(xml_text, written)) == list(map(xml_text, now))
+
+
 def _describe(keys: list[tuple[str, str]]) -> str:
     return repr(keys[0][1] or keys[0][0]) if keys else "missing"
 
@@ -254,9 +329,11 @@ def open_writer(
         Provenance, may be nested; `TableWriter.meta` can be changed until the writer is closed.
     fingerprint : mapping, optional
         What the result depends on (inputs, sha256 of the weights, options), JSON-able. It is
-        recorded in the partial result and compared on resuming.
+        recorded in the partial result and beside `meta` in the final one, and compared on resuming.
     resume : bool
-        Go on after the rows of a partial result, if there is one.
+        Go on after the rows of a partial result, if there is one. Where the final file is there
+        instead, the writer takes no rows and says so in `TableWriter.finished`; `skip_done`
+        then makes sure that the inputs are those of its rows.
     stream : binary file, optional
         Where "-" goes instead of standard output.
 
@@ -271,8 +348,8 @@ def open_writer(
     MissingExtraError
         Where the format needs a package that is not installed.
     ResumeError
-        Where the partial result belongs to another run (the message says what differs), is
-        damaged, or is being written by another process.
+        Where the partial or the finished result belongs to another run (the message says what
+        differs), is damaged, or is being written by another process.
     """
     form = check_format(path, "embed" if any(spec.shape for spec in specs) else "classify")
     check_columns(form, specs)
@@ -281,8 +358,11 @@ def open_writer(
             raise ResumeError("standard output cannot be resumed; name a file with -o")
         return _StreamWriter(stream or sys.stdout.buffer, specs, meta or {})
     check_names(specs)
-    journal = _open_journal(Path(path), specs, meta or {}, fingerprint or {}, resume=resume)
-    return _FileWriter(Path(path), form, journal, meta or {})
+    final, meta, fingerprint = Path(path), meta or {}, fingerprint or {}
+    if resume and final.is_file() and not partial_path(final).exists():
+        return _FinishedWriter(final, form, specs, meta, fingerprint)
+    journal = _open_journal(final, specs, meta, fingerprint, resume=resume)
+    return _FileWriter(final, form, journal, meta, fingerprint)
 
 
 def _open_journal(

@@ -305,6 +305,52 @@ def test_resume_refuses_other_options(run, cutouts, tmp_path, monkeypatch):
     assert partial_path(out).exists()
 
 
+def test_resume_on_a_finished_table_leaves_it(run, cutouts, tmp_path, monkeypatch):
+    for suffix in (".fits", ".csv"):
+        out = tmp_path / f"t{suffix}"
+        assert run("classify", cutouts, "-o", out).exit_code == 0
+        before, stamp = out.read_bytes(), out.stat().st_mtime_ns
+        with monkeypatch.context() as patch:
+            patch.setattr("galmorph._api.run_inference", lambda *_, **__: pytest.fail("computed"))
+            result = run("classify", cutouts, "-o", out, "--resume", "--quiet")
+        assert result.exit_code == 0, result.output
+        assert "nothing is left to do" in result.stderr
+        assert "(5 rows)" in result.stderr
+        assert ("neither weights nor options" in result.stderr) == (suffix == ".csv")
+        assert (out.read_bytes(), out.stat().st_mtime_ns) == (before, stamp)
+
+
+def test_resume_on_a_finished_table_of_another_run_is_refused(run, cutouts, tmp_path):
+    out = tmp_path / "t.fits"
+    run("classify", cutouts, "-o", out)
+    before = out.read_bytes()
+    for arguments, said in [
+        (("--crop", "0.3"), 'field.crop: recorded "", now "0.3"'),
+        (("--stretch", "lupton"), 'rendering.stretch: recorded "auto", now "lupton"'),
+        (("--no-recursive",), 'recursive: recorded "true", now "false"'),
+    ]:
+        result = run("classify", cutouts, "-o", out, "--resume", *arguments)
+        assert result.exit_code == 2
+        assert said in result.stderr
+        assert "start anew without" in result.stderr
+    write_jpeg(cutouts / "e.jpg")
+    result = run("classify", cutouts, "-o", out, "--resume")
+    assert result.exit_code == 2
+    assert "has 5 rows, but the inputs go on" in result.stderr
+    assert out.read_bytes() == before
+
+
+def test_resume_sees_a_changed_catalogue(run, cutouts, tmp_path):
+    catalogue, out = tmp_path / "cat.csv", tmp_path / "t.fits"
+    arguments = ("--catalogue", catalogue, "--path-column", "file", "-o", out)
+    catalogue.write_text("file,z\ncutouts/a.jpg,0.1\n")
+    assert run("classify", *arguments).exit_code == 0
+    catalogue.write_text("file,z\ncutouts/a.jpg,0.2\n")
+    result = run("classify", *arguments, "--resume")
+    assert result.exit_code == 2
+    assert "inputs.catalogue_sha256: recorded" in result.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_real_ctrl_c_in_a_process_of_its_own(cutouts, model_file, tmp_path):
     folder = tmp_path / "many"

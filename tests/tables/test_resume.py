@@ -37,7 +37,7 @@ def finish(path, specs, rows=50, fingerprint=RUN):
 
 def whole(folder, name, specs, rows=50):
     folder.mkdir()
-    with open_writer(folder / name, specs, META) as writer:
+    with open_writer(folder / name, specs, META, fingerprint=RUN) as writer:
         writer.append(make_block(0, rows))
     return (folder / name).read_bytes()
 
@@ -212,7 +212,7 @@ def kill_after(path, rows, pause, seconds):
 def test_twenty_kills_lose_nothing_and_do_nothing_twice(tmp_path):
     rows, dice = 12_000, random.Random(20)
     path = tmp_path / "killed.fits"
-    with open_writer(tmp_path / "whole.fits", slow_writer.make_specs(), slow_writer.META) as writer:
+    with slow_writer.open_run(tmp_path / "whole.fits", rows) as writer:
         for start in range(0, rows, 1000):
             writer.append(slow_writer.make_rows(list(range(start, start + 1000))))
     done = []

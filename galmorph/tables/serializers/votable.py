@@ -17,7 +17,7 @@ import numpy as np
 
 from galmorph.tables.cells import format_vector, from_cells
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.escape import readable, unescape
+from galmorph.tables.escape import unescape, xml_text
 from galmorph.tables.journal import Journal
 from galmorph.tables.measure import Measure
 from galmorph.tables.provenance import Scalar, flatten_meta
@@ -32,7 +32,6 @@ _DATATYPES = {
     "float32": "float",
     "float64": "double",
 }
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NUMBERS = {"": "NaN", "nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}
 
 _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
@@ -44,12 +43,8 @@ _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 _TAIL = "</TABLEDATA></DATA>\n</TABLE>\n</RESOURCE>\n</VOTABLE>\n"
 
 
-def _xml_text(text: str) -> str:
-    return _NOT_XML.sub("\ufffd", readable(text))
-
-
 def _attributes(pairs: Mapping[str, str]) -> str:
-    return "".join(f" {key}={quoteattr(_xml_text(value))}" for key, value in pairs.items() if value)
+    return "".join(f" {key}={quoteattr(xml_text(value))}" for key, value in pairs.items() if value)
 
 
 def _field(spec: ColumnSpec, measure: Measure) -> str:
@@ -66,7 +61,7 @@ def _field(spec: ColumnSpec, measure: Measure) -> str:
         "ucd": spec.ucd,
         "ref": "icrs" if position else "",
     }
-    description = escape(_xml_text(spec.description))
+    description = escape(xml_text(spec.description))
     body = f"<DESCRIPTION>{description}</DESCRIPTION>" if description else ""
     return f"<FIELD{_attributes(attributes)}>{body}</FIELD>\n"
 
@@ -87,7 +82,7 @@ def _text_cells(cells: Sequence[str]) -> Sequence[str]:
     if joined.isprintable() and not any(mark in joined for mark in "%<>&"):
         return cells
     carriage = {"\r": "&#13;"}  # XML would make a line break of it
-    return [escape(_xml_text(unescape(cell)), carriage) for cell in cells]
+    return [escape(xml_text(unescape(cell)), carriage) for cell in cells]
 
 
 def _cells(cells: Sequence[str], spec: ColumnSpec) -> Sequence[str]:
