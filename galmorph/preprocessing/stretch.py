@@ -10,9 +10,14 @@ legacysurvey
     The Legacy Surveys viewer and cutout service (legacysurvey/imagine, map/views.py: DR9 grz,
     DR10 gri and griz).
 sdss
-    Colour frames of SDSS-III (photoop, sdss_frame_jpg: bands i, r, g with scales 0.4 x (5, 6.5, 9),
-    nonlinearity 2.25), which is Lupton et al. 2004, PASP 116, 133, with the sum of the bands as
-    intensity, saturating to the colour of the object.
+    Colour frames of SDSS-III (frame-irg-*.jpg, routine sdss_frame_jpg of its IDL package photoop).
+    Formula: Lupton et al. 2004, PASP 116, 133, as SDSS's own code has it (sdss/idlutils,
+    pro/rgbcolor/djs_rgb_make.pro): negative flux to 0, intensity the sum of the scaled bands,
+    saturated pixels brought to a maximum of 1 in their own colour. Constants: bands i, r, g with
+    scales 0.4 x (5, 6.5, 9) and nonlinearity 2.25. photoop itself is not public in a form that was
+    found; all four stand in M. Blanton's IDL code for SDSS mosaics (blanton144/dimage,
+    pro/google/patch_png.pro, 2007) and in the account of sdss_frame_jpg in dstndstn/tractor, the
+    scales also in a port by E. Sheldon. Left out: the regrouping of pixels beyond 30 nanomaggies.
 lupton
     Lupton et al. 2004 as `astropy.visualization` has it, with black and softening from the sky
     noise and each band divided by its own contrast; for any unit.
