@@ -1,0 +1,90 @@
+"""Whole pixels to another size, by torch and by Pillow."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from galmorph.images.raster import cutout_from_pil
+from galmorph.preprocessing import shrink as module
+from galmorph.preprocessing.geometry import central_box, resample
+from galmorph.preprocessing.shrink import interleave, separate, shrink
+
+
+def make_pixels(height: int, width: int, channels: int = 3) -> np.ndarray:
+    rng = np.random.default_rng(height * width)
+    return rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def shrink_by_pillow(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    image = Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(image).transpose(2, 0, 1)
+
+
+SIZES = [((180, 180), (84, 84)), ((90, 90), (84, 84)), ((84, 84), (84, 84)), ((31, 50), (84, 84))]
+
+
+@pytest.mark.parametrize(("size", "shape"), [*SIZES, ((300, 211), (40, 37)), ((1, 7), (5, 5))])
+def test_torch_gives_what_pillow_gives(size: tuple[int, int], shape: tuple[int, int]) -> None:
+    assert sys.modules["torch"] is torch
+    pixels = make_pixels(*size)
+    expected = shrink_by_pillow(pixels, shape).astype(int)
+    got = shrink(pixels.transpose(2, 0, 1), shape)
+    assert got.shape == (3, *shape)
+    assert got.flags.c_contiguous
+    assert np.abs(got - expected).max() <= 1  # a rounding, on processors without vectors
+    assert (got != expected).mean() < 0.03
+
+
+def test_without_torch_pillow_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = make_pixels(60, 50)
+    monkeypatch.delitem(sys.modules, "torch")
+    got = shrink(pixels.transpose(2, 0, 1), (20, 21))
+    np.testing.assert_array_equal(got, shrink_by_pillow(pixels, (20, 21)))
+
+
+@pytest.mark.parametrize("part", [(0, 0, 50, 60), (7, 3, 40, 33), (49, 59, 50, 60)])
+def test_pillows_memory_is_taken_by_rows(part: tuple[int, int, int, int]) -> None:
+    """Four bytes per pixel, whatever part of the image is wanted."""
+    pixels = make_pixels(60, 50)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    array = cutout_from_pil(Image.open(file)).array
+    x0, y0, x1, y1 = part
+    block = module._find_four_bytes(array[:, y0:y1, x0:x1])
+    assert block is not None
+    np.testing.assert_array_equal(block[:, :, :3], pixels[y0:y1, x0:x1])
+
+
+def test_other_memory_is_not_mistaken_for_pillows() -> None:
+    rgba = make_pixels(6, 5, 4)
+    planes = rgba.transpose(2, 0, 1)
+    for wrong in (planes[1:], planes[:3, ::2], planes[:3, :, ::-1], planes[[0, 1, 2]], planes[:2]):
+        assert module._find_four_bytes(wrong) is None
+    assert module._find_four_bytes(make_pixels(6, 5).transpose(2, 0, 1)) is None
+    found = module._find_four_bytes(planes[:3, 2:, 1:])
+    assert found is not None
+    np.testing.assert_array_equal(found, rgba[2:, 1:])
+    shrink(planes[:3], (3, 3))
+    np.testing.assert_array_equal(rgba, make_pixels(6, 5, 4))  # nothing was written to
+
+
+def test_odd_edges_agree_with_whole_ones() -> None:
+    """A box of fractional edges takes Pillow's way; a hair beside whole ones it must agree, but
+    for the outermost pixels, to whose filter it opens one more pixel of the image."""
+    array = make_pixels(100, 100).transpose(2, 0, 1)
+    whole, _ = resample(array, central_box(100, 100, 60), 24)
+    odd, _ = resample(array, central_box(100, 100, 60 + 1e-5), 24)
+    assert np.abs(whole.astype(int) - odd)[:, 1:-1, 1:-1].max() <= 1
+
+
+def test_interleaving_and_back() -> None:
+    planes = make_pixels(4, 5).transpose(2, 0, 1)
+    assert interleave(planes).flags.c_contiguous
+    np.testing.assert_array_equal(interleave(planes), planes.transpose(1, 2, 0))
+    np.testing.assert_array_equal(separate(interleave(planes)), planes)
