@@ -9,7 +9,10 @@ from typing import Any
 
 from galmorph.errors import ImageTooLargeError, UnreadableImageError
 
-__all__ = ["decompress"]
+__all__ = ["COMPRESSION_MAGIC", "decompress"]
+
+COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
+"""First bytes of a compressed file, and what `decompress` calls it."""
 
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 LZMA_MEMORY = 256 << 20

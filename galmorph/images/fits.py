@@ -169,6 +169,7 @@ def _read_planes(
     wcs = wcs if wcs is not None else load_wcs(first.header)
     box = find_region(wcs, (shape[-2], shape[-1]), region, path)
     box.check_size(options, path)
+    _check_tiles(first, (*shape[:-2], box.side, box.side), options, path)
     pieces = [cut_region(hdu, box) for hdu in choice.hdus]
     flags = Flags.PADDED if box.padded(shape[-2], shape[-1]) else Flags.NONE
     return _Planes(stack_planes(pieces, path), box.frame, flags, {"region": str(box)})
@@ -181,11 +182,11 @@ def check_shape(
     shape = tuple(int(n) for n in hdu.shape)
     if min(shape) < 1:
         raise UnreadableImageError(f"the image is empty (NAXIS {shape[::-1]})", path)
-    tile = getattr(hdu, "tile_shape", None)
     pixels = math.prod(shape) * count
-    if tile is not None:
-        _check_tiles(shape, tuple(int(n) for n in tile), options, path)
-    if region is None and pixels > options.max_pixels:
+    if region is not None:
+        return shape
+    _check_tiles(hdu, shape, options, path)
+    if pixels > options.max_pixels:
         raise ImageTooLargeError(
             f"NAXIS {' x '.join(str(n) for n in shape[::-1])} is more than max_pixels = "
             f"{options.max_pixels}; cut the galaxy out (center and fov, or --mosaic with a "
@@ -195,9 +196,11 @@ def check_shape(
     return shape
 
 
-def _check_tiles(
-    shape: tuple[int, ...], tile: tuple[int, ...], options: ReadOptions, path: str
-) -> None:
+def _check_tiles(hdu: Any, shape: tuple[int, ...], options: ReadOptions, path: str) -> None:
+    """Bound the tiles of a compressed image that must be unpacked for a part of that shape."""
+    tile = tuple(int(n) for n in getattr(hdu, "tile_shape", None) or ())
+    if not tile:
+        return
     if min(tile) < 1 or math.prod(tile) > options.max_pixels:
         raise ImageTooLargeError(f"tiles of {tile} pixels are beyond max_pixels", path)
     tiles = math.prod(-(-n // t) for n, t in zip(shape, tile, strict=False))

@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from galmorph.errors import BandError, ImageError, UnreadableImageError
@@ -19,6 +19,7 @@ from galmorph.images.hdus import choose_hdus
 from galmorph.images.options import ReadOptions
 from galmorph.images.sky import load_wcs
 from galmorph.images.source import Region, Source, make_printable
+from galmorph.images.unpacked import find_unpacked
 
 __all__ = ["Position", "close_mosaics", "mosaic_sources", "read_region"]
 
@@ -57,14 +58,15 @@ def mosaic_sources(
 ) -> Iterator[Source]:
     """List cutouts of a mosaic at given positions.
 
-    Nothing is copied to disk and the mosaic is never read whole: each cutout is read from the
-    memory-mapped file when its turn comes. A position outside the mosaic gives a row with an error.
+    The mosaic is never read whole: each cutout is read from the memory-mapped file when its turn
+    comes, of a tile-compressed one only the tiles that it touches. A file in gzip, bzip2 or xz is
+    unpacked once, before anything else, into the temporary folder (`galmorph.images.unpacked`).
+    A position outside the mosaic gives a row with an error.
 
     Parameters
     ----------
     paths : path or sequence of paths
-        One FITS image, or one per band on the same pixels. Uncompressed or tile-compressed; a
-        gzipped mosaic would have to be unpacked for each cutout.
+        One FITS image, or one per band on the same pixels.
     positions : iterable of Position
         Read lazily, in order.
     fov : float
@@ -92,30 +94,30 @@ def mosaic_sources(
     for file in files:
         if not os.path.isfile(file):
             raise UnreadableImageError("there is no such file", make_printable(file))
-    band_paths = _name_bands(files, bands) if len(files) > 1 else ()
-    return _list_positions(files[0], band_paths, positions, fov)
+    found = {file: find_unpacked(file) for file in files}
+    unpacked = {file: other for file, other in found.items() if other != file}
+    band_paths = _name_bands(files, bands, unpacked) if len(files) > 1 else ()
+    source = Source("", files[0], band_paths=band_paths, unpacked=unpacked)
+    return _list_positions(source, positions, fov)
 
 
-def _list_positions(
-    path: str,
-    band_paths: tuple[tuple[str, str], ...],
-    positions: Iterable[Position],
-    fov: float,
-) -> Iterator[Source]:
+def _list_positions(mosaic: Source, positions: Iterable[Position], fov: float) -> Iterator[Source]:
     for position in positions:
         side = fov if math.isnan(position.fov) else position.fov
-        region = Region(position.ra, position.dec, side)
-        yield Source(
-            position.object_id,
-            path,
+        yield replace(
+            mosaic,
+            object_id=position.object_id,
             columns=position.columns or {},
-            band_paths=band_paths,
-            region=region,
+            region=Region(position.ra, position.dec, side),
         )
 
 
-def _name_bands(files: list[str], bands: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
-    names = list(bands) if bands is not None else [_find_band(file) for file in files]
+def _name_bands(
+    files: list[str], bands: Sequence[str] | None, unpacked: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    if bands is None:
+        bands = [_find_band(unpacked.get(file, file), make_printable(file)) for file in files]
+    names = list(bands)
     if len(names) != len(files):
         raise BandError(f"{len(names)} bands for {len(files)} mosaics")
     if UNKNOWN_BAND in names or len(set(names)) < len(names):
@@ -125,10 +127,9 @@ def _name_bands(files: list[str], bands: Sequence[str] | None) -> tuple[tuple[st
     return tuple(zip(names, files, strict=True))
 
 
-def _find_band(file: str) -> str:
+def _find_band(file: str, shown: str) -> str:
     from galmorph.images.bands import find_band_names
 
-    shown = make_printable(file)
     with reading_fits(shown), open_fits(file, shown) as hdus:
         header = choose_hdus(hdus, None, shown).hdus[0].header
         names = find_band_names(header, 1)
@@ -196,7 +197,8 @@ def read_region(source: Source, *, options: ReadOptions) -> Cutout:
     """
     shown = source.location
     with reading_fits(shown):
-        mosaic = _open_mosaics.get(source.path, options, shown)
+        file = source.unpacked.get(source.path, source.path)
+        mosaic = _open_mosaics.get(file, options, shown)
         try:
             return cutout_from_hdus(
                 mosaic.hdus,

@@ -13,6 +13,7 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+from galmorph.images.compressed import COMPRESSION_MAGIC, decompress
 from galmorph.images.cutout import Cutout
 from galmorph.images.names import find_position
 from galmorph.images.options import ReadOptions
@@ -25,7 +26,6 @@ DEFAULT_OPTIONS = ReadOptions()
 FIRST_READ = 1 << 18
 # Opening a FIFO without it would wait for a writer for ever.
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 FITS_MAGIC = (b"SIMPLE", b"XTENSION")
 CONTAINER_MAGIC = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file; name the data set, as in file.h5::images",
@@ -123,7 +123,7 @@ def _read_band_files(source: Source, options: ReadOptions) -> Cutout:
     single = replace(options, bands=None)
     wanted = options.bands
     files = [
-        (band, _read_file(Source(source.object_id, path, region=source.region), single))
+        (band, _read_file(replace(source, path=path, band_paths=()), single))
         for band, path in source.band_paths
         if wanted is None or band in wanted
     ]
@@ -132,6 +132,8 @@ def _read_band_files(source: Source, options: ReadOptions) -> Cutout:
 
 def _read_file(source: Source, options: ReadOptions) -> Cutout:
     """Open once, look at the first bytes, and read the rest only where it is needed."""
+    if source.path in source.unpacked:
+        return _read_fits(source.path, source, options)
     try:
         descriptor = os.open(source.path, OPEN_FLAGS)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
@@ -197,8 +199,6 @@ def _read_bytes(data: bytes, source: Source, options: ReadOptions, depth: int = 
         return _read_fits(data, source, options)
     for magic, name in COMPRESSION_MAGIC.items():
         if data.startswith(magic) and depth == 0:
-            from galmorph.images.compressed import decompress
-
             data = decompress(data, name, limit=options.max_bytes, path=source.location)
             return _read_bytes(data, source, options, depth=1)
     for magic, advice in CONTAINER_MAGIC.items():

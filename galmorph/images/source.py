@@ -53,6 +53,9 @@ class Source:
         Item of a stack (n, ...); -1 where it does not apply.
     region : Region, optional
         Part of the sky to cut out of the file.
+    unpacked : mapping of str to str
+        Temporary files that hold what is compressed in a path, where each row would have to
+        unpack it again.
     """
 
     object_id: str
@@ -65,6 +68,7 @@ class Source:
     size: int = -1
     index: int = -1
     region: Region | None = None
+    unpacked: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def location(self) -> str:

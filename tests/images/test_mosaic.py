@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +21,14 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from synthetic import make_header
 
-from galmorph.errors import BandError, UnreadableImageError, UnsupportedImageError
+from galmorph.errors import (
+    BandError,
+    ImageTooLargeError,
+    UnreadableImageError,
+    UnsupportedImageError,
+)
 from galmorph.flags import Flags
+from galmorph.images import unpacked
 from galmorph.images.mosaic import Position, close_mosaics, mosaic_sources
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
@@ -158,3 +173,133 @@ def test_many_threads(mosaic: Path) -> None:
         ]
     expected = [float(y * SIDE + x) for i in range(4) for x, y in places[i::4]]
     assert found == expected
+
+
+def make_positions(mosaic: Path) -> list[Position]:
+    places = [(99.5, 149.5), (249.5, 50.5), (10.0, 390.0)]
+    return [Position(str(n), *position_of(mosaic, *xy)) for n, xy in enumerate(places)]
+
+
+def read_all(mosaics: Path | list[Path], positions: list[Position]) -> list[np.ndarray]:
+    sources = list(mosaic_sources(mosaics, positions, fov=20 * SCALE))
+    cutouts = [read_cutout(pickle.loads(pickle.dumps(source))) for source in sources]
+    first = mosaics[0] if isinstance(mosaics, list) else mosaics
+    assert {cutout.path for cutout in cutouts} == {str(first)}
+    return [cutout.array for cutout in cutouts]
+
+
+PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_compressed_mosaic_is_unpacked_once(
+    suffix: str, mosaic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = mosaic.with_name(f"packed.fits{suffix}")
+    packed.write_bytes(PACKERS[suffix](mosaic.read_bytes()))
+    read = []
+    copy = unpacked._copy
+
+    def count(stream: Any, *rest: Any) -> None:
+        read.append(1)
+        copy(stream, *rest)
+
+    monkeypatch.setattr(unpacked, "_copy", count)
+    monkeypatch.setattr("galmorph.images.read.decompress", lambda *_, **__: pytest.fail("again"))
+    positions = make_positions(mosaic)
+    expected = read_all(mosaic, positions)
+    for _ in range(2):  # as the sources are listed several times in a run
+        for array, plain in zip(read_all(packed, positions), expected, strict=True):
+            np.testing.assert_array_equal(array, plain)
+    assert len(read) == 1
+    packed.write_bytes(PACKERS[suffix](mosaic.read_bytes() + bytes(2880)))
+    read_all(packed, positions)
+    assert len(read) == 2  # another file now
+
+
+def test_compressed_mosaics_of_several_bands(mosaic: Path, tmp_path: Path) -> None:
+    files = []
+    for band, sign in [("g", -1), ("r", 1)]:
+        header = make_header(FILTER=band, CRPIX1=200.5, CRPIX2=200.5)
+        files.append(tmp_path / f"{band}.fits.gz")
+        fits.PrimaryHDU(sign * fits.getdata(mosaic), header).writeto(files[-1])
+    for array in read_all(files, make_positions(mosaic)):
+        np.testing.assert_array_equal(array[0], -array[1])
+
+
+def test_unpacked_mosaic_is_removed_at_the_end(mosaic: Path, tmp_path: Path) -> None:
+    packed = mosaic.with_suffix(".fits.gz")
+    packed.write_bytes(gzip.compress(mosaic.read_bytes()))
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from galmorph.images.mosaic import mosaic_sources\n"
+        "mosaic_sources(sys.argv[1], [], fov=5.0)\n"
+        "print([path.name for path in Path(sys.argv[2]).rglob('*.fits')])"
+    )
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    command = [sys.executable, "-c", code, str(packed), str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "['mosaic.fits']\n"
+    assert list(folder.iterdir()) == []
+
+
+def test_compressed_mosaic_that_cannot_be_unpacked(
+    mosaic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    packed = tmp_path / "packed.fits.gz"
+    whole = gzip.compress(mosaic.read_bytes())
+    packed.write_bytes(whole[:-5000])
+    with pytest.raises(UnreadableImageError, match="the gzip stream is damaged"):
+        mosaic_sources(packed, [], fov=5.0)
+    packed.write_bytes(gzip.compress(b"no image"))
+    with pytest.raises(UnreadableImageError, match="what is compressed in it is no FITS"):
+        mosaic_sources(packed, [], fov=5.0)
+    packed.write_bytes(whole)
+    monkeypatch.setattr(unpacked, "KEPT_FREE_BYTES", 1 << 60)
+    with pytest.raises(ImageTooLargeError, match="set TMPDIR to a larger disk"):
+        mosaic_sources(packed, [], fov=5.0)
+    monkeypatch.setattr(unpacked, "MAX_UNPACKED_BYTES", 10_000)
+    with pytest.raises(ImageTooLargeError, match="more than 10000 bytes when unpacked"):
+        mosaic_sources(packed, [], fov=5.0)
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["RICE_1", "GZIP_2", "HCOMPRESS_1"])
+def test_only_the_tiles_needed_are_unpacked(
+    kind: str, mosaic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from astropy.io.fits.hdu.compressed import _tiled_compression
+
+    pixels = fits.getdata(mosaic).astype(np.int32)
+    hdu = fits.CompImageHDU(
+        pixels, fits.getheader(mosaic), compression_type=kind, tile_shape=(50, 40)
+    )
+    packed = mosaic.with_suffix(".fits.fz")
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(packed)
+    tiles = []
+    decompress = _tiled_compression._decompress_tile
+
+    def count(*arguments: Any, **settings: Any) -> Any:
+        tiles.append(1)
+        return decompress(*arguments, **settings)
+
+    monkeypatch.setattr(_tiled_compression, "_decompress_tile", count)
+    positions = make_positions(mosaic)
+    for array, plain in zip(read_all(packed, positions), read_all(mosaic, positions), strict=True):
+        np.testing.assert_array_equal(array, plain)
+    assert len(tiles) <= 3 * 4  # of 80
+
+
+def test_tiles_outside_the_cutout_are_not_counted(mosaic: Path) -> None:
+    hdu = fits.CompImageHDU(
+        fits.getdata(mosaic).astype(np.int32), fits.getheader(mosaic), tile_shape=(1, 2)
+    )
+    packed = mosaic.with_suffix(".fits.fz")
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(packed)  # 80,000 tiles
+    (source, *_) = mosaic_sources(packed, make_positions(mosaic), fov=20 * SCALE)
+    assert read_cutout(source).array.shape == (1, 20, 20)
+    with pytest.raises(ImageTooLargeError, match="80000 tiles are more than 50000"):
+        read_cutout(packed)

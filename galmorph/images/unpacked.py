@@ -1,0 +1,115 @@
+"""Compressed mosaics, unpacked once to a temporary file that all cutouts are read from.
+
+gzip, bzip2 and xz can only be read from their start, so a cutout out of the middle of such a file
+would cost the unpacking of half of it. The temporary file is removed when the process ends.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import shutil
+import tempfile
+import threading
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from galmorph.errors import ImageTooLargeError, UnreadableImageError
+from galmorph.images.compressed import COMPRESSION_MAGIC
+from galmorph.images.source import make_printable
+
+__all__ = ["MAX_UNPACKED_BYTES", "find_unpacked"]
+
+MAX_UNPACKED_BYTES = 32 << 30
+"""Largest unpacked mosaic: 92,000 x 92,000 float32 pixels."""
+
+KEPT_FREE_BYTES = 1 << 30
+"""What is left free on the disk in any case."""
+
+CHUNK_BYTES = 16 << 20
+FITS_MAGIC = b"SIMPLE"
+_OPENERS: dict[str, Callable[[IO[bytes]], Any]] = {
+    "gzip": lambda file: gzip.GzipFile(fileobj=file),
+    "bzip2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+}
+
+_lock = threading.Lock()
+_folders: dict[tuple[str, int, int], tempfile.TemporaryDirectory[str]] = {}
+
+
+def find_unpacked(path: str) -> str:
+    """Give the file itself, or what is in it, where it is compressed.
+
+    Parameters
+    ----------
+    path : str
+        Unpacked once as long as it does not change, in the temporary folder (``TMPDIR``).
+
+    Returns
+    -------
+    str
+        A path of an uncompressed file.
+
+    Raises
+    ------
+    UnreadableImageError
+        Not to be opened, damaged, or no FITS inside.
+    ImageTooLargeError
+        More than `MAX_UNPACKED_BYTES`, or than the disk has free.
+    """
+    shown = make_printable(path)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(8)
+            method = next(
+                (m for magic, m in COMPRESSION_MAGIC.items() if head.startswith(magic)), ""
+            )
+            if not method:
+                return path
+            status = os.fstat(file.fileno())
+            key = (os.path.realpath(path), status.st_mtime_ns, status.st_size)
+            with _lock:
+                if key not in _folders:
+                    file.seek(0)
+                    _folders[key] = _unpack(file, method, shown)
+                return str(Path(_folders[key].name, "mosaic.fits"))
+    except OSError as error:
+        if isinstance(error, (UnreadableImageError, ImageTooLargeError)):
+            raise
+        raise UnreadableImageError(f"cannot be unpacked ({error})", shown) from error
+
+
+def _unpack(file: IO[bytes], method: str, shown: str) -> tempfile.TemporaryDirectory[str]:
+    folder = tempfile.TemporaryDirectory(prefix="galmorph_")
+    try:
+        with _OPENERS[method](file) as stream, open(Path(folder.name, "mosaic.fits"), "wb") as out:
+            _copy(stream, out, shown)
+    except (zlib.error, lzma.LZMAError, EOFError, ValueError) as error:
+        folder.cleanup()
+        raise UnreadableImageError(f"the {method} stream is damaged ({error})", shown) from error
+    except BaseException:
+        folder.cleanup()
+        raise
+    return folder
+
+
+def _copy(stream: IO[bytes], out: IO[Any], shown: str) -> None:
+    written = 0
+    while chunk := stream.read(CHUNK_BYTES):
+        if not written and not chunk.startswith(FITS_MAGIC):
+            raise UnreadableImageError("what is compressed in it is no FITS", shown)
+        written += len(chunk)
+        if written > MAX_UNPACKED_BYTES:
+            raise ImageTooLargeError(f"more than {MAX_UNPACKED_BYTES} bytes when unpacked", shown)
+        if shutil.disk_usage(out.name).free < KEPT_FREE_BYTES + len(chunk):
+            raise ImageTooLargeError(
+                f"no room in {tempfile.gettempdir()} to unpack it; set TMPDIR to a larger disk, or "
+                "unpack it yourself",
+                shown,
+            )
+        out.write(chunk)
