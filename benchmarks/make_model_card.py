@@ -37,15 +37,16 @@ def _number(value: float | None, digits: int = 3) -> str:
 def draw_protocols(results: list[dict[str, Any]]) -> list[str]:
     """One line per protocol."""
     lines = [
-        "| protocol | images | accuracy | 95 % interval | NMI | ARI | ECE |",
-        "|---|---:|---:|---|---:|---:|---:|",
+        "| protocol | images | accuracy | 95 % interval | NMI | ARI | ECE | ECE by chance |",
+        "|---|---:|---:|---|---:|---:|---:|---:|",
     ]
     for result in results:
         low, high = result["accuracy_interval_95"]
         lines.append(
             f"| {result['protocol']} | {result['count']} | {_number(result['accuracy'])} | "
             f"{_number(low)} to {_number(high)} | {_number(result['nmi'])} | "
-            f"{_number(result['ari'])} | {_number(result['ece'])} |"
+            f"{_number(result['ari'])} | {_number(result['ece'])} | "
+            f"{_number(result['ece_floor'])} |"
         )
     return lines
 

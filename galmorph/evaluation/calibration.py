@@ -11,6 +11,7 @@ import numpy.typing as npt
 __all__ = [
     "ReliabilityBin",
     "compute_ece",
+    "compute_ece_floor",
     "compute_log_loss",
     "compute_reliability",
     "fit_temperature",
@@ -18,6 +19,8 @@ __all__ = [
 
 NUM_BINS = 15
 """As in Guo et al. 2017, ICML."""
+
+FLOOR_DRAWS = 200
 
 TEMPERATURE_RANGE = (0.05, 20.0)
 
@@ -65,7 +68,7 @@ def compute_reliability(
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     edges = np.linspace(0, 1, num_bins + 1)
-    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, num_bins - 1)
+    index = _find_bins(confidence, num_bins)
     bins = []
     for i in range(num_bins):
         inside = index == i
@@ -76,17 +79,51 @@ def compute_reliability(
     return tuple(bins)
 
 
+def _find_bins(confidence: npt.NDArray[Any], num_bins: int) -> npt.NDArray[np.intp]:
+    """Bin of each confidence; an edge belongs to the bin below it."""
+    edges = np.linspace(0, 1, num_bins + 1)
+    return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, num_bins - 1)
+
+
 def compute_ece(
     probabilities: npt.NDArray[Any], labels: npt.NDArray[Any], *, num_bins: int = NUM_BINS
 ) -> float:
     """Expected calibration error: mean over rows of |confidence - accuracy| of their bin.
 
     Parameters are those of `compute_reliability`. A finite sample gives a positive value even for
-    perfect probabilities, about 0.8 sqrt(num_bins p (1 - p) / n) for rows spread over all bins.
+    perfect probabilities: see `compute_ece_floor`.
     """
     bins = compute_reliability(probabilities, labels, num_bins=num_bins)
     gaps = [b.count * abs(b.confidence - b.accuracy) for b in bins if b.count]
     return sum(gaps) / len(labels) if len(labels) else float("nan")
+
+
+def compute_ece_floor(
+    probabilities: npt.NDArray[Any],
+    *,
+    num_bins: int = NUM_BINS,
+    draws: int = FLOOR_DRAWS,
+    seed: int = 0,
+) -> float:
+    """Mean `compute_ece` of as many rows if every probability were exactly right.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (n, num_classes)
+        Rows sum to 1.
+    num_bins : int
+        As for `compute_ece`.
+    draws : int
+        How often the labels are drawn from the probabilities.
+    seed : int
+        Of the draws.
+    """
+    confidence = probabilities.max(axis=1)
+    rng = np.random.default_rng(seed)
+    index = _find_bins(confidence, num_bins)
+    gaps = (rng.random((draws, len(confidence))) < confidence) - confidence
+    sums = [np.bincount(index, weights=row, minlength=num_bins) for row in gaps]
+    return float(np.abs(sums).sum(axis=1).mean() / len(confidence))
 
 
 def _log_probabilities(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

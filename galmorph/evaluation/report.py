@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.evaluation.calibration import ReliabilityBin, compute_ece, compute_reliability
+from galmorph.evaluation.calibration import (
+    ReliabilityBin,
+    compute_ece,
+    compute_ece_floor,
+    compute_reliability,
+)
 from galmorph.evaluation.classification import (
     ClassFigures,
     bootstrap_interval,
@@ -51,6 +56,8 @@ class ProtocolResult:
         Of the predicted and the true labels.
     ece : float or None
         Expected calibration error; None where the protocol gives no probabilities.
+    ece_floor : float or None
+        What it would be on average if the probabilities were exactly right.
     reliability : tuple of ReliabilityBin
         Behind ``ece``.
     details : mapping
@@ -67,6 +74,7 @@ class ProtocolResult:
     nmi: float
     ari: float
     ece: float | None = None
+    ece_floor: float | None = None
     reliability: tuple[ReliabilityBin, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -90,6 +98,7 @@ class ProtocolResult:
             "nmi": _plain(self.nmi),
             "ari": _plain(self.ari),
             "ece": _plain(self.ece),
+            "ece_floor": _plain(self.ece_floor),
             "class_names": list(self.class_names),
             "classes": classes,
             "confusion": self.confusion.tolist(),
@@ -109,7 +118,9 @@ class ProtocolResult:
             f"(95 % interval {low:.4f} to {high:.4f}, n = {self.count}), "
             f"NMI {self.nmi:.3f}, ARI {self.ari:.3f}"
         )
-        return line if self.ece is None else f"{line}, ECE {self.ece:.4f}"
+        if self.ece is None:
+            return line
+        return f"{line}, ECE {self.ece:.4f} ({self.ece_floor:.4f} by chance alone)"
 
 
 def _plain(value: Any) -> Any:
@@ -173,6 +184,7 @@ def evaluate_probabilities(
     return dataclasses.replace(
         result,
         ece=compute_ece(probabilities, labels),
+        ece_floor=compute_ece_floor(probabilities, seed=seed),
         reliability=compute_reliability(probabilities, labels),
     )
 

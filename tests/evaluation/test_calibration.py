@@ -7,6 +7,7 @@ import pytest
 
 from galmorph.evaluation.calibration import (
     compute_ece,
+    compute_ece_floor,
     compute_log_loss,
     compute_reliability,
     fit_temperature,
@@ -77,3 +78,17 @@ def test_log_loss_of_known_probabilities() -> None:
     logits = np.log([[0.25, 0.75], [0.5, 0.5]])
     want = -(np.log(0.75) + np.log(0.5)) / 2
     assert compute_log_loss(logits, np.array([1, 0])) == pytest.approx(want)
+
+
+def test_ece_floor_is_the_ece_of_labels_drawn_from_the_probabilities() -> None:
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet([1.0, 0.7, 0.5, 0.3], size=400)
+    drawn = []
+    for _ in range(300):
+        labels = [rng.choice(4, p=row) for row in probabilities]
+        drawn.append(compute_ece(probabilities, np.array(labels)))
+    floor = compute_ece_floor(probabilities, draws=1000)
+    assert floor == pytest.approx(np.mean(drawn), rel=0.05)
+    assert compute_ece_floor(np.tile([1.0, 0.0], (9, 1))) == 0
+    more = np.repeat(probabilities, 25, axis=0)
+    assert compute_ece_floor(more) == pytest.approx(floor / 5, rel=0.1)  # 1 / sqrt(n)
