@@ -5,10 +5,10 @@ Nothing here imports torch before a torch model is to be run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,22 @@ from galmorph.encoders.onnx_encoder import OnnxEncoder, import_onnxruntime
 from galmorph.errors import DeviceError
 from galmorph.model import BackendName, Model
 
-__all__ = ["Backend", "check_backend", "open_backend"]
+__all__ = ["Backend", "Lane", "check_backend", "open_backend"]
 
 
 def _do_nothing() -> None:
     pass
+
+
+class Lane(Protocol):
+    """A device beside the CPU, with its own copy of the encoder; used by one thread of a run."""
+
+    name: str
+
+    def start(
+        self, parts: Sequence[npt.NDArray[Any]], *, full: int | None = None
+    ) -> Callable[[], npt.NDArray[np.float32]]:
+        """As `galmorph.inference.compiled.ReadyEncoder.start`."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +45,10 @@ class Backend:
         (n, 3, img_size, img_size) uint8, or float32 on [0, 1], to (n, num_features) float32;
         may be called from several threads at once.
     device, precision : str
-        Where, and in which precision, it computes.
-    in_workers : bool
-        Whether the threads that read also encode (on the CPU), or the calling thread does.
+        Where, and in which precision, it computes; several devices with commas between them.
+    lanes : tuple of Lane
+        Devices that encode while the workers read; none where the workers encode as well, on the
+        CPU.
     start_worker : callable
         To be called first in every thread that reads.
     guard : callable
@@ -46,7 +58,7 @@ class Backend:
     encode: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
     device: str
     precision: str
-    in_workers: bool = True
+    lanes: tuple[Lane, ...] = ()
     start_worker: Callable[[], None] = _do_nothing
     guard: Callable[[], AbstractContextManager[None]] = field(default=nullcontext)
 
@@ -88,10 +100,10 @@ def check_backend(
     """
     if name == "onnx":
         return _check_onnx(device, precision)
-    from galmorph.inference.devices import choose_device, choose_precision
+    from galmorph.inference.devices import choose_devices, choose_shared_precision
 
-    chosen = choose_device(device)
-    return str(chosen), choose_precision(precision, chosen)
+    chosen = choose_devices(device)
+    return ",".join(map(str, chosen)), choose_shared_precision(precision, chosen)
 
 
 def list_versions(name: BackendName) -> Mapping[str, str]:
@@ -125,16 +137,19 @@ def open_backend(model: Model, *, device: str = "auto", precision: str | None = 
     if isinstance(model.encoder, OnnxEncoder):
         return Backend(model.encoder.encode, *_check_onnx(device, precision))
     from galmorph.inference import compiled
-    from galmorph.inference.devices import choose_device, choose_precision
+    from galmorph.inference.devices import choose_devices, choose_shared_precision
 
-    chosen = choose_device(device)
-    kind = choose_precision(precision, chosen)
-    ready = compiled.get_ready_encoder(model.encoder, model.preprocessing, chosen, kind)
+    chosen = choose_devices(device)
+    kind = choose_shared_precision(precision, chosen)
+    ready = [
+        compiled.get_ready_encoder(model.encoder, model.preprocessing, place, kind)
+        for place in chosen
+    ]
     return Backend(
-        ready.encode,
-        str(chosen),
+        ready[0].encode,
+        ",".join(map(str, chosen)),
         kind,
-        in_workers=chosen.type == "cpu",
+        lanes=() if chosen[0].type == "cpu" else tuple(ready),
         start_worker=compiled.use_one_compute_thread,
         guard=compiled.keep_compute_threads,
     )

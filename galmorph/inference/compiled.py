@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,6 +23,7 @@ from galmorph.preprocessing.pipeline import Preprocessing
 
 __all__ = [
     "ReadyEncoder",
+    "Wait",
     "fold_batch_norm",
     "get_ready_encoder",
     "keep_compute_threads",
@@ -77,6 +78,10 @@ def _convert(encoder: nn.Module, dtype: torch.dtype) -> nn.Module:
     return encoder.to(memory_format=torch.channels_last)
 
 
+Wait = Callable[[], npt.NDArray[np.float32]]
+"""Waits for embeddings that were asked for."""
+
+
 class ReadyEncoder:
     """Pixels in, embeddings out, on one device in one precision.
 
@@ -89,6 +94,11 @@ class ReadyEncoder:
     device : torch.device
     precision : str
         Of the matrix products; normalization is in float32, and embeddings come as float32.
+
+    Attributes
+    ----------
+    limit : int or None
+        Cutouts that fit into the device's memory at once, known once a batch did not.
     """
 
     def __init__(
@@ -99,11 +109,13 @@ class ReadyEncoder:
         precision: Precision,
     ) -> None:
         self.device = device
+        self.name = str(device)
         self.dtype: torch.dtype = getattr(torch, precision)
         ready = fold_batch_norm(encoder).requires_grad_(False).to(device)
         self.module = _convert(ready, self.dtype)
         self.mean = torch.tensor(preprocessing.mean, device=device).reshape(1, 3, 1, 1)
         self.inverse_std = 1 / torch.tensor(preprocessing.std, device=device).reshape(1, 3, 1, 1)
+        self.limit: int | None = None
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 in [0, 255] or float32 in [0, 1] to what the encoder takes."""
@@ -111,6 +123,11 @@ class ReadyEncoder:
         x = x.float() / 255 if x.dtype == torch.uint8 else x
         x = ((x - self.mean) * self.inverse_std).to(self.dtype)
         return x.contiguous(memory_format=torch.channels_last)
+
+    def compute(self, pixels: Tensor) -> Tensor:
+        """Pixels on any device to embeddings in float32 on this one."""
+        embedding: Tensor = self.module(self.normalize(pixels))
+        return embedding.float()
 
     def encode(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Embed a batch.
@@ -126,19 +143,63 @@ class ReadyEncoder:
 
         Notes
         -----
-        A batch that does not fit into the device's memory is halved until it does.
+        A batch that does not fit into the device's memory is halved until it does, and so are
+        those after it from the start.
         """
+        return self.start([pixels])()
+
+    def start(self, parts: Sequence[npt.NDArray[Any]], *, full: int | None = None) -> Wait:
+        """Have a batch embedded, without waiting for it on a GPU.
+
+        Parameters
+        ----------
+        parts : sequence of ndarray, each (n, 3, img_size, img_size)
+            As for `encode`, all of one dtype; together one batch.
+        full : int, optional
+            Length of the batches to come, where they are of one length.
+
+        Returns
+        -------
+        callable
+            Waits for the embeddings, (n, num_features) float32, and returns them.
+        """
+        with torch.inference_mode():
+            waits = list(self._start_fitting(self._stage(parts), full))
+        return waits[0] if len(waits) == 1 else lambda: np.concatenate([wait() for wait in waits])
+
+    def _stage(self, parts: Sequence[npt.NDArray[Any]]) -> Tensor:
+        """Join the parts in memory from which the device can copy."""
+        return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
+
+    def _start_fitting(self, pixels: Tensor, full: int | None) -> Iterator[Wait]:
+        """Halve what does not fit; no row is lost, because the pixels stay in host memory."""
+        begin = 0
+        while begin < len(pixels):
+            part = pixels[begin : begin + (self.limit or len(pixels))]
+            wait = self._try_part(part, full and min(full, self.limit or full))
+            if wait is None:
+                self._shrink(len(part) // 2)  # not in the handler: a traceback holds on to memory
+                continue
+            yield wait
+            begin += len(part)
+
+    def _try_part(self, pixels: Tensor, full: int | None) -> Wait | None:
+        """None where the device's memory is too small."""
         try:
-            with torch.inference_mode():
-                embedding = self.module(self.normalize(torch.from_numpy(pixels)))
-                result: npt.NDArray[np.float32] = embedding.float().cpu().numpy()
-            return result
+            return self._start_part(pixels, full)
         except torch.OutOfMemoryError:
             if len(pixels) == 1:
                 raise
+            return None
+
+    def _shrink(self, limit: int) -> None:
+        """Take no more than so many cutouts at once from now on."""
+        self.limit = limit
         torch.cuda.empty_cache()
-        half = len(pixels) // 2
-        return np.concatenate((self.encode(pixels[:half]), self.encode(pixels[half:])))
+
+    def _start_part(self, pixels: Tensor, full: int | None) -> Wait:
+        result: npt.NDArray[np.float32] = self.compute(pixels).cpu().numpy()
+        return lambda: result
 
 
 _ready: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], ReadyEncoder]] = WeakKeyDictionary()
@@ -150,10 +211,13 @@ def get_ready_encoder(
 ) -> ReadyEncoder:
     """The ready form of an encoder, made once for each device and precision."""
     key = (str(device), precision, preprocessing.mean, preprocessing.std)
+    from galmorph.inference.cuda import CudaEncoder
+
+    kind = CudaEncoder if device.type == "cuda" else ReadyEncoder
     with _ready_lock:
         forms = _ready.setdefault(encoder, {})
         if key not in forms:
-            forms[key] = ReadyEncoder(encoder, preprocessing, device, precision)
+            forms[key] = kind(encoder, preprocessing, device, precision)
         return forms[key]
 
 

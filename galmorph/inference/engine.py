@@ -1,32 +1,28 @@
 """Sources in, embeddings out: read, prepare and encode overlapped, order kept, bad files flagged.
 
 On the CPU every worker thread takes one batch through all stages, with one compute thread of its
-own: decoding and encoding share the cores without ever waiting for each other. With a GPU the
-workers read and prepare, and the calling thread feeds the device.
+own: decoding and encoding share the cores without ever waiting for each other. With GPUs the
+workers read and prepare, each GPU has a thread that takes the next batch as soon as it can, and the
+calling thread only collects (see `galmorph.inference.lanes`).
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
-from galmorph.errors import GalmorphError, PixelError
-from galmorph.flags import NO_LABEL, Flags
 from galmorph.images.options import ReadOptions
-from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
 from galmorph.inference.backends import Backend, open_backend
+from galmorph.inference.blocks import Block, Row, chunk, make_block
 from galmorph.inference.cores import count_cores, keep_numpy_on_one_core
+from galmorph.inference.lanes import run_in_lanes
+from galmorph.inference.reading import Reader
+from galmorph.inference.reading_process import ReaderProcesses
 from galmorph.model import Model
-from galmorph.preprocessing.pipeline import FieldOptions, Prepared
+from galmorph.preprocessing.pipeline import FieldOptions
 from galmorph.preprocessing.render import RenderOptions
 
 __all__ = ["Block", "EngineOptions", "Row", "run_inference"]
@@ -44,11 +40,12 @@ class EngineOptions:
     Attributes
     ----------
     device : str
-        "auto", "cpu", "cuda", "cuda:N" or "mps".
+        "auto", "cpu", "cuda", "cuda:N", "mps"; several GPUs as "cuda:all" or "cuda:0,cuda:1".
     batch_size : int or None
         Cutouts encoded together; None chooses by device.
     workers : int or None
-        Threads that read and prepare (and, on the CPU, encode); None takes every core.
+        Threads that read and prepare (and, on the CPU, encode), with a process of its own for
+        each beside a GPU; None takes every core.
     precision : str or None
         "float32", "bfloat16" or "float16"; None takes bfloat16 where the device multiplies in it.
     """
@@ -63,144 +60,6 @@ class EngineOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
-
-
-@dataclass(slots=True)
-class Row:
-    """What is known of one source besides its embedding.
-
-    Attributes
-    ----------
-    source : Source
-        Without the pixels, where they were in memory.
-    object_id, path : str
-        As they go into the table.
-    ra, dec, pixel_scale : float
-        Degrees, ICRS, and arcseconds per pixel; NaN where unknown.
-    fov, crop : float
-        Field of view in arcseconds and as a fraction of the frame.
-    flags : Flags
-    message : str
-        Why there is no label; "" where there is one.
-    notes : mapping
-        What was done to the pixels.
-    error : Exception or None
-        What `message` tells, for callers that want it raised.
-    """
-
-    source: Source
-    object_id: str
-    path: str
-    ra: float = math.nan
-    dec: float = math.nan
-    pixel_scale: float = math.nan
-    fov: float = math.nan
-    crop: float = math.nan
-    flags: Flags = Flags.NONE
-    message: str = ""
-    notes: Mapping[str, str] = field(default_factory=dict)
-    error: Exception | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Consecutive rows with their embeddings, (n, num_features); NaN for rows without a label."""
-
-    rows: list[Row]
-    embeddings: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What every worker needs."""
-
-    model: Model
-    backend: Backend
-    read: ReadOptions
-    field: FieldOptions
-    rendering: RenderOptions
-
-
-_NO_LABEL_REASONS = {
-    Flags.CONSTANT: "the field of view is empty or has one value everywhere",
-    Flags.ENCODE_FAILED: "the encoder gave values that are not finite",
-}
-
-
-def _fail(row: Row, error: Exception) -> None:
-    refused = isinstance(error, PixelError)
-    row.flags |= Flags.BAD_PIXELS_REFUSED if refused else Flags.READ_FAILED
-    row.error = error
-    known = isinstance(error, (GalmorphError, ValueError, OSError))
-    row.message = str(error) if known else f"{type(error).__name__}: {error}"
-
-
-def _read_row(source: Source, job: _Job) -> tuple[Row, npt.NDArray[Any] | None]:
-    """Read and prepare one source; whatever goes wrong stays in its row."""
-    row = Row(replace(source, data=None), source.object_id, source.location)
-    try:
-        cutout = read_cutout(source, options=job.read)
-        row.object_id = cutout.object_id or row.object_id
-        row.ra, row.dec, row.pixel_scale = cutout.ra, cutout.dec, cutout.pixel_scale
-        row.flags = cutout.flags
-        prepared: Prepared = job.model.preprocessing.prepare(
-            cutout, field=job.field, rendering=job.rendering
-        )
-    except Exception as error:
-        _fail(row, error)
-        return row, None
-    row.flags, row.fov, row.crop = prepared.flags, prepared.fov, prepared.crop
-    row.notes = {**cutout.notes, **prepared.notes}
-    for flag, reason in _NO_LABEL_REASONS.items():
-        if row.flags & flag:
-            row.message = reason
-            row.error = PixelError(f"{row.path}: {reason}")
-    return row, None if row.flags & NO_LABEL else prepared.pixels
-
-
-def _stack(pixels: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """One batch; float32 on [0, 1] as soon as one of them is."""
-    if all(p.dtype == np.uint8 for p in pixels):
-        return np.stack(pixels)
-    return np.stack(
-        [p.astype(np.float32) / np.float32(255) if p.dtype == np.uint8 else p for p in pixels]
-    )
-
-
-def _read_block(
-    sources: list[Source], job: _Job
-) -> tuple[list[Row], list[int], npt.NDArray[Any] | None]:
-    """Rows, which of them have pixels, and those pixels stacked."""
-    pairs = [_read_row(source, job) for source in sources]
-    good = [i for i, (_, pixels) in enumerate(pairs) if pixels is not None]
-    pixels = [p for _, p in pairs if p is not None]
-    return [row for row, _ in pairs], good, _stack(pixels) if pixels else None
-
-
-def _encode_block(
-    rows: list[Row], good: list[int], pixels: npt.NDArray[Any] | None, *, job: _Job
-) -> Block:
-    embeddings = np.full((len(rows), job.model.num_features), np.nan, dtype=np.float32)
-    if pixels is not None:
-        embeddings[good] = job.backend.encode(pixels)
-    for i in good:
-        if not np.isfinite(embeddings[i]).all():
-            embeddings[i] = np.nan
-            rows[i].flags |= Flags.ENCODE_FAILED
-            rows[i].message = _NO_LABEL_REASONS[Flags.ENCODE_FAILED]
-            rows[i].error = PixelError(f"{rows[i].path}: {rows[i].message}")
-    return Block(rows, embeddings)
-
-
-def _process_block(sources: list[Source], job: _Job) -> Block:
-    rows, good, pixels = _read_block(sources, job)
-    return _encode_block(rows, good, pixels, job=job)
-
-
-def _chunk(sources: Iterable[Source], size: int) -> Iterator[list[Source]]:
-    iterator = iter(sources)
-    while block := list(itertools.islice(iterator, size)):
-        yield block
 
 
 def run_inference(
@@ -237,28 +96,57 @@ def run_inference(
     field = field or FieldOptions()
     backend = open_backend(model, device=options.device, precision=options.precision)
     read = replace(read or ReadOptions(), min_side=model.preprocessing.min_side(field))
-    job = _Job(model, backend, read, field, rendering or RenderOptions())
-    usual = CPU_BATCH_SIZE if backend.in_workers else GPU_BATCH_SIZE
-    return _run(sources, job, options.batch_size or usual, options.workers or count_cores())
+    reader = Reader(model.preprocessing, read, field, rendering or RenderOptions())
+    workers = options.workers or count_cores()
+    size = options.batch_size or (GPU_BATCH_SIZE if backend.lanes else CPU_BATCH_SIZE)
+    run = _run_beside if backend.lanes else _run_in_workers
+    return run(
+        sources,
+        reader,
+        backend,
+        num_features=model.num_features,
+        batch_size=size,
+        workers=workers,
+    )
 
 
-def _run(sources: Iterable[Source], job: _Job, batch_size: int, workers: int) -> Iterator[Block]:
-    in_workers = job.backend.in_workers
-    work: Any = _process_block if in_workers else _read_block
-    pending: deque[Future[Any]] = deque()
+def _run_in_workers(
+    sources: Iterable[Source],
+    reader: Reader,
+    backend: Backend,
+    *,
+    num_features: int,
+    batch_size: int,
+    workers: int,
+) -> Iterator[Block]:
+    """Each worker takes whole batches through all stages."""
 
-    def next_block() -> Block:
-        result: Any = pending.popleft().result()
-        return result if in_workers else _encode_block(*result, job=job)
+    def work(batch: list[Source]) -> Block:
+        read = reader.read_block(batch)
+        encoded = None if read.pixels is None else backend.encode(read.pixels)
+        return make_block(read.rows, read.good, encoded, num_features=num_features)
 
-    with job.backend.guard(), keep_numpy_on_one_core():
-        pool = ThreadPoolExecutor(workers, "galmorph", initializer=job.backend.start_worker)
+    pending: deque[Future[Block]] = deque()
+    with backend.guard(), keep_numpy_on_one_core():
+        pool = ThreadPoolExecutor(workers, "galmorph", initializer=backend.start_worker)
         try:
-            for block in _chunk(sources, batch_size):
-                pending.append(pool.submit(work, block, job))
+            for batch in chunk(sources, batch_size):
+                pending.append(pool.submit(work, batch))
                 if len(pending) > BLOCKS_AHEAD * workers:
-                    yield next_block()
+                    yield pending.popleft().result()
             while pending:
-                yield next_block()
+                yield pending.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _run_beside(
+    sources: Iterable[Source], reader: Reader, backend: Backend, **sizes: int
+) -> Iterator[Block]:
+    """The workers only read, each in a process of its own where that pays."""
+    processes = ReaderProcesses(reader, sizes["workers"])
+    with backend.guard(), keep_numpy_on_one_core():
+        try:
+            yield from run_in_lanes(sources, processes.read_block, backend, **sizes)
+        finally:
+            processes.close()

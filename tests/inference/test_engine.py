@@ -61,15 +61,15 @@ def test_rows_come_in_order_none_missing(model: Model, mixed_folder: Path) -> No
 def test_order_holds_when_the_first_file_is_the_slowest(
     model: Model, make_sources: MakeSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from galmorph.inference import engine
+    from galmorph.inference import reading
 
-    read = engine.read_cutout
+    read = reading.read_cutout
 
     def read_slowly(source: Source, **options: object) -> object:
         time.sleep(0.2 if source.object_id == "g0" else 0)
         return read(source, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine, "read_cutout", read_slowly)
+    monkeypatch.setattr(reading, "read_cutout", read_slowly)
     rows, _ = join(run(model, make_sources(9), batch_size=1, workers=3))
     assert [row.object_id for row in rows] == [f"g{i}" for i in range(9)]
 
@@ -227,16 +227,16 @@ def test_values_that_are_not_finite_are_flagged(make_sources: MakeSources) -> No
 def test_an_unexpected_exception_stays_in_its_row(
     model: Model, make_sources: MakeSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from galmorph.inference import engine
+    from galmorph.inference import reading
 
-    read = engine.read_cutout
+    read = reading.read_cutout
 
     def read_or_break(source: Source, **options: object) -> object:
         if source.object_id == "g2":
             raise AssertionError("a decoder's bug")
         return read(source, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine, "read_cutout", read_or_break)
+    monkeypatch.setattr(reading, "read_cutout", read_or_break)
     rows, embeddings = join(run(model, make_sources(5)))
     assert [bool(row.message) for row in rows] == [False, False, True, False, False]
     assert rows[2].message == "AssertionError: a decoder's bug"

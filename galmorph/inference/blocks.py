@@ -1,0 +1,138 @@
+"""Rows on their way through a run: read, then with embeddings, always in the order of the sources.
+
+No torch here: the processes that read import this.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import PixelError
+from galmorph.flags import Flags
+from galmorph.images.source import Source
+
+__all__ = [
+    "NO_LABEL_REASONS",
+    "Block",
+    "ReadBlock",
+    "Row",
+    "chunk",
+    "join_blocks",
+    "make_block",
+    "to_one_dtype",
+]
+
+T = TypeVar("T")
+
+NO_LABEL_REASONS = {
+    Flags.CONSTANT: "the field of view is empty or has one value everywhere",
+    Flags.ENCODE_FAILED: "the encoder gave values that are not finite",
+}
+"""What the message says where no exception does."""
+
+
+@dataclass(slots=True)
+class Row:
+    """What is known of one source besides its embedding.
+
+    Attributes
+    ----------
+    source : Source
+        Without the pixels, where they were in memory.
+    object_id, path : str
+        As they go into the table.
+    ra, dec, pixel_scale : float
+        Degrees, ICRS, and arcseconds per pixel; NaN where unknown.
+    fov, crop : float
+        Field of view in arcseconds and as a fraction of the frame.
+    flags : Flags
+    message : str
+        Why there is no label; "" where there is one.
+    notes : mapping
+        What was done to the pixels.
+    error : Exception or None
+        What `message` tells, for callers that want it raised.
+    """
+
+    source: Source
+    object_id: str
+    path: str
+    ra: float = math.nan
+    dec: float = math.nan
+    pixel_scale: float = math.nan
+    fov: float = math.nan
+    crop: float = math.nan
+    flags: Flags = Flags.NONE
+    message: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBlock:
+    """Rows, which of them have pixels, and those pixels stacked (None where no row has any)."""
+
+    rows: list[Row]
+    good: list[int]
+    pixels: npt.NDArray[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive rows with their embeddings, (n, num_features); NaN for rows without a label."""
+
+    rows: list[Row]
+    embeddings: npt.NDArray[np.float32]
+
+
+def to_one_dtype(pixels: Sequence[npt.NDArray[Any]]) -> Sequence[npt.NDArray[Any]]:
+    """Pixels that can share a batch: float32 on [0, 1] as soon as some of them are."""
+    if len({p.dtype for p in pixels}) < 2:
+        return pixels
+    return [p.astype(np.float32) / np.float32(255) if p.dtype == np.uint8 else p for p in pixels]
+
+
+def join_blocks(
+    blocks: Sequence[ReadBlock],
+) -> tuple[list[Row], list[int], Sequence[npt.NDArray[Any]]]:
+    """Rows, which of them have pixels, and the stacks of those pixels, of one dtype."""
+    rows: list[Row] = []
+    good: list[int] = []
+    for block in blocks:
+        good += [len(rows) + i for i in block.good]
+        rows += block.rows
+    return rows, good, to_one_dtype([b.pixels for b in blocks if b.pixels is not None])
+
+
+def make_block(
+    rows: list[Row],
+    good: list[int],
+    encoded: npt.NDArray[np.float32] | None,
+    *,
+    num_features: int,
+) -> Block:
+    """Put embeddings beside their rows; those that are not finite take the label away."""
+    embeddings = np.full((len(rows), num_features), np.nan, dtype=np.float32)
+    if encoded is not None:
+        embeddings[good] = encoded
+        for k in np.flatnonzero(~np.isfinite(encoded).all(axis=1)):
+            row = rows[good[k]]
+            embeddings[good[k]] = np.nan
+            row.flags |= Flags.ENCODE_FAILED
+            row.message = NO_LABEL_REASONS[Flags.ENCODE_FAILED]
+            row.error = PixelError(f"{row.path}: {row.message}")
+    return Block(rows, embeddings)
+
+
+def chunk(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of ``size`` items, the last one shorter; taken from the iterable as they are needed."""
+    iterator = iter(items)
+    while block := list(itertools.islice(iterator, size)):
+        yield block
