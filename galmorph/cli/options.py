@@ -220,7 +220,7 @@ engine_options = _apply(
         default="auto",
         show_default=True,
         metavar="NAME",
-        help="auto, cpu, cuda, cuda:N or mps.",
+        help="auto, cpu, cuda, cuda:N or mps; several GPUs as cuda:all or cuda:0,cuda:1.",
     ),
     click.option(
         "--batch-size",
@@ -232,7 +232,7 @@ engine_options = _apply(
         "--workers",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Threads [default: one per core].",
+        help="Threads that read (and, on the CPU, encode) [default: one per core].",
     ),
     click.option(
         "--precision",
