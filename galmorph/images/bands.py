@@ -76,7 +76,7 @@ def find_band_names(header: Mapping[str, Any], planes: int) -> tuple[str, ...] |
     """Find the names of the planes in a header.
 
     Looked for in this order: ``BANDS``, ``BAND0``... or ``BAND1``..., ``FILTER1``..., ``FILTER``
-    (one plane), ``CTYPE3``.
+    (as many names as planes, as in "grz" or "g,r,z"), ``CTYPE3``.
 
     Parameters
     ----------
@@ -98,6 +98,7 @@ def find_band_names(header: Mapping[str, Any], planes: int) -> tuple[str, ...] |
         _from_numbered(header, "BAND", 1, planes),
         _from_numbered(header, "FILTER", 1, planes) if planes > 1 else None,
         _from_single(header, planes),
+        _from_list(header.get("FILTER"), planes) if planes > 1 else None,
         _from_list(header.get("CTYPE3"), planes) if planes > 1 else None,
     ):
         if names is not None and len(set(names)) == planes:

@@ -23,7 +23,13 @@ from galmorph.images.cutout import Cutout
 from galmorph.images.fits_structure import check_structure
 from galmorph.images.hdus import HduChoice, choose_hdus
 from galmorph.images.options import ReadOptions
-from galmorph.images.planes import drop_axes, stack_planes, to_cutout_array
+from galmorph.images.planes import (
+    blank_to_nan,
+    drop_axes,
+    find_blank,
+    stack_planes,
+    to_cutout_array,
+)
 from galmorph.images.quiet import quiet
 from galmorph.images.regions import cut_region, find_region
 from galmorph.images.sky import SkyFrame, frame_from_header, load_wcs
@@ -209,10 +215,11 @@ def _check_tiles(hdu: Any, shape: tuple[int, ...], options: ReadOptions, path: s
 
 
 def _read_whole(hdu: Any) -> Array:
+    blank = find_blank(hdu.header)
     data = hdu.data
     if data is None:
         raise UnreadableImageError("the HDU has no data")
-    return drop_axes(np.asarray(data))
+    return blank_to_nan(drop_axes(np.asarray(data)), blank)
 
 
 def _assemble(

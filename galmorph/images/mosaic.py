@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from galmorph.errors import BandError, ImageError, UnreadableImageError
+from galmorph.errors import BandError, ImageError, UnreadableImageError, UnsupportedImageError
 from galmorph.images.bands import UNKNOWN_BAND
 from galmorph.images.cutout import Cutout
 from galmorph.images.fits import cutout_from_hdus, open_fits, reading_fits
@@ -19,7 +19,7 @@ from galmorph.images.hdus import choose_hdus
 from galmorph.images.options import ReadOptions
 from galmorph.images.sky import load_wcs
 from galmorph.images.source import Region, Source, make_printable
-from galmorph.images.unpacked import find_unpacked
+from galmorph.images.unpacked import FITS_MAGIC, find_unpacked
 
 __all__ = ["Position", "close_mosaics", "mosaic_sources", "read_region"]
 
@@ -80,8 +80,8 @@ def mosaic_sources(
 
     Raises
     ------
-    UnreadableImageError
-        A mosaic that cannot be opened, before any position is read.
+    UnreadableImageError, UnsupportedImageError
+        A mosaic that cannot be opened or is no FITS file, before any position is read.
     BandError
         Several files whose bands are not known or not different.
     ValueError
@@ -96,19 +96,29 @@ def mosaic_sources(
             raise UnreadableImageError("there is no such file", make_printable(file))
     found = {file: find_unpacked(file) for file in files}
     unpacked = {file: other for file, other in found.items() if other != file}
+    for file, other in found.items():
+        _check_magic(other, make_printable(file))
     band_paths = _name_bands(files, bands, unpacked) if len(files) > 1 else ()
     source = Source("", files[0], band_paths=band_paths, unpacked=unpacked)
     return _list_positions(source, positions, fov)
 
 
+def _check_magic(file: str, shown: str) -> None:
+    with open(file, "rb") as stream:
+        if not stream.read(len(FITS_MAGIC)).startswith(FITS_MAGIC):
+            raise UnsupportedImageError("a mosaic must be a FITS image with a WCS", shown)
+
+
 def _list_positions(mosaic: Source, positions: Iterable[Position], fov: float) -> Iterator[Source]:
     for position in positions:
         side = fov if math.isnan(position.fov) else position.fov
+        nowhere = math.isnan(position.ra) or math.isnan(position.dec)
         yield replace(
             mosaic,
             object_id=position.object_id,
             columns=position.columns or {},
             region=Region(position.ra, position.dec, side),
+            data=UnsupportedImageError("the catalogue has no position here") if nowhere else None,
         )
 
 

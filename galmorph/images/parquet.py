@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,8 +33,9 @@ def list_parquet(path: str, column: str = "") -> Iterator[Source]:
     Yields
     ------
     Source
-        With the bytes as data, and the scalar columns to be carried into the result. Rows come
-        from the disk 16 at a time.
+        With the bytes as data (or the path, where a row names a file instead), and the scalar
+        columns; "ra" and "dec" among them become the position. Rows come from the disk 16 at a
+        time.
 
     Raises
     ------
@@ -116,6 +118,16 @@ def _make_source(record: dict[str, Any], path: str, column: str, row: int) -> So
     identifier = identifier or (make_object_id(name) if name else f"{make_object_id(path)}_{row}")
     member = f"{column}[{row}]"
     if image is None:
-        missing = UnreadableImageError("the row holds no image", f"{path}::{member}")
+        found = _find_file(name, path)
+        if found:
+            return Source(make_printable(identifier), found, columns=record)
+        reason = f"the row names a file that is not there: {name}" if name else "the row is empty"
+        missing = UnreadableImageError(make_printable(reason), f"{path}::{member}")
         return Source(make_printable(identifier), path, missing, member, record)
     return Source(make_printable(identifier), path, image, member, record)
+
+
+def _find_file(name: str, parquet: str) -> str:
+    """The file that a row names, beside the Parquet file or from the current folder; or ""."""
+    places = (os.path.join(os.path.dirname(parquet), name), name) if name else ()
+    return next((place for place in places if os.path.isfile(place)), "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +12,14 @@ import numpy.typing as npt
 from galmorph.errors import UnsupportedImageError
 from galmorph.images.bands import RENDERED_NAMES
 
-__all__ = ["drop_axes", "stack_planes", "to_cutout_array", "to_rendered"]
+__all__ = [
+    "blank_to_nan",
+    "drop_axes",
+    "find_blank",
+    "stack_planes",
+    "to_cutout_array",
+    "to_rendered",
+]
 
 Array = npt.NDArray[Any]
 
@@ -26,6 +35,26 @@ def drop_axes(array: Array) -> Array:
     if array.ndim != 3:
         raise UnsupportedImageError(f"the array has {array.ndim} axes: {array.shape}")
     return array
+
+
+def find_blank(header: Mapping[str, Any]) -> float:
+    """Value of blank pixels of an integer image that is read as integers; NaN where there is none.
+
+    To be asked before the pixels are read, because astropy then changes the header. astropy itself
+    applies BLANK, except where BZERO only makes unsigned integers of signed ones.
+    """
+    blank = header.get("BLANK", header.get("ZBLANK"))
+    if isinstance(blank, bool) or not isinstance(blank, int):
+        return math.nan
+    return blank + float(header.get("BZERO", 0))
+
+
+def blank_to_nan(array: Array, blank: float) -> Array:
+    """Make NaN of the blank pixels of an integer array; see `find_blank`."""
+    if math.isnan(blank) or array.dtype.kind not in "iu":
+        return array
+    bad = array == blank
+    return np.where(bad, np.float32(np.nan), array.astype(np.float32)) if bad.any() else array
 
 
 def stack_planes(arrays: list[Array], path: str) -> Array:

@@ -80,7 +80,13 @@ def read_raster(
     if format_name == "JPEG" and data.find(b"Exif", 0, FIRST_SEGMENTS) < 0:
         return _decode(data, format_name, options, object_id, path)
     with quiet():  # Pillow warns of damaged tags, which say nothing of the pixels
-        return _decode(data, format_name, options, object_id, path)
+        cutout = _decode(data, format_name, options, object_id, path)
+    if format_name == "TIFF":
+        from galmorph.images.tiff import has_more_pages
+
+        if has_more_pages(data):
+            return replace(cutout, notes={**cutout.notes, "page": "the first of several"})
+    return cutout
 
 
 def _decode(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from galmorph.errors import ImageTooLargeError, UnsupportedImageError
 from galmorph.images.options import ReadOptions
-from galmorph.images.planes import drop_axes
+from galmorph.images.planes import blank_to_nan, drop_axes, find_blank
 from galmorph.images.sky import SkyFrame, frame_from_wcs, to_pixel
 from galmorph.images.source import Region
 
@@ -120,7 +120,9 @@ def cut_region(hdu: Any, box: Box) -> npt.NDArray[Any]:
     y0, y1 = max(box.y, 0), min(box.y + box.side, rows)
     x0, x1 = max(box.x, 0), min(box.x + box.side, columns)
     leading = (slice(None),) * (len(hdu.shape) - 2)
+    blank = find_blank(hdu.header)
     piece = drop_axes(np.asarray(hdu.section[(*leading, slice(y0, y1), slice(x0, x1))]))
+    piece = blank_to_nan(piece, blank)
     if piece.shape[1:] == (box.side, box.side):
         return piece
     padded = _blank_like(piece, box.side)

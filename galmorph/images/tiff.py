@@ -19,7 +19,7 @@ from galmorph.errors import (
 from galmorph.images.cutout import Cutout
 from galmorph.images.options import ReadOptions
 
-__all__ = ["drop_orientation", "read_tiff"]
+__all__ = ["drop_orientation", "has_more_pages", "read_tiff"]
 
 ORIENTATION_TAG = 274
 CLASSIC_VERSION = 42
@@ -41,13 +41,7 @@ def drop_orientation(data: bytes) -> bytes:
     bytes
         The same file, or a copy in which the tag says 1. BigTIFF is given back as it is.
     """
-    order = "<" if data[:2] == b"II" else ">"
-    if len(data) < 8 or struct.unpack_from(order + "H", data, 2)[0] != CLASSIC_VERSION:
-        return data
-    start = struct.unpack_from(order + "I", data, 4)[0]
-    if start + 2 > len(data):
-        return data
-    entries = struct.unpack_from(order + "H", data, start)[0]
+    order, start, entries = _find_first_page(data)
     for index in range(min(entries, MAX_ENTRIES)):
         entry = start + 2 + 12 * index
         if entry + 12 > len(data):
@@ -56,6 +50,36 @@ def drop_orientation(data: bytes) -> bytes:
             value = struct.pack(order + "H", 1)
             return data[: entry + 8] + value + data[entry + 10 :]
     return data
+
+
+def _find_first_page(data: bytes) -> tuple[str, int, int]:
+    """Byte order, place, and number of entries of the first directory; no entries if unknown."""
+    order = "<" if data[:2] == b"II" else ">"
+    if len(data) < 8 or struct.unpack_from(order + "H", data, 2)[0] != CLASSIC_VERSION:
+        return order, 0, 0
+    start = struct.unpack_from(order + "I", data, 4)[0]
+    if start + 2 > len(data):
+        return order, 0, 0
+    return order, start, struct.unpack_from(order + "H", data, start)[0]
+
+
+def has_more_pages(data: bytes) -> bool:
+    """Whether a TIFF holds more images than the first, which is the one that is read.
+
+    Parameters
+    ----------
+    data : bytes
+        A TIFF file; of BigTIFF it is not known.
+
+    Returns
+    -------
+    bool
+    """
+    order, start, entries = _find_first_page(data)
+    after = start + 2 + 12 * entries
+    if not entries or after + 4 > len(data):
+        return False
+    return bool(struct.unpack_from(order + "I", data, after)[0])
 
 
 def read_tiff(

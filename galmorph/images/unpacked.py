@@ -22,7 +22,7 @@ from galmorph.errors import ImageTooLargeError, UnreadableImageError
 from galmorph.images.compressed import COMPRESSION_MAGIC
 from galmorph.images.source import make_printable
 
-__all__ = ["MAX_UNPACKED_BYTES", "find_unpacked"]
+__all__ = ["FITS_MAGIC", "MAX_UNPACKED_BYTES", "find_unpacked"]
 
 MAX_UNPACKED_BYTES = 32 << 30
 """Largest unpacked mosaic: 92,000 x 92,000 float32 pixels."""

@@ -236,7 +236,9 @@ def _inspect(pixels: npt.NDArray[Any]) -> Flags:
     """Flags for a field that shows nothing, or that is saturated."""
     top, flat = (255.0, FLAT * 255) if pixels.dtype == np.uint8 else (1.0, FLAT)
     flags = Flags.NONE
-    if float(pixels.max()) - float(pixels.min()) < flat:
+    # Each channel by itself: an even patch of sky need not be grey.
+    spans = pixels.max(axis=(1, 2)).astype(float) - pixels.min(axis=(1, 2))
+    if spans.max() < flat:
         flags |= Flags.CONSTANT
     elif np.count_nonzero((pixels >= top).all(axis=0)) > SATURATED_FRACTION * pixels[0].size:
         flags |= Flags.SATURATED

@@ -138,6 +138,9 @@ def fill_bad_pixels(
         return FilledPlanes(array, Flags.NONE, 0)
     count = int(np.count_nonzero(bad.any(axis=0)))
     total = array.shape[1] * array.shape[2]
+    if bad.all():
+        zero = " (0 means that nothing was observed there)" if zero_is_bad else ""
+        raise PixelError(f"no good pixel in any band{zero}")
     if bad.all(axis=(1, 2)).any():
         raise PixelError("no good pixel in at least one band; choose other bands")
     if policy == "refuse":

@@ -94,8 +94,9 @@ def render(cutout: Cutout, *, options: RenderOptions = DEFAULT_OPTIONS) -> Cutou
     -------
     Cutout
         Kind "rendered", red, green, blue: the untouched uint8 array of a rendered cutout without
-        bad pixels, else float32 on [0, 1]. A band without any good pixel is left out. Its notes
-        say what was done ("stretch", "bands", "empty_bands", "bad_pixels").
+        bad pixels, else float32 on [0, 1]. A band without any good pixel is left out, unless bad
+        pixels are refused. Its notes say what was done ("stretch", "bands", "empty_bands",
+        "bad_pixels").
 
     Raises
     ------
@@ -108,7 +109,9 @@ def render(cutout: Cutout, *, options: RenderOptions = DEFAULT_OPTIONS) -> Cutou
     """
     if cutout.kind == "rendered":
         return _render_rendered(cutout, options)
-    cutout, empty = _drop_empty_bands(cutout)
+    empty: list[str] = []
+    if options.nan != "refuse":
+        cutout, empty = _drop_empty_bands(cutout)
     name, flags = options.stretch, Flags.NONE
     if name == "auto":
         name, assumed = choose_stretch(

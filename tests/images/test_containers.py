@@ -257,6 +257,26 @@ def test_parquet_image_column(tmp_path: Path) -> None:
     assert second.location == f"{path}::image[1]"
 
 
+def test_parquet_rows_that_name_a_file(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "b.png").write_bytes(to_png(IMAGES[1]))
+    names = ["images/b.png", "images/none.png", None]
+    images = [{"bytes": None, "path": name} for name in names]
+    table = pa.table({"image": images, "ra": [1.0, 2.0, 3.0]})
+    pq.write_table(table, tmp_path / "s.parquet")
+    there, absent, empty = discover_sources(tmp_path / "s.parquet")
+    cutout = read_cutout(there)
+    np.testing.assert_array_equal(cutout.array.transpose(1, 2, 0), IMAGES[1])
+    assert (there.object_id, cutout.path) == ("b", str(tmp_path / "images" / "b.png"))
+    assert there.columns == {"ra": 1.0}
+    with pytest.raises(ImageError, match=r"image\[1\]: .* a file that is not there: images/none"):
+        read_cutout(absent)
+    with pytest.raises(ImageError, match=r"image\[2\]: the row is empty"):
+        read_cutout(empty)
+
+
 def test_parquet_without_images(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")

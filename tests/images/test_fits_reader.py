@@ -135,6 +135,30 @@ def test_blank_becomes_nan(tmp_path: Path) -> None:
     assert np.isfinite(array).sum() == 63
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("cards", [{"BZERO": 32768}, {"BZERO": 100, "BSCALE": 2}, {"BZERO": 7}])
+@pytest.mark.parametrize("part", ["whole", "region"])
+def test_blank_with_integer_bzero(
+    tmp_path: Path, compressed: bool, cards: dict[str, int], part: str
+) -> None:
+    # As written by a camera: unsigned integers by BZERO = 32768, for which astropy ignores BLANK.
+    stored = np.arange(-32, 32, dtype=np.int16).reshape(8, 8)
+    header = make_header(BLANK=-22, CRPIX1=4.5, CRPIX2=4.5, **cards)
+    if compressed:
+        hdu = fits.CompImageHDU(stored, header, compression_type="RICE_1")
+        hdus = fits.HDUList([fits.PrimaryHDU(), hdu])
+    else:
+        hdus = fits.HDUList([fits.PrimaryHDU(stored, header)])
+    for card, value in {"BLANK": -22, **cards}.items():
+        hdus[-1].header[card] = value
+    hdus.writeto(tmp_path / "a.fits")
+    options = ReadOptions(fov=8 * 0.262) if part == "region" else ReadOptions()
+    array = read_cutout(tmp_path / "a.fits", options=options).array[0]
+    expected = stored[::-1].astype(np.float32) * cards.get("BSCALE", 1) + cards["BZERO"]
+    expected[stored[::-1] == -22] = np.nan
+    np.testing.assert_array_equal(array, expected)
+
+
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"])
 def test_pixel_types_become_native_float32(tmp_path: Path, dtype: str) -> None:
     values = (200 * make_profile()).astype(dtype)
@@ -196,6 +220,8 @@ def test_chosen_hdus_are_stacked(tmp_path: Path) -> None:
         {"BAND0": "g", "BAND1": "r", "BAND2": "z"},
         {"BAND1": "g", "BAND2": "r", "BAND3": "z"},
         {"FILTER1": "g", "FILTER2": "r", "FILTER3": "z"},
+        {"FILTER": "grz"},
+        {"FILTER": "g,r,z"},
         {"CTYPE3": "GRZ"},
     ],
 )

@@ -87,6 +87,19 @@ def test_position_outside_is_an_error_of_its_row(mosaic: Path) -> None:
         read_cutout(source)
 
 
+def test_position_that_is_missing_is_an_error_of_its_row(mosaic: Path) -> None:
+    positions = [Position("a", np.nan, 2.2), Position("b", 150.1, np.nan)]
+    for source in mosaic_sources(mosaic, positions, fov=5.0):
+        with pytest.raises(UnsupportedImageError, match=r"mosaic\.fits: the catalogue has no pos"):
+            read_cutout(source)
+
+
+def test_mosaic_that_is_no_fits(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(UnsupportedImageError, match=r"a\.jpg: a mosaic must be a FITS image"):
+        mosaic_sources(tmp_path / "a.jpg", [], fov=5.0)
+
+
 def test_each_position_may_have_its_own_field(mosaic: Path) -> None:
     ra, dec = position_of(mosaic, 200, 200)
     positions = [Position("a", ra, dec), Position("b", ra, dec, fov=30 * SCALE)]

@@ -148,6 +148,14 @@ def test_cmyk_jpeg(tmp_path: Path) -> None:
     assert np.abs(read_cutout(tmp_path / "a.jpg").array.astype(int) - PLANES).mean() < 3
 
 
+def test_tiff_of_several_pages_says_that_the_first_was_taken(tmp_path: Path) -> None:
+    first, second = Image.fromarray(RGB), Image.fromarray(RGB[::-1].copy())
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
+    cutout = read_cutout(tmp_path / "a.tif")
+    np.testing.assert_array_equal(cutout.array, RGB.transpose(2, 0, 1))
+    assert cutout.notes == {"page": "the first of several"}
+
+
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
 def test_tiff(tmp_path: Path, compression: str | None) -> None:
     path = save(tmp_path / "a.tif", RGB, compression=compression)

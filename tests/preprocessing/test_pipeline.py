@@ -94,6 +94,18 @@ def test_one_value_everywhere_is_flagged() -> None:
     assert PREPROCESSING.prepare(flat).flags & Flags.CONSTANT
 
 
+def test_one_colour_everywhere_is_flagged() -> None:
+    blue = np.full((3, 100, 100), 9, dtype=np.uint8)
+    blue[2] = 200
+    assert PREPROCESSING.prepare(Cutout(blue)).flags & Flags.CONSTANT
+    flux = Cutout(np.full((3, 100, 100), 3, dtype=np.float32), ("g", "r", "z"), "flux")
+    for stretch in ("legacysurvey", "lupton", "asinh"):
+        options = RenderOptions(stretch=stretch)
+        assert PREPROCESSING.prepare(flux, rendering=options).flags & Flags.CONSTANT
+    blue[0, 40:60, 40:60] = 100  # one channel is enough
+    assert not PREPROCESSING.prepare(Cutout(blue)).flags & Flags.CONSTANT
+
+
 def test_saturated_fields_are_flagged() -> None:
     array = make_cutout().array.copy()
     array[:, 90:120, 90:120] = 255

@@ -128,3 +128,6 @@ def test_band_without_a_good_pixel(policy: str) -> None:
     flux[2] = np.nan
     with pytest.raises(PixelError, match="no good pixel"):
         fill_bad_pixels(flux, policy=policy)  # type: ignore[arg-type]
+    flux[:] = 0
+    with pytest.raises(PixelError, match=r"no good pixel in any band \(0 means that nothing was"):
+        fill_bad_pixels(flux, policy=policy, zero_is_bad=True)  # type: ignore[arg-type]

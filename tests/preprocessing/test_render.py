@@ -123,6 +123,14 @@ def test_bad_pixels_of_a_band_that_is_not_used_do_not_matter() -> None:
     cutout = make_cutout(("u", "g", "r", "i"), survey="sdss", unit="nanomaggy")
     cutout.array[0] = np.nan
     assert render(cutout).flags == Flags.NONE
+    assert render(cutout, options=RenderOptions(nan="refuse")).flags == Flags.NONE
+
+
+def test_band_without_a_good_pixel_is_refused_where_bad_pixels_are() -> None:
+    cutout = make_cutout(survey="legacysurvey")
+    cutout.array[2] = np.nan
+    with pytest.raises(PixelError, match="no good pixel in at least one band"):
+        render(cutout, options=RenderOptions(nan="refuse"))
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
