@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from galmorph.cli.progress import PLAIN_INTERVAL_S, TERMINAL_INTERVAL_S, format_duration
+from galmorph.cli.progress import Progress
 from galmorph.cli.status import INTERRUPTED
 
 if TYPE_CHECKING:
-    from galmorph.training.contrastive import PretrainingRun
     from galmorph.training.data import TrainingSet
-    from galmorph.training.loop import StepReport
     from galmorph.training.recipe import Recipe
 
 __all__ = ["pretrain"]
@@ -57,11 +52,28 @@ CURVES_FILE = "curves.png"
     metavar="F",
     help="Central part of each image to train on [default: the recipe's].",
 )
+@click.option(
+    "--path-column",
+    metavar="NAME",
+    help="DATA are tables, and this column holds the paths of the images.",
+)
+@click.option(
+    "--label-column",
+    metavar="NAME",
+    help="Column of the table, or array beside the stack, that holds the class; images in folders "
+    "and tar shards have their folder's name.",
+)
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Instead of the recipe's.")
 @click.option("--batch-size", type=click.IntRange(2), help="Instead of the recipe's.")
 @click.option("--seed", default=0, show_default=True, help="Of weights, order and views.")
 @click.option(
     "--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or mps."
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Share every batch among N processes [default: one per GPU; 1 on the CPU].",
 )
 @click.option(
     "--precision",
@@ -106,9 +118,10 @@ def pretrain(
 ) -> None:
     """Train an encoder by contrast, on cutouts of your own.
 
-    DATA are folders, images, tar shards or stacks, as for `galmorph classify`; all of them are
-    held in memory at 112 px (38 kB each). A folder with tar shards in it stands for its shards
-    alone. The recipe `guided` uses the folder in which an image lies as its class.
+    DATA are folders, images, tar shards, stacks (HDF5, npz, npy, Parquet), or with --path-column
+    tables; all images are held in memory at 112 px (38 kB each). A folder with tar shards in it
+    stands for its shards alone. The recipe `guided` uses classes: the folder in which an image
+    lies, or what --label-column says.
 
     A run that was stopped, by Ctrl-C or otherwise, goes on with --resume and ends with the same
     weights as if it had not been. Files that cannot be read are listed in RUN/skipped.txt.
@@ -131,45 +144,68 @@ def _train(
     output: Path,
     *,
     recipe: str,
-    resume: bool,
-    init: str | None,
     frame: float | None,
     epochs: float | None,
     batch_size: int | None,
-    seed: int,
     device: str,
-    precision: str,
-    save_every: float,
-    quiet: bool,
+    processes: int | None,
+    path_column: str | None,
+    label_column: str | None,
+    **options: Any,
 ) -> bool:
     """Train to the end, or until a signal; whether the end was reached."""
+    from galmorph.cli.training import Training, choose_processes, stop_on_signal
+    from galmorph.inference.devices import choose_device
+    from galmorph.training.export import load_init
+    from galmorph.training.ranks import Ranks
+
+    _check(data, output, path_column, options)
+    chosen = _choose_recipe(recipe, frame=frame, epochs=epochs, batch_size=batch_size)
+    device = str(choose_device(device))
+    count = choose_processes(processes, device, chosen.batch_size)
+    if options["init"]:  # a wrong one is found before the images are read
+        load_init(options["init"], architecture=chosen.architecture)
+    columns = {"path_column": path_column, "label_column": label_column}
+    quiet = options["quiet"]
+    images: Any = _load(data, chosen, output, quiet, columns)
+    try:
+        with stop_on_signal() as should_stop:
+            if count == 1:
+                work = Training(images, chosen, output, device=device, **options)
+                return work(Ranks(), should_stop)
+            from galmorph.training.data import share_set
+            from galmorph.training.processes import run_in_processes
+
+            images = share_set(images)  # and the ones before are let go
+            work = Training(images, chosen, output, device=device, **options)
+            return run_in_processes(work, count, should_stop=should_stop)
+    finally:
+        _draw(output, quiet)
+
+
+def _check(
+    data: tuple[str, ...], output: Path, path_column: str | None, options: dict[str, Any]
+) -> None:
+    """Refuse what does not go together.
+
+    Raises
+    ------
+    click.UsageError
+        With the way out.
+    """
     from galmorph.training.checkpoint import CHECKPOINT
-    from galmorph.training.loop import pretrain as run_loop
-    from galmorph.training.monitor import KnnMonitor
+    from galmorph.training.cutouts import is_table
 
     if not data:
         raise click.UsageError("Give DATA to train on, or --export FILE.")
-    if resume and init:
+    if options["resume"] and options["init"]:
         raise click.UsageError("Give --resume or --init: a resumed run has its own weights.")
-    if not resume and (output / CHECKPOINT).exists():
+    if not options["resume"] and (output / CHECKPOINT).exists():
         raise click.UsageError(f"{output} holds a run: go on with --resume, or name a new folder.")
-    chosen = _choose_recipe(recipe, frame=frame, epochs=epochs, batch_size=batch_size)
-    images = _load(data, chosen, output, quiet)
-    run = _make_run(images, chosen, seed, device, precision, init)
-    if resume:
-        run.restore(output)
-    monitor = KnnMonitor(images, field=chosen.eval_field, hold_out=chosen.hold_out)
-    with _stop_on_signal() as should_stop:
-        done = run_loop(
-            run,
-            output,
-            save_every=save_every,
-            monitor=monitor,
-            on_step=None if quiet else _StepLine(),
-            should_stop=should_stop,
-        )
-    _draw(output, quiet)
-    return done
+    if options["resume"] and not (output / CHECKPOINT).exists():
+        raise click.UsageError(f"{output} holds no checkpoint to go on from: leave out --resume.")
+    if path_column and not any(map(is_table, data)):
+        raise click.UsageError("--path-column needs a table among DATA.")
 
 
 def _choose_recipe(name: str, **changes: Any) -> Recipe:
@@ -179,92 +215,51 @@ def _choose_recipe(name: str, **changes: Any) -> Recipe:
     return replace(load_recipe(name), **given)
 
 
-def _load(data: tuple[str, ...], recipe: Recipe, output: Path, quiet: bool) -> TrainingSet:
+def _load(
+    data: tuple[str, ...],
+    recipe: Recipe,
+    output: Path,
+    quiet: bool,
+    columns: dict[str, str | None],
+) -> TrainingSet:
     from galmorph.training.data import load_training_set
 
-    images = load_training_set(data, frame=recipe.frame, frame_size=recipe.frame_size)
-    output.mkdir(parents=True, exist_ok=True)
-    skipped = output / SKIPPED_FILE
-    if images.skipped:
-        skipped.write_text("\n".join(images.skipped) + "\n", encoding="utf-8", errors="replace")
-        click.echo(f"{len(images.skipped)} images skipped, listed in {skipped}", err=True)
-    else:
-        skipped.unlink(missing_ok=True)
+    progress = None if quiet else Progress(sys.stderr, lambda: None)
+    images = load_training_set(
+        data,
+        frame=recipe.frame,
+        frame_size=recipe.frame_size,
+        on_progress=progress.update if progress else None,
+        **columns,
+    )
+    if progress:
+        progress.close()
+    _list_skipped(images.skipped, output)
     if not quiet:
-        click.echo(f"{len(images)} images of {len(data)} sources", err=True)
+        click.echo(_describe(images, recipe), err=True)
     return images
 
 
-def _make_run(
-    images: TrainingSet,
-    recipe: Recipe,
-    seed: int,
-    device: str,
-    precision: str,
-    init: str | None,
-) -> PretrainingRun:
-    from galmorph.inference.devices import choose_device, choose_precision
-    from galmorph.training.contrastive import PretrainingRun
-    from galmorph.training.export import load_init
-
-    place = choose_device(device)
-    return PretrainingRun(
-        images,
-        recipe,
-        seed=seed,
-        device=str(place),
-        precision=choose_precision(precision, place),
-        init=load_init(init, architecture=recipe.architecture) if init else None,
-    )
+def _list_skipped(skipped: tuple[str, ...], output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / SKIPPED_FILE
+    if not skipped:
+        path.unlink(missing_ok=True)
+        return
+    path.write_text("\n".join(skipped) + "\n", encoding="utf-8", errors="replace")
+    images = "1 image" if len(skipped) == 1 else f"{len(skipped)} images"
+    click.echo(f"{images} skipped, listed in {path}", err=True)
 
 
-class _StepLine:
-    """One line of progress, rewritten on a terminal."""
-
-    def __init__(self) -> None:
-        self.terminal = sys.stderr.isatty()
-        self.last = 0.0
-
-    def __call__(self, report: StepReport) -> None:
-        import time
-
-        now = time.monotonic()
-        interval = TERMINAL_INTERVAL_S if self.terminal else PLAIN_INTERVAL_S
-        if report.knn is None and report.step < report.steps and now - self.last < interval:
-            return
-        self.last = now
-        line = (
-            f"step {report.step}/{report.steps}, loss {report.loss:.4f}, "
-            f"{format_duration(report.seconds_left)} left"
-        )
-        if report.knn is not None:
-            line += f", kNN {report.knn:.3f} on training images"
-        keep = report.knn is not None or not self.terminal
-        sys.stderr.write(f"\r\x1b[K{line}" if self.terminal else line)
-        sys.stderr.write("\n" if keep else "")
-        sys.stderr.flush()
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C or SIGTERM end the run after its step, with a checkpoint."""
-    caught: list[int] = []
-    before: dict[int, Any] = {}
-
-    def remember(number: int, _: object) -> None:
-        caught.append(number)
-        signal.signal(number, before[number])  # the second one stops at once
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, remember)
-    except ValueError:  # not in the main thread: signals stay as they are
-        pass
-    try:
-        yield lambda: bool(caught)
-    finally:
-        for caught_number, handler in before.items():
-            signal.signal(caught_number, handler)
+def _describe(images: TrainingSet, recipe: Recipe) -> str:
+    """How many images and labels there are; labels count where the recipe uses them."""
+    labelled = int((images.labels >= 0).sum())
+    classes = ", ".join(f"{len(names)} classes" for names in images.class_names if len(names) > 1)
+    text = f"{len(images)} images"
+    if classes:
+        text += f", {labelled} with a label ({classes})"
+        text += "" if recipe.guided else "; the recipe does without labels"
+    return text
 
 
 def _draw(output: Path, quiet: bool) -> None:
@@ -272,8 +267,11 @@ def _draw(output: Path, quiet: bool) -> None:
     from galmorph.evaluation.curves import draw_curves
     from galmorph.training.loop import read_log
 
+    log = read_log(output)
+    if not log:
+        return
     try:
-        draw_curves(output / CURVES_FILE, read_log(output))
+        draw_curves(output / CURVES_FILE, log)
     except MissingExtraError as error:
         if not quiet:
             click.echo(f"no {CURVES_FILE}: {error}", err=True)

@@ -2,7 +2,8 @@
 
 Every random number of step *i* comes from a generator seeded by (seed, i), and the order of the
 data in epoch *e* from (seed, e). A run that was killed therefore goes on exactly as it would have,
-with nothing but the last checkpoint.
+with nothing but the last checkpoint. Several processes draw the numbers of the whole batch, and
+each uses those of its share.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from galmorph.errors import TrainingError
 from galmorph.training.checkpoint import all_finite, load_checkpoint, save_checkpoint
 from galmorph.training.data import TrainingSet
 from galmorph.training.losses import classifier_loss, nt_xent, sup_con
+from galmorph.training.ranks import Ranks, share_batch_norm
 from galmorph.training.recipe import Recipe, recipe_from_dict
 from galmorph.training.views import make_views
 
@@ -34,6 +36,8 @@ WAY_OUT = (
     "the last good checkpoint is kept. Go on from it with --precision float32, or start a new run "
     "from it with --init and a smaller lr in the recipe"
 )
+
+ALONE = Ranks()
 
 
 def _seeded(device: torch.device, *numbers: int) -> torch.Generator:
@@ -76,6 +80,8 @@ class PretrainingRun:
         Of the matrix products.
     init : mapping, optional
         State of an ``encoder`` to start from, and of a ``projection`` if there is one.
+    ranks : Ranks
+        The processes that share each batch. Their number changes nothing but rounding.
     """
 
     def __init__(
@@ -87,6 +93,7 @@ class PretrainingRun:
         device: str = "cpu",
         precision: str = "bfloat16",
         init: dict[str, Any] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         if len(data) < recipe.batch_size:
             raise TrainingError(
@@ -94,7 +101,7 @@ class PretrainingRun:
                 "give more images or a recipe with a smaller batch_size"
             )
         self.data, self.recipe, self.seed = data.hold_out(recipe.hold_out), recipe, seed
-        self.device, self.precision = torch.device(device), precision
+        self.device, self.precision, self.ranks = torch.device(device), precision, ranks
         torch.manual_seed(seed)
         self.encoder = create_encoder(recipe.architecture).to(self.device)
         self.encoder = self.encoder.to(memory_format=torch.channels_last)
@@ -103,9 +110,13 @@ class PretrainingRun:
             self.encoder.load_state_dict(init["encoder"])
             if "projection" in init:
                 self.projection.load_state_dict(init["projection"])
+        if ranks.count > 1:
+            share_batch_norm(self.encoder)
+            share_batch_norm(self.projection)
         self.classifiers = self._make_classifiers().to(self.device)
         networks = (self.encoder, self.projection, self.classifiers)
-        self.optimizer = _make_optimizer([p for n in networks for p in n.parameters()], recipe)
+        self.parameters = [p for n in networks for p in n.parameters()]
+        self.optimizer = _make_optimizer(self.parameters, recipe)
         self.average: AveragedModel | None = None
         if recipe.average > 0:
             self.average = AveragedModel(
@@ -148,23 +159,47 @@ class PretrainingRun:
         return self._epoch_order[1][start : start + self.recipe.batch_size]
 
     def compute_loss(self, images: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Loss of two fresh views of each image."""
-        recipe = self.recipe
+        """Loss of two fresh views of each image of the batch.
+
+        Parameters
+        ----------
+        images : Tensor of uint8
+            This process's share of the batch.
+        rows : Tensor of int
+            Rows of the data in the whole batch.
+        generator : torch.Generator
+            For the views.
+
+        Returns
+        -------
+        Tensor, scalar
+            Of the whole batch, with the gradient of this process's share.
+        """
+        recipe, total = self.recipe, len(rows)
         size: int = self.encoder.img_size  # type: ignore[assignment]
-        twice = torch.cat((images, images))
-        views = make_views(twice, img_size=size, options=recipe.views, generator=generator)
+        share = self.ranks.share(total)
+        own = torch.cat((share, share + total)).to(self.device)  # of the 2 * total views
+        views = make_views(
+            torch.cat((images, images)),
+            img_size=size,
+            options=recipe.views,
+            generator=generator,
+            rows=own if self.ranks.count > 1 else None,
+            total=2 * total,
+        )
         views = ((views - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         bfloat16 = self.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
             embedding = self.encoder(views)
             z = self.projection(embedding)
         z = nn.functional.normalize(z.float(), dim=1)
+        z = self.ranks.gather(z, own, 2 * total)
         z1, z2 = z.chunk(2)
         loss = nt_xent(z1, z2, temperature=recipe.temperature, symmetric=recipe.symmetric)
-        return loss + self._guide(embedding.float(), z, rows) if recipe.guided else loss
+        return loss + self._guide(embedding.float(), z, rows, own) if recipe.guided else loss
 
-    def _guide(self, embedding: Tensor, z: Tensor, rows: Tensor) -> Tensor:
-        """What the labels add to the loss."""
+    def _guide(self, embedding: Tensor, z: Tensor, rows: Tensor, own: Tensor) -> Tensor:
+        """What the labels add to the loss; the embedding is of this process's views alone."""
         recipe = self.recipe
         labels = torch.from_numpy(self.data.labels)[rows].to(self.device).repeat(2)
         domains = torch.from_numpy(self.data.domains)[rows].to(self.device).repeat(2)
@@ -173,8 +208,10 @@ class PretrainingRun:
             guided = sup_con(z, labels, domains, temperature=recipe.sup_con_temperature)
             loss = loss + recipe.sup_con_weight * guided
         if recipe.cross_entropy_weight > 0:
-            told = classifier_loss(self.classifiers, embedding, labels, domains)
-            loss = loss + recipe.cross_entropy_weight * told
+            told = classifier_loss(self.classifiers, embedding, labels[own], domains[own])
+            labelled = (labels >= 0).sum().clamp(min=1)
+            weight = (labels[own] >= 0).sum() / labelled  # it is a mean over labelled views
+            loss = loss + recipe.cross_entropy_weight * self.ranks.add_up(told * weight)
         return loss
 
     def advance(self) -> tuple[float, float]:
@@ -186,7 +223,8 @@ class PretrainingRun:
             The loss is not finite; no weight has been changed by this step.
         """
         rows = self.batch_indices(self.step)
-        images = torch.from_numpy(self.data.images[rows.numpy()]).to(self.device)
+        own = rows[self.ranks.share(len(rows))]
+        images = torch.from_numpy(self.data.images[own.numpy()]).to(self.device)
         lr = compute_lr(self.step, self.steps, self.recipe)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -198,6 +236,7 @@ class PretrainingRun:
             raise TrainingError(f"the loss of step {self.step} is {value}; {WAY_OUT}")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.ranks.sum_gradients(self.parameters)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(
@@ -208,13 +247,15 @@ class PretrainingRun:
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to belong to this run."""
-        names = "\n".join(self.data.object_ids).encode("utf-8", "surrogateescape")
-        return {
+        found = {
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
             "images": len(self.data),
-            "names": hashlib.sha256(names).hexdigest(),
+            "names": _digest("\n".join(self.data.names)),
         }
+        if self.recipe.guided:
+            found["labels"] = _digest(self.data.labels.tolist())
+        return found
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint, whole or not at all.
@@ -262,6 +303,10 @@ class PretrainingRun:
         self.step = state["step"]
 
 
+def _digest(values: object) -> str:
+    return hashlib.sha256(str(values).encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def _compare(stored: dict[str, Any], own: dict[str, Any]) -> str:
     """What differs between two fingerprints, in words; "" for nothing.
 
@@ -270,5 +315,10 @@ def _compare(stored: dict[str, Any], own: dict[str, Any]) -> str:
     """
     if recipe_from_dict(stored["recipe"]) != recipe_from_dict(own["recipe"]):
         return "recipe"
-    words = {"seed": "seed", "images": "number of images", "names": "list of images"}
-    return next((w for k, w in words.items() if stored.get(k, own[k]) != own[k]), "")
+    words = {
+        "seed": "seed",
+        "images": "number of images",
+        "names": "list of images",
+        "labels": "choice of labels",
+    }
+    return next((w for k, w in words.items() if k in stored and stored[k] != own[k]), "")

@@ -1,28 +1,34 @@
-"""Training images in memory: uint8, one size, with the class of each where its folder names one."""
+"""Training images in memory: uint8, one size, with the class of each where one is known."""
 
 from __future__ import annotations
 
 import logging
 import math
+import shutil
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from galmorph.errors import GalmorphError, TrainingError
 from galmorph.flags import NO_LABEL
-from galmorph.images.discover import discover_sources
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source, make_object_id
 from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.training.cutouts import Labeller, list_cutouts, name_cutout
 
-__all__ = ["TrainingSet", "is_held_out", "load_training_set"]
+__all__ = ["SharedSet", "TrainingSet", "is_held_out", "load_training_set", "share_set"]
 
 logger = logging.getLogger(__name__)
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Where Linux keeps it; elsewhere there is no such bound to look at."""
 
 
 def is_held_out(object_id: str, fraction: float) -> bool:
@@ -52,43 +58,74 @@ class TrainingSet:
         Which source the image is from.
     class_names : tuple of tuple of str
         Classes of each source, sorted.
-    object_ids : tuple of str
-        Member name or path of each image.
+    names : tuple of str
+        Path of each image inside its source.
     skipped : tuple of str
         Files that could not be read, each with the reason.
+    object_ids : tuple of str
+        As `galmorph classify` would show them; made of the names where they are not given.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     domains: npt.NDArray[np.int64]
     class_names: tuple[tuple[str, ...], ...]
-    object_ids: tuple[str, ...]
+    names: tuple[str, ...]
     skipped: tuple[str, ...]
+    object_ids: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.object_ids:
+            object.__setattr__(self, "object_ids", tuple(map(make_object_id, self.names)))
 
     def __len__(self) -> int:
         return len(self.images)
 
     def hold_out(self, fraction: float) -> TrainingSet:
         """The same images, without the labels that `is_held_out` keeps from training."""
-        held = [is_held_out(make_object_id(name), fraction) for name in self.object_ids]
+        held = [is_held_out(object_id, fraction) for object_id in self.object_ids]
         return replace(self, labels=np.where(held, -1, self.labels))
 
 
-def _list_sources(path: str) -> Iterator[Source]:
-    """Cutouts of one argument; a folder of tar shards stands for its shards alone."""
-    shards = sorted(Path(path).glob("*.tar")) if Path(path).is_dir() else []
-    return discover_sources(shards or [path])
+@dataclass(frozen=True)
+class SharedSet:
+    """A training set whose images several processes hold in common; made by `share_set`.
+
+    Attributes
+    ----------
+    images : Tensor of uint8
+        In shared memory: sent to another process, it is not copied.
+    rest : TrainingSet
+        Everything else.
+    """
+
+    images: Tensor
+    rest: TrainingSet
+
+    def open(self) -> TrainingSet:
+        """The set itself."""
+        return replace(self.rest, images=self.images.numpy())
 
 
-def _name_in(argument: str, source: Source) -> str:
-    """Name of a cutout inside the argument that it came from."""
-    if source.member:
-        name = source.member
-    elif Path(argument).is_dir():
-        name = str(PurePath(source.path).relative_to(argument))
-    else:
-        name = PurePath(source.path).name
-    return f"{name}[{source.index}]" if source.index >= 0 else name
+def share_set(data: TrainingSet) -> SharedSet:
+    """Move the images of a set into shared memory.
+
+    Raises
+    ------
+    TrainingError
+        There is not enough of it.
+    """
+    needed = data.images.nbytes
+    if SHARED_MEMORY.is_dir():
+        free = shutil.disk_usage(SHARED_MEMORY).free
+        if needed > free:
+            raise TrainingError(
+                f"the images take {needed / 1e9:.2f} GB of shared memory, and {SHARED_MEMORY} has "
+                f"{free / 1e9:.2f} GB left: make it larger (containers: --shm-size), or use "
+                "--processes 1"
+            )
+    images = torch.from_numpy(data.images).share_memory_()  # type: ignore[no-untyped-call]
+    return SharedSet(images, replace(data, images=data.images[:0]))
 
 
 class _Reader:
@@ -114,23 +151,28 @@ def load_training_set(
     *,
     frame: float = 1.0,
     frame_size: int = 112,
-    on_progress: Callable[[int], None] | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> TrainingSet:
     """Read every image of the sources into memory.
 
     Parameters
     ----------
     sources : sequence of path
-        Whatever `galmorph.images.discover.discover_sources` takes: folders, images, tar shards,
-        stacks. A folder with tar shards in it stands for these alone, so that a test folder
-        beside them is not trained on. The folder in which an image lies names its class; an
-        image right in a source has none. Each source is a domain of its own.
+        Whatever `galmorph.training.cutouts.list_cutouts` takes: folders, images, tar shards,
+        stacks, tables. Each is a domain of its own.
     frame : float
         Central part of each image that is kept, as a fraction of its shorter side.
     frame_size : int
         Side in pixels to which it is brought.
+    path_column : str, optional
+        Column of the paths, where sources are tables.
+    label_column : str, optional
+        For `galmorph.training.cutouts.Labeller`. The folder in which an image lies names its
+        class; an image right in a source has none.
     on_progress : callable, optional
-        Called with the number of images read so far.
+        Called with the numbers of images read and skipped so far.
 
     Returns
     -------
@@ -143,39 +185,71 @@ def load_training_set(
         No image could be read.
     ImageError
         A source names nothing.
+    CatalogueError
+        A table cannot be used, or there is no such column.
     """
-    reader = _Reader(frame, frame_size)
-    images, names, labels, domains, skipped, all_classes = [], [], [], [], [], []
+    reader, labeller = _Reader(frame, frame_size), Labeller(label_column)
+    found = _Found()
     for domain, argument in enumerate(map(str, sources)):
-        classes: list[str] = []
-        for source in _list_sources(argument):
+        for source in list_cutouts(argument, path_column=path_column):
+            name = name_cutout(argument, source)
             try:
-                images.append(reader.read_square(source))
+                image = reader.read_square(source)
             except (GalmorphError, OSError, ValueError) as error:
-                skipped.append(_explain(source, error))
-                logger.info("skipped %s", skipped[-1])
-                continue
-            names.append(_name_in(argument, source))
-            classes.append(PurePath(names[-1]).parent.name)
-            domains.append(domain)
+                found.skip(_explain(source, error))
+            else:
+                found.add(image, name, source.object_id, domain, labeller.label(source, name))
             if on_progress is not None:
-                on_progress(len(images))
-        found = tuple(sorted(set(classes) - {""}))
-        all_classes.append(found)
-        labels += [found.index(c) if c else -1 for c in classes]
-    if not images:
+                on_progress(len(found.images), len(found.skipped))
+    if not found.images:
         raise TrainingError(
             f"no image could be read from {', '.join(map(str, sources))}"
-            + (f"; {skipped[0]}" if skipped else "")
+            + (f"; {found.skipped[0]}" if found.skipped else "")
         )
-    return TrainingSet(
-        np.stack(images),
-        np.array(labels, dtype=np.int64),
-        np.array(domains, dtype=np.int64),
-        tuple(all_classes),
-        tuple(names),
-        tuple(skipped),
-    )
+    return found.close(len(sources))
+
+
+@dataclass
+class _Found:
+    """A training set that grows."""
+
+    images: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    object_ids: list[str] = field(default_factory=list)
+    domains: list[int] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def skip(self, reason: str) -> None:
+        logger.info("skipped %s", reason)
+        self.skipped.append(reason)
+
+    def add(
+        self, image: npt.NDArray[np.uint8], name: str, object_id: str, domain: int, label: str
+    ) -> None:
+        self.images.append(image)
+        self.names.append(name)
+        self.object_ids.append(object_id)
+        self.domains.append(domain)
+        self.classes.append(label)
+
+    def close(self, count: int) -> TrainingSet:
+        """All of it, from ``count`` sources."""
+        pairs = list(zip(self.domains, self.classes, strict=True))
+        class_names = tuple(
+            tuple(sorted({c for domain, c in pairs if domain == which and c}))
+            for which in range(count)
+        )
+        places = [{name: i for i, name in enumerate(names)} for names in class_names]
+        return TrainingSet(
+            np.stack(self.images),
+            np.array([places[d].get(c, -1) for d, c in pairs], dtype=np.int64),
+            np.array(self.domains, dtype=np.int64),
+            class_names,
+            tuple(self.names),
+            tuple(self.skipped),
+            tuple(self.object_ids),
+        )
 
 
 def _explain(source: Source, error: Exception) -> str:

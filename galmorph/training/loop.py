@@ -41,8 +41,10 @@ class StepReport:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Read the log of a run; a last line cut short by a crash is left out."""
-    lines = []
+    """Read the log of a run, if there is one; a last line cut short by a crash is left out."""
+    lines: list[dict[str, Any]] = []
+    if not (folder / LOG).exists():
+        return lines
     for line in (folder / LOG).read_text(encoding="utf-8").splitlines():
         try:
             lines.append(json.loads(line))
@@ -51,11 +53,22 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _trim_log(folder: Path, step: int) -> None:
-    """Drop what lies behind the checkpoint: those steps are taken again."""
-    if (folder / LOG).exists():
+class _Log:
+    """The log of a run that goes on after ``step``: what lies behind it will be done again."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / LOG
         kept = [json.dumps(line) + "\n" for line in read_log(folder) if line["step"] <= step]
-        (folder / LOG).write_text("".join(kept), encoding="utf-8")
+        self.path.write_text("".join(kept), encoding="utf-8")
+
+    def write(self, step: int, loss: float, lr: float, knn: float | None) -> None:
+        """Add the line of one step."""
+        line: dict[str, Any] = {"step": step, "loss": loss, "lr": lr}
+        if knn is not None:
+            line["knn"] = knn
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 def pretrain(
@@ -68,6 +81,9 @@ def pretrain(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Train to the end of the recipe.
+
+    Of several processes, each with a run of its own `Ranks`, the first alone writes, measures and
+    reports; all of them stop together.
 
     Parameters
     ----------
@@ -94,25 +110,24 @@ def pretrain(
     TrainingError
         The loss or a weight became NaN or infinite; the checkpoint is the last good one.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _trim_log(folder, run.step)
+    ranks = run.ranks
+    log = _Log(folder, run.step) if ranks.leads else None
     began, first, saved = time.monotonic(), run.step, time.monotonic()
-    with (folder / LOG).open("a", encoding="utf-8") as log:
-        while run.step < run.steps:
-            loss, lr = run.advance()
+    while run.step < run.steps:
+        loss, lr = run.advance()
+        if log is not None:
             knn = _measure(run, monitor)
-            log.write(_to_line(run.step, loss, lr, knn))
-            log.flush()
-            now = time.monotonic()
+            log.write(run.step, loss, lr, knn)
             if on_step is not None:
-                left = (now - began) / (run.step - first) * (run.steps - run.step)
+                left = (time.monotonic() - began) / (run.step - first) * (run.steps - run.step)
                 on_step(StepReport(run.step, run.steps, loss, lr, left, knn))
-            if should_stop():
-                break
-            if now - saved > save_every:
-                run.save(folder)
-                saved = now
-    run.save(folder)
+        if ranks.any(should_stop()):
+            break
+        if ranks.leads and time.monotonic() - saved > save_every:
+            run.save(folder)
+            saved = time.monotonic()
+    if ranks.leads:
+        run.save(folder)
     return run.step >= run.steps
 
 
@@ -121,10 +136,3 @@ def _measure(run: PretrainingRun, monitor: KnnMonitor | None) -> float | None:
     if not monitor or not at_end:
         return None
     return monitor.measure(run.kept_encoder, run.mean, run.std)
-
-
-def _to_line(step: int, loss: float, lr: float, knn: float | None) -> str:
-    line: dict[str, Any] = {"step": step, "loss": loss, "lr": lr}
-    if knn is not None:
-        line["knn"] = knn
-    return json.dumps(line) + "\n"

@@ -80,6 +80,30 @@ class ViewOptions:
                 raise ValueError(f"{name} is a probability, not {getattr(self, name)}")
 
 
+@dataclass(frozen=True)
+class _Draws:
+    """Random numbers for a whole batch, of which the rows of a part of it are used."""
+
+    generator: torch.Generator
+    total: int
+    rows: Tensor | None
+
+    def pick(self, drawn: Tensor) -> Tensor:
+        """The rows of the part."""
+        return drawn if self.rows is None else drawn[self.rows]
+
+    def uniform(self, low: float, high: float, *, each: int = 1) -> Tensor:
+        """One number for every view, or (n, each)."""
+        drawn = _uniform(each * self.total, low, high, self.generator)
+        return self.pick(drawn if each == 1 else drawn.reshape(self.total, each))
+
+    def normal(self, shape: torch.Size) -> Tensor:
+        """Standard normal numbers for views of this shape."""
+        size = (self.total, *shape[1:])
+        device = self.generator.device
+        return self.pick(torch.randn(size, generator=self.generator, device=device))
+
+
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
     return torch.rand(n, generator=generator, device=generator.device) * (high - low) + low
 
@@ -164,25 +188,25 @@ def _faint_rim(images: Tensor, cuts: Tensor) -> Tensor:
     return rim.quantile(SKY_PERCENTILE / 100, dim=2)[:, :, None, None]
 
 
-def jitter_colour(views: Tensor, options: ViewOptions, generator: torch.Generator) -> Tensor:
+def jitter_colour(views: Tensor, options: ViewOptions, draws: _Draws) -> Tensor:
     """Brightness, per-channel gain, saturation, contrast and hue; some views lose their colour."""
-    n = views.shape[0]
+    each = (-1, 1, 1, 1)
     grey = _luminance(views)
-    saturation = _uniform(n, 1 - options.saturation, 1 + options.saturation, generator)
-    colourless = _uniform(n, 0, 1, generator).reshape(n, 1, 1, 1) < options.grey
-    gain = _uniform(3 * n, 1 - options.channel_gain, 1 + options.channel_gain, generator)
-    bright = _uniform(n, 1 - options.brightness, 1 + options.brightness, generator)
-    changed = grey + (views - grey) * saturation.reshape(n, 1, 1, 1)
-    changed = changed * gain.reshape(n, 3, 1, 1)
+    saturation = draws.uniform(1 - options.saturation, 1 + options.saturation)
+    colourless = draws.uniform(0, 1).reshape(each) < options.grey
+    gain = draws.uniform(1 - options.channel_gain, 1 + options.channel_gain, each=3)
+    bright = draws.uniform(1 - options.brightness, 1 + options.brightness)
+    changed = grey + (views - grey) * saturation.reshape(each)
+    changed = changed * gain.reshape(-1, 3, 1, 1)
     if options.contrast > 0:
-        factor = _uniform(n, 1 - options.contrast, 1 + options.contrast, generator)
+        factor = draws.uniform(1 - options.contrast, 1 + options.contrast)
         middle = _luminance(changed).mean(dim=(2, 3), keepdim=True)
-        changed = middle + (changed - middle) * factor.reshape(n, 1, 1, 1)
+        changed = middle + (changed - middle) * factor.reshape(each)
     if options.hue > 0:
-        changed = turn_hue(changed, _uniform(n, -options.hue, options.hue, generator))
-    changed = torch.where(colourless, grey, changed) * bright.reshape(n, 1, 1, 1)
+        changed = turn_hue(changed, draws.uniform(-options.hue, options.hue))
+    changed = torch.where(colourless, grey, changed) * bright.reshape(each)
     if options.jitter < 1:
-        kept = _uniform(n, 0, 1, generator).reshape(n, 1, 1, 1) >= options.jitter
+        kept = draws.uniform(0, 1).reshape(each) >= options.jitter
         changed = torch.where(kept, torch.where(colourless, grey, views), changed)
     return changed
 
@@ -202,7 +226,13 @@ def turn_hue(views: Tensor, turns: Tensor) -> Tensor:
 
 
 def make_views(
-    images: Tensor, *, img_size: int, options: ViewOptions, generator: torch.Generator
+    images: Tensor,
+    *,
+    img_size: int,
+    options: ViewOptions,
+    generator: torch.Generator,
+    rows: Tensor | None = None,
+    total: int | None = None,
 ) -> Tensor:
     """Make one random view of each cutout.
 
@@ -216,22 +246,26 @@ def make_views(
         How the views differ.
     generator : torch.Generator
         Source of every random number.
+    rows : Tensor of int, shape (n,), optional
+        Which cutouts of a larger batch these are: each gets the view that it has in the whole.
+    total : int, optional
+        Size of that batch.
 
     Returns
     -------
     Tensor of float32, shape (n, 3, img_size, img_size)
         On [0, 1], not yet normalized.
     """
-    matrices, cuts = draw_affine(images.shape[0], options, generator)
+    draws = _Draws(generator, images.shape[0] if total is None else total, rows)
+    matrices, cuts = map(draws.pick, draw_affine(draws.total, options, generator))
     images = images.float() / 255
     views = warp(images, matrices, img_size)
     if options.cut > 0:
-        rows = torch.isfinite(cuts)
-        views[rows] = warp_cut(images[rows], matrices[rows], cuts[rows], img_size)
-    views = jitter_colour(views, options, generator)
-    sigma = _uniform(images.shape[0], 0, options.noise, generator).reshape(-1, 1, 1, 1)
-    noise = torch.randn(views.shape, generator=generator, device=views.device)
-    return (views + sigma * noise).clamp_(0, 1)
+        cut = torch.isfinite(cuts)
+        views[cut] = warp_cut(images[cut], matrices[cut], cuts[cut], img_size)
+    views = jitter_colour(views, options, draws)
+    sigma = draws.uniform(0, options.noise).reshape(-1, 1, 1, 1)
+    return (views + sigma * draws.normal(views.shape)).clamp_(0, 1)
 
 
 def make_eval_view(images: Tensor, *, img_size: int, field: float) -> Tensor:

@@ -12,6 +12,7 @@ from two_classes import draw_galaxy, write_galaxies
 from galmorph.encoders import registry
 from galmorph.training.data import TrainingSet
 from galmorph.training.recipe import Recipe
+from tests.training.tiny import TinyEncoder
 
 
 @pytest.fixture(scope="session")
@@ -22,23 +23,6 @@ def galaxies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_galaxies(top / "train", kind, range(100 * number, 100 * number + 20))
         write_galaxies(top / "test", kind, range(100 * number + 50, 100 * number + 58))
     return top
-
-
-class TinyEncoder(torch.nn.Module):
-    """One convolution with batch normalization: quick, but with all kinds of state."""
-
-    img_size = 16
-    num_features = 512
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = torch.nn.Conv2d(3, 8, 5, stride=2)
-        self.norm = torch.nn.BatchNorm2d(8)
-        self.head = torch.nn.Linear(8, 512)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        features = torch.relu(self.norm(self.conv(x))).mean(dim=(2, 3))
-        return self.head(features)
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_stopping_saves_and_the_monitor_changes_nothing(
         np.tile(training_set.labels, 2),
         np.zeros(24, dtype=int),
         training_set.class_names,
-        training_set.object_ids * 2,
+        training_set.names * 2,
         (),
     )
     recipe = replace(recipe, batch_size=8, epochs=1)
@@ -192,7 +192,7 @@ def test_a_checkpoint_of_another_run_is_refused(
         make_run(training_set, replace(recipe, lr=0.5)).restore(tmp_path)
     with pytest.raises(TrainingError, match="with another seed"):
         make_run(training_set, recipe, seed=1).restore(tmp_path)
-    renamed = replace(training_set, object_ids=("other",) * 12)
+    renamed = replace(training_set, names=("other",) * 12)
     with pytest.raises(TrainingError, match="with another list of images"):
         make_run(renamed, recipe).restore(tmp_path)
 
@@ -245,7 +245,7 @@ def test_unreadable_images_are_skipped_and_listed(tmp_path: Path) -> None:
     found = load_training_set([tmp_path / "set"], frame_size=24)
     assert found.images.shape == (6, 3, 24, 24)
     assert found.class_names == (("edge_on", "round"),)
-    assert dict(zip(found.object_ids, found.labels, strict=True)) == {
+    assert dict(zip(found.names, found.labels, strict=True)) == {
         "loose.png": -1,
         "edge_on/edge_on0.png": 0,
         "edge_on/edge_on1.png": 0,
@@ -264,7 +264,7 @@ def test_a_folder_of_shards_stands_for_its_shards_alone(tmp_path: Path) -> None:
     write_galaxies(tmp_path / "set" / "test", "edge_on", range(2))
     shutil.make_archive(str(tmp_path / "set" / "train"), "tar", tmp_path / "made")
     found = load_training_set([tmp_path / "set"], frame_size=24)
-    assert {Path(name).name for name in found.object_ids} == {
+    assert {Path(name).name for name in found.names} == {
         "round0.png",
         "round1.png",
         "round2.png",

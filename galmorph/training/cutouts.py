@@ -1,0 +1,154 @@
+"""Cutouts to train on: where they are, what each is called, and of which class it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from galmorph.errors import CatalogueError, MissingExtraError
+from galmorph.images.discover import discover_sources, is_container
+from galmorph.images.source import Source, make_object_id
+from galmorph.tables.catalogue import read_catalogue
+
+__all__ = ["Labeller", "is_table", "list_cutouts", "name_cutout"]
+
+CARRIED = "_catalogue"
+"""Ending that `galmorph.tables.catalogue` gives to columns named like one of galmorph's own."""
+
+
+def list_cutouts(argument: str, *, path_column: str | None = None) -> Iterator[Source]:
+    """List the cutouts of one argument.
+
+    Parameters
+    ----------
+    argument : str
+        What `galmorph.images.discover.discover_sources` takes. A folder with tar shards in it
+        stands for these alone, so that a test folder beside them is not trained on.
+    path_column : str, optional
+        Files other than tar shards and stacks are tables, and this column holds the paths.
+
+    Raises
+    ------
+    ImageError
+        The argument names nothing.
+    CatalogueError
+        A table cannot be read or has no such column.
+    """
+    if path_column is not None and is_table(argument):
+        rows = read_catalogue(argument, path_column=path_column)
+        return (
+            Source(make_object_id(r.path), r.path, columns={"path": r.path, **r.columns})
+            for r in rows
+        )
+    shards = sorted(Path(argument).glob("*.tar")) if Path(argument).is_dir() else []
+    return discover_sources(shards or [argument])
+
+
+def is_table(argument: str) -> bool:
+    """Whether an argument may be a table: a file, and neither a tar shard nor a stack."""
+    if not Path(argument).is_file():
+        return False
+    return argument.lower().endswith(".parquet") or not is_container(argument)
+
+
+def name_cutout(argument: str, source: Source) -> str:
+    """Name of a cutout inside the argument that it came from."""
+    if source.member:
+        name = source.member
+    elif Path(argument).is_dir():
+        name = str(PurePath(source.path).relative_to(argument))
+    elif source.columns:
+        name = os.path.relpath(source.path, PurePath(argument).parent)
+    else:
+        name = PurePath(source.path).name
+    return f"{name}[{source.index}]" if source.index >= 0 else name
+
+
+class Labeller:
+    """Says the class of a cutout: by the folder it lies in, on disk or in a tar shard.
+
+    Parameters
+    ----------
+    column : str or None
+        What names the class of others: a column of their table or Parquet file, or an array
+        beside their stack. They have none without it.
+    """
+
+    def __init__(self, column: str | None) -> None:
+        self.column = column
+        self._beside: tuple[tuple[str, str], list[str]] | None = None
+
+    def label(self, source: Source, name: str) -> str:
+        """Class of a cutout by that name; "" where it has none.
+
+        Raises
+        ------
+        CatalogueError
+            There is no such column or array, or it is too short.
+        """
+        if source.columns:
+            return _to_text(self._pick(source.columns, source.path)) if self.column else ""
+        if source.index >= 0:  # an item of a stack; size 0 marks a file that is a single image
+            return self._find_beside(source) if self.column and source.size != 0 else ""
+        return PurePath(name).parent.name
+
+    def _pick(self, columns: Mapping[str, Any], path: str) -> Any:
+        for name in (str(self.column), f"{self.column}{CARRIED}"):
+            if name in columns:
+                return columns[name]
+        raise _explain_absent(path, str(self.column), list(columns))
+
+    def _find_beside(self, source: Source) -> str:
+        key = (source.path, source.member)
+        if self._beside is None or self._beside[0] != key:
+            assert self.column is not None
+            self._beside = key, _read_beside(source.path, source.member, self.column)
+        labels = self._beside[1]
+        if source.index >= len(labels):
+            raise CatalogueError(
+                f"{source.path}: {self.column!r} holds {len(labels)} labels, and there are more "
+                "images"
+            )
+        return labels[source.index]
+
+
+def _read_beside(path: str, member: str, name: str) -> list[str]:
+    """Array ``name`` in the group of ``member`` of an HDF5 or npz file, as text."""
+    folder = member.rpartition("/")[0]
+    full = f"{folder}/{name}" if folder else name
+    with _open_arrays(path) as arrays:
+        if full not in arrays:
+            raise _explain_absent(path, full, list(arrays))
+        values = np.asarray(arrays[full][...])
+    if values.ndim != 1:
+        raise CatalogueError(f"{path}: {full!r} holds {values.ndim} axes, not one label per image")
+    return [_to_text(value) for value in values.tolist()]
+
+
+def _open_arrays(path: str) -> Any:
+    if path.lower().endswith(".npy"):
+        raise CatalogueError(f"{path}: a npy file holds no labels; save both as npz or HDF5")
+    if path.lower().endswith(".npz"):
+        return np.load(path, allow_pickle=False)
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtraError("h5py", "hdf5", f"to read {path}") from error
+    return h5py.File(path, "r")
+
+
+def _explain_absent(path: str, name: str, there: Sequence[str]) -> CatalogueError:
+    return CatalogueError(
+        f"{path}: no {name!r} for --label-column; there are {', '.join(there) or 'none'}"
+    )
+
+
+def _to_text(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    return text.strip()
