@@ -264,6 +264,25 @@ def test_provenance_says_how_the_result_was_made(run, cutouts, tmp_path):
     assert str(cutouts) in str(meta["inputs.paths"])
 
 
+def test_the_row_says_what_was_done_to_the_pixels(run, tmp_path):
+    flux = make_flux(("g", "r", "z"), side=100)
+    flux[:, 50, 48:51] = np.nan
+    path = write_fits(tmp_path / "a.fits", flux, BANDS="grz", SURVEY="LegacySurvey")
+    row = read_csv(run("classify", path, "--crop", "0.5", "--stretch", "gzdecals").stdout)[0]
+    done = dict(pair.split("=") for pair in row["treatment"].split("; "))
+    assert done.pop("orientation")
+    assert done == {
+        "hdu": "0",
+        "stretch": "gzdecals",
+        "bands": "g,r,z",
+        "unit": "assumed nanomaggy",
+        "bad_pixels": "3",
+    }
+    assert (float(row["crop"]), float(row["fov"])) == pytest.approx((0.5, 50 * 0.262))
+    assert int(row["flags"]) & (Flags.BAD_PIXELS_FILLED | Flags.UPSAMPLED) > Flags.UPSAMPLED
+    assert all(np.isfinite(float(row[key])) for key in row if key.startswith("p_"))
+
+
 def interrupt_after(monkeypatch, blocks):
     """Ctrl-C once so many blocks are done."""
     original = engine.run_inference

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 from PIL import Image
+from synthetic import make_flux, write_fits
 
 import galmorph
 
@@ -57,6 +58,33 @@ def test_inspect_says_what_is_done_and_draws_it(run, cutouts, tmp_path):
     with Image.open(out) as image:
         assert image.width > 3 * image.height
         assert np.asarray(image).std() > 10
+
+
+def read_panels(path):
+    """Grey pixels of the four panels below their captions."""
+    with Image.open(path) as image:
+        grey = np.asarray(image.convert("L")).astype(float)
+    lefts = [6 + 326 * number for number in range(4)]
+    return [grey[26:346, left : left + 320] for left in lefts]
+
+
+def test_panels_show_image_stretched_cropped_and_what_the_network_sees(run, tmp_path):
+    flux = make_flux(("g", "r", "z"), side=240)
+    flux[:, 10:20, 30:40] += 5  # a star at the top, left of the field of view
+    path = write_fits(tmp_path / "a.fits", flux, BANDS="grz", SURVEY="LegacySurvey")
+    result = run("inspect", path, "-o", tmp_path / "p.png", "--crop", "0.5")
+    assert result.exit_code == 0, result.output
+    image, stretched, cropped, seen = read_panels(tmp_path / "p.png")
+    star = (slice(13, 27), slice(40, 53))
+    mirrored = (slice(-27, -13), slice(40, 53))
+    for panel in (image, stretched):
+        assert panel[star].mean() > 200 > panel[mirrored].mean() + 100
+    assert cropped[:60, :60].max() < 200
+    assert not np.array_equal(image, stretched)
+    # The middle half of the second panel, enlarged; the last one the same with fewer pixels.
+    enlarged = Image.fromarray(stretched[80:240, 80:240].astype(np.uint8)).resize((320, 320))
+    for panel in (np.asarray(enlarged).astype(float), seen):
+        assert np.corrcoef(panel.ravel(), cropped.ravel())[0, 1] > 0.97
 
 
 def test_inspect_agrees_with_classify(run, cutouts):
