@@ -30,11 +30,15 @@ REQUIRED = (
 EXTRAS = {
     "pyarrow": ("parquet", "Parquet"),
     "h5py": ("hdf5", "HDF5"),
+    "onnxruntime": ("onnx", "--backend onnx"),
     "tifffile": ("tiff", "TIFF of more than 8 bits and three bands"),
     "scikit-learn": ("evaluate", "galmorph evaluate"),
     "matplotlib": ("evaluate", "figures"),
 }
 TIMED_IMAGES = 256
+TIMED_BATCHES = 4
+"""With GPUs, so many full batches for each: their speed-ups begin with the second."""
+
 FRAME_SIZE = 424
 """Side in pixels of the JPEG that is timed: that of a Galaxy Zoo 2 cutout."""
 
@@ -47,8 +51,9 @@ FRAME_SIZE = 424
 def doctor(ctx: click.Context, /, model: str | None, device: str, timing: bool) -> None:
     """Check the installation, the devices and the weights.
 
-    Says what is installed, which device is used and why, where weights are looked for and whether
-    they are the published ones, and how many images per second the model takes.
+    Says what is installed, which device is used and why, what makes it fast and what not, where
+    weights are looked for and whether they are the published ones, and how many images per second
+    the model takes.
     Exit status 1 where something is broken.
     """
     well = _report_packages()
@@ -86,17 +91,19 @@ def _report_packages() -> bool:
 
 
 def _report_devices(name: str) -> bool:
-    from galmorph.inference.devices import choose_device, choose_precision, explain_devices
+    from galmorph.inference.devices import explain_devices
+    from galmorph.inference.engine import EngineOptions, explain_options
 
     click.echo("devices")
     for kind, reason in explain_devices().items():
         click.echo(f"  {kind:<16} {reason}")
     try:
-        device = choose_device(name)
+        said = explain_options(EngineOptions(name))
     except GalmorphError as error:
         click.echo(f"  {'used':<16} none: {error}")
         return False
-    click.echo(f"  {'used':<16} {device}, {choose_precision(None, device)}")
+    for what, how in said.items():
+        click.echo(f"  {what:<16} {how}")
     return True
 
 
@@ -124,7 +131,8 @@ def _report_weights() -> bool:
 
 def _report_timing(model: str | None, device: str) -> bool:
     from galmorph._api import Job, load_model
-    from galmorph.inference.engine import EngineOptions
+    from galmorph.inference.backends import open_backend
+    from galmorph.inference.engine import GPU_BATCH_SIZE, EngineOptions
 
     click.echo("timing")
     try:
@@ -132,17 +140,21 @@ def _report_timing(model: str | None, device: str) -> bool:
         job = Job(load_model(model), options=EngineOptions(device=device))
         list(job.run(_make_jpegs(1)))
         click.echo(f"  {'first image':<16} {time.perf_counter() - began:.1f} s")
+        lanes = open_backend(job.model, device=device).lanes
+        count = TIMED_BATCHES * GPU_BATCH_SIZE * len(lanes) or TIMED_IMAGES
         began = time.perf_counter()
-        blocks = list(job.run(_make_jpegs(TIMED_IMAGES)))
+        blocks = list(job.run(_make_jpegs(count)))
         seconds = time.perf_counter() - began
     except GalmorphError as error:
         click.echo(f"  failed: {error}")
         return False
     errors = [row.message for block in blocks for row in block.rows if row.error is not None]
     click.echo(
-        f"  {job.model.name:<16} {TIMED_IMAGES / seconds:.0f} images/s "
-        f"({TIMED_IMAGES} JPEG images of {FRAME_SIZE} px)"
+        f"  {job.model.name:<16} {count / seconds:.0f} images/s "
+        f"({count} JPEG images of {FRAME_SIZE} px)"
     )
+    for lane in lanes:
+        click.echo(f"  {lane.name:<16} {lane.explain()}")
     for message in errors[:1]:
         click.echo(f"  failed: {message}")
     return not errors

@@ -34,6 +34,9 @@ class Lane(Protocol):
     ) -> Callable[[], npt.NDArray[np.float32]]:
         """As `galmorph.inference.compiled.ReadyEncoder.start`."""
 
+    def explain(self) -> str:
+        """What has become of its memory and its speed-ups so far."""
+
 
 @dataclass(frozen=True)
 class Backend:

@@ -117,6 +117,12 @@ class ReadyEncoder:
         self.inverse_std = 1 / torch.tensor(preprocessing.std, device=device).reshape(1, 3, 1, 1)
         self.limit: int | None = None
 
+    def explain(self) -> str:
+        """What has become of its memory and its speed-ups so far."""
+        if self.limit is None:
+            return "memory was enough for every batch"
+        return f"batches of {self.limit}, because its memory is too small for more"
+
     def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 in [0, 255] or float32 in [0, 1] to what the encoder takes."""
         x = pixels.to(self.device, non_blocking=True)

@@ -117,21 +117,22 @@ class _Queued:
 
 
 class CudaEncoder(ReadyEncoder):
-    """A `ReadyEncoder` that only queues its work; whoever wants the embeddings waits.
-
-    Attributes
-    ----------
-    graph_note : str
-        What became of recording batches as CUDA graphs.
-    """
+    """A `ReadyEncoder` that only queues its work; whoever wants the embeddings waits."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.graph_note = "used from the second full batch on"
-        self._records = True
+        self._no_graph = ""
         self._seen: set[tuple[int, torch.dtype]] = set()
         self._replays: dict[tuple[int, torch.dtype], BatchReplay] = {}
         self._lock = threading.Lock()
+
+    def explain(self) -> str:
+        """What has become of its memory and its speed-ups so far."""
+        if self._no_graph:
+            graphs = f"no CUDA graph ({self._no_graph})"
+        else:
+            graphs = "CUDA graph in use" if self._replays else "no CUDA graph yet"
+        return f"{graphs}; {super().explain()}"
 
     def _stage(self, parts: Sequence[npt.NDArray[Any]]) -> Tensor:
         like = torch.from_numpy(parts[0])
@@ -152,7 +153,7 @@ class CudaEncoder(ReadyEncoder):
             return _Queued(pixels, embeddings, _record_event(self.device))
 
     def _embed(self, pixels: Tensor, full: int | None) -> Tensor:
-        if full is not None and self._records and full // 2 < len(pixels) <= full:
+        if full is not None and not self._no_graph and full // 2 < len(pixels) <= full:
             replay = self._get_replay(pixels, full)
             if replay is not None:
                 return replay(pixels)
@@ -166,7 +167,6 @@ class CudaEncoder(ReadyEncoder):
         try:
             self._replays[key] = BatchReplay(self.compute, full, pixels, self.device)
         except RuntimeError as error:
-            self._records = False
-            self.graph_note = f"not used: {str(error).partition(chr(10))[0]}"
+            self._no_graph = str(error).partition("\n")[0] or type(error).__name__
             logger.warning("%s: no CUDA graph: %s", self.name, error)
         return self._replays.get(key)

@@ -15,17 +15,17 @@ from dataclasses import dataclass, replace
 
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source
-from galmorph.inference.backends import Backend, open_backend
+from galmorph.inference.backends import Backend, check_backend, open_backend
 from galmorph.inference.blocks import Block, Row, chunk, make_block
 from galmorph.inference.cores import count_cores, keep_numpy_on_one_core
-from galmorph.inference.lanes import run_in_lanes
+from galmorph.inference.lanes import READ_SIZE, run_in_lanes
 from galmorph.inference.reading import Reader
-from galmorph.inference.reading_process import ReaderProcesses
+from galmorph.inference.reading_process import BLOCKS_HERE, ReaderProcesses
 from galmorph.model import Model
 from galmorph.preprocessing.pipeline import FieldOptions
 from galmorph.preprocessing.render import RenderOptions
 
-__all__ = ["Block", "EngineOptions", "Row", "run_inference"]
+__all__ = ["Block", "EngineOptions", "Row", "explain_options", "run_inference"]
 
 CPU_BATCH_SIZE = 32
 GPU_BATCH_SIZE = 512
@@ -60,6 +60,38 @@ class EngineOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
+
+
+def explain_options(options: EngineOptions) -> dict[str, str]:
+    """What a run with these options does to be fast, and what not, with the reason.
+
+    Raises
+    ------
+    DeviceError, ValueError
+        As `run_inference`.
+    """
+    device, precision = check_backend("torch", device=options.device, precision=options.precision)
+    workers = options.workers or count_cores()
+    size = options.batch_size or (CPU_BATCH_SIZE if device == "cpu" else GPU_BATCH_SIZE)
+    said = {
+        "used": f"{device}, {precision}",
+        "batches": f"{size} cutouts, halved on a device whose memory is too small",
+        "torch.compile": "not used: needs a C++ compiler and takes minutes to start",
+    }
+    if device == "cpu":
+        said["workers"] = f"{workers} threads, each of which reads and encodes"
+        said["CUDA graphs"] = "not used: no GPU takes part"
+        return said
+    said["workers"] = (
+        f"{workers} threads that read; as many processes do it for them after "
+        f"{READ_SIZE * BLOCKS_HERE} cutouts"
+    )
+    if device.startswith("cuda"):
+        said["copies"] = "in the background, from pinned memory, as bytes; normalized on the GPU"
+        said["CUDA graphs"] = "from the second full batch on; without them where that fails"
+    else:
+        said["CUDA graphs"] = "not used: NVIDIA GPUs only"
+    return said
 
 
 def run_inference(

@@ -144,14 +144,17 @@ def test_without_a_graph_the_work_goes_on(
     found = [encoder.start([pixels[i : i + 4]], full=4)() for i in range(0, 24, 4)]
     np.testing.assert_allclose(np.concatenate(found), encode_simply(model, pixels), atol=1e-5)
     assert tries == 1
-    assert encoder.graph_note == "not used: operation not permitted when stream is capturing"
+    said = "no CUDA graph (operation not permitted when stream is capturing); memory was enough"
+    assert encoder.explain().startswith(said)
 
 
 def test_memory_that_runs_out_halves_batches_and_graphs(
     model: Model, encoder: CudaEncoder, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert encoder.explain() == "no CUDA graph yet; memory was enough for every batch"
     encoder.start([pixels[:8]], full=8)()
     encoder.start([pixels[:8]], full=8)()
+    assert encoder.explain() == "CUDA graph in use; memory was enough for every batch"
     forward = encoder.module.forward
 
     def refuse(x: Tensor) -> Tensor:
@@ -163,4 +166,5 @@ def test_memory_that_runs_out_halves_batches_and_graphs(
     found = [encoder.start([pixels[i : i + 8]], full=8)() for i in range(0, 24, 8)]
     np.testing.assert_allclose(np.concatenate(found), encode_simply(model, pixels), atol=1e-5)
     assert encoder.limit == 4
+    assert encoder.explain().endswith("; batches of 4, because its memory is too small for more")
     assert Graph.recorded == [(8, torch.uint8), (4, torch.uint8)]

@@ -20,10 +20,10 @@ from galmorph.errors import DeviceError
 from galmorph.flags import Flags
 from galmorph.images.discover import discover_sources
 from galmorph.images.source import Source
-from galmorph.inference import engine, lanes
+from galmorph.inference import backends, engine, lanes
 from galmorph.inference.backends import Backend, open_backend
 from galmorph.inference.compiled import ReadyEncoder
-from galmorph.inference.engine import Block, EngineOptions, run_inference
+from galmorph.inference.engine import Block, EngineOptions, explain_options, run_inference
 from galmorph.model import Model, write_model
 from galmorph.tables.journal import partial_path
 
@@ -209,6 +209,42 @@ def test_a_failed_run_is_resumed_on_what_is_left(
     # Sums in float32 depend on the length of the batch in their last digits.
     names = [line.split(",")[:5] for line in out.read_text().splitlines()]
     assert names == [line.split(",")[:5] for line in whole.read_text().splitlines()]
+
+
+def test_doctor_times_every_device_and_says_what_became_of_it(
+    model: Model, tmp_path: Path, use_lanes: UseLanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "random.safetensors"
+    write_model(weights, model)
+    made = use_lanes(model, 10**6, 2)
+    monkeypatch.setattr(backends, "open_backend", engine.open_backend)
+    monkeypatch.setattr(engine, "GPU_BATCH_SIZE", 4)
+    monkeypatch.setattr(made[0], "seconds", 0.1)
+    words = ["doctor", "--model", str(weights), "--device", "cpu"]
+    monkeypatch.setattr("galmorph.cli.doctor.FRAME_SIZE", 100)
+    said = CliRunner().invoke(cli, words, prog_name="galmorph").stdout
+    assert "images/s (32 JPEG images" in said
+    assert "threads, each of which reads and encodes" in said
+    assert "cuda:0           memory was enough for every batch" in said
+    assert "cuda:1           batches of 2, because its memory is too small for more" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "words"),
+    [
+        ("cpu", 0, ["32 cutouts", "3 threads, each of which reads and encodes", "no GPU"]),
+        ("cuda:all", 2, ["cuda:0,cuda:1, bfloat16", "512 cutouts", "pinned", "second full batch"]),
+    ],
+)
+def test_options_are_explained(
+    monkeypatch: pytest.MonkeyPatch, name: str, gpus: int, words: list[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "get_device_name", str)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    said = " | ".join(explain_options(EngineOptions(name, workers=3)).values())
+    assert all(word in said for word in words), said
 
 
 def test_sources_are_consumed_a_bounded_number_ahead(
