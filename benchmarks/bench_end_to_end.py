@@ -28,15 +28,16 @@ MIB = 2**20
 Work = Callable[[], Any]
 
 
-def make_galmorph(architecture: str, files: list[Path], folder: Path) -> Work:
+def make_galmorph(architecture: str, files: list[Path], folder: Path, options: Any = None) -> Work:
     """The whole of ``galmorph classify``: sources, engine, columns, table."""
     from galmorph._api import Job
     from galmorph.images.discover import discover_sources
+    from galmorph.inference.engine import EngineOptions
     from galmorph.inference.results import ResultPlan
     from galmorph.tables import open_writer
 
     model = make_model(architecture)
-    job = Job(model, model.heads["gz2"])
+    job = Job(model, model.heads["gz2"], options=options or EngineOptions())
     plan = ResultPlan(model, job.head)
 
     def work() -> None:
