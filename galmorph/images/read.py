@@ -78,6 +78,7 @@ def read_cutout(
         source = Source("", data=source)
     try:
         cutout = _read(source, options)
+        _check_region(cutout, source, options)
     except ImageError as error:
         if error.path:
             raise
@@ -85,6 +86,16 @@ def read_cutout(
     except MemoryError as error:
         raise ImageTooLargeError("not enough memory", source.location or None) from error
     return _add_scale(_add_position(cutout), options)
+
+
+def _check_region(cutout: Cutout, source: Source, options: ReadOptions) -> None:
+    """Refuse what has no WCS where a part of the sky was asked for, lest the whole be taken."""
+    wanted = options.center is not None or options.fov is not None or source.region is not None
+    if wanted and "region" not in cutout.notes:
+        raise UnsupportedImageError(
+            "no WCS, so no part of the sky can be cut out; only FITS has one (for other images: "
+            "the field of view without a centre, and a pixel scale)"
+        )
 
 
 def _read(source: Source, options: ReadOptions) -> Cutout:
@@ -132,6 +143,8 @@ def _read_band_files(source: Source, options: ReadOptions) -> Cutout:
 
 def _read_file(source: Source, options: ReadOptions) -> Cutout:
     """Open once, look at the first bytes, and read the rest only where it is needed."""
+    if not source.path:
+        raise UnreadableImageError("no file is named here")
     if source.path in source.unpacked:
         return _read_fits(source.path, source, options)
     try:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
-from synthetic import make_flux, make_header, make_profile, make_rgb, write_fits
+from synthetic import make_flux, make_header, make_profile, make_rgb, write_fits, write_jpeg
 
 from galmorph.errors import (
     BandError,
@@ -317,6 +317,19 @@ def test_center_and_fov_cut_a_part(tmp_path: Path) -> None:
     assert part.flags == Flags.NONE
 
 
+def test_center_needs_a_wcs(tmp_path: Path) -> None:
+    write_jpeg(tmp_path / "a.jpg")
+    hdu = fits.PrimaryHDU(GREY)
+    hdu.header["FILTER"] = "r"
+    hdu.writeto(tmp_path / "b.fits")
+    for name in ("a.jpg", "b.fits"):
+        for options in (ReadOptions(center=(10.0, 5.0), fov=3.0), ReadOptions(center=(10.0, 5.0))):
+            with pytest.raises(UnsupportedImageError, match=rf"{name}: no WCS, so "):
+                read_cutout(tmp_path / name, options=options)
+    with pytest.raises(UnsupportedImageError, match="no WCS, so "):
+        read_cutout(make_rgb(), options=ReadOptions(center=(10.0, 5.0)))
+
+
 def test_field_of_view_beyond_the_frame_is_padded(tmp_path: Path) -> None:
     cutout = read_cutout(write_fits(tmp_path / "a.fits", FLUX, BANDS="grz"))
     part = read_cutout(tmp_path / "a.fits", options=ReadOptions(fov=80 * 0.262))
@@ -324,12 +337,6 @@ def test_field_of_view_beyond_the_frame_is_padded(tmp_path: Path) -> None:
     assert part.flags & Flags.PADDED
     np.testing.assert_array_equal(part.array[:, 8:72, 8:72], cutout.array)
     np.testing.assert_allclose(part.array[:, 0, 0], np.median(FLUX, axis=(1, 2)))
-
-
-def test_center_needs_a_wcs(tmp_path: Path) -> None:
-    fits.PrimaryHDU(as_stored(GREY)).writeto(tmp_path / "a.fits")
-    with pytest.raises(UnsupportedImageError, match=r"a\.fits: no WCS"):
-        read_cutout(tmp_path / "a.fits", options=ReadOptions(center=(150.1, 2.2)))
 
 
 @pytest.mark.realdata

@@ -169,10 +169,11 @@ def test_float_tiff_in_the_unit_interval_is_rendered(tmp_path: Path) -> None:
 
 
 def test_float_tiff_beyond_it_is_flux(tmp_path: Path) -> None:
-    flux = 50 * make_profile() - 1
-    cutout = read_cutout(save(tmp_path / "a.tif", flux.astype(np.float32)))
-    assert (cutout.kind, cutout.bands) == ("flux", ("unknown",))
-    np.testing.assert_array_equal(cutout.array[0], flux.astype(np.float32))
+    profile = make_profile() / make_profile().max()
+    for flux in (50 * profile - 1, 1.01 * profile, profile - 0.01):
+        cutout = read_cutout(save(tmp_path / "a.tif", flux.astype(np.float32)))
+        assert (cutout.kind, cutout.bands) == ("flux", ("unknown",))
+        np.testing.assert_array_equal(cutout.array[0], flux.astype(np.float32))
 
 
 def test_float_colour_tiff_by_tifffile(tmp_path: Path) -> None:

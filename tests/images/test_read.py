@@ -68,6 +68,8 @@ def test_files_that_are_no_images(
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImageError, match=r"none\.jpg: there is no such file"):
         read_cutout(tmp_path / "none.jpg")
+    with pytest.raises(UnreadableImageError, match="no file is named here"):
+        read_cutout(Source("a"))  # an empty cell of a catalogue
     with pytest.raises(OSError, match="no such file"):  # also a builtin
         read_cutout(tmp_path / "none.jpg")
 
