@@ -133,9 +133,9 @@ def _from_numbered(
 def _from_single(header: Mapping[str, Any], planes: int) -> tuple[str, ...] | None:
     if planes != 1:
         return None
-    for key in ("FILTER", "BAND", "FILTERX", "FILTNAM", "FILTER1"):
+    for key in ("FILTER", "BAND", "FILTERX", "FILTNAM", "FILTER1", "FILTER2"):
         name = clean_band_name(header.get(key, ""))
-        if name:
+        if name and not name.upper().startswith("CLEAR"):  # the empty one of Hubble's two wheels
             return (name,)
     return None
 

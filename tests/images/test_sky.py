@@ -198,6 +198,20 @@ def test_band_names_must_fit_the_planes() -> None:
     assert find_band_names({}, 10**9) is None
 
 
+@pytest.mark.parametrize(
+    ("cards", "name"),
+    [
+        ({"FILTER": "HSC-R"}, "r"),
+        ({"FILTNAM": "F606W"}, "F606W"),
+        ({"FILTER1": "CLEAR1L", "FILTER2": "F814W"}, "F814W"),
+        ({"FILTER1": "F475W", "FILTER2": "CLEAR2L"}, "F475W"),
+        ({"FILTER": "CLEAR", "FILTER1": "F475W"}, "F475W"),
+    ],
+)
+def test_name_of_a_single_plane(cards: dict[str, str], name: str) -> None:
+    assert find_band_names(cards, 1) == (name,)
+
+
 def test_wavelength_order() -> None:
     bands = ("F444W", "F115W", "F200W")
     assert sort_by_wavelength(bands) == [1, 2, 0]
