@@ -22,6 +22,9 @@ MODEL_FILE = "model.safetensors"
 SKIPPED_FILE = "skipped.txt"
 CURVES_FILE = "curves.png"
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".csv.gz", ".tsv.gz", ".ecsv.gz")
+"""Of files that cannot hold images (FITS and Parquet can)."""
+
 
 @click.command()
 @click.argument("data", nargs=-1, metavar="[DATA]...")
@@ -178,7 +181,7 @@ def _train(
 
             images = share_set(images)  # and the ones before are let go
             work = Training(images, chosen, output, device=device, **options)
-            return run_in_processes(work, count, should_stop=should_stop)
+            return run_in_processes(work, count, should_stop=should_stop, advise=work.advise)
     finally:
         _draw(output, quiet)
 
@@ -206,6 +209,9 @@ def _check(
         raise click.UsageError(f"{output} holds no checkpoint to go on from: leave out --resume.")
     if path_column and not any(map(is_table, data)):
         raise click.UsageError("--path-column needs a table among DATA.")
+    tables = [name for name in data if name.lower().endswith(TABLE_SUFFIXES)]
+    if tables and not path_column:
+        raise click.UsageError(f"{tables[0]} is a table: say its --path-column NAME.")
 
 
 def _choose_recipe(name: str, **changes: Any) -> Recipe:

@@ -88,6 +88,14 @@ class Training:
             should_stop=should_stop,
         )
 
+    def advise(self) -> str:
+        """What to do after a failure."""
+        from galmorph.training.checkpoint import CHECKPOINT
+
+        if (self.output / CHECKPOINT).exists():
+            return f"go on from the last checkpoint with: --resume -o {self.output}"
+        return "there is no checkpoint yet (--save-every): start again"
+
 
 def choose_processes(wanted: int | None, device: str, batch_size: int) -> int:
     """How many processes train together: one for each GPU, or one.

@@ -32,11 +32,6 @@ from galmorph.training.views import make_views
 __all__ = ["PretrainingRun", "compute_lr"]
 
 
-WAY_OUT = (
-    "the last good checkpoint is kept. Go on from it with --precision float32, or start a new run "
-    "from it with --init and a smaller lr in the recipe"
-)
-
 ALONE = Ranks()
 
 
@@ -233,7 +228,7 @@ class PretrainingRun:
         loss = self.compute_loss(images, rows, _seeded(self.device, self.seed, 2, self.step))
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise TrainingError(f"the loss of step {self.step} is {value}; {WAY_OUT}")
+            raise TrainingError(f"the loss of step {self.step + 1} is {value}")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.ranks.sum_gradients(self.parameters)
@@ -266,7 +261,7 @@ class PretrainingRun:
             A weight is not finite; the checkpoint before is kept.
         """
         if not all_finite(self.encoder, self.projection):
-            raise TrainingError(f"a weight is not finite after step {self.step}; {WAY_OUT}")
+            raise TrainingError(f"a weight is not finite after step {self.step}")
         state = {
             "encoder": self.encoder.state_dict(),
             "projection": self.projection.state_dict(),

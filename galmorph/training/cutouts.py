@@ -19,6 +19,9 @@ __all__ = ["Labeller", "is_table", "list_cutouts", "name_cutout"]
 CARRIED = "_catalogue"
 """Ending that `galmorph.tables.catalogue` gives to columns named like one of galmorph's own."""
 
+PATH = "galmorph_path"
+"""A column that every row of a table has."""
+
 
 def list_cutouts(argument: str, *, path_column: str | None = None) -> Iterator[Source]:
     """List the cutouts of one argument.
@@ -41,7 +44,7 @@ def list_cutouts(argument: str, *, path_column: str | None = None) -> Iterator[S
     if path_column is not None and is_table(argument):
         rows = read_catalogue(argument, path_column=path_column)
         return (
-            Source(make_object_id(r.path), r.path, columns={"path": r.path, **r.columns})
+            Source(make_object_id(r.path), r.path, columns={PATH: r.path, **r.columns})
             for r in rows
         )
     shards = sorted(Path(argument).glob("*.tar")) if Path(argument).is_dir() else []
@@ -82,8 +85,8 @@ class Labeller:
         self.column = column
         self._beside: tuple[tuple[str, str], list[str]] | None = None
 
-    def label(self, source: Source, name: str) -> str:
-        """Class of a cutout by that name; "" where it has none.
+    def label(self, source: Source, name: str, argument: str) -> str:
+        """Class of a cutout of that name inside an argument; "" where it has none.
 
         Raises
         ------
@@ -91,16 +94,17 @@ class Labeller:
             There is no such column or array, or it is too short.
         """
         if source.columns:
-            return _to_text(self._pick(source.columns, source.path)) if self.column else ""
+            return _to_text(self._pick(source.columns, argument)) if self.column else ""
         if source.index >= 0:  # an item of a stack; size 0 marks a file that is a single image
             return self._find_beside(source) if self.column and source.size != 0 else ""
         return PurePath(name).parent.name
 
-    def _pick(self, columns: Mapping[str, Any], path: str) -> Any:
-        for name in (str(self.column), f"{self.column}{CARRIED}"):
+    def _pick(self, columns: Mapping[str, Any], argument: str) -> Any:
+        for name in (f"{self.column}{CARRIED}", str(self.column)):
             if name in columns:
                 return columns[name]
-        raise _explain_absent(path, str(self.column), list(columns))
+        there = [name.removesuffix(CARRIED) for name in columns if name != PATH]
+        raise _explain_absent(argument, str(self.column), there)
 
     def _find_beside(self, source: Source) -> str:
         key = (source.path, source.member)

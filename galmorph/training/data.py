@@ -198,7 +198,8 @@ def load_training_set(
             except (GalmorphError, OSError, ValueError) as error:
                 found.skip(_explain(source, error))
             else:
-                found.add(image, name, source.object_id, domain, labeller.label(source, name))
+                label = labeller.label(source, name, argument)
+                found.add(image, name, source.object_id, domain, label)
             if on_progress is not None:
                 on_progress(len(found.images), len(found.skipped))
     if not found.images:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from galmorph.errors import TrainingError
+from galmorph.training.checkpoint import CHECKPOINT
 from galmorph.training.contrastive import PretrainingRun
 from galmorph.training.monitor import KnnMonitor
 
@@ -110,6 +112,20 @@ def pretrain(
     TrainingError
         The loss or a weight became NaN or infinite; the checkpoint is the last good one.
     """
+    try:
+        return _run_loop(run, folder, save_every, monitor, on_step, should_stop)
+    except TrainingError as error:
+        raise TrainingError(f"{error}; {_find_way_out(folder)}") from error
+
+
+def _run_loop(
+    run: PretrainingRun,
+    folder: Path,
+    save_every: float,
+    monitor: KnnMonitor | None,
+    on_step: Callable[[StepReport], None] | None,
+    should_stop: Callable[[], bool],
+) -> bool:
     ranks = run.ranks
     log = _Log(folder, run.step) if ranks.leads else None
     began, first, saved = time.monotonic(), run.step, time.monotonic()
@@ -129,6 +145,16 @@ def pretrain(
     if ranks.leads:
         run.save(folder)
     return run.step >= run.steps
+
+
+def _find_way_out(folder: Path) -> str:
+    """What to do about a loss or a weight that is not finite."""
+    if (folder / CHECKPOINT).exists():
+        return (
+            "the last good checkpoint is kept. Go on from it with --resume --precision float32, or "
+            "start a new run from it with --init and a smaller lr in the recipe"
+        )
+    return "there is no checkpoint yet: start again with --precision float32 or a smaller lr"
 
 
 def _measure(run: PretrainingRun, monitor: KnnMonitor | None) -> float | None:

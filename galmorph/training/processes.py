@@ -60,6 +60,7 @@ def run_in_processes(
     count: int,
     *,
     should_stop: ShouldStop = lambda: False,
+    advise: Callable[[], str] = lambda: "the others have been ended",
 ) -> Result:
     """Run ``work(ranks, should_stop)`` in each of several new processes.
 
@@ -72,6 +73,8 @@ def run_in_processes(
         Number of processes.
     should_stop : callable
         Asked here now and then; True is passed on.
+    advise : callable
+        Asked for the way out after a failure that ``work`` did not foresee.
 
     Returns
     -------
@@ -94,7 +97,7 @@ def run_in_processes(
                 member.end()
     failures = [m.outcome for m in members if isinstance(m.outcome, _Failure)]
     if failures:
-        raise _explain(failures, count)
+        raise _explain(failures, count, advise())
     result: Result = members[0].outcome[0]
     return result
 
@@ -156,11 +159,12 @@ def _wait(members: list[_Member], should_stop: ShouldStop) -> None:
             deadline = time.monotonic() + GRACE_S
 
 
-def _explain(failures: list[_Failure], count: int) -> TrainingError:
+def _explain(failures: list[_Failure], count: int, advice: str) -> TrainingError:
     """The first cause: those that were waiting for a process that failed fail after it."""
     first = min(failures, key=lambda failure: (not failure.lost, failure.when))
-    where = f"process {first.rank + 1} of {count} " if first.lost or first.details else ""
-    error = TrainingError(f"{where}{first.reason}")
+    if not first.lost and not first.details:
+        return TrainingError(first.reason)
+    error = TrainingError(f"process {first.rank + 1} of {count} {first.reason}; {advice}")
     if first.details:
         error.add_note(first.details)
     return error
@@ -168,10 +172,10 @@ def _explain(failures: list[_Failure], count: int) -> TrainingError:
 
 def _describe_end(exitcode: int) -> str:
     if exitcode >= 0:
-        return f"ended with status {exitcode}; the last checkpoint is kept"
+        return f"ended with status {exitcode}"
     name = signal.Signals(-exitcode).name
     hint = " (too little memory?)" if name in ("SIGKILL", "SIGBUS") else ""
-    return f"was ended by {name}{hint}; the last checkpoint is kept"
+    return f"was ended by {name}{hint}"
 
 
 @contextmanager
@@ -202,10 +206,11 @@ def _run_member(rank: int, count: int, meet: str, connection: Any) -> None:
     except GalmorphError as error:
         _leave(connection, _Failure(rank, str(error)))
     except Exception as error:
-        reason = f"failed: {type(error).__name__}: {error}; the last checkpoint is kept"
+        reason = f"failed: {type(error).__name__}: {error}"
         _leave(connection, _Failure(rank, reason, traceback.format_exc()))
     else:
-        connection.send((result if rank == 0 else None,))
+        with suppress(OSError):  # nobody is left to hear it
+            connection.send((result if rank == 0 else None,))
         distributed.destroy_process_group()
 
 

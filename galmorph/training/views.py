@@ -262,7 +262,8 @@ def make_views(
     views = warp(images, matrices, img_size)
     if options.cut > 0:
         cut = torch.isfinite(cuts)
-        views[cut] = warp_cut(images[cut], matrices[cut], cuts[cut], img_size)
+        if bool(cut.any()):
+            views[cut] = warp_cut(images[cut], matrices[cut], cuts[cut], img_size)
     views = jitter_colour(views, options, draws)
     sigma = draws.uniform(0, options.noise).reshape(-1, 1, 1, 1)
     return (views + sigma * draws.normal(views.shape)).clamp_(0, 1)

@@ -304,7 +304,7 @@ def test_pretrain_resume_and_export(galaxies: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     common = ["pretrain", data, "-o", run, "--batch-size", 4, "--precision", "float32", "-q"]
     result = call(*common, "--epochs", 0.5, "--half", "--name", "mine")
-    assert "1 images skipped" in result.output
+    assert "1 image skipped" in result.output
     assert "bad.png" in (run / "skipped.txt").read_text()
     assert len((run / "log.jsonl").read_text().splitlines()) == 1
     model = read_model(run / "model.safetensors")

@@ -165,7 +165,7 @@ def test_nan_loss_stops_and_keeps_the_last_good_checkpoint(
         return good(*arguments) * (float("nan") if run.step == 3 else 1)
 
     run.compute_loss = poisoned  # type: ignore[method-assign]
-    with pytest.raises(TrainingError, match=r"loss of step 3 is nan; the last good checkpoint"):
+    with pytest.raises(TrainingError, match=r"loss of step 4 is nan; the last good checkpoint"):
         pretrain(run, tmp_path, save_every=0)
     assert load_checkpoint(tmp_path)["step"] == 3
     assert all(torch.isfinite(v).all() for v in get_weights(tmp_path).values())

@@ -57,7 +57,9 @@ def test_two_processes_train_as_one_does_and_resume_exactly(
     assert not run_in_processes(cut, 2, should_stop=lambda: True)
     stopped = load_checkpoint(cut.folder)["step"]
     assert 1 <= stopped <= 4
-    message = r"process 2 of 2 failed: ZeroDivisionError: nobody expects this; the last checkpoint"
+    message = (
+        r"process 2 of 2 failed: ZeroDivisionError: nobody expects this; the others have been ended"
+    )
     if stopped < 3:
         with pytest.raises(TrainingError, match=message) as caught:
             run_in_processes(replace(cut, fail_at=3), 2)
@@ -112,9 +114,11 @@ def test_shared_normalization_evaluates_as_before() -> None:
 def test_the_first_cause_is_told() -> None:
     late = _Failure(0, "failed: RuntimeError: connection closed", "traceback", when=2.0)
     early = _Failure(1, "the loss of step 3 is nan", when=1.0)
-    assert str(_explain([late, early], 2)) == "the loss of step 3 is nan"
+    assert str(_explain([late, early], 2, "resume")) == "the loss of step 3 is nan"
     lost = _Failure(1, _describe_end(-9), when=3.0, lost=True)
-    assert str(_explain([late, lost], 2)).startswith("process 2 of 2 was ended by SIGKILL (too")
+    assert str(_explain([late, lost], 2, "resume")).startswith(
+        "process 2 of 2 was ended by SIGKILL (too"
+    )
     assert "status 3" in _describe_end(3)
 
 
