@@ -33,6 +33,9 @@ Keys = Iterator[tuple[str, str] | None]
 
 KEY_COLUMNS = ("object_id", "path")
 CHUNK_ROWS = 8192
+MAX_NAMED = 5
+"""Columns that a message names; an embedding in CSV has hundreds."""
+
 WAY_OUT = "or name another file, or start anew without resuming (this one is replaced then)"
 _VOTABLE = "{http://www.ivoa.net/xml/VOTable/v1.3}"
 
@@ -80,13 +83,20 @@ class FinishedTable:
         """
         names = _names_in_file(specs, form)
         recorded, now = list(self.columns or names), list(names)
-        different = [f"column {name}: not in the file" for name in names if name not in recorded]
-        different += [f"column {name}: no longer made" for name in recorded if name not in now]
+        different = _name_columns([n for n in names if n not in recorded], "not in the file")
+        different += _name_columns([n for n in recorded if n not in now], "no longer made")
         if self.provenance is None:
             return different
         free = {key for key in meta if key not in fingerprint} | {STRINGS_KEY}
         compared = {k: v for k, v in self.provenance.items() if k.partition(".")[0] not in free}
         return list_differences(_as_text(compared), _as_text(fingerprint)) + different
+
+
+def _name_columns(names: Sequence[str], what: str) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return [f"column {', '.join(names[:MAX_NAMED])}{more}: {what}"]
 
 
 def _names_in_file(specs: Sequence[ColumnSpec], form: Format) -> list[str]:

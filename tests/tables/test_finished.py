@@ -133,6 +133,14 @@ def test_an_empty_result_is_finished_too(form, tmp_path, specs):
         resume(path, specs)
 
 
+def test_a_message_names_few_columns(tmp_path, specs):
+    path = tmp_path / "out.fits"
+    make(path, specs)
+    more = [ColumnSpec(f"c{number}", "float32") for number in range(9)]
+    with pytest.raises(ResumeError, match="column c0, c1, c2, c3, c4 and 4 more: not in the file"):
+        resume(path, [*specs, *more])
+
+
 def test_without_resuming_it_is_replaced(tmp_path, specs):
     path = tmp_path / "out.fits"
     before = make(path, specs)
