@@ -55,6 +55,8 @@ class Training:
 
     def __call__(self, ranks: Ranks, should_stop: Callable[[], bool]) -> bool:
         """Train to the end, or until a stop; whether the end was reached."""
+        import torch
+
         from galmorph.inference.devices import choose_device, choose_precision
         from galmorph.training.contrastive import PretrainingRun
         from galmorph.training.data import SharedSet
@@ -67,6 +69,8 @@ class Training:
         if ranks.count > 1 and own == "cuda":
             own = f"cuda:{ranks.rank}"
         device = choose_device(own)
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)
         run = PretrainingRun(
             data,
             recipe,
@@ -79,14 +83,18 @@ class Training:
         if self.resume:
             run.restore(self.output)
         monitor = KnnMonitor(data, field=recipe.eval_field, hold_out=recipe.hold_out)
-        return pretrain(
-            run,
-            self.output,
-            save_every=self.save_every,
-            monitor=monitor,
-            on_step=None if self.quiet else StepLine(),
-            should_stop=should_stop,
-        )
+        line = StepLine()
+        try:
+            return pretrain(
+                run,
+                self.output,
+                save_every=self.save_every,
+                monitor=monitor,
+                on_step=None if self.quiet else line,
+                should_stop=should_stop,
+            )
+        finally:
+            line.close()
 
     def advise(self) -> str:
         """What to do after a failure."""
@@ -129,6 +137,7 @@ class StepLine:
     def __init__(self) -> None:
         self.terminal = sys.stderr.isatty()
         self.last = 0.0
+        self.unfinished = False
 
     def __call__(self, report: StepReport) -> None:
         """Say how far it is, where it is time to."""
@@ -147,6 +156,14 @@ class StepLine:
         sys.stderr.write(f"\r\x1b[K{line}" if self.terminal else line)
         sys.stderr.write("\n" if keep else "")
         sys.stderr.flush()
+        self.unfinished = not keep
+
+    def close(self) -> None:
+        """End a line that was to be rewritten, so that what follows has its own."""
+        if self.unfinished:
+            sys.stderr.write("\n")
+            sys.stderr.flush()
+            self.unfinished = False
 
 
 @contextmanager

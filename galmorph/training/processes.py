@@ -226,10 +226,8 @@ def _join_group(rank: int, count: int, meet: str) -> None:
     """Meet the others of this machine: gloo for tensors of the CPU, nccl for those of GPUs."""
     if sys.platform in LOOPBACK:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK[sys.platform])
-    backend = "gloo"
-    if torch.cuda.is_available():
-        torch.cuda.set_device(rank % torch.cuda.device_count())
-        backend = "cpu:gloo,cuda:nccl"
+    gpus = torch.cuda.is_available() and distributed.is_nccl_available()
+    backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
     distributed.init_process_group(
         backend, init_method=f"file://{meet}", rank=rank, world_size=count, timeout=TIMEOUT
     )
