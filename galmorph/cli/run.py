@@ -219,7 +219,7 @@ class _Run:
 
 def _key(source: Source) -> tuple[str, str]:
     """What the row of a source is recognized by."""
-    return source.object_id, source.location
+    return source.object_id, source.address
 
 
 def _take_positions(block: Block) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from galmorph.cli.progress import format_duration
 from galmorph.flags import NO_LABEL, decode_flags
+from galmorph.images.source import make_printable
 
 if TYPE_CHECKING:
     from galmorph.inference.engine import Row
@@ -59,8 +60,9 @@ class Summary:
     def _add_failure(self, row: Row) -> None:
         self.failed += 1
         if len(self.failures) < MAX_SHOWN:
-            named = row.message.startswith(row.path)
-            self.failures.append(row.message if named else f"{row.path}: {row.message}")
+            shown = make_printable(row.path)
+            named = row.message.startswith(shown)
+            self.failures.append(row.message if named else f"{shown}: {row.message}")
 
     def format(
         self, *, verb: str, seconds: float, device: str, output: str, resumed: int = 0

@@ -71,12 +71,15 @@ class Source:
     unpacked: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def location(self) -> str:
-        """Path as shown to people: ``shard.tar::name.jpg``, ``file.h5::images[12]``."""
-        text = make_printable(self.path)
-        if self.member:
-            text = f"{text}::{make_printable(self.member)}"
+    def address(self) -> str:
+        """Path as it goes into a table: ``shard.tar::name.jpg``, ``file.h5::images[12]``."""
+        text = f"{self.path}::{self.member}" if self.member else self.path
         return f"{text}[{self.index}]" if self.index >= 0 else text
+
+    @property
+    def location(self) -> str:
+        """The same as shown to people, on one line."""
+        return make_printable(self.address)
 
 
 def make_printable(name: str) -> str:

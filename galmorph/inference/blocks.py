@@ -127,7 +127,7 @@ def make_block(
             embeddings[good[k]] = np.nan
             row.flags |= Flags.ENCODE_FAILED
             row.message = NO_LABEL_REASONS[Flags.ENCODE_FAILED]
-            row.error = PixelError(f"{row.path}: {row.message}")
+            row.error = PixelError(f"{row.source.location}: {row.message}")
     return Block(rows, embeddings)
 
 

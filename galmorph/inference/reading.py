@@ -50,7 +50,7 @@ class Reader:
 
     def read_row(self, source: Source) -> tuple[Row, npt.NDArray[Any] | None]:
         """Read and prepare one source; whatever goes wrong stays in its row."""
-        row = Row(replace(source, data=None), source.object_id, source.location)
+        row = Row(replace(source, data=None), source.object_id, source.address)
         try:
             cutout = read_cutout(source, options=self.read)
             row.object_id = cutout.object_id or row.object_id
@@ -67,7 +67,7 @@ class Reader:
         for flag, reason in NO_LABEL_REASONS.items():
             if row.flags & flag:
                 row.message = reason
-                row.error = PixelError(f"{row.path}: {reason}")
+                row.error = PixelError(f"{source.location}: {reason}")
         return row, None if row.flags & NO_LABEL else prepared.pixels
 
     def read_block(self, sources: Sequence[Source]) -> ReadBlock:

@@ -33,7 +33,7 @@ _TREATMENT_COLUMNS = (
     ColumnSpec(
         "crop",
         "float32",
-        ucd="arith.ratio",
+        ucd="pos.angDistance;arith.ratio",
         description="The same side as a fraction of the frame's shorter side",
     ),
     ColumnSpec(

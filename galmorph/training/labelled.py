@@ -204,7 +204,7 @@ def embed_labelled(
                 object_ids.append(row.object_id)
                 labels.append(row.source.columns[_LABEL])
             else:
-                failed.append(f"{row.path}: {row.message}")
+                failed.append(f"{row.source.location}: {row.message}")
         done += len(block.rows)
         if on_progress is not None:
             on_progress(done)

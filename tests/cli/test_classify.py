@@ -399,3 +399,29 @@ def test_discovery_and_result_agree_in_order(run, cutouts):
     rows = read_csv(run("classify", cutouts, cutouts / "a.jpg").stdout)
     sources = discover_sources([cutouts, cutouts / "a.jpg"])
     assert [row["path"] for row in rows] == [source.location for source in sources]
+
+
+@pytest.mark.parametrize("ending", ["csv", "fits", "ecsv", "vot"])
+def test_a_result_is_a_catalogue_whatever_the_names(run, tmp_path, ending):
+    """Line breaks in names survive from the folder into a table and back to the file."""
+    folder = tmp_path / "cutouts"
+    folder.mkdir()
+    for number, name in enumerate(["two\nlines.jpg", "galáxia 50%25.jpg", "plain.jpg"]):
+        write_jpeg(folder / name, seed=number)
+    first, second = tmp_path / f"first.{ending}", tmp_path / "second.csv"
+    assert run("classify", folder, "-o", first).exit_code == 0
+    again = run("classify", "--catalogue", first, "--path-column", "path", "-o", second)
+    assert again.exit_code == 0
+    assert "classified 3 of 3 cutouts" in again.stderr
+    paths = {row["path"] for row in read_csv(second.read_text(encoding="utf-8"))}
+    assert paths == {str(path) for path in folder.iterdir()}
+
+
+def test_the_votable_of_a_run_is_valid(run, cutouts, tmp_path):
+    from astropy.io.votable import validate
+
+    out = tmp_path / "t.vot"
+    assert run("classify", cutouts, "-o", out).exit_code == 0
+    report = io.StringIO()
+    assert validate(out, output=report), report.getvalue()
+    assert "W06" not in report.getvalue()
