@@ -22,6 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from galmorph.training.checkpoint import load_checkpoint
+
 FRAME = str(224 / 424)
 """The training shards show the central 224 px of 424."""
 
@@ -63,6 +65,12 @@ class Maker:
         name = Path(self.model).stem
         self.call("pretrain", "-o", run, "--export", self.model, "--half", "--name", name)
 
+    def held_out(self) -> list[str]:
+        """By which labels of the training parts a head is judged."""
+        recipe = json.loads(load_checkpoint(Path(self.checkpoint))["fingerprint"])["recipe"]
+        fraction = recipe.get("hold_out", 0)
+        return ["--held-out", str(fraction)] if fraction else []
+
     def fit(self, name: str, data: list[str], classes: str, *options: str) -> None:
         """A head, written into the model file."""
         where = ["folders", *data, "--add-to", self.model, "--name", name, "--classes", classes]
@@ -103,9 +111,9 @@ class Maker:
 def make_heads(maker: Maker) -> None:
     """All heads of the release."""
     maker.export()
-    gz2 = ["--data-frame", FRAME, "--typicality"]
-    maker.fit("gz2", maker.shards("gz2"), GZ2, *gz2)
-    maker.fit("sdss", maker.shards("sdss"), SDSS, "--data-frame", FRAME)
+    seen = ["--data-frame", FRAME, *maker.held_out()]
+    maker.fit("gz2", maker.shards("gz2"), GZ2, *seen, "--typicality")
+    maker.fit("sdss", maker.shards("sdss"), SDSS, *seen)
     decals = [str(maker.data / "decals")]
     maker.fit("decals", decals, DECALS, "--select-crop", CROPS)
     maker.fit("decals4", decals, DECALS4, "--select-crop", CROPS)

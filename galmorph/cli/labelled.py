@@ -148,15 +148,16 @@ class Labels:
     def _list_rows(self) -> Iterator[Source]:
         from galmorph.errors import CatalogueError
         from galmorph.images.source import Source, make_object_id
-        from galmorph.tables.catalogue import read_catalogue
+        from galmorph.tables.catalogue import list_columns, pick_column, read_catalogue
 
         for row in read_catalogue(self.labels, path_column=self.path_column):
-            if self.label_column not in row.columns:
+            try:
+                label = pick_column(row.columns, self.label_column)
+            except KeyError:
                 raise CatalogueError(
                     f"{self.labels}: no column {self.label_column!r}; there are "
-                    f"{', '.join(row.columns)}: choose with --label-column"
-                )
-            label = row.columns[self.label_column]
+                    f"{', '.join(list_columns(row.columns))}: choose with --label-column"
+                ) from None
             yield Source(make_object_id(row.path), row.path, columns={"label": label})
 
 

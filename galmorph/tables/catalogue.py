@@ -29,7 +29,7 @@ from galmorph.tables.cells import Values
 from galmorph.tables.columns import STANDARD_NAMES, ColumnSpec
 from galmorph.tables.readers import TableReader, open_reader
 
-__all__ = ["Catalogue", "CatalogueRow", "read_catalogue"]
+__all__ = ["Catalogue", "CatalogueRow", "list_columns", "pick_column", "read_catalogue"]
 
 SUFFIX = "_catalogue"
 
@@ -194,6 +194,23 @@ def _carried_columns(
         seen.add(spec.name.lower())
         carried.append((replace(spec, name=name), spec.name))
     return carried
+
+
+def pick_column(columns: Mapping[str, Any], name: str) -> Any:
+    """Value in a row's ``columns`` by the name that the column has in the table itself.
+
+    Raises
+    ------
+    KeyError
+        There is none.
+    """
+    renamed = f"{name}{SUFFIX}"
+    return columns[renamed if renamed in columns else name]
+
+
+def list_columns(columns: Mapping[str, Any]) -> list[str]:
+    """Names of a row's ``columns`` as they stand in the table itself."""
+    return [name.removesuffix(SUFFIX) for name in columns]
 
 
 def _is_reserved(name: str) -> bool:

@@ -12,12 +12,9 @@ import numpy as np
 from galmorph.errors import CatalogueError, MissingExtraError
 from galmorph.images.discover import discover_sources, is_container
 from galmorph.images.source import Source, make_object_id
-from galmorph.tables.catalogue import read_catalogue
+from galmorph.tables.catalogue import list_columns, pick_column, read_catalogue
 
 __all__ = ["Labeller", "is_table", "list_cutouts", "name_cutout"]
-
-CARRIED = "_catalogue"
-"""Ending that `galmorph.tables.catalogue` gives to columns named like one of galmorph's own."""
 
 PATH = "galmorph_path"
 """A column that every row of a table has."""
@@ -100,11 +97,11 @@ class Labeller:
         return PurePath(name).parent.name
 
     def _pick(self, columns: Mapping[str, Any], argument: str) -> Any:
-        for name in (f"{self.column}{CARRIED}", str(self.column)):
-            if name in columns:
-                return columns[name]
-        there = [name.removesuffix(CARRIED) for name in columns if name != PATH]
-        raise _explain_absent(argument, str(self.column), there)
+        try:
+            return pick_column(columns, str(self.column))
+        except KeyError:
+            there = [name for name in list_columns(columns) if name != PATH]
+            raise _explain_absent(argument, str(self.column), there) from None
 
     def _find_beside(self, source: Source) -> str:
         key = (source.path, source.member)

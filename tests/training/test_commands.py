@@ -170,25 +170,21 @@ def test_a_head_goes_into_a_model_file(model_file: Path, galaxies: Path, tmp_pat
     assert path.stat().st_size < 1.3 * model_file.stat().st_size  # still float16
 
 
-def test_labels_and_paths_in_one_table(model_file: Path, galaxies: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("column", ["kind", "label"])
+def test_labels_and_paths_in_one_table(
+    model_file: Path, galaxies: Path, tmp_path: Path, column: str
+) -> None:
+    """``label`` is a column of galmorph's own results, and all the same the usual one here."""
     table = tmp_path / "labels.csv"
     files = sorted((galaxies / "train").rglob("*.png"))
-    table.write_text("\n".join(["file,kind", *(f"{p},{p.parent.name}" for p in files)]) + "\n")
-    output = tmp_path / "h.safetensors"
-    result = call(
-        "fit",
-        table,
-        "--path-column",
-        "file",
-        "--label-column",
-        "kind",
-        "-o",
-        output,
-        "--model",
-        model_file,
-        "-q",
-    )
+    rows = [f"file,{column}", *(f"{p},{p.parent.name}" for p in files)]
+    table.write_text("\n".join(rows) + "\n")
+    fit = ["fit", table, "--path-column", "file", "--model", model_file, "-q"]
+    fit += ["-o", tmp_path / "h.safetensors"]
+    result = call(*fit, *([] if column == "label" else ["--label-column", column]))
     assert "40 cutouts" in result.output
+    wrong = call(*fit, "--label-column", "no", status=2)
+    assert f"no column 'no'; there are file, {column}: choose with --label-column" in wrong.output
 
 
 def test_a_run_starts_from_a_model_of_the_same_architecture(
