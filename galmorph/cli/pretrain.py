@@ -41,7 +41,8 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".csv.gz", ".tsv.gz",
     default="contrastive",
     show_default=True,
     metavar="NAME|FILE",
-    help="contrastive, guided, wei2022, or a .toml file like those in galmorph/training/recipes.",
+    help="contrastive, guided, supervised, wei2022, or a .toml file like those in "
+    "galmorph/training/recipes.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in RUN/, exactly.")
 @click.option(

@@ -190,7 +190,10 @@ class PretrainingRun:
         z = nn.functional.normalize(z.float(), dim=1)
         z = self.ranks.gather(z, own, 2 * total)
         z1, z2 = z.chunk(2)
-        loss = nt_xent(z1, z2, temperature=recipe.temperature, symmetric=recipe.symmetric)
+        loss = z.new_zeros(())
+        if recipe.nt_xent_weight > 0:
+            told = nt_xent(z1, z2, temperature=recipe.temperature, symmetric=recipe.symmetric)
+            loss = recipe.nt_xent_weight * told
         return loss + self._guide(embedding.float(), z, rows, own) if recipe.guided else loss
 
     def _guide(self, embedding: Tensor, z: Tensor, rows: Tensor, own: Tensor) -> Tensor:

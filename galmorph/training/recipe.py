@@ -40,8 +40,8 @@ class Recipe:
     warmup, final_lr : float
         Fraction of the steps in which the rate rises from 0; last rate as a fraction of the peak
         (cosine between them).
-    temperature, symmetric
-        Of `galmorph.training.losses.nt_xent`.
+    nt_xent_weight, temperature, symmetric
+        Of `galmorph.training.losses.nt_xent`; with weight 0 it takes no part.
     sup_con_weight, sup_con_temperature : float
         Weight and temperature of `galmorph.training.losses.sup_con` added to it; with 0 it takes
         no part.
@@ -72,6 +72,7 @@ class Recipe:
     momentum: float = 0.9
     warmup: float = 0.02
     final_lr: float = 1e-6
+    nt_xent_weight: float = 1.0
     temperature: float = 0.2
     symmetric: bool = True
     sup_con_weight: float = 0.0
@@ -87,6 +88,8 @@ class Recipe:
         for name in ("batch_size", "epochs", "lr", "temperature", "sup_con_temperature"):
             if getattr(self, name) <= 0:
                 raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.nt_xent_weight == 0 and not self.guided:
+            raise TrainingError("a recipe needs a loss: all of its weights are 0")
         for name in ("hold_out", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{name} lies in 0 to 1, not {getattr(self, name)}")

@@ -44,6 +44,7 @@ class Killed(Exception):
         {},
         {"optimizer": "sgd"},
         {"cross_entropy_weight": 1.0, "average": 0.5, "hold_out": 0.2},
+        {"nt_xent_weight": 0.0, "sup_con_weight": 0.0, "cross_entropy_weight": 1.0},
         {"views": ViewOptions(cut=0.5)},
     ],
     ids=str,
@@ -89,6 +90,22 @@ def test_the_average_follows_the_weights_and_is_what_is_kept(
     assert not torch.equal(kept["conv.weight"], state["encoder"]["conv.weight"])
     assert kept.keys() == state["encoder"].keys()
     assert get_kept(state, "projection").keys() == state["projection"].keys()
+
+
+def test_a_supervised_run_learns_the_classes(training_set: TrainingSet, recipe: Recipe) -> None:
+    recipe = replace(
+        recipe,
+        nt_xent_weight=0.0,
+        sup_con_weight=0.0,
+        cross_entropy_weight=1.0,
+        batch_size=12,
+        epochs=60,
+        lr=1e-2,
+    )
+    run = make_run(training_set, recipe)
+    losses = [run.advance()[0] for _ in range(run.steps)]
+    assert losses[0] == pytest.approx(np.log(2), abs=0.3)
+    assert losses[-1] < 0.3
 
 
 def test_held_out_labels_change_nothing(training_set: TrainingSet, recipe: Recipe) -> None:
@@ -305,6 +322,9 @@ def test_recipes_that_are_wrong_say_where(tmp_path: Path) -> None:
         load_recipe(str(file))
     file.write_text("average = 1.0\n")
     with pytest.raises(TrainingError, match=r"average lies in 0 to 1, not 1\.0"):
+        load_recipe(str(file))
+    file.write_text("nt_xent_weight = 0.0\n")
+    with pytest.raises(TrainingError, match="a recipe needs a loss"):
         load_recipe(str(file))
     file.write_text("lr = -1.0\n")
     with pytest.raises(TrainingError, match="lr must be positive"):
