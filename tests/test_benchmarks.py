@@ -1,11 +1,14 @@
-"""The benchmark that needs hardware which is rarely there must not rot meanwhile."""
+"""Benchmarks that need what is rarely there, a GPU or a rival, must not rot meanwhile."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,3 +28,15 @@ def test_the_gpu_benchmark_can_be_rehearsed_on_the_cpu(tmp_path: Path) -> None:
     for said in ("matrix rate", "batch 2, from host to host", "of the limit", "4 files to a FITS"):
         assert said in done.stdout, done.stdout
     assert "NOT FINITE" not in done.stdout
+
+
+def test_the_comparison_with_zoobot_can_run_its_own_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    bench = importlib.import_module("bench_zoobot")
+    files = bench.find_files(tmp_path, 2, tmp_path)
+    catalogue = bench.write_catalogue(tmp_path / "whole.csv", files)
+    bench.make_galmorph([sys.executable, "-m", "galmorph"], tmp_path)(catalogue)
+    rows = (tmp_path / "galmorph.csv").read_text().splitlines()
+    assert sum(row.startswith("galaxy_") for row in rows) == 2, rows
