@@ -27,6 +27,9 @@ from galmorph.training.checkpoint import load_checkpoint
 FRAME = str(224 / 424)
 """The training shards show the central 224 px of 424."""
 
+RECUT = "0.5"
+"""The Galaxy Zoo 2 head also learns from frames of half the field, for --crop auto."""
+
 GZ2 = "round,in_between,cigar,edge_on,spiral"
 SDSS = "elliptical,spiral,edge_on"
 DECALS = "round,in_between,cigar,edge_on,unbarred_spiral,barred_spiral,disturbed,merging"
@@ -112,7 +115,7 @@ def make_heads(maker: Maker) -> None:
     """All heads of the release."""
     maker.export()
     seen = ["--data-frame", FRAME, *maker.held_out()]
-    maker.fit("gz2", maker.shards("gz2"), GZ2, *seen, "--typicality")
+    maker.fit("gz2", maker.shards("gz2"), GZ2, *seen, "--recut", RECUT, "--typicality")
     maker.fit("sdss", maker.shards("sdss"), SDSS, *seen)
     decals = [str(maker.data / "decals")]
     maker.fit("decals", decals, DECALS, "--select-crop", CROPS)
