@@ -58,7 +58,9 @@ def make_plain(network: str, files: list[Path], workers: int) -> Work:
 
 
 def make_reading(files: list[Path], cores: int) -> Work:
-    """Decoding and preparing alone, in one thread per core."""
+    """Decoding and preparing alone, in one thread per core; with torch, as beside its encoders."""
+    import torch
+
     from galmorph.images.read import read_cutout
     from galmorph.preprocessing.pipeline import Preprocessing
 
@@ -66,7 +68,7 @@ def make_reading(files: list[Path], cores: int) -> Work:
     parts = [files[i::cores] for i in range(cores)]
 
     def work() -> None:
-        with ThreadPoolExecutor(cores) as pool:
+        with ThreadPoolExecutor(cores, initializer=lambda: torch.set_num_threads(1)) as pool:
             list(pool.map(lambda part: [steps.prepare(read_cutout(p)).crop for p in part], parts))
 
     return work

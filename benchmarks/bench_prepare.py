@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import torch
 from common import find_files, make_parser, measure, print_machine, print_rows
 from PIL import Image
 
@@ -20,6 +21,7 @@ def main() -> None:
     """Time the preparation of images that are already decoded, in one thread."""
     options = make_parser(__doc__, images=400).parse_args()
     print_machine()
+    torch.set_num_threads(1)  # it is loaded beside an encoder, and then shrinks whole pixels
     steps = Preprocessing()
     with tempfile.TemporaryDirectory() as folder:
         files = find_files(options.data, options.images, Path(folder))
