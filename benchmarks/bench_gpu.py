@@ -1,6 +1,6 @@
 """Files to a table, and encoders alone, on a GPU: images per second and shares of the limits.
 
-One command for a session that has a GPU for a few minutes. Before anything is timed, embeddings of
+One command for a machine whose GPU is there for a few minutes. Before anything is timed, embeddings of
 the device are compared with those of the CPU in float32. With `--device cpu` and small sizes it
 runs anywhere, as a rehearsal.
 
