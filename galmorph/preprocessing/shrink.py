@@ -1,7 +1,7 @@
 """Whole 8-bit pixels to another size: by torch where it is loaded, else by Pillow, alike.
 
 torch's antialiased interpolation of bytes computes what Pillow's resize does, in a quarter of the
-time (it uses vector instructions); fewer than one value in a hundred differs, by 1 of 255.
+time (it uses vector instructions); the few values that differ do so by 1 of 255.
 `galmorph classify --backend onnx` runs without torch, and where pixels are added, not taken away,
 Pillow does it alone.
 """

@@ -39,12 +39,16 @@ _BLANK_ENDS = re.compile(r"^ +| +$")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def _percent(text: str) -> str:
+def _to_bytes(text: str) -> bytes:
+    """The bytes that a name stands for."""
     try:
-        data = text.encode("utf-8", "surrogateescape")
+        return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # a lone surrogate that no file name has
-        data = text.encode("utf-8", "backslashreplace")
-    return "".join(f"%{byte:02X}" for byte in data)
+        return text.encode("utf-8", "backslashreplace")
+
+
+def _percent(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in _to_bytes(text))
 
 
 def _percent_match(match: re.Match[str]) -> str:
@@ -163,11 +167,7 @@ def readable(text: str) -> str:
     """
     if text.isascii():
         return text
-    try:
-        data = text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        data = text.encode("utf-8", "backslashreplace")
-    return data.decode("utf-8", "backslashreplace")
+    return _to_bytes(text).decode("utf-8", "backslashreplace")
 
 
 def xml_text(text: str) -> str:
