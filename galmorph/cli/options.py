@@ -132,8 +132,12 @@ input_options = _apply(
         "(with --bands) where each band has a file of its own.",
     ),
     click.option("--id-column", metavar="NAME", help="Column that becomes object_id."),
-    click.option("--ra-column", metavar="NAME", help="Right ascension in degrees [default: ra]."),
-    click.option("--dec-column", metavar="NAME", help="Declination in degrees [default: dec]."),
+    click.option(
+        "--ra-column", metavar="NAME", help="Right ascension, degrees or 12:34:56.7 [default: ra]."
+    ),
+    click.option(
+        "--dec-column", metavar="NAME", help="Declination, degrees or +12:34:56 [default: dec]."
+    ),
     click.option(
         "--mosaic",
         metavar="FILE",

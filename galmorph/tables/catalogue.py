@@ -15,6 +15,7 @@ numbers, more than one axis per row) are left out with a `GalmorphWarning`.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from galmorph.errors import CatalogueError, GalmorphWarning
+from galmorph.tables.angles import DEGREES, find_factor, parse_degrees
 from galmorph.tables.cells import Values
 from galmorph.tables.columns import STANDARD_NAMES, ColumnSpec
 from galmorph.tables.readers import TableReader, open_reader
@@ -90,10 +92,14 @@ class Catalogue:
         self.path = reader.path
         self._reader = reader
         self._roles = roles
-        self._factors = {name: _to_degrees(reader, name) for name in (roles.ra, roles.dec) if name}
+        positions = (roles.ra, roles.dec)
+        self._factors = {name: _find_factor(reader, name) for name in positions if name}
         self._carried = _carried_columns(reader.specs, roles)
         self.specs = tuple(spec for spec, _ in self._carried)
         self._root = root if root is not None else self._guess_root()
+        for name, factor in self._factors.items():
+            if factor is None:
+                self._check_angles(name)
 
     def __iter__(self) -> Iterator[CatalogueRow]:
         """Read from the first row; may be repeated.
@@ -144,9 +150,28 @@ class Catalogue:
     def _degrees(self, chunk: Mapping[str, Values], name: str | None) -> list[float]:
         if name is None:
             return [float("nan")] * len(next(iter(chunk.values())))
+        factor = self._factors[name]
+        if factor is None:
+            return parse_degrees(_texts(chunk[name]), hours=self._in_hours(name))
         values = np.ma.filled(np.ma.asarray(chunk[name]).astype(float), np.nan)
-        degrees: list[float] = (values * self._factors[name]).tolist()
+        degrees: list[float] = (values * factor).tolist()
         return degrees
+
+    def _in_hours(self, name: str) -> bool:
+        """Whether sexagesimal text begins with hours: right ascension, unless the unit says not."""
+        spec = self._reader.specs[name]
+        return name == self._roles.ra and (spec is None or spec.unit not in DEGREES)
+
+    def _check_angles(self, name: str) -> None:
+        """Refuse a column of text in which none of the first rows is an angle."""
+        chunk = next(iter(self._reader.chunks()), None)
+        texts = [text for text in _texts(chunk[name]) if text] if chunk is not None else []
+        if texts and all(map(math.isnan, parse_degrees(texts, hours=False))):
+            raise CatalogueError(
+                f"{self.path}: column {name} must hold angles, as numbers of degrees or like "
+                f"12:34:56.7, not {texts[0]!r}; choose others with --ra-column and "
+                "--dec-column"
+            )
 
     def _guess_root(self) -> Path:
         """Folder that relative paths start from: the catalogue's, unless the first says else."""
@@ -247,8 +272,9 @@ def read_catalogue(
     id_column : str, optional
         Column that becomes ``object_id``.
     ra_column, dec_column : str, optional
-        Positions, degrees unless the column says another unit of angle. By default columns named
-        "ra" and "dec", in any case, where there are both.
+        Positions: numbers, in degrees unless the column says another unit of angle; or text like
+        "12:34:56.7" (hours for ``ra``) or "12h34m56.7s". By default columns named "ra" and "dec",
+        in any case, where there are both.
     band_columns : sequence of str
         Columns with one path per band, in the order of the bands.
     root : path-like, optional
@@ -305,17 +331,17 @@ def _check_roles(reader: TableReader, roles: _Roles) -> None:
             raise CatalogueError(f"{reader.path}: column {name} does not hold one value per row")
 
 
-def _to_degrees(reader: TableReader, name: str) -> float:
-    """Factor from the unit of a column to degrees."""
-    from astropy import units
-
+def _find_factor(reader: TableReader, name: str) -> float | None:
+    """Factor from the unit of a column to degrees; None where it holds text."""
     spec = reader.specs[name]
     assert spec is not None  # checked with the roles
-    if spec.dtype in ("str", "bool"):
+    if spec.dtype == "str":
+        return None
+    if spec.dtype == "bool":
         raise CatalogueError(f"{reader.path}: column {name} must hold numbers, not {spec.dtype}")
     try:
-        return float(units.Unit(spec.unit or "deg").to(units.deg))
-    except (ValueError, units.UnitConversionError) as error:
+        return find_factor(spec)
+    except ValueError as error:
         raise CatalogueError(
             f"{reader.path}: column {name} has the unit {spec.unit!r}, which is no angle"
         ) from error

@@ -252,6 +252,30 @@ def test_positions_in_other_units_are_converted(tmp_path):
         read_catalogue(tmp_path / "cat.ecsv", ra_column="ra", dec_column="x")
 
 
+@pytest.mark.parametrize(
+    ("ra", "dec"),
+    [
+        ("10:30:00", "-0:30:00"),
+        ("10 30 00.0", "-00 30 00"),
+        ("10h30m00s", "-0d30m00s"),
+        ("157.5", "-0.5"),
+    ],
+)
+def test_sexagesimal_positions_are_read(ra, dec, tmp_path):
+    text = f"ra,dec\n{ra},{dec}\nunknown,unknown\n,\n"
+    rows = list(read_catalogue(write_csv(tmp_path, text)))
+    assert (rows[0].ra, rows[0].dec) == pytest.approx((157.5, -0.5))
+    assert all(math.isnan(value) for row in rows[1:] for value in (row.ra, row.dec))
+
+
+def test_text_in_a_column_of_degrees_begins_with_degrees(tmp_path):
+    table = Table({"ra": ["10:30:00"], "dec": ["4:15:00"]})
+    table["ra"].unit = table["dec"].unit = "deg"
+    table.write(tmp_path / "cat.fits")
+    row = next(iter(read_catalogue(tmp_path / "cat.fits")))
+    assert (row.ra, row.dec) == pytest.approx((10.5, 4.25))
+
+
 def test_names_of_the_result_are_not_taken(tmp_path):
     header = "file,flags,flags_catalogue,P_bar,Treatment"
     path = write_csv(tmp_path, f"{header}\na.jpg,1,2,3,4\n")
@@ -335,7 +359,8 @@ def test_a_missing_column_lists_those_there_are(role, path):
         ("a,a\n1,2\n", {"path_column": "a"}, "two columns are named 'a'"),
         ("", {"path_column": "a"}, "the file is empty"),
         ("a,b\n1,2\n", {"path_column": "a", "ra_column": "b"}, "of both ra and dec"),
-        ("f,ra,dec\nx,10:20,4\n", {"path_column": "f"}, "column ra must hold numbers, not str"),
+        ("f,ra,dec\nx,NGC 1,4\n", {"path_column": "f"}, "column ra must hold angles.*not 'NGC 1'"),
+        ("f,ra,dec\nx,true,4\n", {"path_column": "f"}, "column ra must hold numbers, not bool"),
         ("# %ECSV 1.0\n# ---\n# datatype: [\na\n", {"path_column": "a"}, "cannot be read"),
     ],
 )

@@ -1,0 +1,62 @@
+"""Positions of a catalogue in degrees: numbers in any unit of angle, or sexagesimal text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from galmorph.tables.columns import ColumnSpec
+
+__all__ = ["find_factor", "parse_degrees"]
+
+DEGREES = ("deg", "degree", "degrees")
+
+
+def find_factor(spec: ColumnSpec) -> float:
+    """Factor from the unit of a column of numbers to degrees.
+
+    Raises
+    ------
+    ValueError
+        The unit is no angle.
+    """
+    from astropy import units
+
+    return float(units.Unit(spec.unit or "deg").to(units.deg))
+
+
+def parse_degrees(texts: Sequence[str], *, hours: bool) -> list[float]:
+    """Read angles as people write them.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        "12:34:56.7", "12 34 56.7", "12h34m56.7s", "+41d16m09s", or a plain number of degrees.
+    hours : bool
+        What three numbers without letters begin with: hours, or degrees.
+
+    Returns
+    -------
+    list of float
+        Degrees; NaN for a text that is no angle.
+    """
+    return [_parse(text.strip(), hours) for text in texts]
+
+
+def _parse(text: str, hours: bool) -> float:
+    if not text:
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        return _parse_sexagesimal(text, "hourangle" if hours else "deg")
+
+
+def _parse_sexagesimal(text: str, unit: Any) -> float:
+    from astropy.coordinates import Angle
+
+    try:
+        return float(Angle(text, unit=unit).degree)
+    except (ValueError, TypeError):  # what astropy raises for text that is no angle
+        return math.nan
