@@ -14,6 +14,7 @@ __all__ = [
     "CROP",
     "HDU",
     "NAN_POLICIES",
+    "PART",
     "PRECISION_NAMES",
     "STRETCH_NAMES",
     "backend_option",
@@ -92,7 +93,21 @@ class _Bands(_ParamType):
         return bands
 
 
-CROP, HDU, BANDS = _Crop(), _Hdu(), _Bands()
+class _Part(_ParamType):
+    name = "part"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        number, _, count = value.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            self.fail(f"{value!r} is not like 3/8, the third of eight parts", param, ctx)
+        return int(number), int(count)
+
+
+CROP, HDU, BANDS, PART = _Crop(), _Hdu(), _Bands(), _Part()
 
 
 def _apply(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -149,6 +164,13 @@ input_options = _apply(
         "--bands-from-name",
         metavar="PATTERN",
         help='Join the files of one galaxy, as in "{id}_{band}.fits".',
+    ),
+    click.option(
+        "--part",
+        type=PART,
+        default="1/1",
+        metavar="K/N",
+        help="Every N-th of the cutouts, from the K-th on: for N jobs that share the work.",
     ),
 )
 

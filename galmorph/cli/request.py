@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -27,8 +28,12 @@ INPUT_OPTIONS = (
     "ra_column",
     "dec_column",
     "mosaic",
+    "part",
 )
 """Options that say which cutouts there are."""
+
+WHOLE = (1, 1)
+NOT_GIVEN = (None, (), "", WHOLE)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Request:
     dec_column: str | None = None
     mosaic: tuple[str, ...] = ()
     bands_from_name: str | None = None
+    part: tuple[int, int] = WHOLE
     hdu: int | str | tuple[int | str, ...] | None = None
     bands: tuple[str, ...] | None = None
     stretch: str = "auto"
@@ -151,7 +157,11 @@ class Inputs:
         return self.catalogue.specs if self.catalogue is not None else ()
 
     def list_sources(self) -> Iterator[Source]:
-        """List the cutouts in order, lazily."""
+        """List the cutouts in order, lazily; those of this part alone."""
+        number, count = self.request.part
+        return islice(self._list_all(), number - 1, None, count)
+
+    def _list_all(self) -> Iterator[Source]:
         if self.catalogue is not None and self.request.mosaic:
             return self._list_positions(self.catalogue)
         if self.catalogue is not None:
@@ -192,7 +202,9 @@ class Inputs:
             described["fov"] = request.fov
         if request.catalogue is not None:
             described["catalogue_sha256"] = _digest(request.catalogue)
-        return {name: value for name, value in described.items() if value not in (None, (), "")}
+        return {
+            name: value for name, value in described.items() if value not in (None, (), "", (1, 1))
+        }
 
 
 def _digest(path: str) -> str:

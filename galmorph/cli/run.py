@@ -207,6 +207,10 @@ class _Run:
                 ),
                 err=True,
             )
+        number, count = self.request.part
+        if rows == 0 and number > 1:
+            click.echo(f"there are fewer cutouts than parts: {number}/{count} is empty", err=True)
+            return OK
         if rows == 0:
             click.echo("Error: no image was found; a folder is searched for JPEG, PNG, TIFF, "
                        "WebP and FITS files and tar shards", err=True)  # fmt: skip

@@ -176,6 +176,27 @@ def test_fov_and_crop_change_the_field(run, cutouts):
     assert float(by_fov["p_round"]) == pytest.approx(float(by_crop["p_round"]), abs=0.01)
 
 
+def test_parts_share_the_cutouts(run, cutouts):
+    parts = [
+        [row["object_id"] for row in read_csv(run("classify", cutouts, "--part", part).stdout)]
+        for part in ("1/3", "2/3", "3/3")
+    ]
+    assert parts == [["a", "c"], ["b", "d"], ["bad"]]
+
+
+def test_a_part_without_cutouts_is_an_empty_table(run, cutouts, tmp_path):
+    result = run("classify", cutouts, "--part", "6/6", "-o", tmp_path / "t.fits")
+    assert result.exit_code == 0, result.stderr
+    assert len(Table.read(tmp_path / "t.fits")) == 0
+
+
+@pytest.mark.parametrize("part", ["0/3", "4/3", "3", "a/b", "1/"])
+def test_a_part_that_there_is_not(run, cutouts, part):
+    result = run("classify", cutouts, "--part", part)
+    assert result.exit_code == 2
+    assert "is not like 3/8" in result.stderr
+
+
 def test_a_catalogue_is_carried_into_the_result(run, cutouts, tmp_path):
     catalogue = tmp_path / "cat.csv"
     catalogue.write_text(
