@@ -34,7 +34,7 @@ from galmorph.training.views import make_eval_view
 
 SETS = ("gz2", "sdss", "unlabelled")
 HELD_OUT = 0.25
-FIT_ON = 8000
+FIT_ON = 4000
 """Labelled images of a survey that the probe learns from, at most."""
 
 BATCH_SIZE = 256

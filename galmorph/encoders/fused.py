@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from galmorph.encoders.cnn import CnnBranch, ConvNorm
 from galmorph.encoders.vit import VitBranch
 
-__all__ = ["FusedEncoder", "FusedFast", "ProjectionHead", "Wei2022"]
+__all__ = ["Expander", "FusedEncoder", "FusedFast", "ProjectionHead", "Wei2022"]
 
 IMG_SIZE = 84
 IN_CHANS = 3
@@ -130,3 +130,17 @@ class ProjectionHead(nn.Module):
     def forward(self, embedding: Tensor) -> Tensor:
         hidden = F.relu(self.norm(self.fc1(embedding)))
         return F.normalize(self.fc2(hidden), dim=1)  # (n, out_dim), unit length
+
+
+class Expander(nn.Module):
+    """Embedding to the wide space in which VICReg compares views (training only)."""
+
+    def __init__(self, num_features: int = 512, out_dim: int = 1024) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(num_features, out_dim)
+        self.norm = nn.BatchNorm1d(out_dim)
+        self.fc2 = nn.Linear(out_dim, out_dim)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        out: Tensor = self.fc2(F.relu(self.norm(self.fc1(embedding))))
+        return out  # (n, out_dim)

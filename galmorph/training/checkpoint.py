@@ -27,8 +27,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``encoder``, ``projection``, ``classifiers`` and ``optimizer`` (state dicts), ``average``
-        (one of encoder and projection, or None), ``step``, ``fingerprint``.
+        ``encoder``, ``projection``, ``classifiers``, ``expander`` and ``optimizer`` (state
+        dicts), ``average`` (one of encoder and projection, or None), ``step``, ``fingerprint``.
 
     Raises
     ------

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from galmorph.encoders.fused import ProjectionHead
+from galmorph.encoders.fused import Expander, ProjectionHead
 from galmorph.encoders.registry import create_encoder
 from galmorph.errors import TrainingError
 from galmorph.training.checkpoint import all_finite, load_checkpoint, save_checkpoint
 from galmorph.training.data import TrainingSet
-from galmorph.training.losses import classifier_loss, nt_xent, sup_con
+from galmorph.training.losses import classifier_loss, nt_xent, sup_con, vicreg
 from galmorph.training.ranks import Ranks, share_batch_norm
 from galmorph.training.recipe import Recipe, recipe_from_dict
 from galmorph.training.views import make_views
@@ -105,11 +105,13 @@ class PretrainingRun:
             self.encoder.load_state_dict(init["encoder"])
             if "projection" in init:
                 self.projection.load_state_dict(init["projection"])
-        if ranks.count > 1:
-            share_batch_norm(self.encoder)
-            share_batch_norm(self.projection)
         self.classifiers = self._make_classifiers().to(self.device)
-        networks = (self.encoder, self.projection, self.classifiers)
+        self.expander = Expander() if recipe.vicreg_weight > 0 else nn.Identity()
+        self.expander.to(self.device)
+        networks = (self.encoder, self.projection, self.classifiers, self.expander)
+        if ranks.count > 1:
+            for network in networks:
+                share_batch_norm(network)
         self.parameters = [p for n in networks for p in n.parameters()]
         self.optimizer = _make_optimizer(self.parameters, recipe)
         self.average: AveragedModel | None = None
@@ -187,6 +189,7 @@ class PretrainingRun:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
             embedding = self.encoder(views)
             z = self.projection(embedding)
+            y = self.expander(embedding)
         z = nn.functional.normalize(z.float(), dim=1)
         z = self.ranks.gather(z, own, 2 * total)
         z1, z2 = z.chunk(2)
@@ -194,6 +197,9 @@ class PretrainingRun:
         if recipe.nt_xent_weight > 0:
             told = nt_xent(z1, z2, temperature=recipe.temperature, symmetric=recipe.symmetric)
             loss = recipe.nt_xent_weight * told
+        if recipe.vicreg_weight > 0:
+            y1, y2 = self.ranks.gather(y.float(), own, 2 * total).chunk(2)
+            loss = loss + recipe.vicreg_weight * vicreg(y1, y2)
         return loss + self._guide(embedding.float(), z, rows, own) if recipe.guided else loss
 
     def _guide(self, embedding: Tensor, z: Tensor, rows: Tensor, own: Tensor) -> Tensor:
@@ -269,6 +275,7 @@ class PretrainingRun:
             "encoder": self.encoder.state_dict(),
             "projection": self.projection.state_dict(),
             "classifiers": self.classifiers.state_dict(),
+            "expander": self.expander.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -295,6 +302,7 @@ class PretrainingRun:
         self.encoder.load_state_dict(state["encoder"])
         self.projection.load_state_dict(state["projection"])
         self.classifiers.load_state_dict(state.get("classifiers", {}))
+        self.expander.load_state_dict(state.get("expander", {}))
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -42,6 +42,9 @@ class Recipe:
         (cosine between them).
     nt_xent_weight, temperature, symmetric
         Of `galmorph.training.losses.nt_xent`; with weight 0 it takes no part.
+    vicreg_weight : float
+        Weight of `galmorph.training.losses.vicreg` added to it, on 1024 features that a small
+        network of its own makes of the embedding; with 0 it takes no part.
     sup_con_weight, sup_con_temperature : float
         Weight and temperature of `galmorph.training.losses.sup_con` added to it; with 0 it takes
         no part.
@@ -75,6 +78,7 @@ class Recipe:
     nt_xent_weight: float = 1.0
     temperature: float = 0.2
     symmetric: bool = True
+    vicreg_weight: float = 0.0
     sup_con_weight: float = 0.0
     sup_con_temperature: float = 0.1
     cross_entropy_weight: float = 0.0
@@ -88,7 +92,7 @@ class Recipe:
         for name in ("batch_size", "epochs", "lr", "temperature", "sup_con_temperature"):
             if getattr(self, name) <= 0:
                 raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")
-        if self.nt_xent_weight == 0 and not self.guided:
+        if self.nt_xent_weight == self.vicreg_weight == 0 and not self.guided:
             raise TrainingError("a recipe needs a loss: all of its weights are 0")
         for name in ("hold_out", "average"):
             if not 0 <= getattr(self, name) < 1:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from galmorph.training.losses import classifier_loss, nt_xent, sup_con
+from galmorph.training.losses import classifier_loss, nt_xent, sup_con, vicreg
 
 
 def make_unit(n: int, seed: int, d: int = 5) -> torch.Tensor:
@@ -85,3 +85,29 @@ def test_classifier_loss_without_labels_is_zero_and_differentiable() -> None:
     loss.backward()
     assert float(loss.detach()) == 0
     assert x.grad is not None
+
+
+def test_vicreg_agrees_with_a_loop_over_features() -> None:
+    generator = torch.Generator().manual_seed(5)
+    y1, y2 = (
+        s * torch.randn(8, 4, generator=generator, dtype=torch.float64) + 3 for s in (0.5, 0.9)
+    )
+    agree = np.mean((y1.numpy() - y2.numpy()) ** 2)
+    spread, crossed = 0.0, 0.0
+    for y in (y1.numpy(), y2.numpy()):
+        table = np.cov(y, rowvar=False)
+        for i in range(4):
+            spread += max(0.0, 1 - (table[i, i] + 1e-4) ** 0.5) / 4 / 2
+            crossed += sum(table[i, j] ** 2 for j in range(4) if j != i) / 4
+    got = vicreg(y1, y2, invariance=2.0, variance=3.0, covariance=5.0)
+    assert spread > 0.1
+    assert float(got) == pytest.approx(2 * agree + 3 * spread + 5 * crossed, rel=1e-9)
+
+
+def test_vicreg_does_not_let_the_embedding_collapse() -> None:
+    same = torch.ones(8, 4, requires_grad=True)
+    loss = vicreg(same, same)
+    assert float(loss.detach()) == pytest.approx(25, rel=0.02)
+    loss.backward()
+    assert same.grad is not None
+    assert torch.isfinite(same.grad).all()

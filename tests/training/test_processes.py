@@ -23,7 +23,7 @@ from galmorph.training.recipe import Recipe
 from galmorph.training.views import ViewOptions, make_views
 from tests.training.tiny import TinyTraining
 
-STATE = ("encoder", "projection", "classifiers", "average")
+STATE = ("encoder", "projection", "classifiers", "expander", "average")
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def uneven(recipe: Recipe) -> Recipe:
         epochs=2,
         optimizer="sgd",  # AdamW makes steps of the rounding where a gradient is 0
         lr=0.01,
+        vicreg_weight=0.1,
         cross_entropy_weight=1.0,
         hold_out=0.2,
         average=0.5,
