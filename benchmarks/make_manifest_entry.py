@@ -31,7 +31,10 @@ TRAINING_DATA = (
     "35,789 cutouts: Galaxy Zoo 2 (23,919) and SDSS (4,506) with labels; Kaggle Galaxy Challenge "
     "(6,894) and Galaxy Zoo DECaLS (470) without"
 )
-RECIPE = "contrastive (678 of 1,674 steps), guided without classifiers (1,814 steps), guided (2,930 steps)"
+RECIPE = (
+    "contrastive (678 of 1,674 steps), guided without classifiers (1,814 steps), guided (2,930 steps), "
+    "guided again (3,208 steps)"
+)
 PAPER = "Wei et al. 2022, PASP 134, 114508 (the fusion of branches and the pretraining by contrast)"
 HEAD_DATA = {
     "gz2": "Galaxy Zoo 2 training part, 23,919 cutouts",

@@ -35,6 +35,7 @@ SDSS = "elliptical,spiral,edge_on"
 DECALS = "round,in_between,cigar,edge_on,unbarred_spiral,barred_spiral,disturbed,merging"
 DECALS4 = "round,cigar,edge_on,unbarred_spiral"
 CROPS = "0.2,0.25,0.3,0.35,0.4,0.5"
+SDSS_CROPS = f"0.3,0.34,0.38,{180 / 424}"
 SMOOTH = "smooth=round+in_between+cigar"
 ELLIPTICAL = "elliptical=round+in_between+cigar"
 
@@ -116,7 +117,7 @@ def make_heads(maker: Maker) -> None:
     maker.export()
     seen = ["--data-frame", FRAME, *maker.held_out()]
     maker.fit("gz2", maker.shards("gz2"), GZ2, *seen, "--recut", RECUT, "--typicality")
-    maker.fit("sdss", maker.shards("sdss"), SDSS, *seen)
+    maker.fit("sdss", maker.shards("sdss"), SDSS, *seen, "--select-crop", SDSS_CROPS)
     decals = [str(maker.data / "decals")]
     maker.fit("decals", decals, DECALS, "--select-crop", CROPS)
     maker.fit("decals4", decals, DECALS4, "--select-crop", CROPS)
