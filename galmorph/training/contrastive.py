@@ -25,7 +25,6 @@ from galmorph.errors import TrainingError
 from galmorph.training.checkpoint import all_finite, load_checkpoint, save_checkpoint
 from galmorph.training.data import TrainingSet
 from galmorph.training.losses import classifier_loss, nt_xent, sup_con, vicreg
-from galmorph.training.objectives import Moco
 from galmorph.training.ranks import Ranks, share_batch_norm
 from galmorph.training.recipe import Recipe, recipe_from_dict
 from galmorph.training.views import make_views
@@ -109,11 +108,6 @@ class PretrainingRun:
         self.classifiers = self._make_classifiers().to(self.device)
         self.expander = Expander() if recipe.vicreg_weight > 0 else nn.Identity()
         self.expander.to(self.device)
-        self.moco = (
-            Moco(self.encoder, self.projection, recipe.temperature).to(self.device)
-            if recipe.moco_weight > 0
-            else None
-        )
         networks = (self.encoder, self.projection, self.classifiers, self.expander)
         if ranks.count > 1:
             for network in networks:
@@ -182,16 +176,13 @@ class PretrainingRun:
         size: int = self.encoder.img_size  # type: ignore[assignment]
         share = self.ranks.share(total)
         own = torch.cat((share, share + total)).to(self.device)  # of the 2 * total views
-        each = recipe.views_per_image
-        if each > 2:
-            own = torch.arange(each * total)
         views = make_views(
-            torch.cat((images,) * each),
+            torch.cat((images, images)),
             img_size=size,
             options=recipe.views,
             generator=generator,
             rows=own if self.ranks.count > 1 else None,
-            total=each * total,
+            total=2 * total,
         )
         views = ((views - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         bfloat16 = self.precision == "bfloat16"
@@ -200,17 +191,12 @@ class PretrainingRun:
             z = self.projection(embedding)
             y = self.expander(embedding)
         z = nn.functional.normalize(z.float(), dim=1)
-        if each > 2:
-            which = torch.arange(total).repeat(each)
-            return sup_con(z, which, torch.zeros_like(which), temperature=recipe.temperature)
         z = self.ranks.gather(z, own, 2 * total)
         z1, z2 = z.chunk(2)
         loss = z.new_zeros(())
         if recipe.nt_xent_weight > 0:
             told = nt_xent(z1, z2, temperature=recipe.temperature, symmetric=recipe.symmetric)
             loss = recipe.nt_xent_weight * told
-        if self.moco is not None:
-            loss = loss + recipe.moco_weight * self.moco(z, views)
         if recipe.vicreg_weight > 0:
             y1, y2 = self.ranks.gather(y.float(), own, 2 * total).chunk(2)
             loss = loss + recipe.vicreg_weight * vicreg(y1, y2)
@@ -256,8 +242,6 @@ class PretrainingRun:
         loss.backward()  # type: ignore[no-untyped-call]
         self.ranks.sum_gradients(self.parameters)
         self.optimizer.step()
-        if self.moco is not None:
-            self.moco.follow(self.encoder, self.projection)
         if self.average is not None:
             self.average.update_parameters(
                 nn.ModuleDict({"encoder": self.encoder, "projection": self.projection})
@@ -292,7 +276,6 @@ class PretrainingRun:
             "projection": self.projection.state_dict(),
             "classifiers": self.classifiers.state_dict(),
             "expander": self.expander.state_dict(),
-            "moco": self.moco.state_dict() if self.moco is not None else None,
             "average": self.average.state_dict() if self.average is not None else None,
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -320,8 +303,6 @@ class PretrainingRun:
         self.projection.load_state_dict(state["projection"])
         self.classifiers.load_state_dict(state.get("classifiers", {}))
         self.expander.load_state_dict(state.get("expander", {}))
-        if self.moco is not None:
-            self.moco.load_state_dict(state["moco"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -45,10 +45,6 @@ class Recipe:
     vicreg_weight : float
         Weight of `galmorph.training.losses.vicreg` added to it, on 1024 features that a small
         network of its own makes of the embedding; with 0 it takes no part.
-    moco_weight : float
-        Weight of `galmorph.training.objectives.Moco`, one process only.
-    views_per_image : int
-        With more than two each view has several positives (label-free, one process only).
     sup_con_weight, sup_con_temperature : float
         Weight and temperature of `galmorph.training.losses.sup_con` added to it; with 0 it takes
         no part.
@@ -83,8 +79,6 @@ class Recipe:
     temperature: float = 0.2
     symmetric: bool = True
     vicreg_weight: float = 0.0
-    moco_weight: float = 0.0
-    views_per_image: int = 2
     sup_con_weight: float = 0.0
     sup_con_temperature: float = 0.1
     cross_entropy_weight: float = 0.0
@@ -98,7 +92,7 @@ class Recipe:
         for name in ("batch_size", "epochs", "lr", "temperature", "sup_con_temperature"):
             if getattr(self, name) <= 0:
                 raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")
-        if self.nt_xent_weight == self.vicreg_weight == self.moco_weight == 0 and not self.guided:
+        if self.nt_xent_weight == self.vicreg_weight == 0 and not self.guided:
             raise TrainingError("a recipe needs a loss: all of its weights are 0")
         for name in ("hold_out", "average"):
             if not 0 <= getattr(self, name) < 1:
