@@ -38,10 +38,10 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".csv.gz", ".tsv.gz",
 )
 @click.option(
     "--recipe",
-    default="contrastive",
+    default="vicreg",
     show_default=True,
     metavar="NAME|FILE",
-    help="contrastive, guided, supervised, wei2022, or a .toml file like those in "
+    help="vicreg, contrastive, guided, supervised, wei2022, or a .toml file like those in "
     "galmorph/training/recipes.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in RUN/, exactly.")

@@ -156,7 +156,7 @@ class PretrainingRun:
         return self._epoch_order[1][start : start + self.recipe.batch_size]
 
     def compute_loss(self, images: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Loss of two fresh views of each image of the batch.
+        """Loss of fresh views of each image of the batch.
 
         Parameters
         ----------
@@ -172,17 +172,17 @@ class PretrainingRun:
         Tensor, scalar
             Of the whole batch, with the gradient of this process's share.
         """
-        recipe, total = self.recipe, len(rows)
+        recipe, total, each = self.recipe, len(rows), self.recipe.views_per_image
         size: int = self.encoder.img_size  # type: ignore[assignment]
         share = self.ranks.share(total)
-        own = torch.cat((share, share + total)).to(self.device)  # of the 2 * total views
+        own = torch.cat([share + k * total for k in range(each)]).to(self.device)  # of all views
         views = make_views(
-            torch.cat((images, images)),
+            torch.cat((images,) * each),
             img_size=size,
             options=recipe.views,
             generator=generator,
             rows=own if self.ranks.count > 1 else None,
-            total=2 * total,
+            total=each * total,
         )
         views = ((views - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         bfloat16 = self.precision == "bfloat16"
@@ -191,22 +191,30 @@ class PretrainingRun:
             z = self.projection(embedding)
             y = self.expander(embedding)
         z = nn.functional.normalize(z.float(), dim=1)
-        z = self.ranks.gather(z, own, 2 * total)
-        z1, z2 = z.chunk(2)
+        z = self.ranks.gather(z, own, each * total)
         loss = z.new_zeros(())
         if recipe.nt_xent_weight > 0:
-            told = nt_xent(z1, z2, temperature=recipe.temperature, symmetric=recipe.symmetric)
-            loss = recipe.nt_xent_weight * told
+            loss = recipe.nt_xent_weight * self._tell_apart(z)
         if recipe.vicreg_weight > 0:
-            y1, y2 = self.ranks.gather(y.float(), own, 2 * total).chunk(2)
+            y1, y2 = self.ranks.gather(y.float(), own, each * total).chunk(2)
             loss = loss + recipe.vicreg_weight * vicreg(y1, y2)
         return loss + self._guide(embedding.float(), z, rows, own) if recipe.guided else loss
+
+    def _tell_apart(self, z: Tensor) -> Tensor:
+        """NT-Xent; of more than two views per image, each has several positives."""
+        recipe, each = self.recipe, self.recipe.views_per_image
+        if each == 2:
+            z1, z2 = z.chunk(2)
+            return nt_xent(z1, z2, temperature=recipe.temperature, symmetric=recipe.symmetric)
+        image = torch.arange(len(z) // each, device=z.device).repeat(each)
+        return sup_con(z, image, torch.zeros_like(image), temperature=recipe.temperature)
 
     def _guide(self, embedding: Tensor, z: Tensor, rows: Tensor, own: Tensor) -> Tensor:
         """What the labels add to the loss; the embedding is of this process's views alone."""
         recipe = self.recipe
-        labels = torch.from_numpy(self.data.labels)[rows].to(self.device).repeat(2)
-        domains = torch.from_numpy(self.data.domains)[rows].to(self.device).repeat(2)
+        each = recipe.views_per_image
+        labels = torch.from_numpy(self.data.labels)[rows].to(self.device).repeat(each)
+        domains = torch.from_numpy(self.data.domains)[rows].to(self.device).repeat(each)
         loss = z.new_zeros(())
         if recipe.sup_con_weight > 0:
             guided = sup_con(z, labels, domains, temperature=recipe.sup_con_temperature)

@@ -34,7 +34,10 @@ class Recipe:
     mean, std : tuple of float
         Normalization, per band, on [0, 1].
     batch_size, epochs : int
-        Cutouts in a step (each gives two views); passes over the data.
+        Cutouts in a step; passes over the data.
+    views_per_image : int
+        Views of each cutout in a step. With more than two, each has several positives in NT-Xent,
+        as in `galmorph.training.losses.sup_con` with the image as the class.
     optimizer : {"adamw", "sgd"}
         With learning rate ``lr`` (peak), ``weight_decay``, and ``momentum`` for SGD.
     warmup, final_lr : float
@@ -68,6 +71,7 @@ class Recipe:
     mean: tuple[float, float, float] = (0.0435, 0.0384, 0.0289)
     std: tuple[float, float, float] = (0.0877, 0.0729, 0.0650)
     batch_size: int = 128
+    views_per_image: int = 2
     epochs: float = 50.0
     optimizer: str = "adamw"
     lr: float = 1e-3
@@ -92,6 +96,10 @@ class Recipe:
         for name in ("batch_size", "epochs", "lr", "temperature", "sup_con_temperature"):
             if getattr(self, name) <= 0:
                 raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.views_per_image < 2:
+            raise TrainingError(f"views_per_image is 2 or more, not {self.views_per_image}")
+        if self.views_per_image > 2 and (self.vicreg_weight > 0 or not self.symmetric):
+            raise TrainingError("views_per_image above 2 is for symmetric NT-Xent, not for VICReg")
         if self.nt_xent_weight == self.vicreg_weight == 0 and not self.guided:
             raise TrainingError("a recipe needs a loss: all of its weights are 0")
         for name in ("hold_out", "average"):

@@ -51,6 +51,13 @@ def test_sup_con_agrees_with_a_loop() -> None:
     assert float(got) == pytest.approx(np.mean(losses), rel=1e-9)
 
 
+def test_of_two_views_sup_con_by_image_is_nt_xent() -> None:
+    z1, z2 = make_unit(6, 0), make_unit(6, 1)
+    image = torch.arange(6).repeat(2)
+    got = sup_con(torch.cat((z1, z2)), image, torch.zeros_like(image), temperature=0.3)
+    assert float(got) == pytest.approx(float(nt_xent(z1, z2, temperature=0.3)), rel=1e-9)
+
+
 def test_sup_con_without_pairs_is_zero_and_differentiable() -> None:
     z = make_unit(4, 3).requires_grad_()
     none = torch.tensor([-1, -1, 0, 1])

@@ -326,6 +326,12 @@ def test_recipes_that_are_wrong_say_where(tmp_path: Path) -> None:
     file.write_text("nt_xent_weight = 0.0\n")
     with pytest.raises(TrainingError, match="a recipe needs a loss"):
         load_recipe(str(file))
+    file.write_text("views_per_image = 1\n")
+    with pytest.raises(TrainingError, match="views_per_image is 2 or more"):
+        load_recipe(str(file))
+    file.write_text("views_per_image = 4\nvicreg_weight = 1.0\n")
+    with pytest.raises(TrainingError, match="not for VICReg"):
+        load_recipe(str(file))
     file.write_text("lr = -1.0\n")
     with pytest.raises(TrainingError, match="lr must be positive"):
         load_recipe(str(file))

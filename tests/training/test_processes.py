@@ -82,6 +82,17 @@ def test_two_processes_train_as_one_does_and_resume_exactly(
         assert line["loss"] == pytest.approx(other["loss"], rel=2e-5)
 
 
+def test_several_views_of_an_image_in_two_processes(
+    shared: SharedSet, uneven: Recipe, tmp_path: Path
+) -> None:
+    many = replace(uneven, vicreg_weight=0.0, views_per_image=3)
+    one, two = (TinyTraining(shared, many, tmp_path / name) for name in ("1", "2"))
+    assert one(Ranks(), lambda: False)
+    assert run_in_processes(two, 2)
+    losses = [[line["loss"] for line in read_log(run.folder)] for run in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-5)
+
+
 def test_a_part_of_a_batch_has_the_views_of_the_whole(shared: SharedSet) -> None:
     options = ViewOptions(cut=0.5, contrast=0.2, hue=0.1, jitter=0.7)
     rows = torch.tensor([1, 4, 7])
