@@ -85,13 +85,13 @@ def judge(model: Model, recipe: Recipe, data: TrainingSet, split: Split) -> dict
 
 
 def time_steps(recipe: Recipe, data: TrainingSet, count: int = 3) -> float:
-    """Processor seconds of a step in one thread, for each 128 images."""
+    """Processor seconds of a step in one thread."""
     run = PretrainingRun(data, recipe)
     run.advance()
     began = time.process_time()
     for _ in range(count):
         run.advance()
-    return (time.process_time() - began) / count * 128 / recipe.batch_size
+    return (time.process_time() - began) / count
 
 
 def train(file: Path, folder: Path, sources: list[str], seed: int) -> None:
@@ -156,7 +156,7 @@ def main() -> None:
             right |= judge(model, recipe, data, split)
         if not first:
             first = right
-            print("| recipe | seconds per 128 images |", " | ".join(right), "|")
+            print("| recipe | seconds per step |", " | ".join(right), "|")
             print("|---|---:|" + "---:|" * len(right))
         cells = [describe(right[key], first[key]) for key in right]
         print(
