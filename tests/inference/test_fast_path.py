@@ -31,7 +31,7 @@ pytestmark = pytest.mark.realdata
 STEP = 4  # every fourth image of gz2/test: 727 of 2,908
 MAX_CHANGED_BFLOAT16 = 0.002
 MAX_CHANGED_REDUCED = 0.002
-NEAR_TIE = 0.02  # difference of the two largest probabilities
+NEAR_TIE = 0.05  # difference of the two largest probabilities
 
 
 @dataclass
