@@ -1,4 +1,4 @@
-"""``galmorph pretrain``: contrastive pretraining of an encoder on your own cutouts."""
+"""``galmorph pretrain``: pretraining of an encoder on your own cutouts."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def pretrain(
     crop: float | None,
     **given: Any,
 ) -> None:
-    """Train an encoder by contrast, on cutouts of your own.
+    """Train an encoder on random views of your own cutouts.
 
     DATA are folders, images, tar shards, stacks (HDF5, npz, npy, Parquet), or with --path-column
     tables; all images are held in memory at 112 px (38 kB each). A folder with tar shards in it
