@@ -118,37 +118,6 @@ class FusedFast(FusedEncoder):
         return features, features
 
 
-class FusedFastWideVit(FusedFast):
-    """`FusedFast` with a transformer of twice the depth and half as much again in width."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.vit_branch = VitBranch(
-            in_chans=64,
-            grid_size=7,
-            patch_size=3,
-            embed_dim=192,
-            depth=4,
-            num_heads=6,
-            num_features=256,
-        )
-
-
-class FusedFastDeepStem(FusedFast):
-    """`FusedFast` with one more convolution at 42 by 42 in the stem."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            ConvNorm(IN_CHANS, 32, 3, stride=2, padding=1),
-            nn.ReLU(),
-            ConvNorm(32, 32, 3, padding=1),
-            nn.ReLU(),
-            ConvNorm(32, 64, 3, stride=2, padding=1),
-            nn.ReLU(),
-        )
-
-
 class ProjectionHead(nn.Module):
     """Embedding to the unit sphere on which contrastive training compares (training only)."""
 

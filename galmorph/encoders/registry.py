@@ -6,23 +6,12 @@ from collections.abc import Callable
 
 from torch import nn
 
-from galmorph.encoders.fused import (
-    FusedEncoder,
-    FusedFast,
-    FusedFastDeepStem,
-    FusedFastWideVit,
-    Wei2022,
-)
+from galmorph.encoders.fused import FusedEncoder, FusedFast, Wei2022
 from galmorph.errors import UnknownModelError
 
 __all__ = ["create_encoder", "list_encoders"]
 
-_ENCODERS: dict[str, Callable[[], FusedEncoder]] = {
-    "wei2022": Wei2022,
-    "fused_fast": FusedFast,
-    "fused_fast_wide_vit": FusedFastWideVit,
-    "fused_fast_deep_stem": FusedFastDeepStem,
-}
+_ENCODERS: dict[str, Callable[[], FusedEncoder]] = {"wei2022": Wei2022, "fused_fast": FusedFast}
 
 
 def list_encoders() -> list[str]:
