@@ -166,7 +166,7 @@ class Catalogue:
         """Refuse a column of text in which none of the first rows is an angle."""
         chunk = next(iter(self._reader.chunks()), None)
         texts = [text for text in _texts(chunk[name]) if text] if chunk is not None else []
-        if texts and all(map(math.isnan, parse_degrees(texts, hours=False))):
+        if texts and all(math.isnan(*parse_degrees([text], hours=False)) for text in texts):
             raise CatalogueError(
                 f"{self.path}: column {name} must hold angles, as numbers of degrees or like "
                 f"12:34:56.7, not {texts[0]!r}; choose others with --ra-column and "
