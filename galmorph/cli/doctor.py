@@ -31,6 +31,7 @@ EXTRAS = {
     "pyarrow": ("parquet", "Parquet"),
     "h5py": ("hdf5", "HDF5"),
     "onnxruntime": ("onnx", "--backend onnx"),
+    "simplejpeg": ("jpeg", "faster reading of JPEG files"),
     "tifffile": ("tiff", "TIFF of more than 8 bits and three bands"),
     "scikit-learn": ("evaluate", "galmorph evaluate"),
     "matplotlib": ("evaluate", "figures"),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from galmorph.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
+from galmorph.images.jpeg import decode_usual_jpeg
 from galmorph.images.options import ReadOptions
 from galmorph.images.pixel_views import share_pixels
 from galmorph.images.quiet import quiet
@@ -77,8 +78,14 @@ def read_raster(
     UnreadableImageError
         The decoder gives up.
     """
-    if format_name == "JPEG" and data.find(b"Exif", 0, FIRST_SEGMENTS) < 0:
-        return _decode(data, format_name, options, object_id, path)
+    if format_name == "JPEG":
+        if data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+            raise UnreadableImageError(f"more than {MAX_JPEG_SCANS} JPEG scans are refused", path)
+        pixels = decode_usual_jpeg(data, options)
+        if pixels is not None:
+            return Cutout(pixels, object_id=object_id, path=path)
+        if data.find(b"Exif", 0, FIRST_SEGMENTS) < 0:
+            return _decode(data, format_name, options, object_id, path)
     with quiet():  # Pillow warns of damaged tags, which say nothing of the pixels
         cutout = _decode(data, format_name, options, object_id, path)
     if format_name == "TIFF":
@@ -119,8 +126,6 @@ def _open_image(data: bytes, format_name: str, options: ReadOptions, path: str) 
     if format_name == "JPEG":
         from PIL.JpegImagePlugin import JpegImageFile
 
-        if data.count(b"\xff\xda") > MAX_JPEG_SCANS:
-            raise UnreadableImageError(f"more than {MAX_JPEG_SCANS} JPEG scans are refused", path)
         return JpegImageFile(stream)
     if format_name == "PNG":
         from PIL.PngImagePlugin import PngImageFile

@@ -23,7 +23,7 @@ __all__ = ["FieldOptions", "Prepared", "Preprocessing"]
 SATURATED_FRACTION = 0.02
 """A field with more pixels than this at the top of the range is flagged."""
 
-DECODER_OVERSAMPLING = 4
+DECODER_OVERSAMPLING = 5
 """A decoder may reduce an image only down to this many pixels per pixel that the encoder sees.
 
 From here on its filter differs from ours by no more than rounding. With 1, it

@@ -24,6 +24,12 @@ PLANES = RGB.transpose(2, 0, 1)
 GREY = RGB[:, :, 0]
 
 
+@pytest.fixture(autouse=True)
+def pillow_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What simplejpeg would take first is tested in test_jpeg.py."""
+    monkeypatch.setattr("galmorph.images.jpeg._import_simplejpeg", lambda: None)
+
+
 def decode(path: Path) -> Any:
     """(3, y, x) as Pillow alone has it."""
     with Image.open(path) as image:
