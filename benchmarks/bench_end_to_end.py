@@ -93,11 +93,14 @@ def make_encoding(architecture: str, count: int, cores: int) -> Work:
 def run_child(options: argparse.Namespace) -> None:
     """Time one way in this process, and print it as JSON."""
     from galmorph.inference.cores import count_cores
+    from galmorph.inference.memory import keep_freed_memory
 
     name, _, detail = options.child.partition("/")
     with tempfile.TemporaryDirectory() as folder:
         files = find_files(options.data, options.images, Path(folder))
         count = len(files)
+        if name != "plain":
+            keep_freed_memory()  # as the command line does
         if name == "plain":
             network, _, workers = detail.partition("/")
             work = make_plain(network, files, int(workers))

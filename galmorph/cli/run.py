@@ -49,9 +49,11 @@ def run_request(request: Request) -> int:
     click.UsageError
         A value outside its range.
     """
+    from galmorph.inference.memory import keep_freed_memory
     from galmorph.tables.formats import check_format
 
     check_format(request.output, request.kind)
+    keep_freed_memory()
     inputs = open_inputs(request)
     run = _prepare(request, inputs)
     try:

@@ -27,6 +27,7 @@ import numpy as np
 from galmorph.flags import Flags
 from galmorph.images.source import Source
 from galmorph.inference.blocks import ReadBlock, Row
+from galmorph.inference.memory import keep_freed_memory
 from galmorph.inference.reading import Reader
 
 __all__ = ["ReaderProcesses", "serve"]
@@ -105,6 +106,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that has the table
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", PIPE_BYTES)
     os.dup2(2, 1)
+    keep_freed_memory()
     serve(requests, replies)
 
 

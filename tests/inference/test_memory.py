@@ -1,0 +1,48 @@
+"""Memory that is given back is kept for the next image."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from galmorph.inference.memory import keep_freed_memory
+
+COUNT_FAULTS = """
+import resource
+import numpy as np
+from galmorph.inference.memory import keep_freed_memory
+
+if {kept}:
+    assert keep_freed_memory()
+np.ones(9_000_000, np.uint8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(50):
+    np.ones(4_000_000, np.uint8)
+    np.ones(8_000_000, np.uint8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+linux = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc", reason="glibc alone"
+)
+
+
+@linux
+def test_pages_are_touched_once() -> None:
+    def count_faults(kept: bool) -> int:
+        script = COUNT_FAULTS.format(kept=kept)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+        return int(done.stdout)
+
+    assert count_faults(kept=True) < 50 < count_faults(kept=False)
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert keep_freed_memory() is False
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    assert keep_freed_memory() is False
