@@ -1,10 +1,11 @@
-"""Stage 1, file to array: Pillow alone, and `read_cutout` around it.
+"""Stage 1, file to array: Pillow alone, `read_cutout`, and other decoders where installed.
 
 python benchmarks/bench_decode.py
 """
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 from common import find_files, make_parser, measure, print_machine, print_rows
 from PIL import Image
 
+from galmorph.images import jpeg
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
+from galmorph.inference.memory import keep_freed_memory
 
 
 def decode_with_pillow(path: Path, side: int | None = None) -> None:
@@ -25,24 +28,59 @@ def decode_with_pillow(path: Path, side: int | None = None) -> None:
     image.load()
 
 
+def read_with_pillow(path: Path) -> None:
+    """`read_cutout` as it is without the extra jpeg."""
+    before, jpeg._import_simplejpeg = jpeg._import_simplejpeg, lambda: None  # type: ignore[assignment]
+    try:
+        read_cutout(path)
+    finally:
+        jpeg._import_simplejpeg = before
+
+
+def decode_all(way: Callable[[Path], Any], files: list[Path]) -> None:
+    """One after the other; nothing is kept, as in a run."""
+    for path in files:
+        way(path)
+
+
+def list_other_decoders() -> dict[str, Callable[[Path], Any]]:
+    """Decoders that are not used but are installed, each on a whole file."""
+    decoders: dict[str, Callable[[Path], Any]] = {}
+    for name in ("imagecodecs", "cv2"):
+        try:
+            library = importlib.import_module(name)
+        except ImportError:
+            continue
+        if name == "imagecodecs":
+            decoders[name] = lambda path, i=library: i.jpeg8_decode(path.read_bytes())
+        else:
+            library.setNumThreads(1)
+            decoders["OpenCV"] = lambda path, cv2=library: cv2.imread(str(path))
+    return decoders
+
+
 def main() -> None:
     """Time each way of decoding, in one thread."""
     options = make_parser(__doc__, images=400).parse_args()
     print_machine()
-    half, whole = ReadOptions(min_side=200), ReadOptions()
+    half = ReadOptions(min_side=200)
     ways: dict[str, Callable[[Path], Any]] = {
         "Pillow, whole": decode_with_pillow,
         "Pillow, 1/2 by its DCT": lambda path: decode_with_pillow(path, 200),
         "Pillow, 1/4 by its DCT": lambda path: decode_with_pillow(path, 100),
-        "read_cutout, whole": lambda path: read_cutout(path, options=whole),
+        "read_cutout, whole, by Pillow": read_with_pillow,
         "read_cutout, 1/2": lambda path: read_cutout(path, options=half),
     }
+    if jpeg._import_simplejpeg() is not None:
+        ways["read_cutout, whole, by simplejpeg"] = read_cutout
+    ways |= list_other_decoders()
+    keep_freed_memory()  # as the command line does
     with tempfile.TemporaryDirectory() as folder:
         files = find_files(options.data, options.images, Path(folder))
         rows = []
         for name, way in ways.items():
             timing = measure(
-                lambda way=way: [way(p) for p in files], len(files), runs=options.runs, cpu=True
+                lambda way=way: decode_all(way, files), len(files), runs=options.runs, cpu=True
             )
             rows.append((name, f"{1e6 / timing.rate:6.0f} us", str(timing)))
     print_rows(f"decoding {options.images} JPEG files of 424 px, one thread, processor time", rows)
