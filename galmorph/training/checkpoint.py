@@ -14,6 +14,8 @@ from galmorph.errors import TrainingError
 __all__ = ["CHECKPOINT", "all_finite", "get_kept", "load_checkpoint", "save_checkpoint"]
 
 CHECKPOINT = "checkpoint.pt"
+PARTS = frozenset({"encoder", "projection", "step", "fingerprint"})
+"""What every checkpoint holds."""
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -27,8 +29,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``encoder``, ``projection``, ``classifiers`` and ``optimizer`` (state dicts), ``average``
-        (one of encoder and projection, or None), ``step``, ``fingerprint``.
+        ``encoder``, ``projection``, ``classifiers``, ``expander`` and ``optimizer`` (state
+        dicts), ``average`` (one of encoder and projection, or None), ``step``, ``fingerprint``.
 
     Raises
     ------
@@ -43,7 +45,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{path}: there is no checkpoint to go on from") from None
     except Exception as error:
         raise TrainingError(f"{path}: the checkpoint cannot be read ({error})") from error
-    if not isinstance(state, dict) or not {"encoder", "projection", "step"} <= set(state):
+    if not isinstance(state, dict) or not set(state) >= PARTS:
         raise TrainingError(f"{path}: not a checkpoint of galmorph pretrain")
     return state
 

@@ -19,13 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from galmorph.encoders.fused import ProjectionHead
+from galmorph.encoders.fused import Expander, ProjectionHead
 from galmorph.encoders.registry import create_encoder
 from galmorph.errors import TrainingError
 from galmorph.training.checkpoint import all_finite, load_checkpoint, save_checkpoint
 from galmorph.training.data import TrainingSet
-from galmorph.training.losses import classifier_loss, nt_xent, sup_con
-from galmorph.training.objectives import Byol, Moco, Objective, VicReg
+from galmorph.training.losses import classifier_loss, nt_xent, sup_con, vicreg
 from galmorph.training.ranks import Ranks, share_batch_norm
 from galmorph.training.recipe import Recipe, recipe_from_dict
 from galmorph.training.views import make_views
@@ -106,13 +105,14 @@ class PretrainingRun:
             self.encoder.load_state_dict(init["encoder"])
             if "projection" in init:
                 self.projection.load_state_dict(init["projection"])
-        if ranks.count > 1:
-            share_batch_norm(self.encoder)
-            share_batch_norm(self.projection)
         self.classifiers = self._make_classifiers().to(self.device)
-        self.objective = self._make_objective().to(self.device)
-        networks = (self.encoder, self.projection, self.classifiers, self.objective)
-        self.parameters = [p for n in networks for p in n.parameters() if p.requires_grad]
+        self.expander = Expander() if recipe.vicreg_weight > 0 else nn.Identity()
+        self.expander.to(self.device)
+        networks = (self.encoder, self.projection, self.classifiers, self.expander)
+        if ranks.count > 1:
+            for network in networks:
+                share_batch_norm(network)
+        self.parameters = [p for n in networks for p in n.parameters()]
         self.optimizer = _make_optimizer(self.parameters, recipe)
         self.average: AveragedModel | None = None
         if recipe.average > 0:
@@ -138,17 +138,6 @@ class PretrainingRun:
             for n in counts
         )
 
-    def _make_objective(self) -> Objective:
-        """What stands in place of NT-Xent, or nothing."""
-        recipe = self.recipe
-        if recipe.objective == "moco":
-            return Moco(self.encoder, self.projection, recipe.temperature)
-        if recipe.objective == "byol":
-            return Byol(self.encoder, self.projection)
-        if recipe.objective == "vicreg":
-            return VicReg(self.encoder.num_features)  # type: ignore[arg-type]
-        return Objective()
-
     @property
     def kept_encoder(self) -> nn.Module:
         """The encoder as it will be kept: averaged, where the recipe says so."""
@@ -167,7 +156,7 @@ class PretrainingRun:
         return self._epoch_order[1][start : start + self.recipe.batch_size]
 
     def compute_loss(self, images: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Loss of two fresh views of each image of the batch.
+        """Loss of fresh views of each image of the batch.
 
         Parameters
         ----------
@@ -183,13 +172,10 @@ class PretrainingRun:
         Tensor, scalar
             Of the whole batch, with the gradient of this process's share.
         """
-        recipe, total = self.recipe, len(rows)
+        recipe, total, each = self.recipe, len(rows), self.recipe.views_per_image
         size: int = self.encoder.img_size  # type: ignore[assignment]
         share = self.ranks.share(total)
-        own = torch.cat((share, share + total)).to(self.device)  # of the 2 * total views
-        each = recipe.views_per_image
-        if each > 2:
-            own = torch.arange(each * total)
+        own = torch.cat([share + k * total for k in range(each)]).to(self.device)  # of all views
         views = make_views(
             torch.cat((images,) * each),
             img_size=size,
@@ -203,26 +189,32 @@ class PretrainingRun:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
             embedding = self.encoder(views)
             z = self.projection(embedding)
-        if each > 2:
-            z = nn.functional.normalize(z.float(), dim=1)
-            which = torch.arange(total).repeat(each)
-            return sup_con(z, which, torch.zeros_like(which), temperature=recipe.temperature)
+            y = self.expander(embedding)
         z = nn.functional.normalize(z.float(), dim=1)
-        z = self.ranks.gather(z, own, 2 * total)
-        z1, z2 = z.chunk(2)
+        z = self.ranks.gather(z, own, each * total)
         loss = z.new_zeros(())
-        if recipe.objective != "nt_xent":
-            loss = recipe.nt_xent_weight * self.objective(embedding, z, views)
-        elif recipe.nt_xent_weight > 0:
-            told = nt_xent(z1, z2, temperature=recipe.temperature, symmetric=recipe.symmetric)
-            loss = recipe.nt_xent_weight * told
+        if recipe.nt_xent_weight > 0:
+            loss = recipe.nt_xent_weight * self._tell_apart(z)
+        if recipe.vicreg_weight > 0:
+            y1, y2 = self.ranks.gather(y.float(), own, each * total).chunk(2)
+            loss = loss + recipe.vicreg_weight * vicreg(y1, y2)
         return loss + self._guide(embedding.float(), z, rows, own) if recipe.guided else loss
+
+    def _tell_apart(self, z: Tensor) -> Tensor:
+        """NT-Xent; of more than two views per image, each has several positives."""
+        recipe, each = self.recipe, self.recipe.views_per_image
+        if each == 2:
+            z1, z2 = z.chunk(2)
+            return nt_xent(z1, z2, temperature=recipe.temperature, symmetric=recipe.symmetric)
+        image = torch.arange(len(z) // each, device=z.device).repeat(each)
+        return sup_con(z, image, torch.zeros_like(image), temperature=recipe.temperature)
 
     def _guide(self, embedding: Tensor, z: Tensor, rows: Tensor, own: Tensor) -> Tensor:
         """What the labels add to the loss; the embedding is of this process's views alone."""
         recipe = self.recipe
-        labels = torch.from_numpy(self.data.labels)[rows].to(self.device).repeat(2)
-        domains = torch.from_numpy(self.data.domains)[rows].to(self.device).repeat(2)
+        each = recipe.views_per_image
+        labels = torch.from_numpy(self.data.labels)[rows].to(self.device).repeat(each)
+        domains = torch.from_numpy(self.data.domains)[rows].to(self.device).repeat(each)
         loss = z.new_zeros(())
         if recipe.sup_con_weight > 0:
             guided = sup_con(z, labels, domains, temperature=recipe.sup_con_temperature)
@@ -258,7 +250,6 @@ class PretrainingRun:
         loss.backward()  # type: ignore[no-untyped-call]
         self.ranks.sum_gradients(self.parameters)
         self.optimizer.step()
-        self.objective.follow(self.encoder, self.projection)
         if self.average is not None:
             self.average.update_parameters(
                 nn.ModuleDict({"encoder": self.encoder, "projection": self.projection})
@@ -292,7 +283,7 @@ class PretrainingRun:
             "encoder": self.encoder.state_dict(),
             "projection": self.projection.state_dict(),
             "classifiers": self.classifiers.state_dict(),
-            "objective": self.objective.state_dict(),
+            "expander": self.expander.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -319,7 +310,7 @@ class PretrainingRun:
         self.encoder.load_state_dict(state["encoder"])
         self.projection.load_state_dict(state["projection"])
         self.classifiers.load_state_dict(state.get("classifiers", {}))
-        self.objective.load_state_dict(state.get("objective", {}))
+        self.expander.load_state_dict(state.get("expander", {}))
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -1,4 +1,4 @@
-"""Contrastive losses on L2-normalized projections, and that of classifiers trained along."""
+"""Losses of two views: contrastive ones on unit projections, VICReg, classifiers trained along."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["classifier_loss", "nt_xent", "sup_con"]
+__all__ = ["classifier_loss", "nt_xent", "sup_con", "vicreg"]
+
+VARIANCE_EPS = 1e-4
+"""Added to a variance before its root, whose slope has no bound at 0."""
 
 
 def nt_xent(z1: Tensor, z2: Tensor, *, temperature: float, symmetric: bool = True) -> Tensor:
@@ -66,6 +69,40 @@ def sup_con(z: Tensor, labels: Tensor, domains: Tensor, *, temperature: float) -
     per_anchor = -torch.where(positive, log_probability, 0.0).sum(dim=1) / count.clamp(min=1)
     anchors = count > 0
     return per_anchor[anchors].mean() if bool(anchors.any()) else z.sum() * 0.0
+
+
+def vicreg(
+    y1: Tensor,
+    y2: Tensor,
+    *,
+    invariance: float = 25.0,
+    variance: float = 25.0,
+    covariance: float = 1.0,
+) -> Tensor:
+    """Variance-invariance-covariance regularization (Bardes et al. 2022, ICLR, eq. 6).
+
+    Parameters
+    ----------
+    y1, y2 : Tensor, shape (n, d)
+        Expanded embeddings of the two views, not normalized; row i of each is of one image.
+    invariance, variance, covariance : float
+        Weights of the three terms: the views of an image agree; every feature keeps a standard
+        deviation of 1 over the batch at least (mean over the views); features do not repeat each
+        other (sum over the views).
+
+    Returns
+    -------
+    Tensor, scalar
+    """
+    loss = invariance * F.mse_loss(y1, y2)
+    for y in (y1, y2):
+        centred = y - y.mean(dim=0)
+        products = centred.T @ centred / (len(y) - 1)
+        squares = products.diagonal()
+        spread = F.relu(1 - (squares + VARIANCE_EPS).sqrt()).mean()
+        crossed = (products.square().sum() - squares.square().sum()) / y.shape[1]
+        loss = loss + variance / 2 * spread + covariance * crossed
+    return loss
 
 
 def classifier_loss(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from galmorph.errors import TrainingError
-from galmorph.training.objectives import OBJECTIVES
 from galmorph.training.views import ViewOptions
 
 __all__ = ["Recipe", "list_recipes", "load_recipe", "recipe_from_dict"]
@@ -35,18 +34,20 @@ class Recipe:
     mean, std : tuple of float
         Normalization, per band, on [0, 1].
     batch_size, epochs : int
-        Cutouts in a step (each gives two views); passes over the data.
+        Cutouts in a step; passes over the data.
+    views_per_image : int
+        Views of each cutout in a step. With more than two, each has several positives in NT-Xent,
+        as in `galmorph.training.losses.sup_con` with the image as the class.
     optimizer : {"adamw", "sgd"}
         With learning rate ``lr`` (peak), ``weight_decay``, and ``momentum`` for SGD.
     warmup, final_lr : float
         Fraction of the steps in which the rate rises from 0; last rate as a fraction of the peak
         (cosine between them).
-    objective : {"nt_xent", "moco", "byol", "vicreg"}
-        What stands in place of NT-Xent (`galmorph.training.objectives`).
-    views_per_image : int
-        More than two: each view has several positives, and a batch fewer images.
     nt_xent_weight, temperature, symmetric
         Of `galmorph.training.losses.nt_xent`; with weight 0 it takes no part.
+    vicreg_weight : float
+        Weight of `galmorph.training.losses.vicreg` added to it, on 1024 features that a small
+        network of its own makes of the embedding; with 0 it takes no part.
     sup_con_weight, sup_con_temperature : float
         Weight and temperature of `galmorph.training.losses.sup_con` added to it; with 0 it takes
         no part.
@@ -70,6 +71,7 @@ class Recipe:
     mean: tuple[float, float, float] = (0.0435, 0.0384, 0.0289)
     std: tuple[float, float, float] = (0.0877, 0.0729, 0.0650)
     batch_size: int = 128
+    views_per_image: int = 2
     epochs: float = 50.0
     optimizer: str = "adamw"
     lr: float = 1e-3
@@ -77,11 +79,10 @@ class Recipe:
     momentum: float = 0.9
     warmup: float = 0.02
     final_lr: float = 1e-6
-    objective: str = "nt_xent"
-    views_per_image: int = 2
     nt_xent_weight: float = 1.0
     temperature: float = 0.2
     symmetric: bool = True
+    vicreg_weight: float = 0.0
     sup_con_weight: float = 0.0
     sup_con_temperature: float = 0.1
     cross_entropy_weight: float = 0.0
@@ -90,14 +91,16 @@ class Recipe:
     views: ViewOptions = field(default_factory=ViewOptions)
 
     def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise TrainingError(f"objective is one of {OBJECTIVES}, not {self.objective!r}")
         if self.optimizer not in ("adamw", "sgd"):
             raise TrainingError(f"optimizer is adamw or sgd, not {self.optimizer!r}")
         for name in ("batch_size", "epochs", "lr", "temperature", "sup_con_temperature"):
             if getattr(self, name) <= 0:
                 raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")
-        if self.nt_xent_weight == 0 and not self.guided:
+        if self.views_per_image < 2:
+            raise TrainingError(f"views_per_image is 2 or more, not {self.views_per_image}")
+        if self.views_per_image > 2 and (self.vicreg_weight > 0 or not self.symmetric):
+            raise TrainingError("views_per_image above 2 is for symmetric NT-Xent, not for VICReg")
+        if self.nt_xent_weight == self.vicreg_weight == 0 and not self.guided:
             raise TrainingError("a recipe needs a loss: all of its weights are 0")
         for name in ("hold_out", "average"):
             if not 0 <= getattr(self, name) < 1:
