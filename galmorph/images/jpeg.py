@@ -1,7 +1,7 @@
 """JPEG bytes by simplejpeg, where it is installed and the file is of the usual kind.
 
 It hands whole files to the decoder that Pillow hands rows to, libjpeg-turbo, and so gives the same
-bytes in two thirds of the time. Whatever is not plain colour, or in any way damaged, is left to
+bytes with less around it. Whatever is not plain colour, or in any way damaged, is left to
 Pillow, which says what is wrong with it.
 """
 
