@@ -83,6 +83,8 @@ class Training:
         if self.resume:
             run.restore(self.output)
         monitor = KnnMonitor(data, field=recipe.eval_field, hold_out=recipe.hold_out)
+        if ranks.rank == 0 and not self.quiet and monitor.explain():
+            click.echo(monitor.explain(), err=True)
         line = StepLine()
         try:
             return pretrain(

@@ -39,11 +39,18 @@ class KnnMonitor:
     def __init__(
         self, data: TrainingSet, *, field: float, seed: int = 0, hold_out: float = 0.0
     ) -> None:
-        self.data, self.field = data, field
+        self.data, self.field, self.hold_out = data, field, hold_out
         self.rows = _choose_rows(data, seed, hold_out)
 
     def __bool__(self) -> bool:
         return len(self.rows) > NEIGHBOURS
+
+    def explain(self) -> str:
+        """Why there will be no curve; "" where there will be one, or nothing has a class."""
+        if self or (self.data.labels < 0).all():
+            return ""
+        kind = "held-out labels" if self.hold_out > 0 else "labels"
+        return f"no kNN curve: it takes {NEIGHBOURS + 1} {kind} of one source, not {len(self.rows)}"
 
     def measure(self, encoder: nn.Module, mean: Tensor, std: Tensor) -> float:
         """Accuracy now; the encoder is left as it was."""

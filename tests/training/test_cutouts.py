@@ -137,6 +137,7 @@ def test_the_command_takes_tables_and_says_what_it_found(tmp_path: Path) -> None
     result = call(*where, "--path-column", "file", "--label-column", "label", *few)
     assert "1 image skipped, listed in" in result.output
     assert "6 images, 6 with a label (2 classes)\n" in result.output
+    assert "no kNN curve: it takes 16 held-out labels of one source, not " in result.output
     assert "step 1/1, loss " in result.output
     assert "none.png: " in (tmp_path / "run" / "skipped.txt").read_text()
 
