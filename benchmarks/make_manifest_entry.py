@@ -33,7 +33,7 @@ TRAINING_DATA = (
 )
 RECIPE = (
     "contrastive (678 of 1,674 steps), guided without classifiers (1,814 steps), guided (2,930 steps), "
-    "guided again (3,208 steps), guided_vicreg with a grown ViT branch (2,232 steps)"
+    "guided again (3,208 steps)"
 )
 PAPER = "Wei et al. 2022, PASP 134, 114508 (the fusion of branches and the pretraining by contrast)"
 HEAD_DATA = {
@@ -112,7 +112,7 @@ def make_entry(file: Path, figures: dict[str, Any]) -> ManifestEntry:
         name=model.name,
         kind="galmorph",
         architecture=model.architecture,
-        description="Fused CNN-ViT encoder at a seventh of the operations of Wei et al. 2022",
+        description="Fused CNN-ViT encoder at a tenth of the operations of Wei et al. 2022",
         licence="BSD-3-Clause; trained with Galaxy Zoo labels, some of them non-commercial",
         filename=file.name,
         bundled=file.name,

@@ -41,8 +41,8 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".csv.gz", ".tsv.gz",
     default="vicreg",
     show_default=True,
     metavar="NAME|FILE",
-    help="vicreg, contrastive, guided, guided_vicreg, supervised, wei2022, or a .toml file like "
-    "those in galmorph/training/recipes.",
+    help="vicreg, contrastive, guided, supervised, wei2022, or a .toml file like those in "
+    "galmorph/training/recipes.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in RUN/, exactly.")
 @click.option(

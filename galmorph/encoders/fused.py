@@ -87,7 +87,7 @@ class Wei2022(FusedEncoder):
 
 
 class FusedFast(FusedEncoder):
-    """The same fusion at about a seventh of the operations.
+    """The same fusion at about a tenth of the operations.
 
     Two strided convolutions bring the image to 21 by 21 features before anything else, and both
     branches start from those: the residual stages directly, the transformer from 3 by 3 patches
@@ -107,9 +107,9 @@ class FusedFast(FusedEncoder):
             in_chans=64,
             grid_size=7,
             patch_size=3,
-            embed_dim=192,
-            depth=4,
-            num_heads=6,
+            embed_dim=128,
+            depth=2,
+            num_heads=4,
             num_features=256,
         )
 
