@@ -18,8 +18,8 @@ def keep_freed_memory() -> bool:
     """Let glibc keep the memory of one image for the next.
 
     By default it hands large blocks back to the system, which clears them page by page when they
-    are asked for again; for a decoded image that takes as long as decoding it. The setting is the
-    whole process's and stays, so that only a program of its own should call this.
+    are asked for again. The setting is the whole process's and stays, so that only a program of
+    its own should call this.
 
     Returns
     -------
