@@ -100,6 +100,8 @@ class PretrainingRun:
         torch.manual_seed(seed)
         self.encoder = create_encoder(recipe.architecture).to(self.device)
         self.encoder = self.encoder.to(memory_format=torch.channels_last)
+        if recipe.cnn_pool > 1:
+            self.encoder.cnn_pool = recipe.cnn_pool  # type: ignore[assignment]
         self.projection = ProjectionHead().to(self.device)
         if init is not None:
             self.encoder.load_state_dict(init["encoder"])

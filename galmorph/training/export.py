@@ -66,6 +66,11 @@ def build_model(checkpoint: str | Path, *, name: str, crop: float | None = None)
         size = int(encoder.img_size)  # type: ignore[arg-type]
     except (KeyError, RuntimeError, ValueError) as error:
         raise TrainingError(f"{path}: not a checkpoint of galmorph pretrain ({error})") from error
+    if recipe.get("cnn_pool", 1) > 1:
+        raise TrainingError(
+            f"{path}: its CNN branch saw averaged pixels (cnn_pool {recipe['cnn_pool']}), which is "
+            "a first part of a training; go on from it with --init and a recipe without cnn_pool"
+        )
     preprocessing = Preprocessing(
         img_size=size, mean=tuple(recipe["mean"]), std=tuple(recipe["std"])
     )

@@ -24,6 +24,9 @@ class Recipe:
     ----------
     architecture : str
         Name of the encoder.
+    cnn_pool : int
+        Of `galmorph.encoders.fused.Wei2022`: 2 for a first part at a quarter of the cost, to be
+        gone on from (``--init``) with 1.
     frame : float
         Central part of each training image that is kept, as a fraction of its side.
     frame_size : int
@@ -65,6 +68,7 @@ class Recipe:
     """
 
     architecture: str = "fused_fast"
+    cnn_pool: int = 1
     frame: float = 1.0
     frame_size: int = 112
     eval_field: float = 180 / 224
@@ -93,6 +97,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.optimizer not in ("adamw", "sgd"):
             raise TrainingError(f"optimizer is adamw or sgd, not {self.optimizer!r}")
+        if self.cnn_pool not in ((1, 2) if self.architecture == "wei2022" else (1,)):
+            raise TrainingError(
+                f"cnn_pool is 1, or 2 with the architecture wei2022, not {self.cnn_pool}"
+            )
         for name in ("batch_size", "epochs", "lr", "temperature", "sup_con_temperature"):
             if getattr(self, name) <= 0:
                 raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")
