@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from galmorph.errors import TrainingError
 
 __all__ = ["ATYPICAL_PERCENTILE", "Typicality", "fit_typicality"]
 
@@ -15,6 +17,12 @@ ATYPICAL_PERCENTILE = 99.0
 """Rows above this percentile of held-out training data are flagged."""
 
 NUM_QUANTILES = 201
+
+MIN_ROWS = 50
+"""Embeddings without which nothing can be said of what is typical."""
+
+ROWS_PER_COMPONENT = 4
+"""With fewer, the components fit the rows that they were learnt from and no others."""
 
 FLAT = 1e-6
 """Components whose variance is less than this part of the largest are noise of rounding."""
@@ -111,28 +119,33 @@ def fit_typicality(
         Principal components kept, references stored, nearest references used. Many components
         tell more than many references: see docs/field_of_view.md.
     seed : int
-        Of the choice of references. The other embeddings calibrate the percentile.
+        Of the halves: one gives components and references, the other calibrates the percentile.
 
     Returns
     -------
     Typicality
+
+    Raises
+    ------
+    TrainingError
+        There are too few embeddings.
     """
+    if len(embeddings) < MIN_ROWS:
+        raise TrainingError(
+            f"{len(embeddings)} cutouts are too few to learn what is typical; {MIN_ROWS} are needed"
+        )
     order = np.random.default_rng(seed).permutation(len(embeddings))
-    num_references = min(num_references, len(embeddings) // 2)
-    mean = embeddings.mean(axis=0)
-    covariance = np.cov((embeddings - mean).T.astype(np.float64))
+    learnt, held_out = np.array_split(embeddings[order], 2)
+    mean = learnt.mean(axis=0)
+    covariance = np.cov((learnt - mean).T.astype(np.float64))
     values, vectors = np.linalg.eigh(covariance)
+    num_components = min(num_components, len(learnt) // ROWS_PER_COMPONENT)
     keep = np.argsort(values)[::-1][:num_components]
-    keep = keep[values[keep] > FLAT * values[keep[0]]]  # few rows span few components
+    keep = keep[values[keep] > FLAT * values[keep[0]]]
     components = (vectors[:, keep] / np.sqrt(np.maximum(values[keep], 1e-12))).astype(np.float32)
-    white = (embeddings - mean) @ components
-    draft = Typicality(
-        mean.astype(np.float32),
-        components,
-        white[order[:num_references]].astype(np.float32),
-        np.zeros(NUM_QUANTILES, dtype=np.float32),
-        neighbours,
-    )
-    distance = draft.compute_distance(embeddings[order[num_references:]])
+    references = ((learnt[:num_references] - mean) @ components).astype(np.float32)
+    nothing_yet = np.zeros(NUM_QUANTILES, dtype=np.float32)
+    draft = Typicality(mean.astype(np.float32), components, references, nothing_yet, neighbours)
+    distance = draft.compute_distance(held_out)
     quantiles = np.quantile(distance, np.linspace(0, 1, NUM_QUANTILES)).astype(np.float32)
-    return Typicality(mean.astype(np.float32), components, draft.references, quantiles, neighbours)
+    return replace(draft, quantiles=quantiles)

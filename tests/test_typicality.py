@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from galmorph.errors import TrainingError
 from galmorph.typicality import Typicality, fit_typicality
 
 
@@ -30,6 +32,22 @@ def test_percentile_of_fresh_data_is_uniform() -> None:
     percentile = fit().compute_atypicality(make_embeddings(2000, 3))
     assert abs(float((percentile < 50).mean()) - 0.5) < 0.06
     assert abs(float((percentile > 90).mean()) - 0.1) < 0.04
+
+
+@pytest.mark.parametrize("count", [60, 300])
+def test_few_embeddings_do_not_make_fresh_ones_atypical(count: int) -> None:
+    rng = np.random.default_rng(8)
+    mixing = rng.standard_normal((40, 512))
+    embeddings = rng.standard_normal((count + 1000, 40)) @ mixing
+    embeddings += 0.3 * rng.standard_normal(embeddings.shape)
+    typicality = fit_typicality(embeddings[:count].astype(np.float32))
+    fresh = typicality.compute_atypicality(embeddings[count:].astype(np.float32))
+    assert (fresh > 99).mean() < 0.08
+
+
+def test_too_few_embeddings_say_so() -> None:
+    with pytest.raises(TrainingError, match="49 cutouts are too few to learn what is typical"):
+        fit_typicality(make_embeddings(49, 1))
 
 
 def test_far_data_are_atypical() -> None:

@@ -69,9 +69,20 @@ def test_temperature_is_the_best_of_a_grid() -> None:
     assert fit_temperature(logits, labels) == pytest.approx(grid[np.argmin(losses)], rel=0.02)
 
 
-def test_temperature_stays_in_its_range_where_all_is_right() -> None:
-    logits = np.array([[3.0, 0.0], [0.0, 3.0]])
-    assert fit_temperature(logits, np.array([0, 1])) == pytest.approx(0.05, rel=0.01)
+def test_few_rows_that_are_all_right_leave_some_doubt() -> None:
+    for count in (4, 20, 60):
+        labels = np.arange(count) % 2
+        logits = 6.0 * np.eye(2)[labels]
+        tempered = logits / fit_temperature(logits, labels)
+        confidence = 1 / (1 + np.exp(-np.abs(tempered[:, 0] - tempered[:, 1])))
+        assert confidence.mean() == pytest.approx((count + 0.5) / (count + 1), abs=1e-3)
+    assert fit_temperature(np.zeros((4, 2)), np.array([0, 0, 1, 1])) <= 20
+
+
+def test_temperature_stays_in_its_range() -> None:
+    many = np.eye(2)[np.arange(4000) % 2]
+    assert fit_temperature(many * 1e-3, np.arange(4000) % 2) == pytest.approx(0.05, rel=0.01)
+    assert fit_temperature(many, 1 - np.arange(4000) % 2) == pytest.approx(20, rel=0.01)
 
 
 def test_log_loss_of_known_probabilities() -> None:
