@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from galmorph.images.source import Source
 from galmorph.inference.backends import check_backend
 from galmorph.inference.engine import Block, EngineOptions, run_inference
 from galmorph.inference.results import ResultPlan, concatenate, describe_run
-from galmorph.model import BackendName, Model, read_heads, read_model
+from galmorph.model import BackendName, Model, compute_signature, read_heads, read_model
 from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
 from galmorph.preprocessing.render import RenderOptions
 from galmorph.tables.build import build_table
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["Job", "classify", "embed", "find_head", "list_models", "load_model"]
 
 DEFAULT_HEAD = "gz2"
+
+ROUNDING = 0.02
+"""Between signatures of the same weights: float16 storage and another backend change less."""
 OnError = Literal["raise", "flag"]
 
 _load_lock = threading.Lock()
@@ -154,20 +157,32 @@ def find_head(model: Model, name: str | os.PathLike[str]) -> LinearHead:
     """
     if not str(name).endswith(".safetensors"):
         return model.get_head(str(name))
-    heads, fitted_on = read_heads(str(name))
-    head = next(iter(heads.values()))
+    file = read_heads(str(name))
+    head = next(iter(file.heads.values()))
     width = model.num_features
+    way_out = f"give the model {file.model!r} with --model, by name or as a file"
     if head.weight.shape[1] != width:
         raise UnknownHeadError(
             f"{name}: takes embeddings of {head.weight.shape[1]} numbers, but model "
-            f"{model.name!r} gives {width}; use --model {fitted_on}"
+            f"{model.name!r} gives {width}; {way_out}"
         )
-    if fitted_on and fitted_on != model.name:
+    if file.model and file.model != model.name:
         raise UnknownHeadError(
-            f"{name}: was fitted on the embeddings of {fitted_on!r}, which are not those of "
-            f"{model.name!r}; use --model {fitted_on}"
+            f"{name}: was fitted on the embeddings of {file.model!r}, which are not those of "
+            f"{model.name!r}; {way_out}"
+        )
+    if file.signature and not _is_like(compute_signature(model), file.signature):
+        raise UnknownHeadError(
+            f"{name}: was fitted on other weights than those of this model, although both are "
+            f"called {model.name!r}; {way_out}, or fit the head again"
         )
     return head
+
+
+def _is_like(own: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two signatures differ by no more than rounding in storage and arithmetic."""
+    own_values, values = np.array(own), np.array(other)
+    return bool(np.linalg.norm(own_values - values) <= ROUNDING * np.linalg.norm(values))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,18 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LinearHead", "softmax"]
+__all__ = ["LinearHead", "make_class_name", "softmax"]
+
+
+def make_class_name(text: str) -> str:
+    """Letters, digits and underscores, as heads and column names need them.
+
+    Examples
+    --------
+    >>> make_class_name(" edge-on disk")
+    'edge_on_disk'
+    """
+    return re.sub(r"\W+", "_", text.strip())
 
 
 def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -53,8 +64,11 @@ class LinearHead:
 
     def __post_init__(self) -> None:
         k = len(self.class_names)
-        if k < 2 or len(set(self.class_names)) != k:
-            raise ValueError(f"a head needs two or more different classes, not {self.class_names}")
+        if k < 2 or len({name.lower() for name in self.class_names}) != k:
+            raise ValueError(
+                "a head needs two or more classes, which differ in more than capitals; not "
+                f"{self.class_names}"
+            )
         bad = [c for c in self.class_names if not re.fullmatch(r"\w+", c)]
         if bad:
             raise ValueError(f"class names are letters, digits and underscores; not {bad}")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendName",
+    "HeadFile",
     "Model",
+    "compute_signature",
     "describe_model",
     "read_heads",
     "read_model",
@@ -36,6 +38,8 @@ TENSORS_KEY = "galmorph_tensors"
 """In ONNX files: heads and typicality, as base64 of a safetensors file."""
 
 FORMAT_VERSION = 1
+
+SIGNATURE_VALUES = 16
 
 
 @dataclass(frozen=True)
@@ -298,18 +302,78 @@ def _build_model(
     )
 
 
-def write_heads(path: str | Path, heads: Mapping[str, LinearHead], *, model: str) -> None:
-    """Write heads of your own to a safetensors file, with the name of their model."""
+class HeadFile(NamedTuple):
+    """What a file of heads holds.
+
+    Attributes
+    ----------
+    heads : dict of str to LinearHead
+    model : str
+        Name of the model that they were fitted on.
+    signature : tuple of float
+        Of that model, as `compute_signature` gives it; empty in files of earlier versions.
+    """
+
+    heads: dict[str, LinearHead]
+    model: str
+    signature: tuple[float, ...]
+
+
+def compute_signature(model: Model) -> tuple[float, ...]:
+    """What the encoder makes of a stated image: by this a head knows it again.
+
+    Parameters
+    ----------
+    model : Model
+        With either backend: they agree to rounding.
+
+    Returns
+    -------
+    tuple of float
+        The first values of the embedding of uniform noise on [0, 1] from a fixed seed.
+    """
+    size = model.preprocessing.img_size
+    pixels = np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32)
+    if isinstance(model.encoder, OnnxEncoder):
+        embedding = model.encoder.encode(pixels)
+    else:
+        embedding = _encode_by_torch(model, pixels)
+    return tuple(round(float(value), 5) for value in embedding[0, :SIGNATURE_VALUES])
+
+
+def _encode_by_torch(model: Model, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    import torch
+
+    mean, std = (
+        np.array(values, dtype=np.float32).reshape(1, 3, 1, 1)
+        for values in (model.preprocessing.mean, model.preprocessing.std)
+    )
+    where = next(model.encoder.parameters())
+    with torch.inference_mode():
+        x = torch.from_numpy((pixels - mean) / std).to(where.device, where.dtype)
+        embedding: npt.NDArray[np.float32] = model.encoder(x).float().cpu().numpy()
+    return embedding
+
+
+def write_heads(
+    path: str | Path,
+    heads: Mapping[str, LinearHead],
+    *,
+    model: str,
+    signature: tuple[float, ...] = (),
+) -> None:
+    """Write heads of your own to a safetensors file, with name and signature of their model."""
     metadata = {
         "format_version": FORMAT_VERSION,
         "model": model,
+        "signature": list(signature),
         "heads": {name: _head_to_json(head) for name, head in heads.items()},
     }
     _save(path, _head_tensors(heads), metadata)
 
 
-def read_heads(path: str | Path) -> tuple[dict[str, LinearHead], str]:
-    """Read heads, and the name of the model that they were fitted on.
+def read_heads(path: str | Path) -> HeadFile:
+    """Read heads, and what tells the model that they were fitted on.
 
     Raises
     ------
@@ -321,4 +385,5 @@ def read_heads(path: str | Path) -> tuple[dict[str, LinearHead], str]:
     heads = _heads_from(metadata, tensors, path)
     if not heads:
         raise CheckpointError(f"{path}: holds no head; make one with: galmorph fit")
-    return heads, metadata.get("model", metadata.get("name", ""))
+    name = metadata.get("model", metadata.get("name", ""))
+    return HeadFile(heads, name, tuple(metadata.get("signature", ())))

@@ -18,7 +18,7 @@ ATYPICAL_PERCENTILE = 99.0
 
 NUM_QUANTILES = 201
 
-MIN_ROWS = 50
+MIN_ROWS = 40
 """Embeddings without which nothing can be said of what is typical."""
 
 ROWS_PER_COMPONENT = 4

@@ -45,7 +45,8 @@ def test_nan_rows_stay_nan() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("a", "a", "b"), "two or more different"),
+        (("a", "a", "b"), "two or more classes"),
+        (("Sab", "SAB", "b"), "differ in more than capitals"),
         (("a", "b c", "d"), "letters, digits"),
         (("a", "b"), "2 classes but"),
     ],

@@ -141,7 +141,7 @@ def test_an_incomplete_head_is_refused(file: Path) -> None:
 def test_heads_of_your_own(model: Model, tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     write_heads(path, {"mine": replace(model.heads["test"], name="mine")}, model="fused_fast")
-    heads, fitted_on = read_heads(path)
+    heads, fitted_on, _ = read_heads(path)
     assert list(heads) == ["mine"] and fitted_on == "fused_fast"
     np.testing.assert_array_equal(heads["mine"].weight, model.heads["test"].weight)
     with pytest.raises(CheckpointError, match="holds heads only; give it as --head"):

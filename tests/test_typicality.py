@@ -46,8 +46,8 @@ def test_few_embeddings_do_not_make_fresh_ones_atypical(count: int) -> None:
 
 
 def test_too_few_embeddings_say_so() -> None:
-    with pytest.raises(TrainingError, match="49 cutouts are too few to learn what is typical"):
-        fit_typicality(make_embeddings(49, 1))
+    with pytest.raises(TrainingError, match="39 cutouts are too few to learn what is typical"):
+        fit_typicality(make_embeddings(39, 1))
 
 
 def test_far_data_are_atypical() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from galmorph.cli.labelled import (
     label_options,
     make_base_job,
     parse_crops,
+    prepare_output,
+    split_classes,
     split_list,
 )
 
@@ -27,6 +29,11 @@ __all__ = ["evaluate"]
 
 PROTOCOLS = ("head", "probe", "knn", "loo")
 """A fitted head; linear probe; kNN; leave-one-out kNN inside the test set."""
+
+NEEDED = {"head": "--head", "probe": "--train-data or --folds", "knn": "--train-data or --folds"}
+"""Options without which a protocol has nothing to work on."""
+
+FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 
 @click.command()
@@ -108,9 +115,12 @@ def evaluate(
     """
     from galmorph.evaluation.merging import parse_merges
     from galmorph.evaluation.report import write_report
+    from galmorph.heads import make_class_name
 
     columns = (given.pop("label_column"), given.pop("id_column"), given.pop("path_column"))
-    test = Labels(labels, data, *columns, split_list(given.pop("classes")), given.pop("data_frame"))
+    test = Labels(
+        labels, data, *columns, split_classes(given.pop("classes")), given.pop("data_frame")
+    )
     train = None
     if train_data:
         train = Labels(
@@ -119,16 +129,19 @@ def evaluate(
     elif train_labels:
         raise click.UsageError("--train-labels needs --train-data.")
     try:
-        merge = parse_merges(given.pop("merge"))
+        merge = parse_merges(given.pop("merge"), clean=make_class_name)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     names = ("folds", "neighbours", "checkpoint", "seed", "quiet")
     options = {name: given.pop(name) for name in names}
-    options["wanted"] = _choose_protocols(given.pop("protocols"))
+    possible = {"head": head, "probe": train or options["folds"], "loo": True}
+    possible["knn"] = possible["probe"]
+    options["asked"] = _choose_protocols(given.pop("protocols"), possible)
     select_crop = given.pop("select_crop")
     if select_crop is not None and options["folds"] is None:
         raise click.UsageError("--select-crop needs --folds: nothing is chosen on test data.")
-    options["crops"] = parse_crops(select_crop, given["crop"], given["fov"])
+    options["crops"] = parse_crops(select_crop, given["crop"], given["fov"]) if select_crop else []
+    _check_outputs(output, figure)
     job = _make_job(given, head)
     results = []
     for result in _Evaluation(job, test, train, merge, **options).run():
@@ -142,12 +155,28 @@ def evaluate(
         draw_report(figure, results)
 
 
-def _choose_protocols(text: str | None) -> tuple[str, ...]:
-    chosen = split_list(text) or PROTOCOLS
-    unknown = [name for name in chosen if name not in PROTOCOLS]
-    if unknown:
-        raise click.UsageError(f"No protocol {unknown[0]!r}; there are {', '.join(PROTOCOLS)}.")
+def _choose_protocols(text: str | None, possible: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Those asked for by name; None for all that the options allow."""
+    chosen = split_list(text)
+    for name in chosen or ():
+        if name not in PROTOCOLS:
+            raise click.UsageError(f"No protocol {name!r}; there are {', '.join(PROTOCOLS)}.")
+        if not possible[name]:
+            raise click.UsageError(f"The protocol {name} needs {NEEDED[name]}.")
     return chosen
+
+
+def _check_outputs(output: str | None, figure: str | None) -> None:
+    """What would fail at the end fails at the beginning."""
+    from galmorph.evaluation.figure import import_figure
+
+    if output:
+        prepare_output(output)
+    if figure:
+        if not figure.endswith(FIGURE_SUFFIXES):
+            raise click.UsageError(f"{figure!r} must end in {', '.join(FIGURE_SUFFIXES)}.")
+        prepare_output(figure)
+        import_figure()
 
 
 def _make_job(given: dict[str, Any], head: str | None) -> Job:
@@ -187,8 +216,12 @@ class _Evaluation:
     checkpoint: str | None
     seed: int
     quiet: bool
-    wanted: tuple[str, ...]
+    asked: tuple[str, ...] | None
     crops: list[Any]
+
+    def wants(self, protocol: str) -> bool:
+        """Whether it is asked for, by name or by default."""
+        return self.asked is None or protocol in self.asked
 
     def run(self) -> Iterator[ProtocolResult]:
         """One result after another."""
@@ -196,36 +229,51 @@ class _Evaluation:
 
         test = embed_set(self.job, self.test, crop=self._crop(), quiet=self.quiet)
         protocols = Protocols(test, self.merge, self.neighbours, self.seed)
-        if self.job.head is not None and "head" in self.wanted:
+        self._check_merge(test.class_names)
+        if self.job.head is not None and self.wants("head"):
             yield protocols.test_head(self.job.head)
         yield from self._from_train(protocols)
         yield from self._by_folds(protocols)
-        if "loo" in self.wanted:
+        if self.asked is None and len(test.labels) <= self.neighbours:
+            click.echo(
+                f"no leave-one-out kNN: {len(test.labels)} cutouts do not leave "
+                f"{self.neighbours} neighbours (--neighbours)",
+                err=True,
+            )
+        elif self.wants("loo"):
             yield protocols.leave_one_out_knn()
             if self.checkpoint is not None:
                 yield protocols.leave_one_out_knn_on_projection(self.checkpoint)
 
+    def _check_merge(self, class_names: tuple[str, ...]) -> None:
+        """Refuse to join classes that neither the test set nor the head has."""
+        known = (*class_names, *(self.job.head.class_names if self.job.head is not None else ()))
+        unknown = self.merge.find_unknown(known)
+        if unknown:
+            raise click.UsageError(
+                f"--merge: there is no class {', '.join(unknown)}; there are "
+                f"{', '.join(dict.fromkeys(known))}."
+            )
+
     def _from_train(self, protocols: Protocols) -> Iterator[ProtocolResult]:
-        if self.train is None:
+        if self.train is None or not (self.wants("probe") or self.wants("knn")):
             return
         train = embed_set(self.job, self.train, crop=self._crop(), quiet=self.quiet)
-        if "probe" in self.wanted:
+        if self.wants("probe"):
             yield protocols.linear_probe(train)
-        if "knn" in self.wanted:
+        if self.wants("knn"):
             yield protocols.knn(train)
 
     def _by_folds(self, protocols: Protocols) -> Iterator[ProtocolResult]:
         if self.folds is None:
             return
-        if "probe" in self.wanted:
+        if self.wants("probe"):
             yield protocols.cross_validated_probe(self.folds, self._embed_crops(protocols))
-        if "knn" in self.wanted:
+        if self.wants("knn"):
             yield protocols.cross_validated_knn(self.folds)
 
     def _embed_crops(self, protocols: Protocols) -> dict[str, Any]:
         """Embeddings of the test set at every field of view to choose from."""
-        if len(self.crops) == 1:
-            return {}
         found = {}
         for crop in self.crops:
             embedded = embed_set(self.job, self.test, crop=crop, quiet=self.quiet)

@@ -16,11 +16,13 @@ from galmorph.cli.labelled import (
     label_options,
     make_base_job,
     parse_crops,
-    split_list,
+    prepare_output,
+    split_classes,
 )
 
 if TYPE_CHECKING:
     from galmorph._api import Job
+    from galmorph.model import Model
     from galmorph.training.heads import HeadFit
     from galmorph.training.labelled import LabelledSet
 
@@ -101,7 +103,7 @@ def fit(
         given.pop("label_column"),
         given.pop("id_column"),
         given.pop("path_column"),
-        split_list(given.pop("classes")),
+        split_classes(given.pop("classes")),
         given.pop("data_frame"),
     )
     seed, quiet, balanced = given.pop("seed"), given.pop("quiet"), given.pop("balanced")
@@ -110,7 +112,7 @@ def fit(
         make_base_job(given), wanted, target.name, seed, balanced, quiet, notes, recut, held_out
     )
     found, embedded = fitting.choose(crops)
-    target.write(found, embedded, fitting.job.model.name, seed)
+    target.write(found, embedded, fitting.job.model, seed)
     click.echo(_describe(found, embedded, target.path))
 
 
@@ -136,13 +138,15 @@ class _Target:
             raise click.UsageError("--typicality is kept in a model file: it needs --add-to MODEL.")
         if add_to and not name:
             raise click.UsageError("--add-to needs --name NAME, by which --head finds the head.")
+        prepare_output(path)
         return cls(path, bool(add_to), name or Path(path).stem, typicality)
 
-    def write(self, found: HeadFit, embedded: LabelledSet, model: str, seed: int) -> None:
-        from galmorph.model import write_heads
+    def write(self, found: HeadFit, embedded: LabelledSet, model: Model, seed: int) -> None:
+        from galmorph.model import compute_signature, write_heads
 
         if not self.into_model:
-            write_heads(self.path, {self.name: found.head}, model=model)
+            signature = compute_signature(model)
+            write_heads(self.path, {self.name: found.head}, model=model.name, signature=signature)
             return
         from galmorph.training.export import add_to_model
         from galmorph.typicality import fit_typicality
@@ -208,7 +212,8 @@ class _Fitting:
             crop=crop,
             groups=None
             if self.recut is None
-            else np.unique(rows.object_ids, return_inverse=True)[1],
+            else np.unique(rows.addresses, return_inverse=True)[1],
+            originals=np.arange(len(rows.labels)) < len(embedded.labels),
             balanced=self.balanced,
             judges=self._find_judges(rows.object_ids),
             notes=notes,
@@ -264,6 +269,8 @@ def _describe(found: HeadFit, embedded: LabelledSet, path: str) -> str:
     ]
     if embedded.unlabelled or embedded.failed:
         lines.append(f"{embedded.unlabelled} without a label, {len(embedded.failed)} failed")
+    if embedded.repeated:
+        lines.append(f"{embedded.repeated} named again, counted once")
     if "fov" in head.notes:
         lines.append(f"classify with the same field of view: --fov {head.notes['fov']}")
     return "\n".join(lines)

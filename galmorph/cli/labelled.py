@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -18,7 +20,16 @@ if TYPE_CHECKING:
     from galmorph.training.labelled import LabelledSet
     from galmorph.training.recut import Recut
 
-__all__ = ["Labels", "embed_set", "label_options", "make_base_job", "parse_crops", "split_list"]
+__all__ = [
+    "Labels",
+    "embed_set",
+    "label_options",
+    "make_base_job",
+    "parse_crops",
+    "prepare_output",
+    "split_classes",
+    "split_list",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _JOB_OPTIONS = (
@@ -47,6 +58,31 @@ def split_list(text: str | None) -> tuple[str, ...] | None:
     if not names:
         raise click.UsageError(f"{text!r} is not a list of names separated by commas.")
     return names
+
+
+def split_classes(text: str | None) -> tuple[str, ...] | None:
+    """Names of classes separated by commas, as heads write them; None where nothing was given."""
+    from galmorph.heads import make_class_name
+
+    names = split_list(text)
+    return None if names is None else tuple(make_class_name(name) for name in names)
+
+
+def prepare_output(path: str) -> None:
+    """Make the folder of a file that is written at the end, so that nothing fails there.
+
+    Raises
+    ------
+    click.UsageError
+        Nothing can be written there.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"{path}: its folder cannot be made ({error.strerror}).") from error
+    if target.is_dir() or not os.access(target.parent, os.W_OK):
+        raise click.UsageError(f"{path}: cannot be written; name a file in a folder of yours.")
 
 
 def label_options(command: Command) -> Command:
@@ -162,10 +198,9 @@ class Labels:
 
 
 def _label_by_column(source: Source) -> str | None:
-    from galmorph.training.labelled import make_class_name
+    from galmorph.training.labelled import to_label
 
-    label = source.columns["label"]
-    return make_class_name(str(label)) or None if label is not None else None
+    return to_label(source.columns["label"]) or None
 
 
 def make_base_job(given: dict[str, Any]) -> Job:
@@ -249,6 +284,8 @@ def embed_set(
             on_progress=report,
         )
     _name_failures(found.failed)
+    if recut is None:
+        found.check_classes()
     return found
 
 

@@ -11,9 +11,18 @@ import numpy as np
 from galmorph.errors import MissingExtraError
 from galmorph.evaluation.report import ProtocolResult
 
-__all__ = ["draw_report"]
+__all__ = ["draw_report", "import_figure"]
 
 DPI = 150
+
+
+def import_figure() -> Any:
+    """Import matplotlib's figure, or say how to install it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError("matplotlib", "evaluate", "to draw figures") from None
+    return Figure
 
 
 def draw_report(path: str | Path, results: Sequence[ProtocolResult]) -> None:
@@ -34,14 +43,10 @@ def draw_report(path: str | Path, results: Sequence[ProtocolResult]) -> None:
     ValueError
         There is no result, or matplotlib has no such format.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "evaluate", "to draw figures") from None
     if not results:
         raise ValueError("there is no result to draw")
     main = next((r for r in results if r.ece is not None), results[0])
-    figure = Figure(figsize=(15, 4.5), layout="constrained")
+    figure = import_figure()(figsize=(15, 4.5), layout="constrained")
     bars, matrix, reliability = figure.subplots(1, 3)
     _draw_accuracies(bars, results)
     _draw_confusion(matrix, main)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,11 @@ class ClassMerge:
         if twice:
             raise ValueError(f"classes {twice} are merged twice")
 
+    def find_unknown(self, class_names: Iterable[str]) -> list[str]:
+        """Members of joined classes that are not among ``class_names``."""
+        there = set(class_names)
+        return [m for names in self.parts.values() for m in names if m not in there]
+
     def name_of(self, class_name: str) -> str:
         """The class that ``class_name`` becomes: its own name where it is not merged."""
         for joined, members in self.parts.items():
@@ -59,8 +64,14 @@ class ClassMerge:
         return result
 
 
-def parse_merges(texts: Iterable[str]) -> ClassMerge:
+def parse_merges(texts: Iterable[str], *, clean: Callable[[str], str] = str.strip) -> ClassMerge:
     """Read merges as they are typed: ``smooth=round+in_between+cigar``.
+
+    Parameters
+    ----------
+    texts : iterable of str
+    clean : callable
+        Makes names of classes of what is typed.
 
     Raises
     ------
@@ -70,8 +81,8 @@ def parse_merges(texts: Iterable[str]) -> ClassMerge:
     parts: dict[str, tuple[str, ...]] = {}
     for text in texts:
         name, equals, members = text.partition("=")
-        names = tuple(m.strip() for m in members.split("+"))
-        if not equals or not name.strip() or not all(names):
+        names = tuple(clean(m) for m in members.split("+"))
+        if not equals or not clean(name) or not all(names):
             raise ValueError(f"a merge reads NEW=OLD+OLD, not {text!r}")
-        parts[name.strip()] = names
+        parts[clean(name)] = names
     return ClassMerge(parts)

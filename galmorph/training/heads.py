@@ -47,7 +47,7 @@ class HeadFit:
     log_loss : float
         Of those judged by, at the chosen temperature, in nats: what crops are compared by.
     accuracy : float
-        Of these.
+        Of these, one view of each galaxy.
     interval : (float, float)
         Its 95 % bootstrap interval.
     """
@@ -70,6 +70,7 @@ def fit_head(
     groups: npt.NDArray[Any] | None = None,
     balanced: bool = False,
     judges: npt.NDArray[np.bool_] | None = None,
+    originals: npt.NDArray[np.bool_] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> LinearHead:
     """Fit a linear head on embeddings of a frozen encoder.
@@ -95,6 +96,9 @@ def fit_head(
     judges : ndarray of bool, shape (n,), optional
         Rows whose labels the encoder has not been trained with: penalty, temperature and figures
         are taken from these alone. All rows by default.
+    originals : ndarray of bool, shape (n,), optional
+        Of these, the rows that accuracy and calibration error are taken from: others are further
+        views of the same galaxies. All rows by default.
     notes : mapping, optional
         Recorded in the head beside what was chosen.
 
@@ -121,6 +125,7 @@ def fit_head(
         groups=groups,
         balanced=balanced,
         judges=judges,
+        originals=originals,
         notes=notes,
     ).head
 
@@ -136,6 +141,7 @@ def fit_head_with_figures(
     groups: npt.NDArray[Any] | None = None,
     balanced: bool = False,
     judges: npt.NDArray[np.bool_] | None = None,
+    originals: npt.NDArray[np.bool_] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> HeadFit:
     """As `fit_head`, with the figures of the cross-validation."""
@@ -147,18 +153,19 @@ def fit_head_with_figures(
     temperature = fit_temperature(judged, truth)
     path = [p for p in PENALTIES if p >= penalty]
     weight, bias = _fit_all(embeddings, labels, len(class_names), path, balanced)[-1]
-    predicted = judged.argmax(axis=1)
-    accuracy = compute_accuracy(truth, predicted)
+    shown = judges if originals is None else judges & originals
+    seen, said = labels[shown], logits[shown]
+    accuracy = compute_accuracy(seen, said.argmax(axis=1))
     chosen = {
         "rows": len(labels),
         "galaxies": len(labels) if groups is None else len(np.unique(groups)),
-        "class_counts": _count(labels, class_names),
+        "class_counts": _count(labels[_first_of_each(labels, groups)], class_names),
         "penalty": penalty,
         "balanced": balanced,
         "folds": folds,
         "seed": seed,
         "cross_validated_accuracy": accuracy,
-        "cross_validated_ece": compute_ece(softmax(judged / temperature), truth),
+        "cross_validated_ece": compute_ece(softmax(said / temperature), seen),
         "temperature_from": "out-of-fold logits of the training part"
         if judges.all()
         else f"out-of-fold logits of the {judges.sum()} rows with labels new to the encoder",
@@ -177,7 +184,7 @@ def fit_head_with_figures(
         logits,
         log_loss=compute_log_loss(judged / temperature, truth),
         accuracy=accuracy,
-        interval=bootstrap_interval(truth, predicted, seed=seed),
+        interval=bootstrap_interval(seen, said.argmax(axis=1), seed=seed),
     )
 
 
@@ -200,6 +207,15 @@ def _count(labels: npt.NDArray[Any], class_names: Sequence[str]) -> dict[str, in
     return {name: int(count) for name, count in zip(class_names, counts, strict=True)}
 
 
+def _first_of_each(
+    labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None
+) -> npt.NDArray[np.int64]:
+    """One row of each group."""
+    if groups is None:
+        return np.arange(len(labels))
+    return np.unique(groups, return_index=True)[1]
+
+
 def _check_rows(
     embeddings: npt.NDArray[Any],
     labels: npt.NDArray[Any],
@@ -213,8 +229,7 @@ def _check_rows(
         raise TrainingError(f"{len(embeddings)} embeddings but {len(labels)} labels")
     if not np.isfinite(embeddings).all():
         raise TrainingError("embeddings must be finite; leave out the rows that have none")
-    first = slice(None) if groups is None else np.unique(groups, return_index=True)[1]
-    counts = _count(labels[first], class_names)
+    counts = _count(labels[_first_of_each(labels, groups)], class_names)
     rare = {name: count for name, count in counts.items() if count < 2}
     if rare:
         raise TrainingError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from galmorph._api import Job
 from galmorph.errors import CatalogueError, TrainingError
+from galmorph.heads import make_class_name
 from galmorph.images.source import Source
 from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
 
@@ -23,12 +23,15 @@ __all__ = [
     "embed_labelled",
     "join_sets",
     "label_by_folder",
-    "make_class_name",
     "read_labels",
+    "to_label",
 ]
 
 FOLDERS = "folders"
 """In place of a table: the folder in which an image lies names its class."""
+
+NO_LABEL_TEXTS = ("", "nan", "--")
+"""What tables have where there is no label."""
 
 Labeller = Callable[[Source], str | None]
 Crop = float | Literal["auto"] | None
@@ -45,34 +48,65 @@ class LabelledSet:
         Index into ``class_names``.
     class_names : tuple of str
     object_ids : tuple of str
+    addresses : tuple of str
+        Where each cutout lies: what tells galaxies apart.
     failed : tuple of str
         Labelled cutouts that could not be embedded, each with the reason; left out above.
     unlabelled : int
         Cutouts passed over, because they have no label or one that was not asked for.
+    repeated : int
+        Cutouts passed over, because the same image had come before with the same label.
+    other_classes : tuple of str
+        Classes of those that were not asked for.
     """
 
     embeddings: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     class_names: tuple[str, ...]
     object_ids: tuple[str, ...]
+    addresses: tuple[str, ...]
     failed: tuple[str, ...] = ()
     unlabelled: int = 0
+    repeated: int = 0
+    other_classes: tuple[str, ...] = ()
 
+    def check_classes(self) -> None:
+        """Refuse classes without any cutout.
 
-def make_class_name(text: str) -> str:
-    """Letters, digits and underscores, as heads and column names need them.
-
-    Examples
-    --------
-    >>> make_class_name(" edge-on disk")
-    'edge_on_disk'
-    """
-    return re.sub(r"\W+", "_", text.strip())
+        Raises
+        ------
+        TrainingError
+            Names them, and the classes that there are.
+        """
+        counts = np.bincount(self.labels, minlength=len(self.class_names))
+        empty = [n for n, count in zip(self.class_names, counts, strict=True) if count == 0]
+        if empty:
+            there = {n for n, count in zip(self.class_names, counts, strict=True) if count}
+            raise TrainingError(
+                f"no cutout has the label {', '.join(empty)}; there are "
+                f"{', '.join(sorted(there.union(self.other_classes)))}: see --classes"
+            )
 
 
 def label_by_folder(source: Source) -> str | None:
-    """Class of a cutout by the folder it lies in, inside its tar shard or on disk."""
-    return make_class_name(PurePath(source.member or source.path).parent.name) or None
+    """Label of a cutout by the folder it lies in, inside its tar shard or on disk."""
+    return PurePath(source.member or source.path).parent.name or None
+
+
+def to_label(value: Any) -> str:
+    """Cell of a table as text; "" where it holds none.
+
+    Examples
+    --------
+    >>> to_label(2.0), to_label(float("nan")), to_label(" spiral ")
+    ('2', '', 'spiral')
+    """
+    if value is None or value != value:  # NaN
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value).strip()
+    return "" if text.lower() in NO_LABEL_TEXTS else text
 
 
 def read_labels(
@@ -109,8 +143,9 @@ def read_labels(
             )
     labels: dict[str, str] = {}
     for chunk in reader.chunks():
-        pairs = zip(_to_texts(chunk[id_column]), _to_texts(chunk[label_column]), strict=True)
-        for object_id, label in pairs:
+        pairs = zip(_to_list(chunk[id_column]), _to_list(chunk[label_column]), strict=True)
+        for cell, value in pairs:
+            object_id, label = to_label(cell), to_label(value)
             if label and labels.setdefault(object_id, label) != label:
                 raise CatalogueError(
                     f"{path}: {object_id!r} has two classes, {labels[object_id]!r} and {label!r}"
@@ -120,10 +155,10 @@ def read_labels(
     return labels
 
 
-def _to_texts(values: Any) -> list[str]:
-    """Cells as text; "" where masked or empty. Whole numbers lose no digit."""
-    listed = values if isinstance(values, list) else values.tolist()
-    return ["" if v is None or v != v else str(v).strip() for v in listed]
+def _to_list(values: Any) -> list[Any]:
+    """Cells; None where masked. Whole numbers lose no digit."""
+    listed: list[Any] = values if isinstance(values, list) else values.tolist()
+    return listed
 
 
 def choose_field(
@@ -191,10 +226,11 @@ def embed_labelled(
     Raises
     ------
     TrainingError
-        No cutout has a label, or none with a label could be embedded.
+        No cutout has a label, or none with a label could be embedded; one image has two labels;
+        two labels would be one class.
     """
     picker = _Picker(label_of, class_names)
-    embeddings, labels, object_ids, failed = [], [], [], []
+    embeddings, labels, object_ids, addresses, failed = [], [], [], [], []
     done = 0
     for block in job.run(picker.pick(sources)):
         good: npt.NDArray[np.bool_] = np.isfinite(block.embeddings).all(axis=1)  # type: ignore[assignment]
@@ -202,6 +238,7 @@ def embed_labelled(
         for row, usable in zip(block.rows, good, strict=True):
             if usable:
                 object_ids.append(row.object_id)
+                addresses.append(row.source.address)
                 labels.append(row.source.columns[_LABEL])
             else:
                 failed.append(f"{row.source.location}: {row.message}")
@@ -216,8 +253,11 @@ def embed_labelled(
         np.array([names.index(label) for label in labels], dtype=np.int64),
         names,
         tuple(object_ids),
+        tuple(addresses),
         tuple(failed),
         picker.unlabelled,
+        picker.repeated,
+        tuple(sorted(picker.other_classes)),
     )
 
 
@@ -230,6 +270,7 @@ def join_sets(one: LabelledSet, other: LabelledSet) -> LabelledSet:
         embeddings=np.concatenate([one.embeddings, other.embeddings]),
         labels=np.concatenate([one.labels, other.labels]),
         object_ids=one.object_ids + other.object_ids,
+        addresses=one.addresses + other.addresses,
         failed=one.failed + other.failed,
     )
 
@@ -245,23 +286,54 @@ class _Picker:
     ) -> None:
         self.label_of = label_of
         self.kept = None if class_names is None else set(class_names)
-        self.unlabelled = 0
+        self.unlabelled = self.repeated = 0
         self.example = ""
+        self.other_classes: set[str] = set()
+        self._texts: dict[str, str] = {}
+        self._classes: dict[str, str] = {}
 
     def pick(self, sources: Iterable[Source]) -> Iterator[Source]:
         for source in sources:
-            label = self._label(source)
-            if label is None or (self.kept is not None and label not in self.kept):
+            class_name = self._find_class(source)
+            if class_name is None:
                 self.unlabelled += 1
                 self.example = self.example or source.object_id
-                continue
-            yield replace(source, columns={_LABEL: label})
+            elif self._is_repeated(source, class_name):
+                self.repeated += 1
+            else:
+                yield replace(source, columns={_LABEL: class_name})
 
-    def _label(self, source: Source) -> str | None:
-        if callable(self.label_of):
-            return self.label_of(source)
-        label = self.label_of.get(source.object_id)
-        return None if label is None else make_class_name(label)
+    def _find_class(self, source: Source) -> str | None:
+        """Its class, where it is one of those asked for."""
+        find = self.label_of
+        text = find(source) if callable(find) else find.get(source.object_id)
+        if not text:
+            return None
+        class_name = make_class_name(text)
+        if self.kept is not None and class_name not in self.kept:
+            self.other_classes.add(class_name)
+            return None
+        other = self._texts.setdefault(class_name.lower(), text.strip())
+        if other != text.strip():
+            raise TrainingError(
+                f"the labels {other!r} and {text.strip()!r} would be one class, because names of "
+                "classes are letters, digits and underscores, and columns of tables do not tell "
+                "capitals from others; rename one of them"
+            )
+        return class_name
+
+    def _is_repeated(self, source: Source, class_name: str) -> bool:
+        """Whether the same image has come before."""
+        if not source.path:
+            return False
+        before = self._classes.get(source.address)
+        if before is None:
+            self._classes[source.address] = class_name
+        elif before != class_name:
+            raise TrainingError(
+                f"{source.location}: has two labels, {before!r} and {class_name!r}; keep one"
+            )
+        return before is not None
 
     def explain_nothing(self, failed: Sequence[str]) -> str:
         if failed:

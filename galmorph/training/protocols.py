@@ -66,6 +66,7 @@ class Protocols:
     def knn(self, train: LabelledSet) -> ProtocolResult:
         """Nearest neighbours in the training part."""
         merged, names = self._merge_labels(train.labels, train.class_names)
+        self._check_neighbours(len(train.labels))
         predicted = knn_predict(
             train.embeddings, merged, self.test.embeddings, neighbours=self.neighbours
         )
@@ -121,7 +122,9 @@ class Protocols:
 
             return vote
 
-        votes = cross_validate(self.test.embeddings, merged, fit, self._deal(folds))
+        fold = self._deal(folds)
+        self._check_neighbours(len(fold) - int(np.bincount(fold).max()))
+        votes = cross_validate(self.test.embeddings, merged, fit, fold)
         return self._from_labels(
             f"kNN, stratified {folds}-fold cross-validation (k = {self.neighbours}, cosine)",
             votes.argmax(axis=1),
@@ -141,6 +144,7 @@ class Protocols:
 
     def _leave_one_out(self, vectors: npt.NDArray[Any], what: str) -> ProtocolResult:
         merged, names = self._merge_labels(self.test.labels, self.test.class_names)
+        self._check_neighbours(len(merged) - 1)
         predicted = knn_leave_one_out(vectors, merged, neighbours=self.neighbours)
         return self._from_labels(
             f"leave-one-out kNN inside the test set, on the {what} (k = {self.neighbours}, "
@@ -148,6 +152,13 @@ class Protocols:
             predicted,
             names,
         )
+
+    def _check_neighbours(self, available: int) -> None:
+        if available < self.neighbours:
+            raise TrainingError(
+                f"{available} labelled cutouts cannot give {self.neighbours} neighbours; take "
+                "fewer (--neighbours), or leave kNN out (--protocols)"
+            )
 
     def _deal(self, folds: int) -> npt.NDArray[np.int64]:
         try:

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from inference_model import make_model
 from two_classes import draw_galaxy, write_galaxies
 
 from galmorph.encoders import registry
+from galmorph.model import write_model
 from galmorph.training.data import TrainingSet
 from galmorph.training.recipe import Recipe
+from tests.training.commands import call
 from tests.training.tiny import TinyEncoder
 
 
@@ -23,6 +26,34 @@ def galaxies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_galaxies(top / "train", kind, range(100 * number, 100 * number + 20))
         write_galaxies(top / "test", kind, range(100 * number + 50, 100 * number + 58))
     return top
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    write_model(path, make_model(), half=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def head_file(model_file: Path, galaxies: Path) -> Path:
+    path = model_file.parent / "mine.safetensors"
+    result = call(
+        "fit",
+        "folders",
+        galaxies / "train",
+        "-o",
+        path,
+        "--model",
+        model_file,
+        "--crop",
+        0.9,
+        "--workers",
+        1,
+        "-q",
+    )
+    assert "40 cutouts (edge_on 20, round 20)" in result.output
+    return path
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from galmorph.training.labelled import (
     choose_field,
     embed_labelled,
     label_by_folder,
-    make_class_name,
     read_labels,
+    to_label,
 )
 
 
@@ -55,10 +55,9 @@ def test_labels_of_fits_tables(tmp_path: Path) -> None:
 
 
 def test_label_by_folder_on_disk_and_in_shards() -> None:
-    assert label_by_folder(Source("a", "set/edge-on/a.jpg")) == "edge_on"
+    assert label_by_folder(Source("a", "set/edge-on/a.jpg")) == "edge-on"
     assert label_by_folder(Source("a", "set/x.tar", member="spiral/a.jpg")) == "spiral"
     assert label_by_folder(Source("a", "set/x.tar", member="a.jpg")) is None
-    assert make_class_name("Sa / Sb ") == "Sa_Sb"
 
 
 def test_field_of_view_is_a_fraction_of_the_original_frame() -> None:
@@ -111,3 +110,49 @@ def test_no_label_at_all_says_what_to_look_at(galaxies: Path) -> None:
         embed_labelled(make_job(), discover_sources(galaxies / "test"), {"other": "x"})
     with pytest.raises(TrainingError, match="there is no cutout"):
         embed_labelled(make_job(), [], {"other": "x"})
+
+
+def test_cells_without_a_label(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("object_id,label\na,E\nb,\nc,nan\nd,--\ne,S0\n")
+    assert read_labels(table) == {"a": "E", "e": "S0"}
+    assert [to_label(cell) for cell in (2.0, 3, 1.5, float("nan"), None)] == [
+        "2",
+        "3",
+        "1.5",
+        "",
+        "",
+    ]
+
+
+def test_an_image_counts_once(galaxies: Path) -> None:
+    sources = list(discover_sources(galaxies / "test"))
+    found = embed_labelled(make_job(), [*sources, *sources[:3]], label_by_folder)
+    assert len(found.labels) == len(set(found.addresses)) == 16
+    assert found.repeated == 3
+
+
+def test_an_image_with_two_labels_is_refused(galaxies: Path) -> None:
+    one, *_ = discover_sources(galaxies / "test")
+    labels = iter(("round", "spiral"))
+    with pytest.raises(TrainingError, match=r"has two labels, 'round' and 'spiral'; keep one"):
+        embed_labelled(make_job(), [one, one], lambda _: next(labels))
+
+
+@pytest.mark.parametrize("pair", [("E+", "E-"), ("Sab", "SAB"), ("edge-on", "edge_on")])
+def test_labels_that_would_be_one_class_are_refused(galaxies: Path, pair: tuple[str, str]) -> None:
+    sources = list(discover_sources(galaxies / "test"))[:2]
+    labels = dict(zip((source.object_id for source in sources), pair, strict=True))
+    with pytest.raises(TrainingError, match="would be one class"):
+        embed_labelled(make_job(), sources, labels)
+
+
+def test_classes_without_a_cutout_are_named(galaxies: Path) -> None:
+    found = embed_labelled(
+        make_job(),
+        discover_sources(galaxies / "test"),
+        label_by_folder,
+        class_names=("round", "ring"),
+    )
+    with pytest.raises(TrainingError, match="no cutout has the label ring; there are edge_on, ro"):
+        found.check_classes()

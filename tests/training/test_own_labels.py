@@ -1,0 +1,117 @@
+"""``galmorph fit`` and ``evaluate`` with labels as users have them, and what they get wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from galmorph.encoders.registry import create_encoder
+from galmorph.model import read_model, write_model
+from tests.training.commands import call
+
+
+def test_classes_are_named_as_their_folders_are(
+    model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(galaxies / "test" / "round", data / "face-on")
+    shutil.copytree(galaxies / "test" / "edge_on", data / "edge-on")
+    common = ["evaluate", "folders", data, "--model", model_file, "--neighbours", 3, "-q"]
+    report = tmp_path / "r.json"
+    call(*common, "--classes", "edge-on,face-on", "--merge", "any-thing=edge-on", "-o", report)
+    (result,) = json.loads(report.read_text())["results"]
+    assert result["class_names"] == ["any_thing", "face_on"]
+    assert result["count"] == 16
+    found = call(*common, "--merge", "smooth=roundish+edge-on", status=2)
+    assert "--merge: there is no class roundish; there are edge_on, face_on" in found.output
+    found = call(*common, "--classes", "edge-on,ring", status=1)
+    assert "no cutout has the label ring; there are edge_on, face_on" in found.output
+
+
+def test_labels_of_a_table_that_pandas_wrote(
+    model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "labels.csv"
+    files = sorted((galaxies / "train").rglob("*.png"))
+    cells = [["1.0", "0.0"]["round" in file.name] for file in files]
+    rows = [f"{file},{cell}" for file, cell in zip(files, cells, strict=True)]
+    rows[0] = f"{files[0]},"
+    table.write_text("file,label\n" + "\n".join([*rows, rows[1]]) + "\n")
+    result = call(
+        *("fit", table, "--path-column", "file", "--model", model_file, "-q"),
+        *("-o", tmp_path / "new" / "h.safetensors"),
+    )
+    assert "39 cutouts (0 20, 1 19)" in result.output
+    assert "1 without a label" in result.output
+    assert "1 named again, counted once" in result.output
+
+
+def test_one_crop_to_select_is_the_crop(model_file: Path, galaxies: Path, tmp_path: Path) -> None:
+    def evaluate(*options: str) -> dict[str, Any]:
+        where = ["evaluate", "folders", galaxies / "train", "--model", model_file, "--folds", 3]
+        report = tmp_path / "r.json"
+        call(*where, "--protocols", "probe", "-o", report, "-q", *options)
+        return json.loads(report.read_text())["results"][0]
+
+    selected, given = evaluate("--select-crop", "0.3"), evaluate("--crop", "0.3")
+    assert selected["details"]["crops_chosen"] == ["0.3"] * 3
+    assert selected["reliability"] == given["reliability"] != evaluate()["reliability"]
+
+
+def test_a_head_knows_the_weights_that_it_was_fitted_on(
+    model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    head = tmp_path / "mine.safetensors"
+    call("fit", "folders", galaxies / "train", "--model", model_file, "-o", head, "-q")
+    model = read_model(model_file)
+    half = tmp_path / "half.safetensors"
+    write_model(half, model, half=True)
+    image = next((galaxies / "test").rglob("*.png"))
+    common = ["classify", image, "--head", head, "-o", tmp_path / "t.csv", "-q"]
+    call(*common, "--model", half)
+    call(*common, "--model", half, "--backend", "onnx")
+    torch.manual_seed(5)
+    other = tmp_path / model_file.name
+    write_model(other, replace(model, encoder=create_encoder(model.architecture).eval()))
+    found = call(*common, "--model", other, status=2)
+    assert "was fitted on other weights than those of this model" in found.output
+
+
+def test_a_small_test_set_loses_no_result(
+    head_file: Path, model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "reports" / "r.json"
+    common = ["evaluate", "folders", galaxies / "test", "--model", model_file, "-q"]
+    few = [*common, "--neighbours", 16]
+    result = call(*few, "--head", head_file, "-o", report)
+    assert "no leave-one-out kNN: 16 cutouts do not leave 16 neighbours" in result.output
+    assert len(json.loads(report.read_text())["results"]) == 1
+    result = call(*few, "--protocols", "loo", status=1)
+    assert "15 labelled cutouts cannot give 16 neighbours; take fewer" in result.output
+    result = call(*few, "--folds", 2, "--protocols", "knn", status=1)
+    assert "8 labelled cutouts cannot give 16 neighbours" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--protocols", "head"], "The protocol head needs --head."),
+        (["--protocols", "loo,knn"], "The protocol knn needs --train-data or --folds."),
+        (["--figure", "x.xyz"], "must end in .png, .pdf, .svg"),
+        (["-o", "{file}/r.json"], "its folder cannot be made"),
+        (["-o", "{folder}"], "name a file"),
+    ],
+)
+def test_what_cannot_end_well_does_not_begin(
+    options: list[str], message: str, model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    options = [o.format(file=tmp_path / "file", folder=tmp_path) for o in options]
+    common = ["evaluate", "folders", galaxies / "test", "--model", model_file, "-q"]
+    assert message in call(*common, *options, status=2).output
