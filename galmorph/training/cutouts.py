@@ -13,6 +13,7 @@ from galmorph.errors import CatalogueError, MissingExtraError
 from galmorph.images.discover import discover_sources, is_container
 from galmorph.images.source import Source, make_object_id
 from galmorph.tables.catalogue import list_columns, pick_column, read_catalogue
+from galmorph.training.labelled import to_label
 
 __all__ = ["Labeller", "is_table", "list_cutouts", "name_cutout"]
 
@@ -91,7 +92,7 @@ class Labeller:
             There is no such column or array, or it is too short.
         """
         if source.columns:
-            return _to_text(self._pick(source.columns, argument)) if self.column else ""
+            return to_label(self._pick(source.columns, argument)) if self.column else ""
         if source.index >= 0:  # an item of a stack; size 0 marks a file that is a single image
             return self._find_beside(source) if self.column and source.size != 0 else ""
         return PurePath(name).parent.name
@@ -127,7 +128,7 @@ def _read_beside(path: str, member: str, name: str) -> list[str]:
         values = np.asarray(arrays[full][...])
     if values.ndim != 1:
         raise CatalogueError(f"{path}: {full!r} holds {values.ndim} axes, not one label per image")
-    return [_to_text(value) for value in values.tolist()]
+    return [to_label(value) for value in values.tolist()]
 
 
 def _open_arrays(path: str) -> Any:
@@ -146,10 +147,3 @@ def _explain_absent(path: str, name: str, there: Sequence[str]) -> CatalogueErro
     return CatalogueError(
         f"{path}: no {name!r} for --label-column; there are {', '.join(there) or 'none'}"
     )
-
-
-def _to_text(value: Any) -> str:
-    if value is None or value != value:
-        return ""
-    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-    return text.strip()

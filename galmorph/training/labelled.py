@@ -105,6 +105,8 @@ def to_label(value: Any) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
     text = str(value).strip()
     return "" if text.lower() in NO_LABEL_TEXTS else text
 
