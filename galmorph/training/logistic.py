@@ -86,11 +86,13 @@ def fit_path(
     y = torch.from_numpy(np.asarray(labels, dtype=np.int64))
     w = None if weights is None else torch.from_numpy(np.asarray(weights, dtype=np.float64))
     weight = torch.zeros(num_classes, features.shape[1], dtype=torch.float64)
+    del features  # between two penalties a path holds one copy of them, and no more
     bias = torch.zeros(num_classes, dtype=torch.float64)
     for penalty in penalties:
         x, scale = basis.scale_for(penalty)
         start = torch.cat((weight @ basis.vectors / scale, bias[:, None]), dim=1)
         found = _minimize(x, y, w, penalty * scale.square(), start)
+        del x
         weight, bias = (found[:, :-1] * scale) @ basis.vectors.T, found[:, -1]
         yield weight.numpy().copy(), bias.numpy().copy()
 
