@@ -24,7 +24,7 @@ from galmorph.images.options import ReadOptions
 from galmorph.images.planes import to_rendered
 from galmorph.images.source import Source
 
-__all__ = ["cutout_from_array", "to_array", "to_sources"]
+__all__ = ["cutout_from_array", "find_masked", "to_array", "to_sources"]
 
 Array = npt.NDArray[Any]
 WAY_OUT = (
@@ -44,7 +44,7 @@ def to_sources(
         Path, glob, folder, container (see `discover_sources`); ``bytes`` or a binary file object;
         PIL image; array (y, x), (y, x, 3), (3, y, x) or a stack with one more axis; torch
         tensor; `NDData`, `CCDData`, `Cutout2D`, HDU, `HDUList`; `Cutout` or `Source`; or any
-        iterable of these, which is consumed one by one.
+        iterable of these, which is consumed one by one. Masked arrays keep their mask.
     recursive, bands_from_name
         As in `discover_sources`.
 
@@ -138,13 +138,43 @@ def _number(items: Iterable[Any]) -> Iterator[Source]:
 
 
 def to_array(item: Any) -> Array:
-    """Numpy array of an array-like or a torch tensor on any device and of any precision."""
+    """Numpy array of an array-like or a torch tensor on any device and of any precision.
+
+    Masked floats become NaN; for masked integers see `find_masked`.
+    """
     if _is_tensor(item):
         item = item.detach().cpu()
         if not hasattr(np, str(item.dtype).removeprefix("torch.")):  # bfloat16
             item = item.float()
         item = item.numpy()
+    if isinstance(item, np.ma.MaskedArray) and item.dtype.kind == "f":
+        item = item.filled(np.nan)
     return np.asarray(item)
+
+
+def find_masked(item: Any, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
+    """Pixels of an image in integers of which a plane is masked.
+
+    Parameters
+    ----------
+    item : object
+        As given to `to_array`.
+    shape : (int, int)
+        Rows and columns of its cutout.
+
+    Returns
+    -------
+    ndarray of bool, shape (y, x), or None
+        None where nothing is masked that `to_array` has not made NaN.
+    """
+    if not isinstance(item, np.ma.MaskedArray) or item.dtype.kind == "f":
+        return None
+    mask = np.ma.getmaskarray(item)
+    if not mask.any():
+        return None
+    if mask.ndim == 2:
+        return mask
+    return np.asarray(mask.any(axis=0 if mask.shape[1:] == shape else 2))
 
 
 def cutout_from_array(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 
 from galmorph.errors import BandError
 from galmorph.flags import Flags
 from galmorph.images.bands import choose_planes
+from galmorph.images.calibration import calibration_from_cutout, match_planes
 from galmorph.images.cutout import Cutout
 from galmorph.images.options import ReadOptions
 from galmorph.images.planes import stack_planes
@@ -23,7 +25,8 @@ class BandPattern:
     ----------
     pattern : str
         Such as ``"{id}_{band}.fits"`` or ``"{band}/{id}.fits"``; it is matched against the end
-        of the path, ``*`` stands for anything inside a name.
+        of the path, ``*`` stands for anything inside a name. Identifiers count within the
+        folder ahead of what is matched: ``"*/{id}_{band}.fits"`` joins across folders.
 
     Raises
     ------
@@ -47,12 +50,19 @@ class BandPattern:
         escaped = re.escape(pattern).replace(r"\*", "[^/]*")
         escaped = escaped.replace(r"\{id\}", "(?P<id>[^/]+)")
         escaped = escaped.replace(r"\{band\}", "(?P<band>[^/]+?)")
-        self._regex = re.compile(rf"(?:^|/){escaped}$", re.DOTALL)
+        self._regex = re.compile(rf"(?:^|/)(?P<end>{escaped})$", re.DOTALL)
 
-    def match(self, path: str) -> tuple[str, str] | None:
-        """Identifier and band of a path, or None where it does not match."""
+    @property
+    def spans_folders(self) -> bool:
+        """Whether files of several folders may be of one galaxy."""
+        return "/" in self.pattern
+
+    def match(self, path: str) -> tuple[str, str, str] | None:
+        """Folder ahead of the match, identifier and band of a path; None without a match."""
         found = self._regex.search(path)
-        return (found["id"], found["band"]) if found else None
+        if found is None:
+            return None
+        return os.path.normpath(path[: found.start("end")]), found["id"], found["band"]
 
     def group(self, paths: Iterable[str]) -> Iterator[Source]:
         """Join the files of one galaxy.
@@ -67,22 +77,22 @@ class BandPattern:
         Source
             In the order of each galaxy's first file; files that do not match by themselves.
         """
-        groups: dict[str, list[tuple[str, str]]] = {}
+        groups: dict[tuple[str, ...], list[tuple[str, str]]] = {}
         for path in paths:
-            matched = self.match(path)
-            key = f"id {matched[0]}" if matched else f"path {path}"
-            groups.setdefault(key, []).append((matched[1] if matched else "", path))
-        for key, members in groups.items():
-            if key.startswith("path "):
-                yield Source(make_object_id(members[0][1]), members[0][1])
+            *key, band = self.match(path) or (path, "")
+            groups.setdefault(tuple(key), []).append((band, path))
+        for (_, *identifier), members in groups.items():
+            path = members[0][1]
+            if identifier:
+                yield Source(make_printable(identifier[0]), path, band_paths=tuple(members))
             else:
-                yield Source(make_printable(key[3:]), members[0][1], band_paths=tuple(members))
+                yield Source(make_object_id(path), path)
 
 
 def join_band_files(
     files: list[tuple[str, Cutout]], *, options: ReadOptions, object_id: str, path: str
 ) -> Cutout:
-    """Join one-band cutouts of the same field into one.
+    """Join one-band cutouts of the same field into one, in the calibration of the first.
 
     Parameters
     ----------
@@ -96,22 +106,36 @@ def join_band_files(
     Raises
     ------
     BandError
-        A file with several planes, a band twice or missing.
+        A file with several planes, a band twice or missing, units that cannot be compared.
     UnsupportedImageError
         Files of different sizes.
     """
     for band, cutout in files:
         if cutout.array.shape[0] != 1:
             raise BandError(f"{cutout.path}: {cutout.array.shape[0]} planes in band file {band!r}")
+    _check_names(files)
     names = tuple(band for band, _ in files)
     bands, indices = choose_planes(names, options.bands, len(files), path)
     chosen = [files[n][1] for n in (indices if indices is not None else range(len(files)))]
     array = stack_planes([cutout.array for cutout in chosen], path)
+    array, scaled = match_planes(array, [calibration_from_cutout(cutout) for cutout in chosen])
     first = chosen[0]
     flags = Flags.NONE
     for cutout in chosen:
         flags |= cutout.flags
     return Cutout(
         array, bands, "flux", object_id, path, first.ra, first.dec, first.pixel_scale,
-        first.survey, first.unit, flags, notes={**first.notes, "files": str(len(chosen))},
+        first.survey, first.unit, flags,
+        notes={**first.notes, "files": str(len(chosen)), **scaled},
     )  # fmt: skip
+
+
+def _check_names(files: list[tuple[str, Cutout]]) -> None:
+    paths: dict[str, str] = {}
+    for band, cutout in files:
+        if band in paths:
+            raise BandError(
+                f"{paths[band]} and {cutout.path} are both band {band!r} of one galaxy; make the "
+                "pattern of the names (--bands-from-name) tell them apart, or leave one out"
+            )
+        paths[band] = cutout.path

@@ -46,7 +46,9 @@ def discover_sources(
         Go into subfolders.
     bands_from_name : str, optional
         Pattern such as ``"{id}_{band}.fits"`` by which the files of one galaxy are joined, one
-        file per band. Files that do not match stand for themselves.
+        file per band. Files that do not match stand for themselves. Without a slash it joins
+        within a folder; with one, as in ``"{band}/{id}.fits"``, across all folders and files
+        named, which are listed before the first source is given.
 
     Returns
     -------
@@ -98,22 +100,33 @@ def _expand_one(path: str) -> Sequence[str]:
 def _walk_arguments(
     arguments: list[str], recursive: bool, pattern: BandPattern | None
 ) -> Iterator[Source]:
+    across = pattern is not None and pattern.spans_folders
+    gathered: list[str] = []
+    for item in _list_arguments(arguments, recursive):
+        if isinstance(item, Source):
+            yield item
+        elif across:
+            gathered.extend(item)
+        else:
+            yield from _group(item, pattern)
+    yield from _group(gathered, pattern)
+
+
+def _list_arguments(arguments: list[str], recursive: bool) -> Iterator[list[str] | Source]:
+    """Files that are grouped together, and what stands for itself."""
     files: list[str] = []
     for path in arguments:
-        if os.path.isdir(path):
-            yield from _group(files, pattern)
-            files = []
-            yield from _walk_folder(path, recursive, pattern)
-        elif is_container(path) and not os.path.isdir(path):
-            yield from _group(files, pattern)
-            files = []
-            yield from _open_container(path)
-        else:
+        is_folder = os.path.isdir(path)
+        if not is_folder and not is_container(path):
             files.append(path)
-    yield from _group(files, pattern)
+            continue
+        yield files
+        files = []
+        yield from _walk_folder(path, recursive) if is_folder else _open_container(path)
+    yield files
 
 
-def _walk_folder(top: str, recursive: bool, pattern: BandPattern | None) -> Iterator[Source]:
+def _walk_folder(top: str, recursive: bool) -> Iterator[list[str] | Source]:
     # A stack of our own, not recursion: folders may be deeper than Python's call stack.
     pending = [(top, frozenset[tuple[int, int]]())]
     while pending:
@@ -128,7 +141,7 @@ def _walk_folder(top: str, recursive: bool, pattern: BandPattern | None) -> Iter
             lost = UnreadableImageError(reason, make_printable(folder))
             yield Source(make_object_id(folder), folder, data=lost)
             continue
-        yield from _group(files, pattern)
+        yield files
         for shard in shards:
             yield from _open_container(shard)
         if recursive:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from galmorph.errors import (
 )
 from galmorph.flags import Flags
 from galmorph.images.bands import RENDERED_NAMES, choose_planes, find_band_names
+from galmorph.images.calibration import Calibration, calibration_from_header, match_planes
 from galmorph.images.cutout import Cutout
 from galmorph.images.fits_structure import check_structure
 from galmorph.images.hdus import HduChoice, choose_hdus
@@ -34,12 +36,12 @@ from galmorph.images.quiet import quiet
 from galmorph.images.regions import cut_region, find_region
 from galmorph.images.sky import SkyFrame, frame_from_header, load_wcs
 from galmorph.images.source import Region
-from galmorph.images.survey import find_survey, find_unit, find_zeropoint
+from galmorph.images.survey import find_survey, find_zeropoint
 
 if TYPE_CHECKING:
-    from astropy.io.fits import HDUList, Header
+    from astropy.io.fits import HDUList
 
-__all__ = ["cutout_from_hdus", "read_fits"]
+__all__ = ["cutout_from_hdus", "find_wanted_region", "read_fits"]
 
 Array = npt.NDArray[Any]
 MAX_TILES = 50_000
@@ -80,7 +82,8 @@ def read_fits(
     UnreadableImageError, UnsupportedImageError, ImageTooLargeError
         Damaged, without an image, or beyond `options.max_pixels`.
     BandError
-        Several planes without names, or bands that are not there.
+        Several planes without names, bands that are not there, or bands of HDUs whose units
+        cannot be compared.
     """
     with reading_fits(path), open_fits(file, path) as hdus:
         return cutout_from_hdus(
@@ -129,28 +132,38 @@ def cutout_from_hdus(
 ) -> Cutout:
     """Read a cutout from an open HDU list; see `read_fits`. A WCS given is not built again."""
     choice = choose_hdus(hdus, options.hdu, path)
-    header = _merge_headers(hdus, choice)
-    planes = _read_planes(choice, options, region or _wanted_region(options), wcs, path)
-    named = choice.bands or find_band_names(header, planes.array.shape[0])
-    return _assemble(planes, header, named, choice, options, object_id, path)
+    headers = [_find_cards(hdus, hdu) for hdu in choice.hdus]
+    planes = _read_planes(choice, options, region or find_wanted_region(options), wcs, path)
+    names = [path] if len(headers) == 1 else _name_hdus(hdus, choice, path)
+    for header, name, count in zip(headers, names, planes.counts, strict=True):
+        planes.calibrations += [calibration_from_header(header, name)] * count
+    named = choice.bands or find_band_names(headers[0], planes.array.shape[0])
+    return _assemble(planes, headers[0], named, choice, options, object_id, path)
 
 
-def _wanted_region(options: ReadOptions) -> Region | None:
+def find_wanted_region(options: ReadOptions) -> Region | None:
+    """Part of the sky that the options ask for, None for the whole image."""
     if options.center is None and options.fov is None:
         return None
     ra, dec = options.center if options.center is not None else (math.nan, math.nan)
     return Region(ra, dec, options.fov if options.fov is not None else math.nan)
 
 
-def _merge_headers(hdus: HDUList, choice: HduChoice) -> Header:
-    header: Header = choice.hdus[0].header
-    if choice.hdus[0] is hdus[0]:
-        return header
-    merged = header.copy()
-    for key in INHERITED_KEYS:
-        if key not in merged and key in hdus[0].header:
-            merged[key] = hdus[0].header[key]
-    return merged
+def _find_cards(hdus: HDUList, hdu: Any) -> Mapping[str, Any]:
+    """Cards of an HDU and those that it takes from the primary header."""
+    own: MutableMapping[str, Any] = hdu.header
+    if hdu is hdus[0]:
+        return own
+    primary = hdus[0].header
+    inherited = {key: primary[key] for key in INHERITED_KEYS if key in primary}
+    if not math.isnan(find_zeropoint(own)):  # it may have another name there
+        inherited.pop("MAGZERO", None)
+    return ChainMap(own, inherited)
+
+
+def _name_hdus(hdus: HDUList, choice: HduChoice, path: str) -> list[str]:
+    numbers = [next(n for n, other in enumerate(hdus) if other is hdu) for hdu in choice.hdus]
+    return [f"{path}, HDU {number}".removeprefix(", ") for number in numbers]
 
 
 @dataclass(slots=True)
@@ -161,6 +174,8 @@ class _Planes:
     frame: SkyFrame
     flags: Flags
     notes: dict[str, str]
+    counts: list[int]  # planes of each HDU
+    calibrations: list[Calibration] = field(default_factory=list)  # of each plane
 
 
 def _read_planes(
@@ -171,14 +186,17 @@ def _read_planes(
     if region is None:
         arrays = [_read_whole(hdu) for hdu in choice.hdus]
         frame = frame_from_header(first.header, (shape[-2], shape[-1]))
-        return _Planes(stack_planes(arrays, path), frame, Flags.NONE, {})
+        counts = [len(array) for array in arrays]
+        return _Planes(stack_planes(arrays, path), frame, Flags.NONE, {}, counts)
     wcs = wcs if wcs is not None else load_wcs(first.header)
     box = find_region(wcs, (shape[-2], shape[-1]), region, path)
     box.check_size(options, path)
     _check_tiles(first, (*shape[:-2], box.side, box.side), options, path)
     pieces = [cut_region(hdu, box) for hdu in choice.hdus]
     flags = Flags.PADDED if box.padded(shape[-2], shape[-1]) else Flags.NONE
-    return _Planes(stack_planes(pieces, path), box.frame, flags, {"region": str(box)})
+    counts = [len(piece) for piece in pieces]
+    notes = {"region": str(box)}
+    return _Planes(stack_planes(pieces, path), box.frame, flags, notes, counts)
 
 
 def check_shape(
@@ -224,30 +242,32 @@ def _read_whole(hdu: Any) -> Array:
 
 def _assemble(
     planes: _Planes,
-    header: Header,
+    header: Mapping[str, Any],
     named: tuple[str, ...] | None,
     choice: HduChoice,
     options: ReadOptions,
     object_id: str,
     path: str,
 ) -> Cutout:
-    array, flags = planes.array, planes.flags
+    array, flags, calibrations = planes.array, planes.flags, planes.calibrations
     notes = {"hdu": choice.label, **planes.notes}
     if named is None and options.bands is None and _looks_rgb(array):
         named, flags = RENDERED_NAMES, flags | Flags.ASSUMED_STRETCH
         notes["bands"] = "8-bit planes without names taken for red, green, blue"
     bands, indices = choose_planes(named, options.bands, array.shape[0], path or "the FITS")
     if indices is not None:
-        array = array[indices]
+        array, calibrations = array[indices], [calibrations[n] for n in indices]
     array, kind = to_cutout_array(array, bands)
+    if kind == "flux":
+        array, scaled = match_planes(array, calibrations)
+        notes |= scaled
     if planes.frame.orientation:
         notes["orientation"] = planes.frame.orientation
-    zeropoint = find_zeropoint(header)
-    if not math.isnan(zeropoint):
-        notes["zeropoint"] = repr(zeropoint)
+    if not math.isnan(calibrations[0].zeropoint):
+        notes["zeropoint"] = repr(calibrations[0].zeropoint)
     return Cutout(
         array, bands, kind, object_id, path, planes.frame.ra, planes.frame.dec,
-        planes.frame.pixel_scale, find_survey(header), find_unit(header), flags, notes=notes,
+        planes.frame.pixel_scale, find_survey(header), calibrations[0].unit, flags, notes=notes,
     )  # fmt: skip
 
 

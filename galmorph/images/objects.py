@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +15,18 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
-from galmorph.images.arrays import cutout_from_array, to_array
+from galmorph.flags import Flags
+from galmorph.images.arrays import cutout_from_array, find_masked, to_array
 from galmorph.images.bands import choose_planes, find_band_names
 from galmorph.images.cutout import Cutout
-from galmorph.images.fits import cutout_from_hdus
+from galmorph.images.fits import cutout_from_hdus, find_wanted_region
 from galmorph.images.options import ReadOptions
 from galmorph.images.planes import drop_axes, to_cutout_array
 from galmorph.images.quiet import quiet
 from galmorph.images.raster import cutout_from_pil
-from galmorph.images.sky import frame_from_wcs
-from galmorph.images.survey import find_survey, find_unit
+from galmorph.images.regions import cut_array, find_region
+from galmorph.images.sky import SkyFrame, frame_from_wcs
+from galmorph.images.survey import find_survey, find_unit, find_zeropoint
 
 __all__ = ["cutout_from_object"]
 
@@ -40,7 +44,7 @@ def cutout_from_object(
     item : object
         Anything that `galmorph.images.arrays.to_sources` takes, except paths and bytes.
     options : ReadOptions
-        Bands and bounds.
+        Bands, bounds, and the part of the sky to cut out of what has a WCS.
     object_id, path : str
         Carried into the cutout.
 
@@ -59,7 +63,9 @@ def cutout_from_object(
         return _from_hdus([item], options, object_id, path)
     if hasattr(item, "wcs") and hasattr(item, "data"):
         return _from_nddata(item, options, object_id, path)
-    return cutout_from_array(to_array(item), options=options, object_id=object_id, path=path)
+    cutout = cutout_from_array(to_array(item), options=options, object_id=object_id, path=path)
+    masked = find_masked(item, cutout.array.shape[1:])
+    return cutout if masked is None else replace(cutout, bad=masked)
 
 
 def _from_pil(item: Any, object_id: str, path: str) -> Cutout:
@@ -82,31 +88,67 @@ def _from_hdus(hdus: Any, options: ReadOptions, object_id: str, path: str) -> Cu
 
 
 def _from_nddata(item: Any, options: ReadOptions, object_id: str, path: str) -> Cutout:
-    data = np.asarray(item.data)
+    data = to_array(item.data)
     if data.ndim < 2 or data.size == 0:
         raise UnsupportedImageError(f"an array of shape {data.shape} is not an image", path)
-    if data.size > options.max_pixels:
-        raise ImageError(f"{data.shape} is more than max_pixels = {options.max_pixels}", path)
-    header = dict(getattr(item, "meta", None) or {})
-    if getattr(item, "unit", None) is not None:
-        header["BUNIT"] = str(item.unit)
-    planes = drop_axes(data)
-    named = find_band_names(header, planes.shape[0])
-    bands, indices = choose_planes(named, options.bands, planes.shape[0], path or "the object")
-    planes = planes if indices is None else planes[indices]
-    array, kind = to_cutout_array(planes, bands)
-    frame = frame_from_wcs(item.wcs, (data.shape[-2], data.shape[-1]))
-    notes = {"orientation": frame.orientation} if frame.orientation else {}
+    header = _find_cards(item)
+    part = _cut(drop_axes(data), _find_mask(item), item.wcs, options, path)
+    named = find_band_names(header, part.planes.shape[0])
+    bands, indices = choose_planes(named, options.bands, part.planes.shape[0], path or "the object")
+    array, kind = to_cutout_array(part.planes if indices is None else part.planes[indices], bands)
+    bad = None if part.bad is None else np.ascontiguousarray(part.bad[::-1])
+    frame, notes, zeropoint = part.frame, part.notes, find_zeropoint(header)
+    if frame.orientation:
+        notes["orientation"] = frame.orientation
+    if not math.isnan(zeropoint):
+        notes["zeropoint"] = repr(zeropoint)
     return Cutout(
         array, bands, kind, object_id, path, frame.ra, frame.dec, frame.pixel_scale,
-        find_survey(header), find_unit(header), bad=_flip_mask(item), notes=notes,
+        find_survey(header), find_unit(header), part.flags, bad, notes,
     )  # fmt: skip
 
 
-def _flip_mask(item: Any) -> npt.NDArray[np.bool_] | None:
+def _find_cards(item: Any) -> dict[str, Any]:
+    header = dict(getattr(item, "meta", None) or {})
+    if getattr(item, "unit", None) is not None:
+        header["BUNIT"] = str(item.unit)
+    return header
+
+
+def _find_mask(item: Any) -> npt.NDArray[np.bool_] | None:
     mask = getattr(item, "mask", None)
     if mask is None:
         return None
     full = np.broadcast_to(np.asarray(mask, dtype=bool), np.asarray(item.data).shape)
-    flat = np.logical_or.reduce(full.reshape(-1, *full.shape[-2:]), axis=0)
-    return np.ascontiguousarray(flat[::-1])
+    return np.asarray(drop_axes(full).any(axis=0))
+
+
+@dataclass(slots=True)
+class _Part:
+    """What is taken of an object, row 0 at the bottom."""
+
+    planes: npt.NDArray[Any]
+    bad: npt.NDArray[np.bool_] | None
+    frame: SkyFrame
+    flags: Flags
+    notes: dict[str, str]
+
+
+def _cut(
+    planes: npt.NDArray[Any],
+    bad: npt.NDArray[np.bool_] | None,
+    wcs: Any,
+    options: ReadOptions,
+    path: str,
+) -> _Part:
+    rows, columns = planes.shape[-2:]
+    region = find_wanted_region(options)
+    if region is None:
+        if planes.size > options.max_pixels:
+            raise ImageError(f"{planes.shape} is more than max_pixels = {options.max_pixels}", path)
+        return _Part(planes, bad, frame_from_wcs(wcs, (rows, columns)), Flags.NONE, {})
+    box = find_region(wcs, (rows, columns), region, path)
+    box.check_size(options, path)
+    flags = Flags.PADDED if box.padded(rows, columns) else Flags.NONE
+    bad = None if bad is None else cut_array(bad[None], box)[0]
+    return _Part(cut_array(planes, box), bad, box.frame, flags, {"region": str(box)})

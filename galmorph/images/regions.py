@@ -12,10 +12,10 @@ import numpy.typing as npt
 from galmorph.errors import ImageTooLargeError, UnsupportedImageError
 from galmorph.images.options import ReadOptions
 from galmorph.images.planes import blank_to_nan, drop_axes, find_blank
-from galmorph.images.sky import SkyFrame, frame_from_wcs, to_pixel
+from galmorph.images.sky import SkyFrame, frame_at, frame_from_wcs, to_pixel
 from galmorph.images.source import Region
 
-__all__ = ["Box", "cut_region", "find_region"]
+__all__ = ["Box", "cut_array", "cut_region", "find_region"]
 
 ARCSEC = 3600.0
 
@@ -46,6 +46,11 @@ class Box:
         """Whether part of the square lies outside an image of this size."""
         end_x, end_y = self.x + self.side, self.y + self.side
         return self.x < 0 or self.y < 0 or end_x > columns or end_y > rows
+
+    def find_inside(self, rows: int, columns: int) -> tuple[slice, slice]:
+        """Rows and columns of the part of the square that lies in an image of this size."""
+        end_x, end_y = self.x + self.side, self.y + self.side
+        return slice(max(self.y, 0), min(end_y, rows)), slice(max(self.x, 0), min(end_x, columns))
 
     def check_size(self, options: ReadOptions, path: str) -> None:
         """Raise `ImageTooLargeError` where the square is beyond `options.max_pixels`."""
@@ -90,15 +95,8 @@ def find_region(wcs: Any, shape: tuple[int, int], region: Region, path: str) -> 
             path,
         )
     left, bottom = math.floor(x - side / 2 + 1), math.floor(y - side / 2 + 1)
-    frame = _frame_of_box(wcs, left, bottom, side)
+    frame = frame_at(wcs, left + (side - 1) / 2, bottom + (side - 1) / 2)
     return Box(left, bottom, side, frame)
-
-
-def _frame_of_box(wcs: Any, left: int, bottom: int, side: int) -> SkyFrame:
-    # The slice of a WCS may start outside the image; its origin is moved by hand.
-    moved = wcs.celestial.deepcopy()
-    moved.wcs.crpix = np.asarray(moved.wcs.crpix) - (left, bottom)
-    return frame_from_wcs(moved, (side, side))
 
 
 def cut_region(hdu: Any, box: Box) -> npt.NDArray[Any]:
@@ -116,22 +114,32 @@ def cut_region(hdu: Any, box: Box) -> npt.NDArray[Any]:
     ndarray, shape (band, side, side)
         float32 or the type of the file, row 0 at the bottom.
     """
-    rows, columns = hdu.shape[-2:]
-    y0, y1 = max(box.y, 0), min(box.y + box.side, rows)
-    x0, x1 = max(box.x, 0), min(box.x + box.side, columns)
     leading = (slice(None),) * (len(hdu.shape) - 2)
     blank = find_blank(hdu.header)
-    piece = drop_axes(np.asarray(hdu.section[(*leading, slice(y0, y1), slice(x0, x1))]))
-    piece = blank_to_nan(piece, blank)
+    inside = box.find_inside(*hdu.shape[-2:])
+    piece = drop_axes(np.asarray(hdu.section[(*leading, *inside)]))
+    return _pad(blank_to_nan(piece, blank), box)
+
+
+def cut_array(array: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
+    """The same of an array (band, y, x) in memory; a mask is False outside the image."""
+    return _pad(array[:, *box.find_inside(*array.shape[-2:])], box)
+
+
+def _pad(piece: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
+    """Fill what the square has beyond the image, of which it holds all that was read."""
     if piece.shape[1:] == (box.side, box.side):
         return piece
     padded = _blank_like(piece, box.side)
-    padded[:, y0 - box.y : y1 - box.y, x0 - box.x : x1 - box.x] = piece
+    x, y = max(-box.x, 0), max(-box.y, 0)
+    padded[:, y : y + piece.shape[1], x : x + piece.shape[2]] = piece
     return padded
 
 
 def _blank_like(piece: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
-    blank = np.empty((piece.shape[0], side, side), dtype=piece.dtype.newbyteorder("="))
+    blank = np.zeros((piece.shape[0], side, side), dtype=piece.dtype.newbyteorder("="))
+    if piece.dtype.kind == "b":
+        return blank
     for plane, values in zip(blank, piece, strict=True):
         finite = values[np.isfinite(values)]
         plane[...] = np.median(finite) if finite.size else 0

@@ -11,13 +11,14 @@ import numpy as np
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["UNKNOWN_SKY", "SkyFrame", "frame_from_header", "frame_from_wcs"]
+__all__ = ["UNKNOWN_SKY", "SkyFrame", "frame_at", "frame_from_header", "frame_from_wcs"]
 
 DEGENERATE_SCALE = 1e-12  # degrees per pixel below which a matrix says nothing
 FARTHEST_PIXEL = 1e8  # a reference point farther away than any mosaic is a damaged card
 PLAIN_KEYS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
 NOT_PLAIN = ("A_ORDER", "AP_ORDER", "PV1_0", "PV1_1", "PV2_1", "CPDIS1", "CROTA2", "RADECSYS")
 EQUATORIAL = {"ICRS", "FK5", ""}
+J2000 = 2000.0
 RIGHT_ANGLE_TOLERANCE = 1.0  # degrees within which "north up" is said
 
 
@@ -106,7 +107,8 @@ def _frame_of_plain_tan(header: Header, shape: tuple[int, int]) -> SkyFrame | No
         return None
     if any(key in header for key in NOT_PLAIN) or "CD1_1" not in header:
         return None
-    if str(header.get("RADESYS", "")) not in EQUATORIAL or header.get("EQUINOX", 2000) != 2000:
+    equinox = header.get("EQUINOX", header.get("EPOCH", J2000))
+    if str(header.get("RADESYS", "")) not in EQUATORIAL or equinox != J2000:
         return None
     if header.get("CUNIT1", "deg") != "deg" or header.get("LONPOLE", 180) != 180:
         return None
@@ -131,11 +133,16 @@ def _deproject(ra0: float, dec0: float, east: float, north: float) -> tuple[floa
 
 def frame_from_wcs(wcs: Any, shape: tuple[int, int]) -> SkyFrame:
     """Find centre, scale and orientation of an `astropy.wcs.WCS` (None: unknown)."""
+    return frame_at(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
+
+
+def frame_at(wcs: Any, x: float, y: float) -> SkyFrame:
+    """The same of an image whose centre is a given pixel (0-based)."""
     if wcs is None or not getattr(wcs, "has_celestial", False):
         return UNKNOWN_SKY
     try:
         wcs = wcs.celestial
-        ra, dec = to_icrs(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
+        ra, dec = to_icrs(wcs, x, y)
         matrix = np.asarray(wcs.pixel_scale_matrix, dtype=float)
         if wcs.wcs.lat < wcs.wcs.lng:
             matrix = matrix[::-1]
@@ -154,10 +161,18 @@ def _make_frame(ra: float, dec: float, matrix: Any) -> SkyFrame:
     return SkyFrame(ra, dec, scale * 3600, describe_orientation(matrix))
 
 
+def _is_icrs(wcs: Any) -> bool:
+    """Whether the axes are those of the ICRS, or of FK5 J2000, which counts as the same."""
+    system, equinox = str(wcs.wcs.radesys).strip(), float(wcs.wcs.equinox)
+    if wcs.wcs.lngtyp != "RA" or system not in EQUATORIAL:
+        return False
+    return system == "ICRS" or math.isnan(equinox) or equinox == J2000
+
+
 def to_icrs(wcs: Any, x: float, y: float) -> tuple[float, float]:
     """Right ascension and declination in degrees of a pixel (0-based)."""
-    if wcs.wcs.lngtyp == "RA" and str(wcs.wcs.radesys).strip() in EQUATORIAL:
-        first, second = (float(v) for v in wcs.wcs_pix2world(x, y, 0))
+    if _is_icrs(wcs):
+        first, second = (float(v) for v in wcs.all_pix2world(x, y, 0))
         ra, dec = (second, first) if wcs.wcs.lat < wcs.wcs.lng else (first, second)
         return ra % 360.0, dec
     sky = wcs.pixel_to_world(x, y).icrs
@@ -166,15 +181,26 @@ def to_icrs(wcs: Any, x: float, y: float) -> tuple[float, float]:
 
 def to_pixel(wcs: Any, ra: float, dec: float) -> tuple[float, float]:
     """Pixel (x, y, 0-based) of a position; NaN where it is not in the projection."""
-    wcs = wcs.celestial
-    if wcs.wcs.lngtyp == "RA" and str(wcs.wcs.radesys).strip() in EQUATORIAL:
-        world = (dec, ra) if wcs.wcs.lat < wcs.wcs.lng else (ra, dec)
-        x, y = wcs.wcs_world2pix(*world, 0)
-    else:
-        from astropy.coordinates import SkyCoord
+    from astropy.wcs import NoConvergence
 
-        x, y = wcs.world_to_pixel(SkyCoord(ra, dec, unit="deg", frame="icrs"))
+    wcs = wcs.celestial
+    if not _is_icrs(wcs):
+        ra, dec = _from_icrs(wcs, ra, dec)
+    world = (dec, ra) if wcs.wcs.lat < wcs.wcs.lng else (ra, dec)
+    try:
+        x, y = wcs.all_world2pix(*world, 0)
+    except NoConvergence:  # so far outside that the distortion has no inverse
+        return math.nan, math.nan
     return float(x), float(y)
+
+
+def _from_icrs(wcs: Any, ra: float, dec: float) -> tuple[float, float]:
+    """Longitude and latitude in degrees in the system of a WCS."""
+    from astropy.coordinates import SkyCoord
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    sky = SkyCoord(ra, dec, unit="deg", frame="icrs").transform_to(wcs_to_celestial_frame(wcs))
+    return float(sky.spherical.lon.deg), float(sky.spherical.lat.deg)
 
 
 def describe_orientation(matrix: Any) -> str:

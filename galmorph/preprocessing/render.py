@@ -11,6 +11,11 @@ import numpy.typing as npt
 
 from galmorph.errors import UnsupportedImageError
 from galmorph.flags import Flags
+from galmorph.images.calibration import (
+    NANOMAGGY_ZEROPOINT,
+    calibration_from_cutout,
+    restore_counts,
+)
 from galmorph.images.cutout import Cutout
 from galmorph.preprocessing.pixels import (
     BadPixelPolicy,
@@ -29,14 +34,8 @@ __all__ = ["RenderOptions", "render"]
 
 Array = npt.NDArray[Any]
 RENDERED = ("red", "green", "blue")
-NANOMAGGY_ZEROPOINT = 22.5
-"""AB magnitude of one nanomaggy."""
-
 ZERO_IS_UNOBSERVED = ("legacysurvey",)
 """Surveys whose images hold exactly 0 where a band has no exposure."""
-
-JANSKY_UNITS = {"Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6, "nJy": 1e-9}
-NANOMAGGY_IN_JANSKY = 3.631e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,8 @@ class RenderOptions:
     nan_fraction : float
         Above this fraction of bad pixels the row is flagged as not to be trusted.
     zeropoint : float, optional
-        AB magnitude of a flux of 1, where the header does not give the unit or is wrong.
+        AB magnitude of a flux of 1, where the header does not give the unit or is wrong. It holds
+        for the pixels of all bands as their files have them, whatever their headers say.
 
     Raises
     ------
@@ -109,6 +109,8 @@ def render(cutout: Cutout, *, options: RenderOptions = DEFAULT_OPTIONS) -> Cutou
     """
     if cutout.kind == "rendered":
         return _render_rendered(cutout, options)
+    if options.zeropoint is not None:
+        cutout = restore_counts(cutout)
     empty: list[str] = []
     if options.nan != "refuse":
         cutout, empty = _drop_empty_bands(cutout)
@@ -188,10 +190,7 @@ def _finish(
 def _zeropoint(cutout: Cutout, options: RenderOptions) -> float:
     if options.zeropoint is not None:
         return options.zeropoint
-    if cutout.unit in JANSKY_UNITS:
-        factor = JANSKY_UNITS[cutout.unit] / NANOMAGGY_IN_JANSKY
-        return NANOMAGGY_ZEROPOINT - 2.5 * math.log10(factor)
-    return float(cutout.notes.get("zeropoint", "nan"))
+    return calibration_from_cutout(cutout).magnitude
 
 
 def _calibrate(

@@ -19,6 +19,7 @@ from synthetic import make_flux, make_header, make_profile, make_rgb, write_fits
 from galmorph.errors import (
     AmbiguousShapeError,
     BandError,
+    ImageError,
     ImageTooLargeError,
     UnreadableImageError,
     UnsupportedImageError,
@@ -58,8 +59,10 @@ def test_floats_in_the_unit_interval_are_rendered() -> None:
     np.testing.assert_allclose(cutout.array, PLANES / 255, atol=1e-7)
 
 
-def test_sixteen_bits_are_rendered() -> None:
-    cutout = read_one(RGB.astype(np.uint16) * 257)
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
+def test_sixteen_bits_are_rendered(dtype: str) -> None:
+    cutout = read_one((RGB.astype(np.uint16) * 257).astype(dtype))
+    assert cutout.kind == "rendered"
     np.testing.assert_allclose(cutout.array, PLANES / 255, atol=1e-6)
 
 
@@ -185,6 +188,75 @@ def test_nddata_and_ccddata() -> None:
     assert cutout.ra == pytest.approx(150.1)
     ccd = CCDData(plane, unit="adu", wcs=wcs)
     assert read_one(ccd).pixel_scale == pytest.approx(0.262)
+
+
+def test_zero_point_of_ccddata() -> None:
+    ccd = CCDData(FLUX[1], unit="adu", meta={"MAGZERO": 25.0})
+    assert read_one(ccd).notes["zeropoint"] == "25.0"
+    assert "zeropoint" not in read_one(CCDData(FLUX[1], unit="adu")).notes
+
+
+def test_center_and_fov_cut_a_part_of_ccddata(tmp_path: Path) -> None:
+    wcs = WCS(make_header())
+    path = write_fits(tmp_path / "a.fits", FLUX[1])
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[20, 40] = True  # 11 rows below the centre of the frame, 8 columns to its right
+    ccd = CCDData(np.ascontiguousarray(FLUX[1][::-1]), unit="adu", wcs=wcs, mask=mask)
+    sky = wcs.pixel_to_world(37.5, 25.5)
+    center = (float(sky.ra.deg), float(sky.dec.deg))
+    for side in (16, 80):  # the second reaches beyond the frame
+        options = ReadOptions(center=center, fov=side * 0.262)
+        part, expected = read_one(ccd, options), read_cutout(path, options=options)
+        np.testing.assert_array_equal(part.array, expected.array)
+        assert (part.ra, part.dec, part.flags) == (expected.ra, expected.dec, expected.flags)
+        assert part.notes["region"] == expected.notes["region"]
+        assert part.bad is not None
+        assert np.argwhere(part.bad).tolist() == [[side // 2 - 1 + 6, side // 2 - 1 + 3]]
+    far = ReadOptions(center=(10.0, 5.0), fov=5.0)
+    with pytest.raises(UnsupportedImageError, match="is outside the image"):
+        read_one(ccd, far)
+    with pytest.raises(UnsupportedImageError, match="no WCS, so "):
+        read_one(CCDData(FLUX[1], unit="adu"), far)
+
+
+def test_part_of_a_large_ccddata_may_be_cut_out() -> None:
+    ccd = CCDData(FLUX[1], unit="adu", wcs=WCS(make_header()))
+    part = read_one(ccd, ReadOptions(fov=8 * 0.262, max_pixels=100))
+    assert part.array.shape == (1, 8, 8)
+    with pytest.raises(ImageTooLargeError, match="more than max_pixels"):
+        read_one(ccd, ReadOptions(fov=16 * 0.262, max_pixels=100))
+    with pytest.raises(ImageError, match="more than max_pixels"):
+        read_one(ccd, ReadOptions(max_pixels=100))
+
+
+def test_mask_of_nddata_with_the_colours_last() -> None:
+    mask = np.zeros((64, 64, 3), dtype=bool)
+    mask[0, 5, 1] = True
+    cutout = read_one(NDData(RGB[::-1].astype(np.float32), mask=mask), GRZ)
+    assert cutout.bad is not None and np.argwhere(cutout.bad).tolist() == [[63, 5]]
+
+
+def test_masked_arrays() -> None:
+    hidden = np.ma.masked_greater(np.where(PLANES == PLANES.max(), 1e6, PLANES / 255), 1e5)
+    cutout = read_one(hidden)
+    assert cutout.kind == "rendered"
+    np.testing.assert_array_equal(np.isnan(cutout.array), hidden.mask)
+    for array in (RGB, PLANES):
+        mask = np.zeros(array.shape, dtype=bool)
+        mask[(2, 7, 1) if array is RGB else (1, 2, 7)] = True
+        cutout = read_one(np.ma.array(array, mask=mask))
+        np.testing.assert_array_equal(cutout.array, PLANES)
+        assert cutout.bad is not None and np.argwhere(cutout.bad).tolist() == [[2, 7]]
+    plain = read_one(np.ma.array(RGB))
+    assert plain.bad is None
+    (first, second) = read_all(np.ma.array(np.stack([RGB, RGB]), mask=False))
+    assert first.bad is None and second.bad is None
+
+
+def test_masked_data_of_a_cutout2d() -> None:
+    plane = np.ma.array(FLUX[0], mask=FLUX[0] == FLUX[0].max())
+    cutout = read_one(Cutout2D(plane, (31.5, 31.5), 64, wcs=WCS(make_header())))
+    np.testing.assert_array_equal(np.isnan(cutout.array[0]), plane.mask[::-1])
 
 
 def test_cutout2d() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,91 @@ def test_band_first_patterns_and_band_folders(tmp_path: Path) -> None:
         ("1", ["g", "r"]),
         ("2", ["g", "r"]),
     ]
+
+
+def band_paths(found: Iterable[Source]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Identifier, bands and names (folder and file) of each source."""
+    return [
+        (s.object_id, [(b, "/".join(Path(p).parts[-2:])) for b, p in s.band_paths]) for s in found
+    ]
+
+
+def test_ids_are_those_of_their_folder(tmp_path: Path) -> None:
+    for name in ("run1/X_g.fits", "run1/X_r.fits", "run2/X_g.fits", "run2/X_r.fits"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_fits(tmp_path / name, make_flux()[0])
+    expected = [
+        ("X", [("g", "run1/X_g.fits"), ("r", "run1/X_r.fits")]),
+        ("X", [("g", "run2/X_g.fits"), ("r", "run2/X_r.fits")]),
+    ]
+    for argument in (str(tmp_path / "*" / "*.fits"), str(tmp_path)):
+        found = discover_sources(argument, bands_from_name="{id}_{band}.fits")
+        assert band_paths(found) == expected
+    # a pattern that holds the folder joins across it
+    (joined,) = discover_sources(
+        [str(tmp_path / "run1" / "X_g.fits"), str(tmp_path / "run2" / "X_r.fits")],
+        bands_from_name="*/{id}_{band}.fits",
+    )
+    assert [band for band, _ in joined.band_paths] == ["g", "r"]
+
+
+def test_folder_may_be_written_in_two_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("X_g.fits", "X_r.fits"):
+        write_fits(tmp_path / name, make_flux()[0])
+    (source,) = discover_sources(["X_g.fits", "./X_r.fits"], bands_from_name="{id}_{band}.fits")
+    assert [band for band, _ in source.band_paths] == ["g", "r"]
+
+
+def test_band_named_twice(tmp_path: Path) -> None:
+    for name in ("X-g_1.fits", "X-r_1.fits", "X-r_2.fits"):
+        write_fits(tmp_path / name, make_flux()[0])
+    (source,) = discover_sources(tmp_path, bands_from_name="{id}-{band}_*.fits")
+    with pytest.raises(
+        BandError, match=r"X-r_1\.fits and .*X-r_2\.fits are both band 'r' of.*pattern"
+    ):
+        read_cutout(source)
+
+
+@pytest.mark.parametrize("arguments", [["bd"], ["bd/g", "bd/r"], ["bd/*/*.fits"]])
+def test_one_folder_per_band(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("g/A.fits", "g/B.fits", "r/A.fits", "r/B.fits"):
+        (tmp_path / "bd" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_fits(tmp_path / "bd" / name, make_flux()[0])
+    found = discover_sources(arguments, bands_from_name="{band}/{id}.fits")
+    assert band_paths(found) == [
+        ("A", [("g", "g/A.fits"), ("r", "r/A.fits")]),
+        ("B", [("g", "g/B.fits"), ("r", "r/B.fits")]),
+    ]
+
+
+def test_bands_of_different_zero_points(tmp_path: Path) -> None:
+    flux = make_flux()
+    for n, (band, zeropoint) in enumerate([("g", 22.5), ("r", 25.0), ("z", 30.0)]):
+        counts = flux[n] * np.float32(10 ** ((zeropoint - 22.5) / 2.5))
+        write_fits(tmp_path / f"a_{band}.fits", counts, MAGZERO=zeropoint, BUNIT="adu")
+    (source,) = discover_sources(tmp_path, bands_from_name="{id}_{band}.fits")
+    cutout = read_cutout(source)
+    np.testing.assert_allclose(cutout.array, flux, rtol=1e-5)
+    assert (cutout.unit, cutout.notes["zeropoint"]) == ("adu", "22.5")
+    assert cutout.notes["band_factors"] == "1,0.1,0.001"
+    turned = read_cutout(source, options=ReadOptions(bands=("r", "g")))
+    np.testing.assert_allclose(turned.array, 10 * flux[[1, 0]], rtol=1e-5)
+    assert turned.notes["zeropoint"] == "25.0"
+
+
+def test_bands_of_units_that_cannot_be_compared(tmp_path: Path) -> None:
+    write_fits(tmp_path / "a_g.fits", make_flux()[0], BUNIT="nanomaggy")
+    write_fits(tmp_path / "a_r.fits", make_flux()[1], BUNIT="adu")
+    (source,) = discover_sources(tmp_path, bands_from_name="{id}_{band}.fits")
+    with pytest.raises(
+        BandError, match=r"a_r\.fits: .*'adu', no zero.*a_g\.fits.*nanomaggy.*MAGZERO"
+    ):
+        read_cutout(source)
+    assert read_cutout(source, options=ReadOptions(bands=("r",))).unit == "adu"
 
 
 def test_band_missing_for_one_galaxy(tmp_path: Path) -> None:

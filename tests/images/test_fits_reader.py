@@ -192,6 +192,56 @@ def test_one_band_per_extension(tmp_path: Path) -> None:
     np.testing.assert_array_equal(cutout.array, FLUX)
 
 
+def write_bands(path: Path, cards: list[dict[str, Any]], planes: Any = FLUX) -> Path:
+    """One band per extension, each with its own cards."""
+    images = [
+        fits.ImageHDU(as_stored(plane), make_header(FILTER=band, **own))
+        for band, plane, own in zip("grz", planes, cards, strict=True)
+    ]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(path)
+    return path
+
+
+@pytest.mark.parametrize("part", ["whole", "region"])
+def test_zero_point_and_unit_of_each_extension(tmp_path: Path, part: str) -> None:
+    cards = [{"BUNIT": "adu", "MAGZPT": 25.0}, {"BUNIT": "uJy"}, {"BUNIT": "nanomaggy"}]
+    scales = np.array([10.0, 3.631, 1.0], dtype=np.float32)[:, None, None]
+    path = write_bands(tmp_path / "a.fits", cards, FLUX * scales)
+    options = ReadOptions(fov=64 * 0.262) if part == "region" else ReadOptions()
+    cutout = read_cutout(path, options=options)
+    np.testing.assert_allclose(cutout.array, 10 * FLUX, rtol=1e-5)
+    assert (cutout.unit, cutout.notes["zeropoint"]) == ("adu", "25.0")
+    assert cutout.notes["band_factors"].startswith("1,2.754")
+    chosen = read_cutout(path, options=ReadOptions(bands=("z", "r")))
+    np.testing.assert_allclose(chosen.array, FLUX[[2, 1]], rtol=1e-5)
+    assert chosen.unit == "nanomaggy"
+    assert "zeropoint" not in chosen.notes
+
+
+def test_equal_zero_points_leave_the_pixels_alone(tmp_path: Path) -> None:
+    cutout = read_cutout(write_bands(tmp_path / "a.fits", [{"MAGZERO": 30.0}] * 3))
+    np.testing.assert_array_equal(cutout.array, FLUX)
+    assert "band_factors" not in cutout.notes
+
+
+def test_extensions_that_cannot_be_compared(tmp_path: Path) -> None:
+    known = {"MAGZERO": 30.0, "BUNIT": "adu"}
+    path = write_bands(tmp_path / "a.fits", [known, known, {"BUNIT": "electron"}])
+    with pytest.raises(BandError, match=r"a\.fits, HDU 3: .*no zero point.*a\.fits, HDU 1"):
+        read_cutout(path)
+    assert read_cutout(path, options=ReadOptions(bands=("g", "r"))).bands == ("g", "r")
+
+
+def test_own_zero_point_goes_before_that_of_the_primary(tmp_path: Path) -> None:
+    path = write_bands(tmp_path / "a.fits", [{}, {"MAGZPT": 25.0}, {}])
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].header["MAGZERO"] = 22.5
+    cutout = read_cutout(path)
+    assert cutout.notes["zeropoint"] == "22.5"
+    np.testing.assert_allclose(cutout.array[1], FLUX[1] / 10, rtol=1e-5)
+    np.testing.assert_array_equal(cutout.array[[0, 2]], FLUX[[0, 2]])
+
+
 def test_science_error_and_mask_extensions_are_not_bands(tmp_path: Path) -> None:
     images = [
         fits.ImageHDU(as_stored(GREY), make_header(FILTER="r"), name=name)

@@ -137,6 +137,50 @@ def test_one_mosaic_per_band(mosaic: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(cutout.array[0], -cutout.array[1])
 
 
+def test_mosaics_of_different_zero_points(mosaic: Path, tmp_path: Path) -> None:
+    files = []
+    for band, zeropoint, scale in [("g", 22.5, 1), ("r", 25.0, 10)]:
+        header = make_header(FILTER=band, MAGZERO=zeropoint, CRPIX1=200.5, CRPIX2=200.5)
+        files.append(tmp_path / f"{band}.fits")
+        fits.PrimaryHDU(scale * fits.getdata(mosaic), header).writeto(files[-1])
+    position = Position("a", *position_of(mosaic, 200, 200))
+    (source,) = mosaic_sources(files, [position], fov=20 * SCALE)
+    cutout = read_cutout(source)
+    np.testing.assert_allclose(cutout.array[1], cutout.array[0], rtol=1e-6)
+    assert cutout.notes["band_factors"] == "1,0.1"
+
+
+def write_distorted(path: Path, **cards: Any) -> WCS:
+    """A mosaic of 2,000 pixels with SIP polynomials and one bright pixel at (1800, 1800)."""
+    header = make_header(CRPIX1=1000.5, CRPIX2=1000.5, **cards)
+    header["CTYPE1"], header["CTYPE2"] = "RA---TAN-SIP", "DEC--TAN-SIP"
+    for key, value in {"A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-5, "B_0_2": 1e-5}.items():
+        header[key] = value
+    pixels = np.zeros((2000, 2000), dtype=np.float32)
+    pixels[1800, 1800] = 1
+    fits.PrimaryHDU(pixels, header).writeto(path)
+    return WCS(header)
+
+
+@pytest.mark.parametrize("cards", [{}, {"RADESYS": "FK5", "EQUINOX": 2015.5}])
+def test_distorted_mosaic(tmp_path: Path, cards: dict[str, Any]) -> None:
+    wcs = write_distorted(tmp_path / "a.fits", **cards)
+    sky = wcs.pixel_to_world(1800, 1800).icrs
+    position = Position("a", sky.ra.deg, sky.dec.deg)
+    (source,) = mosaic_sources(tmp_path / "a.fits", [position], fov=41 * SCALE)
+    cutout = read_cutout(source)
+    assert np.argwhere(cutout.array[0]).tolist() == [[20, 20]]
+    assert (cutout.ra, cutout.dec) == pytest.approx((sky.ra.deg, sky.dec.deg), abs=1e-8)
+
+
+@pytest.mark.parametrize("offset", [0.12, 2.0, 60.0, 180.0])
+def test_position_outside_a_distorted_mosaic(tmp_path: Path, offset: float) -> None:
+    write_distorted(tmp_path / "a.fits")
+    (source,) = mosaic_sources(tmp_path / "a.fits", [Position("a", 150.1 + offset, 2.2)], fov=5.0)
+    with pytest.raises(UnsupportedImageError, match="is outside the image"):
+        read_cutout(source)
+
+
 def test_bands_must_be_known(mosaic: Path) -> None:
     with pytest.raises(BandError, match="the mosaics are of the bands r, r; name them"):
         mosaic_sources([mosaic, mosaic], [], fov=5.0)

@@ -21,6 +21,7 @@ from galmorph.images.sky import (
     frame_from_header,
     frame_from_wcs,
     load_wcs,
+    to_pixel,
 )
 from galmorph.images.survey import find_survey, find_unit, find_zeropoint
 
@@ -58,6 +59,41 @@ def test_plain_headers_give_what_astropy_gives() -> None:
         assert separation.arcsec < 1e-6
         assert quick.pixel_scale == pytest.approx(slow.pixel_scale, rel=1e-12)
         assert quick.orientation == slow.orientation
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"EQUINOX": 2000.0, "RADESYS": "FK5"},
+        {"EQUINOX": 1950.0, "RADESYS": "FK5"},
+        {"EQUINOX": 2015.5, "RADESYS": "FK5"},
+        {"EQUINOX": 2015.5, "RADESYS": "ICRS"},
+        {"EQUINOX": 1950.0},
+        {"EQUINOX": 1985.0},
+        {"EPOCH": 1950.0},
+        {"EPOCH": 2000.0},
+        {"EPOCH": 1950.0, "EQUINOX": 2000.0},
+    ],
+)
+def test_equinox_is_taken_into_account(cards: dict[str, Any]) -> None:
+    header = make_header(**cards)
+    expected = WCS(header).pixel_to_world(31.5, 31.5).icrs
+    frame = frame_from_header(header, SHAPE)
+    # FK5 J2000 counts as ICRS
+    separation = SkyCoord(frame.ra, frame.dec, unit="deg").separation(expected)
+    assert separation.arcsec < 0.03
+    x, y = to_pixel(load_wcs(header), expected.ra.deg, expected.dec.deg)
+    assert (x, y) == pytest.approx((31.5, 31.5), abs=0.15)
+
+
+def test_sip_distortion() -> None:
+    header = make_header(CTYPE1="RA---TAN-SIP", CTYPE2="DEC--TAN-SIP", CRPIX1=-500.0)
+    for key, value in {"A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-5, "B_1_1": 1e-5}.items():
+        header[key] = value
+    expected = WCS(header).pixel_to_world(31.5, 31.5)
+    frame = frame_from_header(header, SHAPE)
+    assert (frame.ra, frame.dec) == pytest.approx((expected.ra.deg, expected.dec.deg), abs=1e-10)
+    assert to_pixel(load_wcs(header), frame.ra, frame.dec) == pytest.approx((31.5, 31.5), abs=1e-3)
 
 
 @pytest.mark.parametrize(

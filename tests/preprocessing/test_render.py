@@ -94,6 +94,24 @@ def test_units_become_nanomaggies(
     np.testing.assert_allclose(render(scaled, options=options).array, expected.array, atol=1e-5)
 
 
+def test_given_zero_point_goes_before_those_of_the_bands() -> None:
+    counts = make_flux(GRZ)
+    scaled = counts * np.array([1, 0.1, 0.001], dtype=np.float32)[:, None, None]
+    notes = {"zeropoint": "22.5", "band_factors": "1,0.1,0.001"}
+    joined = Cutout(scaled, GRZ, "flux", unit="adu", notes=notes)
+    by_header = render(joined, options=RenderOptions(stretch="gzdecals"))
+    np.testing.assert_array_equal(
+        by_header.array,
+        render(Cutout(scaled, GRZ, "flux"), options=RenderOptions(stretch="gzdecals")).array,
+    )
+    options = RenderOptions(stretch="gzdecals", zeropoint=22.5)
+    by_hand = render(joined, options=options)
+    np.testing.assert_allclose(
+        by_hand.array, render(Cutout(counts, GRZ, "flux"), options=options).array, atol=1e-5
+    )
+    assert by_hand.notes["band_factors"] == "1,1,1"
+
+
 def test_counts_without_a_zero_point_are_refused_by_a_survey_stretch() -> None:
     with pytest.raises(
         UnsupportedImageError, match=r"a\.fits: .*unit is 'adu'; give the zero point"

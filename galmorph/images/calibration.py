@@ -1,0 +1,145 @@
+"""What a flux of 1 is in each band, and bands of different units and zero points brought to one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import BandError
+from galmorph.images.cutout import Cutout
+from galmorph.images.survey import find_unit, find_zeropoint
+
+__all__ = [
+    "NANOMAGGY_ZEROPOINT",
+    "Calibration",
+    "calibration_from_cutout",
+    "calibration_from_header",
+    "match_planes",
+    "restore_counts",
+]
+
+Array = npt.NDArray[Any]
+NANOMAGGY_ZEROPOINT = 22.5
+"""AB magnitude of one nanomaggy."""
+
+JANSKY_UNITS = {"Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6, "nJy": 1e-9}
+NANOMAGGY_IN_JANSKY = 3.631e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What the flux of a plane means.
+
+    Attributes
+    ----------
+    unit : str
+        As `find_unit` spells it; "" where unknown.
+    zeropoint : float
+        AB magnitude of a flux of 1 as a card says it; NaN where none does.
+    where : str
+        File or HDU, for messages.
+    """
+
+    unit: str = ""
+    zeropoint: float = math.nan
+    where: str = ""
+
+    @property
+    def magnitude(self) -> float:
+        """AB magnitude of a flux of 1: by the unit where it is one of flux, else by the card."""
+        if self.unit == "nanomaggy":
+            return NANOMAGGY_ZEROPOINT
+        if self.unit in JANSKY_UNITS:
+            factor = JANSKY_UNITS[self.unit] / NANOMAGGY_IN_JANSKY
+            return NANOMAGGY_ZEROPOINT - 2.5 * math.log10(factor)
+        return self.zeropoint
+
+    @property
+    def known(self) -> bool:
+        """Whether its header says anything."""
+        return bool(self.unit) or not math.isnan(self.magnitude)
+
+    def __str__(self) -> str:
+        unit = f"unit {self.unit!r}" if self.unit else "no unit"
+        without = math.isnan(self.magnitude)
+        return f"{unit}, {'no zero point' if without else f'zero point {self.magnitude:g}'}"
+
+    def factor_to(self, other: Calibration) -> float:
+        """Factor that brings a flux of this calibration to another one; 1 where one is unknown.
+
+        Raises
+        ------
+        BandError
+            Units that cannot be compared, or a zero point of one alone.
+        """
+        if not (self.known and other.known):
+            return 1.0
+        factor = float(10 ** ((other.magnitude - self.magnitude) / 2.5))
+        if not math.isnan(factor):
+            return factor
+        if self.unit == other.unit and math.isnan(self.magnitude) == math.isnan(other.magnitude):
+            return 1.0
+        raise BandError(
+            f"{self.where}: its flux ({self}) cannot be brought to that of {other.where} "
+            f"({other}); write a zero point (MAGZERO) or a unit of flux (BUNIT) into the header "
+            "that lacks it, or leave that band out with --bands"
+        )
+
+
+def calibration_from_header(header: Mapping[str, Any], where: str) -> Calibration:
+    """Calibration of an image by its header cards."""
+    return Calibration(find_unit(header), find_zeropoint(header), where)
+
+
+def calibration_from_cutout(cutout: Cutout) -> Calibration:
+    """Calibration of a cutout, that of all its planes."""
+    return Calibration(cutout.unit, float(cutout.notes.get("zeropoint", "nan")), cutout.path)
+
+
+def match_planes(array: Array, calibrations: Sequence[Calibration]) -> tuple[Array, dict[str, str]]:
+    """Bring all planes to the calibration of the first.
+
+    Parameters
+    ----------
+    array : ndarray of float32, shape (band, y, x)
+    calibrations : sequence of Calibration
+        One per plane.
+
+    Returns
+    -------
+    array : ndarray of float32
+        The same array where nothing is to be done.
+    notes : dict
+        "band_factors", by which each plane was multiplied, where that was done; "uncalibrated",
+        numbers from 1 of planes of which nothing is known, where something is of others.
+
+    Raises
+    ------
+    BandError
+        Planes that cannot be compared.
+    """
+    known = next((c for c in calibrations if c.known), calibrations[0])
+    factors = [calibration.factor_to(known) for calibration in calibrations]
+    unknown = [str(n) for n, c in enumerate(calibrations, 1) if known.known and not c.known]
+    notes = {"uncalibrated": ",".join(unknown)} if unknown else {}
+    if all(factor == 1 for factor in factors):
+        return array, notes
+    with np.errstate(over="ignore", invalid="ignore"):
+        matched = array * np.asarray(factors, dtype=np.float32)[:, None, None]
+    return matched, {"band_factors": ",".join(f"{factor:.9g}" for factor in factors), **notes}
+
+
+def restore_counts(cutout: Cutout) -> Cutout:
+    """Take back what `match_planes` did, for a zero point that goes before the headers."""
+    if "band_factors" not in cutout.notes:
+        return cutout
+    factors = np.array(cutout.notes["band_factors"].split(","), dtype=np.float32)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        counts = cutout.array / factors[:, None, None]
+    notes = {**cutout.notes, "band_factors": ",".join("1" for _ in factors)}
+    return replace(cutout, array=counts, notes=notes)
