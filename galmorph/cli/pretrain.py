@@ -137,8 +137,11 @@ def pretrain(
         click.echo(f"Stopped; go on with: --resume -o {output}", err=True)
         ctx.exit(INTERRUPTED)
     from galmorph.model import write_model
-    from galmorph.training.export import build_model
+    from galmorph.training.export import build_model, is_first_part
 
+    if export is None and is_first_part(output):
+        click.echo(f"{output}: a first part; go on from it with --init {output}, to another -o")
+        return
     write_model(export_to, build_model(output, name=name or output.name, crop=crop), half=half)
     click.echo(export_to)
 

@@ -27,6 +27,7 @@ __all__ = [
     "add_to_model",
     "build_model",
     "compute_projection",
+    "is_first_part",
     "is_half",
     "load_init",
     "load_projection",
@@ -83,6 +84,12 @@ def build_model(checkpoint: str | Path, *, name: str, crop: float | None = None)
         preprocessing,
         provenance={"pretraining": {**run, "step": state["step"]}},
     )
+
+
+def is_first_part(checkpoint: str | Path) -> bool:
+    """Whether a run is to be gone on from before its encoder is of use (``cnn_pool``)."""
+    recipe = json.loads(load_checkpoint(Path(checkpoint))["fingerprint"])["recipe"]
+    return int(recipe.get("cnn_pool", 1)) > 1
 
 
 def load_init(origin: str, *, architecture: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from galmorph.errors import TrainingError
 from galmorph.training.checkpoint import get_kept, load_checkpoint
 from galmorph.training.contrastive import PretrainingRun, compute_lr
 from galmorph.training.data import TrainingSet, is_held_out, load_training_set
-from galmorph.training.export import build_model, load_init
+from galmorph.training.export import build_model, is_first_part, load_init
 from galmorph.training.loop import pretrain, read_log
 from galmorph.training.monitor import KnnMonitor
 from galmorph.training.recipe import Recipe, list_recipes, load_recipe, recipe_from_dict
@@ -319,6 +319,7 @@ def test_a_first_part_on_averaged_pixels_is_gone_on_from(
         torch.testing.assert_close(inputs[1], x)
     with pytest.raises(TrainingError, match=r"pt: its CNN branch saw averaged pixels"):
         build_model(tmp_path / "checkpoint.pt", name="coarse")
+    assert is_first_part(tmp_path)
     init = load_init(str(tmp_path / "checkpoint.pt"), architecture="wei2022")
     run = make_run(training_set, whole, init=init)
     assert run.encoder.branch_inputs(x)[0].shape == (1, 64, 80, 80)
