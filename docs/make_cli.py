@@ -22,7 +22,7 @@ Made from the help texts by `docs/make_cli.py`; do not edit.
 | exit status | meaning |
 |---|---|
 | 0 | done |
-| 1 | some cutouts failed, with `--strict`; or the run could not be carried out (weights that cannot be had, a missing extra) |
+| 1 | some cutouts failed, with `--strict`; or the run could not be carried out (weights that cannot be had, a missing extra, a disk that is full) |
 | 2 | usage: an option, a path, a column, a head, a device or an output format that is not there |
 | 3 | nothing could be read |
 | 130 | interrupted with Ctrl-C; with `-o` the finished rows are kept, and `--resume` goes on |

@@ -12,6 +12,7 @@
     +-- PixelError (also ValueError)         pixels that cannot be classified (all NaN, refused)
     +-- CatalogueError (also ValueError)     a catalogue or a column that cannot be used
     +-- TableFormatError (also ValueError)   no such output format, or it cannot hold this
+    +-- OutputError (also OSError)           the system does not let a result be written
     +-- ResumeError (also RuntimeError)      a partial result that does not belong to this run
     +-- WeightsError (also RuntimeError)     weights cannot be had or used
     |   +-- UnknownModelError (also KeyError)    no manifest entry of that name
@@ -47,6 +48,7 @@ __all__ = [
     "ManifestError",
     "MissingExtraError",
     "OfflineError",
+    "OutputError",
     "PixelError",
     "ResumeError",
     "TableFormatError",
@@ -121,6 +123,10 @@ class CatalogueError(GalmorphError, ValueError):
 
 class TableFormatError(GalmorphError, ValueError):
     """An output format that does not exist or cannot hold the result."""
+
+
+class OutputError(GalmorphError, OSError):
+    """A result cannot be written: no such folder, not permitted, the disk is full."""
 
 
 class ResumeError(GalmorphError, RuntimeError):

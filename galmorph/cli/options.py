@@ -170,7 +170,8 @@ input_options = _apply(
         type=PART,
         default="1/1",
         metavar="K/N",
-        help="Every N-th of the cutouts, from the K-th on: for N jobs that share the work.",
+        help="Every N-th of the cutouts, from the K-th on: for N jobs that share the work "
+        "(and whose results stand outside the folders that are searched).",
     ),
 )
 
@@ -284,6 +285,8 @@ output_options = _apply(
         is_flag=True,
         help="Go on with the partial result that a run with the same inputs and options left.",
     ),
-    click.option("--strict", is_flag=True, help="Exit with status 1 if any cutout failed."),
+    click.option(
+        "--strict", is_flag=True, help="Exit with status 1 if any cutout of the table failed."
+    ),
     click.option("-q", "--quiet", is_flag=True, help="No progress, no summary."),
 )

@@ -104,7 +104,7 @@ class Progress:
         Parameters
         ----------
         done, failed : int
-            So far, those of an earlier run included in `done`.
+            So far, those of an earlier run included.
         """
         now = self._clock()
         interval = TERMINAL_INTERVAL_S if self._terminal else PLAIN_INTERVAL_S

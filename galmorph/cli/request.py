@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,8 +86,16 @@ class Request:
         self._check_catalogue()
         if self.crop is not None and self.fov is not None and not self.cuts_out:
             raise click.UsageError("Give --crop or --fov: each of them sets the field of view.")
-        if self.resume and self.output == "-":
-            raise click.UsageError("Only a file can be resumed: name it with -o.")
+        self._check_output()
+
+    def _check_output(self) -> None:
+        if self.output == "-":
+            if self.resume:
+                raise click.UsageError("Only a file can be resumed: name it with -o.")
+        elif [*map(os.path.realpath, self.paths)] == [os.path.realpath(self.output)]:
+            raise click.UsageError(
+                f"{self.output} is the only input and the output; name another file with -o."
+            )
 
     def _check_catalogue(self) -> None:
         if self.catalogue is None:
@@ -168,11 +177,12 @@ class Inputs:
             return (self._from_row(row) for row in self.catalogue)
         from galmorph.images.discover import discover_sources
 
-        return discover_sources(
+        found = discover_sources(
             self.request.paths,
             recursive=self.request.recursive,
             bands_from_name=self.request.bands_from_name,
         )
+        return found if self.request.output == "-" else _pass_over(self.request.output, found)
 
     def _list_positions(self, catalogue: Catalogue) -> Iterator[Source]:
         from galmorph.images.mosaic import Position, mosaic_sources
@@ -205,6 +215,26 @@ class Inputs:
         return {
             name: value for name, value in described.items() if value not in (None, (), "", (1, 1))
         }
+
+
+def _pass_over(output: str, sources: Iterable[Source]) -> Iterator[Source]:
+    """Leave out the result and the partial result, which may stand among the images."""
+    from galmorph.tables.journal import partial_path
+
+    written = (output, os.fspath(partial_path(output)))
+    places = set(map(os.path.realpath, written))
+    names = set(map(os.path.basename, (*written, *places)))
+
+    def is_written(path: str) -> bool:  # the name first, which asks no file system
+        return os.path.basename(path) in names and os.path.realpath(path) in places
+
+    for source in sources:
+        if not source.band_paths:
+            if not is_written(source.path):
+                yield source
+        elif kept := tuple(pair for pair in source.band_paths if not is_written(pair[1])):
+            same = len(kept) == len(source.band_paths)
+            yield source if same else replace(source, path=kept[0][1], band_paths=kept)
 
 
 def _digest(path: str) -> str:

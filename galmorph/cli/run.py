@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Iterator
@@ -15,13 +14,12 @@ import click
 from galmorph.cli.progress import Counter, Progress
 from galmorph.cli.request import Inputs, Request, open_inputs
 from galmorph.cli.status import INTERRUPTED, NOTHING_READ, OK, SOME_FAILED
-from galmorph.cli.summary import Summary
+from galmorph.cli.summary import Summary, say_failed
 from galmorph.errors import GalmorphError
 
 if TYPE_CHECKING:
     from galmorph._api import Job
     from galmorph.images.source import Source
-    from galmorph.inference.engine import Block
     from galmorph.inference.results import ResultPlan
     from galmorph.tables.writers import TableWriter
 
@@ -135,6 +133,7 @@ class _Run:
     summary: Summary = field(default_factory=Summary)
     began: float = field(default_factory=time.monotonic)
     resumed: int = 0
+    resumed_failed: int = 0
     rows_done: int = 0
     finished: str = ""
 
@@ -152,6 +151,7 @@ class _Run:
         ) as writer:
             self.resumed = self.rows_done = writer.rows_done
             sources = writer.skip_done(self.inputs.list_sources(), _key)
+            self.resumed_failed = writer.rows_failed
             if writer.finished:
                 self.resumed, self.finished = writer.rows_done, writer.finished
                 return
@@ -163,13 +163,12 @@ class _Run:
     ) -> None:
         self.began = time.monotonic()
         for block in self.job.run(sources):
-            _take_positions(block)
             columns = self.plan.fill(block)
             writer.append(columns)
             self.rows_done = writer.rows_done
             self.summary.add(block.rows, columns.get("label", ()))
             if progress is not None:
-                progress.update(self.rows_done, self.summary.failed)
+                progress.update(self.rows_done, self.resumed_failed + self.summary.failed)
 
     def _describe(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Provenance, and the part of it that must be the same on resuming."""
@@ -194,21 +193,26 @@ class _Run:
     def finish(self) -> int:
         """Print the summary and give the exit status."""
         if self.finished:
-            click.echo(f"{self.finished} ({self.resumed} rows)", err=True)
-            return OK
-        summary, seconds = self.summary, time.monotonic() - self.began
-        rows = summary.rows + self.resumed
-        if not self.request.quiet:
-            click.echo(
-                summary.format(
-                    verb=VERBS[self.request.kind],
-                    seconds=seconds,
-                    device=_describe_device(self.job),
-                    output=self.request.output,
-                    resumed=self.resumed,
-                ),
-                err=True,
-            )
+            said = say_failed(self.resumed_failed)
+            click.echo(f"{self.finished} ({self.resumed} rows){said}", err=True)
+        elif not self.request.quiet:
+            click.echo(self._summarize(), err=True)
+        return self._judge(
+            self.summary.rows + self.resumed, self.summary.failed + self.resumed_failed
+        )
+
+    def _summarize(self) -> str:
+        return self.summary.format(
+            verb=VERBS[self.request.kind],
+            seconds=time.monotonic() - self.began,
+            device=_describe_device(self.job),
+            output=self.request.output,
+            resumed=self.resumed,
+            resumed_failed=self.resumed_failed,
+        )
+
+    def _judge(self, rows: int, failed: int) -> int:
+        """Exit status of the whole table, whichever run has made its rows."""
         number, count = self.request.part
         if rows == 0 and number > 1:
             click.echo(f"there are fewer cutouts than parts: {number}/{count} is empty", err=True)
@@ -217,22 +221,15 @@ class _Run:
             click.echo("Error: no image was found; a folder is searched for JPEG, PNG, TIFF, "
                        "WebP and FITS files and tar shards", err=True)  # fmt: skip
             return NOTHING_READ
-        if summary.rows and summary.failed == summary.rows and not self.resumed:
+        if failed == rows:
             click.echo("Error: not one cutout could be used", err=True)
             return NOTHING_READ
-        return SOME_FAILED if summary.failed and self.request.strict else OK
+        return SOME_FAILED if failed and self.request.strict else OK
 
 
 def _key(source: Source) -> tuple[str, str]:
     """What the row of a source is recognized by."""
     return source.object_id, source.address
-
-
-def _take_positions(block: Block) -> None:
-    """Where an image does not know its place on the sky, the catalogue may."""
-    for row in block.rows:
-        if math.isnan(row.ra) and "ra" in row.source.columns:
-            row.ra, row.dec = row.source.columns["ra"], row.source.columns["dec"]
 
 
 def _describe_device(job: Job) -> str:

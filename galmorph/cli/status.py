@@ -5,6 +5,7 @@ from __future__ import annotations
 from galmorph.errors import (
     GalmorphError,
     MissingExtraError,
+    OutputError,
     TrainingError,
     UnknownModelError,
     WeightsError,
@@ -38,6 +39,6 @@ def get_status(error: GalmorphError) -> int:
     """
     if isinstance(error, UnknownModelError):
         return USAGE
-    if isinstance(error, WeightsError | TrainingError | MissingExtraError):
+    if isinstance(error, WeightsError | TrainingError | MissingExtraError | OutputError):
         return SOME_FAILED
     return USAGE

@@ -14,10 +14,15 @@ from galmorph.images.source import make_printable
 if TYPE_CHECKING:
     from galmorph.inference.engine import Row
 
-__all__ = ["Summary"]
+__all__ = ["Summary", "say_failed"]
 
 MAX_SHOWN = 10
 """Failures that are shown one by one; all of them stand in the table."""
+
+
+def say_failed(count: int) -> str:
+    """End of a sentence about rows of an earlier run."""
+    return f", {count} of them failed" if count else ""
 
 
 @dataclass
@@ -65,7 +70,14 @@ class Summary:
             self.failures.append(row.message if named else f"{shown}: {row.message}")
 
     def format(
-        self, *, verb: str, seconds: float, device: str, output: str, resumed: int = 0
+        self,
+        *,
+        verb: str,
+        seconds: float,
+        device: str,
+        output: str,
+        resumed: int = 0,
+        resumed_failed: int = 0,
     ) -> str:
         """Make the text.
 
@@ -79,14 +91,15 @@ class Summary:
             What was used, and why no GPU.
         output : str
             Where the table is; "-" for standard output.
-        resumed : int
-            Rows that an earlier run had done.
+        resumed, resumed_failed : int
+            Rows that an earlier run had done; those of them without a label.
         """
         good = self.rows - self.failed
         rate = f", {self.rows / seconds:.1f} images/s" if seconds > 0 else ""
         lines = [f"{verb} {good} of {self.rows} cutouts in {format_duration(seconds)}{rate}"]
         if resumed:
-            lines.append(f"{resumed} rows were there from an earlier run")
+            said = say_failed(resumed_failed)
+            lines.append(f"{resumed} rows were there from an earlier run{said}")
         width = max((len(label) for label in self.labels), default=0)
         lines += [f"  {label:<{width}}  {n:>7}" for label, n in self.labels.most_common()]
         if self.remarks:

@@ -145,7 +145,7 @@ def _open_stack(path: str, member: str) -> Any:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     if lowered.endswith(".npz"):
         return _load_npz(path, member)
-    return _open_hdf5(path)[member]
+    return _open_data_set(path, member)
 
 
 def _load_npz(path: str, member: str) -> npt.NDArray[Any]:
@@ -163,6 +163,16 @@ def _load_npz(path: str, member: str) -> npt.NDArray[Any]:
     return array
 
 
+def _open_data_set(path: str, member: str) -> Any:
+    node = _open_hdf5(path)[member]
+    if getattr(node, "shape", None) is not None:
+        return node
+    inside = _list_images(node) if hasattr(node, "visititems") else []
+    names = [f"{member.strip('/')}/{name}".lstrip("/") for name in inside]
+    reason = f"{member} is {'a group' if inside else 'no array'}; name the data set"
+    raise _ask_for_member(reason, path, names, *names[:1])
+
+
 def _open_hdf5(path: str) -> Any:
     try:
         import h5py
@@ -178,11 +188,14 @@ def _find_member(path: str) -> str:
     names = _list_npz(path) if lowered.endswith(".npz") else _list_hdf5(path)
     if len(names) == 1:
         return names[0]
+    raise _ask_for_member("name the array", path, names)
+
+
+def _ask_for_member(reason: str, path: str, names: list[str], example: str = "NAME") -> ImageError:
+    """The error where a path does not say which array, with the arrays that there are."""
     shown = ", ".join(names[:8]) or "nothing with image axes"
-    raise UnsupportedImageError(
-        f"name the array, as in {os.path.basename(path)}::NAME; it holds {shown}",
-        make_printable(path),
-    )
+    said = f"{reason}, as in {os.path.basename(path)}::{example}; it holds {shown}"
+    return UnsupportedImageError(make_printable(said), make_printable(path))
 
 
 def _list_npz(path: str) -> list[str]:
@@ -197,17 +210,22 @@ def _list_npz(path: str) -> list[str]:
 
 
 def _list_hdf5(path: str) -> list[str]:
+    try:
+        with _open_hdf5(path) as file:
+            return _list_images(file)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise UnreadableImageError(f"not an HDF5 file ({error})", make_printable(path)) from error
+
+
+def _list_images(group: Any) -> list[str]:
+    """Names, from the group on, of what has image axes in it."""
     found: list[str] = []
 
     def collect(name: str, node: Any) -> None:
         if len(getattr(node, "shape", None) or ()) >= 2:
             found.append(name)
 
-    try:
-        with _open_hdf5(path) as file:
-            file.visititems(collect)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise UnreadableImageError(f"not an HDF5 file ({error})", make_printable(path)) from error
+    group.visititems(collect)
     return found
 
 

@@ -45,7 +45,7 @@ def _pack_source(source: Source) -> tuple[Any, ...]:
     # A plain tuple takes a tenth of the time of the record; catalogue columns stay here.
     return (
         *(source.object_id, source.path, source.data, source.member, {}, source.band_paths),
-        *(source.offset, source.size, source.index, source.region),
+        *(source.offset, source.size, source.index, source.region, source.unpacked),
     )
 
 

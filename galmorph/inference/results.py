@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from galmorph.inference.engine import Block, EngineOptions, Row
 from galmorph.model import Model
 from galmorph.preprocessing.pipeline import FieldOptions
 from galmorph.preprocessing.render import RenderOptions
+from galmorph.tables.angles import to_degrees
 from galmorph.tables.columns import ColumnSpec, probability_name, result_columns
 from galmorph.typicality import ATYPICAL_PERCENTILE
 
@@ -94,11 +96,12 @@ class ResultPlan:
             One value per row; embeddings (n, num_features).
         """
         rows = block.rows
+        positions = np.array([_find_position(row) for row in rows], np.float64).reshape(-1, 2)
         columns: dict[str, Any] = {
             "object_id": [row.object_id for row in rows],
             "path": [row.path for row in rows],
-            "ra": np.array([row.ra for row in rows], dtype=np.float64),
-            "dec": np.array([row.dec for row in rows], dtype=np.float64),
+            "ra": positions[:, 0],
+            "dec": positions[:, 1],
             "fov": np.array([row.fov for row in rows], dtype=np.float32),
             "crop": np.array([row.crop for row in rows], dtype=np.float32),
             "treatment": [describe_treatment(row) for row in rows],
@@ -138,6 +141,14 @@ class ResultPlan:
         for k, name in enumerate(head.class_names):
             columns[probability_name(name)] = probabilities[:, k]
         return columns
+
+
+def _find_position(row: Row) -> tuple[float, float]:
+    """Where an image does not know its place on the sky, the columns of its row may."""
+    columns = row.source.columns
+    if not math.isnan(row.ra) or not columns.keys() >= {"ra", "dec"}:
+        return row.ra, row.dec
+    return to_degrees(columns["ra"], hours=True), to_degrees(columns["dec"], hours=False)
 
 
 def describe_treatment(row: Row) -> str:

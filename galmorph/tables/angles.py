@@ -8,7 +8,7 @@ from typing import Any
 
 from galmorph.tables.columns import ColumnSpec
 
-__all__ = ["find_factor", "parse_degrees"]
+__all__ = ["find_factor", "parse_degrees", "to_degrees"]
 
 DEGREES = ("deg", "degree", "degrees")
 
@@ -42,6 +42,13 @@ def parse_degrees(texts: Sequence[str], *, hours: bool) -> list[float]:
         Degrees; NaN for a text that is no angle.
     """
     return [_parse(text.strip(), hours) for text in texts]
+
+
+def to_degrees(value: Any, *, hours: bool) -> float:
+    """`parse_degrees` for one value of a table, which may be a number of degrees or None."""
+    if isinstance(value, float):
+        return value
+    return parse_degrees(["" if value is None else str(value)], hours=hours)[0]
 
 
 def _parse(text: str, hours: bool) -> float:

@@ -41,7 +41,7 @@ _NEAREST = {
     "uint8": "int16",
     "uint16": "int32",
     "uint32": "int64",
-    "uint64": "int64",
+    "uint64": "str",  # mostly identifiers; no format but Parquet holds them as numbers
     "float16": "float32",
     "float128": "float64",
     "string": "str",

@@ -1,18 +1,19 @@
 """Read a finished result back, to tell whether it is the one that a run would make.
 
-Only what the comparison needs is read, some rows at a time: the provenance, the names of the
-columns, and the ``object_id`` and ``path`` of each row. CSV, JSON Lines and npy have no place for
-provenance, and npy none for names either; what is not there is None.
+Only what is needed is read, some rows at a time: the provenance, the names of the columns, and the
+``object_id``, ``path`` and ``flags`` of each row. CSV, JSON Lines and npy have no place for
+provenance, and npy none for names and flags either; what is not there is None. A row of npy without
+a label is one of NaN.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import repeat
+from itertools import starmap
 from pathlib import Path
 from typing import Any, TextIO
 from xml.etree import ElementTree
@@ -21,6 +22,7 @@ import numpy as np
 
 from galmorph.errors import ResumeError
 from galmorph.tables.columns import ColumnSpec
+from galmorph.tables.done import KEY_COLUMNS, DoneRow, make_done
 from galmorph.tables.escape import escape_ascii, unescape_all, xml_text
 from galmorph.tables.formats import Format
 from galmorph.tables.lines import STRINGS_KEY
@@ -29,9 +31,8 @@ from galmorph.tables.serializers.text import vector_names
 
 __all__ = ["WAY_OUT", "FinishedTable", "read_finished"]
 
-Keys = Iterator[tuple[str, str] | None]
+Rows = Iterator[DoneRow]
 
-KEY_COLUMNS = ("object_id", "path")
 CHUNK_ROWS = 8192
 MAX_NAMED = 5
 """Columns that a message names; an embedding in CSV has hundreds."""
@@ -50,13 +51,13 @@ class FinishedTable:
         As the file names them; None where it does not.
     provenance : mapping, or None
         None where the format has no place for it.
-    keys : iterator of (object_id, path), or of None
-        One per row, in order; None where the format has rows of numbers only.
+    rows : iterator of DoneRow
+        In order.
     """
 
     columns: Sequence[str] | None
     provenance: Mapping[str, Any] | None
-    keys: Keys
+    rows: Rows
 
     def list_differences(
         self,
@@ -134,7 +135,7 @@ def read_finished(path: Path, form: Format) -> FinishedTable:
     """
     with _reading(path):
         table = _READERS[form.name](path)
-    return replace(table, keys=_guard(path, table.keys))
+    return replace(table, rows=_guard(path, table.rows))
 
 
 @contextmanager
@@ -149,9 +150,18 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _guard(path: Path, keys: Keys) -> Keys:
+def _guard(path: Path, rows: Rows) -> Rows:
     with _reading(path):
-        yield from keys
+        yield from rows
+
+
+def _needed(names: Sequence[str]) -> list[str]:
+    """Columns that a row is made from: its key, and its flags where there are any."""
+    return [*KEY_COLUMNS, *(["flags"] if "flags" in names else [])]
+
+
+def _join(columns: Iterable[Sequence[Any]]) -> Rows:
+    return starmap(make_done, zip(*columns, strict=True))
 
 
 def _read_text(path: Path, *, escaped: bool) -> FinishedTable:
@@ -162,20 +172,19 @@ def _read_text(path: Path, *, escaped: bool) -> FinishedTable:
         if not columns:
             raise ValueError("it has no line of names")
 
-    def read_keys() -> Keys:
+    def read_rows() -> Rows:
         with path.open(encoding="utf-8", newline="") as file:
             file.seek(start)
             lines = _split(file)
             names = next(lines)
-            at = [names.index(name) for name in KEY_COLUMNS]
+            at = [names.index(name) for name in _needed(names)]
             for row in lines:
                 if len(row) != len(names):
                     raise ValueError(f"a row of {len(row)} cells, not {len(names)}")
-                keys = [row[index] for index in at]
-                object_id, location = unescape_all(keys) if escaped else keys
-                yield object_id, location
+                cells = [row[index] for index in at]
+                yield make_done(*(unescape_all(cells) if escaped else cells))
 
-    return FinishedTable(columns, provenance, read_keys())
+    return FinishedTable(columns, provenance, read_rows())
 
 
 def _split(file: TextIO) -> Iterator[list[str]]:
@@ -216,15 +225,15 @@ def _read_fits(path: Path) -> FinishedTable:
         if len(hdu.data) != hdu.header["NAXIS2"]:
             raise ValueError("it is cut short")
 
-    def read_keys() -> Keys:
+    def read_rows() -> Rows:
         with fits.open(path, memmap=True) as hdus:
             data = hdus["GALMORPH"].data
             for start in range(0, len(data), CHUNK_ROWS):
                 rows = data[start : start + CHUNK_ROWS]
-                ids, paths = (unescape_all(rows[name].tolist()) for name in KEY_COLUMNS)
-                yield from zip(ids, paths, strict=True)
+                ids, paths, *flags = (rows[name].tolist() for name in _needed(columns))
+                yield from _join([unescape_all(ids), unescape_all(paths), *flags])
 
-    return FinishedTable(columns, provenance, read_keys())
+    return FinishedTable(columns, provenance, read_rows())
 
 
 def _read_votable(path: Path) -> FinishedTable:
@@ -240,8 +249,8 @@ def _read_votable(path: Path) -> FinishedTable:
             elif event == "end" and name == "PARAM":
                 provenance[element.attrib["name"]] = element.attrib["value"]
 
-    def read_keys() -> Keys:
-        at = [columns.index(name) for name in KEY_COLUMNS]
+    def read_rows() -> Rows:
+        at = [columns.index(name) for name in _needed(columns)]
         with path.open("rb") as file:
             table = None
             for event, element in ElementTree.iterparse(file, events=("start", "end")):
@@ -249,11 +258,10 @@ def _read_votable(path: Path) -> FinishedTable:
                 if event == "start" and name == "TABLEDATA":
                     table = element
                 elif event == "end" and name == "TR" and table is not None:
-                    object_id, location = (element[index].text or "" for index in at)
-                    yield object_id, location
+                    yield make_done(*(element[index].text for index in at))
                     table.clear()  # or all rows would stay in memory
 
-    return FinishedTable(columns, provenance, read_keys())
+    return FinishedTable(columns, provenance, read_rows())
 
 
 def _read_parquet(path: Path) -> FinishedTable:
@@ -261,37 +269,38 @@ def _read_parquet(path: Path) -> FinishedTable:
 
     with parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
+        needed = _needed(schema.names)
         provenance = json.loads(schema.metadata[b"galmorph"])
 
-    def read_keys() -> Keys:
+    def read_rows() -> Rows:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(CHUNK_ROWS, columns=list(KEY_COLUMNS)):
-                ids, paths = (batch.column(name).to_pylist() for name in KEY_COLUMNS)
-                yield from ((i or "", p or "") for i, p in zip(ids, paths, strict=True))
+            for batch in file.iter_batches(CHUNK_ROWS, columns=needed):
+                yield from _join([batch.column(name).to_pylist() for name in needed])
 
-    return FinishedTable(schema.names, provenance, read_keys())
+    return FinishedTable(schema.names, provenance, read_rows())
 
 
 def _read_jsonl(path: Path) -> FinishedTable:
-    def read_rows() -> Iterator[dict[str, Any]]:
+    def parse() -> Iterator[dict[str, Any]]:
         with path.open(encoding="utf-8", newline="\n") as file:
             yield from map(json.loads, file)
 
-    first = next(read_rows(), None)
-    keys = ((row["object_id"] or "", row["path"] or "") for row in read_rows())
-    return FinishedTable(list(first) if first is not None else None, None, keys)
+    first = next(parse(), None)
+    rows = (make_done(row["object_id"], row["path"], row.get("flags")) for row in parse())
+    return FinishedTable(list(first) if first is not None else None, None, rows)
 
 
 def _read_npy(path: Path) -> FinishedTable:
-    return FinishedTable(None, None, repeat(None, len(np.load(path, mmap_mode="r"))))
+    vectors = np.load(path, mmap_mode="r")
+    return FinishedTable(None, None, (DoneRow(None, bool(np.isnan(v).all())) for v in vectors))
 
 
 def _read_npz(path: Path) -> FinishedTable:
     with path.open("rb") as file, np.load(file) as arrays:
         columns = [name for name in arrays.files if name != "provenance"]
         provenance = json.loads(arrays["provenance"].item())
-        ids, paths = (arrays[name].tolist() for name in KEY_COLUMNS)
-    return FinishedTable(columns, provenance, zip(ids, paths, strict=True))
+        rows = _join([arrays[name].tolist() for name in _needed(columns)])
+    return FinishedTable(columns, provenance, rows)
 
 
 _READERS: Mapping[str, Callable[[Path], FinishedTable]] = {

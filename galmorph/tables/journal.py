@@ -21,12 +21,15 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from galmorph.errors import ResumeError
 from galmorph.tables.cells import Values, from_cells
 from galmorph.tables.columns import ColumnSpec
+from galmorph.tables.done import KEY_COLUMNS, DoneRow, make_done
+from galmorph.tables.escape import unescape_all
 from galmorph.tables.lines import join_rows, make_header, split_rows
 from galmorph.tables.measure import Measure
 from galmorph.tables.provenance import flatten_meta, list_differences, plain
@@ -269,6 +272,19 @@ class Journal:
         for chunk in self._chunks():
             yield self.split(chunk)
 
+    def done_rows(self) -> Iterator[DoneRow]:
+        """Read from the first row what the inputs of a resumed run are compared with.
+
+        Yields
+        ------
+        DoneRow
+        """
+        names = [spec.name for spec in self.specs]
+        for cells in self.cells():
+            columns = dict(zip(names, cells, strict=True))
+            keys = [unescape_all(columns[name]) for name in KEY_COLUMNS]
+            yield from map(make_done, *keys, columns.get("flags", repeat(0)))
+
     def _chunks(self) -> Iterator[list[bytes]]:
         position = self._start
         while True:
@@ -331,7 +347,10 @@ class Journal:
 
     def close(self) -> None:
         """Let the file go; it stays."""
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:  # rows that a full disk has refused before
+            _logger.debug("%s: not all of it was written: %s", self.path, error)
 
 
 def _lock(file: BinaryIO, path: Path) -> None:

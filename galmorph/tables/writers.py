@@ -12,16 +12,17 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 
-from galmorph.errors import ResumeError, TableFormatError
+from galmorph.errors import OutputError, ResumeError, TableFormatError
 from galmorph.tables.build import table_specs
 from galmorph.tables.cells import normalize, to_cells
 from galmorph.tables.columns import ColumnSpec, check_names
-from galmorph.tables.escape import unescape_all, xml_text
+from galmorph.tables.escape import xml_text
 from galmorph.tables.formats import STDOUT, Format, check_columns, check_format
 from galmorph.tables.journal import Journal, partial_path
 
@@ -47,6 +48,8 @@ class TableWriter(ABC):
         Provenance; may be changed until the writer is closed.
     rows_done : int
         Rows that are safe, those of an earlier run included.
+    rows_failed : int
+        Rows of an earlier run that have no label, once `skip_done` has looked at them.
     finished : str
         Empty, or where an earlier run has finished the table: a sentence that says so.
     """
@@ -57,7 +60,7 @@ class TableWriter(ABC):
         check_names(specs)
         self.specs = tuple(specs)
         self.meta = dict(meta)
-        self.rows_done = 0
+        self.rows_done = self.rows_failed = 0
 
     def append(self, block: Block) -> None:
         """Add rows.
@@ -191,14 +194,22 @@ class _FileWriter(TableWriter):
         self.rows_done = journal.rows_done
 
     def _write(self, columns: Sequence[Sequence[str]]) -> None:
-        self._journal.append(columns)
+        with self._saving():
+            self._journal.append(columns)
+
+    def _saving(self) -> AbstractContextManager[None]:
+        kept = f"the rows are kept in {self._journal.path}: make room and go on with --resume"
+        return _writing(self.path, kept)
 
     def close(self) -> None:
         """Make the final file, move it into place and remove the partial result."""
         if self._closed:
             return
         self._closed = True
-        temporary = self.path.with_name(f"{self.path.name}.partial.new")
+        with self._saving():
+            self._finish(self.path.with_name(f"{self.path.name}.partial.new"))
+
+    def _finish(self, temporary: Path) -> None:
         try:
             self._journal.sync()
             self._form.load()(self._journal, {**self.meta, **self._fingerprint}, temporary)
@@ -218,21 +229,16 @@ class _FileWriter(TableWriter):
     def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
         """Compare with the rows that are there, then hand on the rest."""
         rest = iter(items)
-        for row, written in enumerate(self._done_keys(), 1):
-            expected = [key(item) for item in islice(rest, 1)]
-            if expected != [written]:
+        for row, done in enumerate(self._journal.done_rows(), 1):
+            now = [key(item) for item in islice(rest, 1)]
+            if now != [done.key]:
                 raise ResumeError(
-                    f"{self._journal.path}: row {row} is {written[1] or written[0]!r}, but the "
-                    f"input at its place is now {_describe(expected)}; the inputs have changed: "
+                    f"{self._journal.path}: row {row} is {_describe([done.key])}, but the "
+                    f"input at its place is now {_describe(now)}; the inputs have changed: "
                     "restore them, or start anew without resuming (the partial result is lost)"
                 )
+            self.rows_failed += done.failed
         return rest
-
-    def _done_keys(self) -> Iterator[tuple[str, str]]:
-        names = [spec.name for spec in self.specs]
-        at = [names.index(name) for name in ("object_id", "path")]
-        for columns in self._journal.cells():
-            yield from zip(*(unescape_all(columns[index]) for index in at), strict=True)
 
 
 class _FinishedWriter(TableWriter):
@@ -264,12 +270,13 @@ class _FinishedWriter(TableWriter):
     def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
         """Compare all inputs with all rows; nothing is handed on."""
         rest = iter(items)
-        for row, written in enumerate(self._table.keys, 1):
+        for row, done in enumerate(self._table.rows, 1):
             now = [key(item) for item in islice(rest, 1)]
-            if not now or (written is not None and not _is_same(written, now[0])):
-                was = "there" if written is None else repr(written[1] or written[0])
+            if not now or (done.key is not None and not _is_same(done.key, now[0])):
+                was = _describe([done.key])
                 self._refuse(f"row {row} is {was}, but the input at its place is {_describe(now)}")
             self.rows_done = row
+            self.rows_failed += done.failed
         more = [key(item) for item in islice(rest, 1)]
         if more:
             self._refuse(f"it has {self.rows_done} rows, but the inputs go on: {_describe(more)}")
@@ -298,8 +305,20 @@ def _is_same(written: tuple[str, str], now: tuple[str, str]) -> bool:
     return written == now or list(map(xml_text, written)) == list(map(xml_text, now))
 
 
-def _describe(keys: list[tuple[str, str]]) -> str:
-    return repr(keys[0][1] or keys[0][0]) if keys else "missing"
+def _describe(keys: Sequence[tuple[str, str] | None]) -> str:
+    if not keys:
+        return "missing"
+    return "there" if keys[0] is None else repr(keys[0][1] or keys[0][0])
+
+
+@contextmanager
+def _writing(path: Path, way_out: str) -> Iterator[None]:
+    """Say in one line what the system says of a result."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{path}: cannot be written ({reason}); {way_out}") from error
 
 
 def _sync(path: Path) -> None:
@@ -350,6 +369,9 @@ def open_writer(
     ResumeError
         Where the partial or the finished result belongs to another run (the message says what
         differs), is damaged, or is being written by another process.
+    OutputError
+        Where the system does not let it be written. While it is written, `TableWriter.append` and
+        `TableWriter.close` raise it too; the rows that are done can be resumed.
     """
     form = check_format(path, "embed" if any(spec.shape for spec in specs) else "classify")
     check_columns(form, specs)
@@ -359,9 +381,10 @@ def open_writer(
         return _StreamWriter(stream or sys.stdout.buffer, specs, meta or {})
     check_names(specs)
     final, meta, fingerprint = Path(path), meta or {}, fingerprint or {}
-    if resume and final.is_file() and not partial_path(final).exists():
-        return _FinishedWriter(final, form, specs, meta, fingerprint)
-    journal = _open_journal(final, specs, meta, fingerprint, resume=resume)
+    with _writing(final, "name a file in a folder where files can be written"):
+        if resume and final.is_file() and not partial_path(final).exists():
+            return _FinishedWriter(final, form, specs, meta, fingerprint)
+        journal = _open_journal(final, specs, meta, fingerprint, resume=resume)
     return _FileWriter(final, form, journal, meta, fingerprint)
 
 

@@ -15,6 +15,7 @@ from inference_model import CLASSES
 from synthetic import make_flux, make_header, write_fits, write_jpeg
 
 import galmorph
+from galmorph.cli.request import Request, open_inputs
 from galmorph.flags import Flags
 from galmorph.images.discover import discover_sources
 from galmorph.inference import engine
@@ -92,6 +93,13 @@ def test_an_unknown_suffix_is_refused_before_the_model_is_loaded(run, cutouts, m
     assert "Traceback" not in result.output
 
 
+def test_an_output_that_cannot_be_written_is_one_line(run, cutouts):
+    result = run("classify", cutouts / "b.jpg", "-o", cutouts / "a.jpg" / "t.csv", "-q")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
+    assert "a.jpg/t.csv: cannot be written" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -108,6 +116,7 @@ def test_an_unknown_suffix_is_refused_before_the_model_is_loaded(run, cutouts, m
         ((".", "--crop", "-1"), "must be positive"),
         ((".", "--bands", "g,,z"), "not a list of different names"),
         ((".", "--center", "10", "95"), "declination"),
+        (("a.fits", "-o", "./a.fits"), "a.fits is the only input and the output"),
         ((".", "--resume"), "Only a file can be resumed"),
         ((".", "--stretch", "log"), "'log' is not one of"),
     ],
@@ -190,6 +199,81 @@ def test_a_part_without_cutouts_is_an_empty_table(run, cutouts, tmp_path):
     assert len(Table.read(tmp_path / "t.fits")) == 0
 
 
+def test_the_result_is_no_input_of_its_own(run, cutouts):
+    out = cutouts / "classes.fits"
+    for options in ((), ("--resume",), ()):
+        result = run("classify", cutouts, "-o", out, *options)
+        assert result.exit_code == 0, result.stderr
+        assert list(Table.read(out)["object_id"]) == ["a", "b", "bad", "c", "d"]
+
+
+def test_the_result_is_known_by_its_place_not_by_its_name(run, cutouts, tmp_path, monkeypatch):
+    out, inner = cutouts / "classes.fits", cutouts / "inner"
+    inner.mkdir()
+    (inner / "classes.fits").write_bytes((cutouts / "d.fits").read_bytes())
+    (tmp_path / "link").symlink_to(cutouts, target_is_directory=True)
+    monkeypatch.chdir(cutouts)
+    for _ in range(2):
+        result = run("classify", tmp_path / "link", "-o", "classes.fits")
+        assert result.exit_code == 0, result.stderr
+        rows = Table.read(out)
+        assert list(rows["object_id"]) == ["a", "b", "bad", "c", "d", "classes"]
+        assert rows["path"][-1].endswith("inner/classes.fits")
+
+
+def test_neither_result_nor_partial_result_is_taken_by_a_glob(run, cutouts, tmp_path, monkeypatch):
+    out = cutouts / "t.csv"
+    arguments = ("classify", cutouts / "*", "-o", out, "--batch-size", 1)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        assert run(*arguments).exit_code == 130
+    assert partial_path(out).exists()
+    for options in (("--resume",), ()):
+        assert run(*arguments, *options).exit_code == 0
+        ids = [row["object_id"] for row in read_csv(out.read_text())]
+        assert ids == ["a", "b", "bad", "c", "d"]
+
+
+def test_parts_and_counts_agree_on_what_is_passed_over(cutouts):
+    out = cutouts / "aa.fits"
+    out.write_bytes(b"an earlier result")
+    listed = {}
+    for part in ((1, 2), (2, 2), (1, 1)):
+        request = Request("classify", str(out), paths=(str(cutouts),), part=part)
+        inputs = open_inputs(request)
+        listed[part] = [source.object_id for source in inputs.list_sources()]
+        assert listed[part] == [source.object_id for source in inputs.list_sources()]
+    assert listed == {(1, 2): ["a", "bad", "d"], (2, 2): ["b", "c"], (1, 1): [*"ab", "bad", *"cd"]}
+
+
+def test_a_result_among_the_files_of_a_galaxy_takes_no_galaxy_with_it(tmp_path):
+    for name in ("all_classes.fits", "all_g.fits", "all_r.fits", "other_classes.fits"):
+        (tmp_path / name).touch()
+    request = Request(
+        "classify",
+        str(tmp_path / "all_classes.fits"),
+        paths=(str(tmp_path),),
+        bands_from_name="{id}_{band}.fits",
+    )
+    first, second = open_inputs(request).list_sources()
+    bands = tuple((band, str(tmp_path / f"all_{band}.fits")) for band in "gr")
+    assert (first.path, first.band_paths) == (bands[0][1], bands)
+    assert second.object_id == "other"
+    (tmp_path / "all_g.fits").unlink()
+    (tmp_path / "all_r.fits").unlink()
+    assert [source.object_id for source in open_inputs(request).list_sources()] == ["other"]
+
+
+def test_a_catalogue_may_name_the_file_that_the_result_replaces(run, cutouts, tmp_path):
+    catalogue = tmp_path / "cat.csv"
+    catalogue.write_text("file\ncutouts/d.fits\n")
+    result = run(
+        "classify", "--catalogue", catalogue, "--path-column", "file", "-o", cutouts / "d.fits"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert len(Table.read(cutouts / "d.fits")) == 1
+
+
 @pytest.mark.parametrize("part", ["0/3", "4/3", "3", "a/b", "1/"])
 def test_a_part_that_there_is_not(run, cutouts, part):
     result = run("classify", cutouts, "--part", part)
@@ -212,6 +296,39 @@ def test_a_catalogue_is_carried_into_the_result(run, cutouts, tmp_path):
     assert (float(rows[0]["ra"]), float(rows[0]["dec"])) == (150.5, 2.25)  # a JPEG has no WCS
     assert float(rows[1]["ra"]) != 1  # the WCS of the image knows better
     assert all(row["label"] for row in rows)
+
+
+def write_shard(path, cutouts, **columns):
+    """A Parquet file that holds a JPEG, with some columns."""
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    images = pa.array([(cutouts / "a.jpg").read_bytes()], pa.binary())
+    pq.write_table(pa.table({"image": images, **columns}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("columns", "position"),
+    [
+        ({"ra": [150.5], "dec": [2]}, (150.5, 2)),
+        ({"ra": ["12:00:00"], "dec": ["+1:30:00"]}, (180, 1.5)),
+        ({"ra": ["150.5"], "dec": ["unknown"]}, (150.5, np.nan)),
+        ({"ra": [150.5], "decl": [2.25]}, (np.nan, np.nan)),
+        ({"ra": [True], "dec": [2.25]}, (np.nan, 2.25)),
+    ],
+)
+def test_a_parquet_shard_says_where_its_cutouts_are(
+    run, cutouts, model_file, tmp_path, columns, position
+):
+    shard = write_shard(tmp_path / "shard.parquet", cutouts, **columns)
+    result = run("classify", shard)
+    assert result.exit_code == 0, result.output
+    row = read_csv(result.stdout)[0]
+    assert row["label"]
+    by_command = [float(row[name] or "nan") for name in ("ra", "dec")]
+    np.testing.assert_allclose(by_command, position)
+    table = galmorph.classify(shard, head="test", model=model_file, device="cpu")
+    np.testing.assert_array_equal([table["ra"][0], table["dec"][0]], by_command)
 
 
 def test_one_file_per_band_by_path_columns(run, tmp_path):
@@ -332,6 +449,39 @@ def test_ctrl_c_keeps_the_rows_and_resume_goes_on(run, cutouts, tmp_path, monkey
     assert result.exit_code == 0, result.output
     assert "2 rows were there" in result.stderr
     assert out.read_text() == whole.read_text()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".ecsv", ".fits", ".vot", ".parquet", ".jsonl"])
+def test_strict_counts_the_failures_of_an_earlier_run(run, cutouts, tmp_path, monkeypatch, suffix):
+    out = tmp_path / f"t{suffix}"
+    arguments = ("classify", cutouts, "-o", out, "--batch-size", 1)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 3)  # bad.jpg is the third
+        assert run(*arguments, "--strict").exit_code == 130
+    result = run(*arguments, "--strict", "--resume")
+    assert result.exit_code == 1
+    assert "classified 2 of 2 cutouts" in result.stderr
+    assert "3 rows were there from an earlier run, 1 of them failed" in result.stderr
+    result = run(*arguments, "--strict", "--resume", "--quiet")
+    assert result.exit_code == 1
+    assert "nothing is left to do" in result.stderr
+    assert "(5 rows), 1 of them failed" in result.stderr
+    assert run(*arguments, "--resume").exit_code == 0
+
+
+def test_a_resumed_table_without_a_usable_cutout_has_status_3(run, cutouts, tmp_path, monkeypatch):
+    for number in range(3):
+        (tmp_path / "bad").mkdir(exist_ok=True)
+        (tmp_path / "bad" / f"{number}.jpg").write_bytes((cutouts / "bad.jpg").read_bytes())
+    out = tmp_path / "t.fits"
+    arguments = ("classify", tmp_path / "bad", "-o", out, "--batch-size", 1)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        assert run(*arguments).exit_code == 130
+    for _ in range(2):  # what is left, then the finished table
+        result = run(*arguments, "--resume")
+        assert result.exit_code == 3
+        assert "not one cutout could be used" in result.stderr
 
 
 def test_resume_refuses_other_options(run, cutouts, tmp_path, monkeypatch):

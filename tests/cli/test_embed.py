@@ -35,6 +35,15 @@ def test_embeddings_come_out_in_order_and_complete(run, cutouts, model_file, tmp
     assert np.isnan(found[2]).all()
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".npy"])
+def test_strict_counts_the_failures_of_a_finished_run(run, cutouts, tmp_path, suffix):
+    arguments = ("embed", cutouts, "-o", tmp_path / f"e{suffix}", "--strict")
+    assert run(*arguments).exit_code == 1
+    result = run(*arguments, "--resume")
+    assert result.exit_code == 1
+    assert "(5 rows), 1 of them failed" in result.stderr
+
+
 def test_an_output_is_needed(run, cutouts):
     result = run("embed", cutouts)
     assert result.exit_code == 2

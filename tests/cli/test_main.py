@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from galmorph.cli.main import COMMANDS, cli
 from galmorph.cli.options import NAN_POLICIES, PRECISION_NAMES, STRETCH_NAMES
 from galmorph.cli.status import get_status
-from galmorph.errors import DownloadError, TableFormatError, UnknownModelError
+from galmorph.errors import DownloadError, OutputError, TableFormatError, UnknownModelError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,4 +99,5 @@ def test_version():
 def test_statuses():
     assert get_status(TableFormatError("x")) == 2
     assert get_status(UnknownModelError("x")) == 2
+    assert get_status(OutputError("x")) == 1
     assert get_status(DownloadError("x")) == 1

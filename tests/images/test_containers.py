@@ -195,6 +195,30 @@ def test_hdf5_data_set(tmp_path: Path) -> None:
     check_all(tmp_path / "s.h5", [f"gal{n}" for n in range(6)])
 
 
+@pytest.mark.parametrize("name", ["train", "/train/", "/"])
+def test_a_group_of_hdf5_names_its_data_sets(tmp_path: Path, name: str) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["train/images"] = file["train/more/images"] = STACK
+        file["train/labels"] = np.arange(6)
+    (source,) = discover_sources(f"{tmp_path}/s.h5::{name}")
+    said = r"s\.h5: .* is a group.* as in s\.h5::train/images; it holds .*, train/more/images$"
+    with pytest.raises(UnsupportedImageError, match=said):
+        read_cutout(source)
+
+
+def test_hdf5_without_values_is_refused(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["empty"] = h5py.Empty("f4")
+        file["kind"] = np.dtype("f4")
+        file.create_group("group")
+    for name in ("empty", "kind", "group"):
+        (source,) = discover_sources(f"{tmp_path}/s.h5::{name}")
+        with pytest.raises(UnsupportedImageError, match="it holds nothing with image axes"):
+            read_cutout(source)
+
+
 def test_hdf5_of_flux_with_bands(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     flux = np.stack([make_flux(seed=n) for n in range(3)])

@@ -9,7 +9,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from synthetic import make_rgb, write_fits
 from galmorph.errors import UnreadableImageError
 from galmorph.images.discover import discover_sources
 from galmorph.images.options import ReadOptions
-from galmorph.images.source import Source
+from galmorph.images.source import Region, Source
 from galmorph.inference import engine, reading_process
 from galmorph.inference.backends import Backend, open_backend
 from galmorph.inference.blocks import ReadBlock, Row
@@ -175,6 +175,18 @@ def test_closing_does_not_wait_for_processes_that_are_not_up(
     processes.close()
     assert all(child._process.poll() is not None for child in processes._children)
     assert processes._starter is not None and not processes._starter.is_alive()
+
+
+def test_a_source_is_sent_whole_but_for_the_columns_of_its_catalogue() -> None:
+    source = Source(
+        object_id="a", path="a.fits.gz", data=b"x", member="m", columns={"z": 1.0},
+        band_paths=(("g", "a.fits.gz"),), offset=512, size=9, index=3,
+        region=Region(150.0, 20.0, 30.0), unpacked={"a.fits.gz": "/tmp/mosaic.fits"},
+    )  # fmt: skip
+    for field in fields(Source):
+        assert getattr(source, field.name) != getattr(Source(""), field.name), field.name
+    sent = Source(*pickle.loads(pickle.dumps(reading_process._pack_source(source))))
+    assert sent == replace(source, columns={})
 
 
 def test_an_error_that_cannot_be_sent_keeps_its_words() -> None:

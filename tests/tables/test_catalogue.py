@@ -9,7 +9,13 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from galmorph.errors import CatalogueError, GalmorphWarning
-from galmorph.tables import ColumnSpec, open_writer, read_catalogue, result_columns
+from galmorph.tables import (
+    ColumnSpec,
+    open_writer,
+    read_catalogue,
+    result_columns,
+    write_table,
+)
 from tests.tables.table_cases import make_block
 
 FORMATS = ["csv", "ecsv", "fits", "vot", "parquet"]
@@ -342,6 +348,24 @@ def test_types_of_other_surveys(tmp_path):
     assert (row["u2"], row["byte"], row["scaled"]) == (65535, 200, 1.5)
     np.testing.assert_array_equal(row["flux"], [1, 1, 1])
     assert catalogue.specs[-1] == ColumnSpec("flux", "float32", "nanomaggy", shape=(3,))
+
+
+@pytest.mark.parametrize("form", ["ecsv", "fits", "vot", "parquet"])
+def test_identifiers_beyond_int64_keep_every_digit(form, tmp_path):
+    path, number = tmp_path / f"cat.{form}", 2**63 + 5
+    table = Table({"file": ["a.jpg", "b.jpg"], "id": np.array([number, 7], dtype="u8")})
+    if form == "parquet":
+        pa = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(
+            pa.table({name: np.asarray(table[name]) for name in table.colnames}), path
+        )
+    elif form == "vot":  # which has no such type
+        write_table(table, path)
+    else:
+        table.write(path)
+    catalogue = read_catalogue(path, path_column="file", id_column="id")
+    assert [row.object_id for row in catalogue] == [str(number), "7"]
+    assert [row.columns["id"] for row in catalogue] == [str(number), "7"]
 
 
 @pytest.mark.parametrize("role", ["path_column", "id_column", "ra_column"])

@@ -87,4 +87,5 @@ def test_probability_names_need_no_quotes(name, column):
 def test_types_of_catalogues_are_widened_never_narrowed():
     assert nearest_dtype("uint8") == "int16"
     assert nearest_dtype("uint32") == "int64"
+    assert nearest_dtype("uint64") == "str"
     assert nearest_dtype("complex128") == "complex128"

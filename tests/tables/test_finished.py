@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from galmorph.errors import ResumeError
+from galmorph.flags import NO_LABEL
 from galmorph.tables import ColumnSpec, open_writer
 from galmorph.tables.journal import partial_path
 from tests.tables.table_cases import META, NASTY, make_block
@@ -56,6 +57,29 @@ def test_the_same_run_is_told_that_nothing_is_left_and_the_file_stays(form, tmp_
     assert ("neither weights nor options" in said) == (form not in WITH_PROVENANCE)
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (before, stamp)
     assert not partial_path(path).exists()
+
+
+@pytest.mark.parametrize("form", [*WITH_PROVENANCE, *WITHOUT, "npy"])
+def test_rows_without_a_label_are_counted(form, tmp_path, specs):
+    path = tmp_path / f"out.{form}"
+    make(path, specs)
+    writer = open_writer(path, specs, {**META, "host": "b"}, fingerprint=RUN, resume=True)
+    assert list(writer.skip_done(rows_of(0, ROWS), key=lambda row: row)) == []
+    by_flags = sum(bool(row & NO_LABEL) for row in range(ROWS))
+    by_embedding = sum(row % 5 == 3 for row in range(ROWS))
+    assert writer.rows_failed == (by_embedding if form == "npy" else by_flags)
+
+
+@pytest.mark.parametrize("form", ["ecsv", "fits", "vot", "parquet", *WITHOUT])
+def test_a_table_without_flags_has_no_failed_rows(form, tmp_path, specs):
+    path = tmp_path / f"out.{form}"
+    kept = [spec for spec in reversed(specs) if spec.name in ("object_id", "path", "r_mag")]
+    block = {spec.name: make_block(0, ROWS)[spec.name] for spec in kept}
+    with open_writer(path, kept, META) as writer:
+        writer.append(block)
+    with open_writer(path, kept, META, resume=True) as writer:
+        assert list(writer.skip_done(rows_of(0, ROWS), key=lambda row: row)) == []
+        assert (writer.rows_done, writer.rows_failed) == (ROWS, 0)
 
 
 @pytest.mark.parametrize("form", WITH_PROVENANCE)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from galmorph.tables import open_writer
+from galmorph.tables import ColumnSpec, open_writer, read_catalogue
 from tests.tables.table_cases import META
 
 
@@ -45,6 +45,15 @@ def test_units_ucds_and_descriptions(path, specs):
         assert header.get(f"TUNIT{number}", "") == spec.unit
         assert header.get(f"TUCD{number}", "") == spec.ucd
         assert header.get(f"TCOMM{number}", "") == spec.description
+
+
+def test_units_and_ucds_of_any_script_come_back(tmp_path):
+    size = ColumnSpec("size", "float64", "µm", "phys.size;ø", "größer als 1 µm")
+    with open_writer(tmp_path / "out.fits", [ColumnSpec("path", "str"), size]) as writer:
+        writer.append({"path": ["a.jpg"], "size": [1.5]})
+    header = fits.getheader(tmp_path / "out.fits", 1)
+    assert (header["TUNIT2"], header["TUCD2"]) == ("%C2%B5m", "phys.size;%C3%B8")
+    assert read_catalogue(tmp_path / "out.fits", path_column="path").specs == (size,)
 
 
 def test_types_are_native(path):

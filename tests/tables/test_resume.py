@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from galmorph.errors import ResumeError
+from galmorph.flags import NO_LABEL
 from galmorph.tables import ColumnSpec, open_writer, read_partial
 from galmorph.tables.journal import partial_path
 from tests.tables import slow_writer
@@ -51,6 +52,17 @@ def test_a_resumed_table_is_the_same_to_the_byte(form, tmp_path, specs):
     assert finish(path, specs) == 30
     assert path.read_bytes() == whole(tmp_path / "whole", path.name, specs)
     assert not partial_path(path).exists()
+
+
+def test_rows_without_a_label_are_counted(tmp_path, specs):
+    path = tmp_path / "out.fits"
+    leave_partial(path, specs)
+    block = make_block(0, 50)
+    inputs = list(zip(block["object_id"], block["path"], strict=True))
+    with open_writer(path, specs, META, fingerprint=RUN, resume=True) as writer:
+        assert list(writer.skip_done(inputs, key=lambda row: row)) == inputs[30:]
+        assert writer.rows_failed == sum(bool(row & NO_LABEL) for row in range(30))
+        writer.append(make_block(30, 50))
 
 
 def test_any_cut_within_the_last_rows_is_mended(tmp_path, specs):

@@ -4,13 +4,14 @@ import io
 import json
 import logging
 import math
+import re
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from galmorph.errors import ResumeError, TableFormatError
+from galmorph.errors import OutputError, ResumeError, TableFormatError
 from galmorph.tables import (
     ColumnSpec,
     build_table,
@@ -143,7 +144,7 @@ def test_a_failure_while_finishing_keeps_the_rows(tmp_path, specs, block, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr("galmorph.tables.serializers.fits._record", fail)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OutputError, match=r"cannot be written \(No space left .*--resume"):
             writer.close()
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.fits.partial.ecsv"]
     with open_writer(path, specs, resume=True) as writer:
@@ -227,6 +228,59 @@ def test_a_folder_is_no_output(tmp_path, specs):
     (tmp_path / "out.fits").mkdir()
     with pytest.raises(TableFormatError, match="is a folder"):
         open_writer(tmp_path / "out.fits", specs)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("name", ["file/out.csv", "file/deeper/out.csv", f"{'x' * 300}.csv"])
+def test_a_place_that_cannot_be_written_is_one_clear_error(name, resume, tmp_path, specs):
+    (tmp_path / "file").write_text("not a folder")
+    said = rf"{re.escape(name)}: cannot be written \(.+\); name a file in a folder"
+    with pytest.raises(OutputError, match=said):
+        open_writer(tmp_path / name, specs, resume=resume)
+
+
+def test_a_folder_without_permission_is_one_clear_error(tmp_path, specs, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with pytest.raises(OutputError, match=r"out\.csv: cannot be written \(Permission denied\)"):
+        open_writer(tmp_path / "new" / "out.csv", specs)
+
+
+def test_a_disk_that_fills_up_keeps_the_rows_for_resuming(tmp_path, specs):
+    resource = pytest.importorskip("resource")  # a limit of file size is as good as a full disk
+    path, limits = tmp_path / "out.csv", resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.raises(OutputError) as info, open_writer(path, specs, META) as writer:
+        writer.append(make_block(0, 20))
+        size = partial_path(path).stat().st_size
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size + 1000, limits[1]))
+            writer.append(make_block(20, 400))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = (
+        rf"out\.csv: cannot be written \(File too large\); .*{re.escape(str(partial_path(path)))}"
+    )
+    assert re.search(said, str(info.value))
+    assert "--resume" in str(info.value)
+    with open_writer(path, specs, META, resume=True) as writer:
+        assert 20 <= writer.rows_done < 400
+        writer.append(make_block(writer.rows_done, 400))
+    whole = write(tmp_path / "whole.csv", specs, [make_block(0, 400)])
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_a_disk_that_stays_full_hides_no_error(tmp_path, specs):
+    resource = pytest.importorskip("resource")
+    path, limits = tmp_path / "out.csv", resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(OutputError, match="File too large"), open_writer(path, specs) as writer:
+            size = partial_path(path).stat().st_size
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+            writer.append(make_block(0, 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_closing_twice_is_harmless(tmp_path, specs):

@@ -74,8 +74,9 @@ def _spec(column: Any, hdu: Any, number: int) -> ColumnSpec | None:
     shape = tuple(values.shape[1:])
     if dtype not in DTYPES or len(shape) > 1 or 0 in shape or (shape and dtype in DTYPES[:2]):
         return None
-    ucd, comment = (hdu.header.get(f"{key}{number}", "") for key in ("TUCD", "TCOMM"))
-    return ColumnSpec(column.name, dtype, column.unit or "", str(ucd), str(comment), shape)
+    facts = [str(hdu.header.get(f"{key}{number}", "")) for key in ("TUNIT", "TUCD", "TCOMM")]
+    unit, ucd, comment = unescape_all(facts) if "GALMORPH" in hdu.header else facts
+    return ColumnSpec(column.name, dtype, unit, ucd, comment, shape)
 
 
 def _field(rows: Any, column: Any) -> Any:
@@ -88,7 +89,8 @@ def _field(rows: Any, column: Any) -> Any:
 
 def _values(values: Any, column: Any, spec: ColumnSpec, ours: bool) -> Values:
     if spec.is_text:
-        texts = normalize(np.char.rstrip(np.asarray(values)), spec)
+        array = np.asarray(values)
+        texts = normalize(np.char.rstrip(array) if array.dtype.kind in "SU" else array, spec)
         return unescape_all(texts) if ours and isinstance(texts, list) else texts
     if column.null is not None and spec.dtype.startswith("int"):
         values = np.ma.masked_equal(values, column.null)

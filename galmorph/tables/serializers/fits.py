@@ -70,9 +70,9 @@ def _column_cards(number: int, spec: ColumnSpec, measure: Measure) -> list[tuple
     cards = {
         "TTYPE": escape_ascii(spec.name),
         "TFORM": _format(spec, measure),
-        "TUNIT": spec.unit,
+        "TUNIT": escape_ascii(spec.unit),
         "TNULL": _null(spec, measure),
-        "TUCD": spec.ucd,
+        "TUCD": escape_ascii(spec.ucd),
         "TCOMM": escape_ascii(spec.description),
     }
     return [(f"{key}{number}", value) for key, value in cards.items() if value not in ("", None)]
