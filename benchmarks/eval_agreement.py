@@ -1,6 +1,6 @@
 """How far the labels go: what several models miss together on a test part, and what they gain together.
 
-    python benchmarks/eval_agreement.py --model fused_fast --model wei2022 --test sdss
+    python benchmarks/eval_agreement.py --model fused_fast --model other.safetensors --test sdss
 
 Each model (name or file) classifies the same test images with the head of the same name. Where
 models that were trained apart agree with each other against the label, the label is in doubt; if
@@ -17,8 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from galmorph import classify, load_model
-
-DEFAULT = ("fused_fast", "wei2022")
 
 
 def compute_probabilities(files: list[Path], name: str, head: str) -> np.ndarray:
@@ -60,17 +58,18 @@ def print_missed(
 def main() -> None:
     """Parse, classify, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", action="append", help=f"two or more [default: {DEFAULT}]")
+    parser.add_argument("--model", action="append", required=True, help="two or more times")
     parser.add_argument("--test", choices=("gz2", "sdss"), default="sdss")
     options = parser.parse_args()
     data = Path(os.environ.get("GALMORPH_DATA", "../shared/data")) / options.test / "test"
     files = sorted(data.glob("*/*.jpg"))
     if not files:
         parser.error(f"{data}: no images there; set GALMORPH_DATA")
-    names = options.model or list(DEFAULT)
-    class_names = load_model(names[0]).get_head(options.test).class_names
+    class_names = load_model(options.model[0]).get_head(options.test).class_names
     truth = np.array([class_names.index(file.parent.name) for file in files])
-    models = {Path(name).stem: compute_probabilities(files, name, options.test) for name in names}
+    models = {
+        Path(name).stem: compute_probabilities(files, name, options.test) for name in options.model
+    }
     labels = np.stack([p.argmax(axis=1) for p in models.values()])
     agree = (labels == labels[0]).all(axis=0)
     missed = (labels != truth).all(axis=0)

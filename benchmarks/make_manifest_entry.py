@@ -34,15 +34,11 @@ TRAINING_DATA = (
 )
 DESCRIPTION = {
     "fused_fast": "Fused CNN-ViT encoder at a tenth of the operations of Wei et al. 2022",
-    "wei2022": "The encoder of Wei et al. 2022 as published, with weights of our own training",
 }
 RECIPE = {
     "fused_fast": (
         "contrastive (678 of 1,674 steps), guided without classifiers (1,814 steps), guided (2,930 "
         "steps), guided again (3,208 steps)"
-    ),
-    "wei2022": (
-        "guided, batches of 64: COARSE steps with the CNN branch on averaged pixels, then FULL steps"
     ),
 }
 PAPER = "Wei et al. 2022, PASP 134, 114508 (the fusion of branches and the pretraining by contrast)"

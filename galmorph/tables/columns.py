@@ -170,7 +170,7 @@ _ATYPICALITY = ColumnSpec(
     "atypicality",
     "float32",
     ucd="stat.rank",
-    description="Share of held-in galaxies whose embedding lies nearer to the training data",
+    description="Share of held-out training galaxies that lie nearer to the training data",
 )
 
 _REMARKS = (
