@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from galmorph._api import Job
     from galmorph.evaluation.merging import ClassMerge
     from galmorph.evaluation.report import ProtocolResult
+    from galmorph.training.labelled import LabelledSet
     from galmorph.training.protocols import Protocols
 
 __all__ = ["evaluate"]
@@ -147,6 +148,10 @@ def evaluate(
     for result in _Evaluation(job, test, train, merge, **options).run():
         click.echo(result.summarize())
         results.append(result)
+    if not results:
+        raise click.ClickException(
+            "nothing was measured: give --head, --train-data, --folds, or fewer --neighbours"
+        )
     if output:
         write_report(output, results, meta=_describe(job, test, train, merge, options))
     if figure:
@@ -228,25 +233,21 @@ class _Evaluation:
         from galmorph.training.protocols import Protocols
 
         test = embed_set(self.job, self.test, crop=self._crop(), quiet=self.quiet)
+        train = self._embed_train()
         protocols = Protocols(test, self.merge, self.neighbours, self.seed)
-        self._check_merge(test.class_names)
+        self._check_merge((*test.class_names, *(train.class_names if train is not None else ())))
         if self.job.head is not None and self.wants("head"):
             yield protocols.test_head(self.job.head)
-        yield from self._from_train(protocols)
+        if train is not None:
+            yield from self._from_train(protocols, train)
         yield from self._by_folds(protocols)
-        if self.asked is None and len(test.labels) <= self.neighbours:
-            click.echo(
-                f"no leave-one-out kNN: {len(test.labels)} cutouts do not leave "
-                f"{self.neighbours} neighbours (--neighbours)",
-                err=True,
-            )
-        elif self.wants("loo"):
+        if self.wants("loo") and self._leaves_neighbours(test, "leave-one-out kNN", itself=1):
             yield protocols.leave_one_out_knn()
             if self.checkpoint is not None:
                 yield protocols.leave_one_out_knn_on_projection(self.checkpoint)
 
     def _check_merge(self, class_names: tuple[str, ...]) -> None:
-        """Refuse to join classes that neither the test set nor the head has."""
+        """Refuse to join classes that no set and no head has."""
         known = (*class_names, *(self.job.head.class_names if self.job.head is not None else ()))
         unknown = self.merge.find_unknown(known)
         if unknown:
@@ -255,13 +256,27 @@ class _Evaluation:
                 f"{', '.join(dict.fromkeys(known))}."
             )
 
-    def _from_train(self, protocols: Protocols) -> Iterator[ProtocolResult]:
+    def _leaves_neighbours(self, found: LabelledSet, what: str, *, itself: int = 0) -> bool:
+        """Whether a set is large enough; for a protocol asked for by name that is left to it."""
+        count = len(found.labels)
+        if self.asked is not None or count - itself >= self.neighbours:
+            return True
+        click.echo(
+            f"no {what}: {count} cutouts do not leave {self.neighbours} neighbours (--neighbours)",
+            err=True,
+        )
+        return False
+
+    def _embed_train(self) -> LabelledSet | None:
+        """The training part, where a protocol needs it."""
         if self.train is None or not (self.wants("probe") or self.wants("knn")):
-            return
-        train = embed_set(self.job, self.train, crop=self._crop(), quiet=self.quiet)
+            return None
+        return embed_set(self.job, self.train, crop=self._crop(), quiet=self.quiet)
+
+    def _from_train(self, protocols: Protocols, train: LabelledSet) -> Iterator[ProtocolResult]:
         if self.wants("probe"):
             yield protocols.linear_probe(train)
-        if self.wants("knn"):
+        if self.wants("knn") and self._leaves_neighbours(train, "kNN"):
             yield protocols.knn(train)
 
     def _by_folds(self, protocols: Protocols) -> Iterator[ProtocolResult]:

@@ -111,6 +111,8 @@ def fit(
     fitting = _Fitting(
         make_base_job(given), wanted, target.name, seed, balanced, quiet, notes, recut, held_out
     )
+    if select_crop is None:
+        crops = [fitting.job.field.crop]  # of a part that --center and --fov cut out: all of it
     found, embedded = fitting.choose(crops)
     target.write(found, embedded, fitting.job.model, seed)
     click.echo(_describe(found, embedded, target.path))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from galmorph.cli.labelled import prepare_output
 from galmorph.cli.options import model_option, pixel_options
-from galmorph.errors import GalmorphError
+from galmorph.errors import GalmorphError, OutputError
 
 if TYPE_CHECKING:
     from galmorph._api import Job
@@ -44,6 +45,8 @@ def inspect(ctx: click.Context, /, file: str, output: Path | None, **given: Any)
 
     if output is not None and output.suffix.lower() != ".png":
         raise click.UsageError(f"{output}: the panels are written as .png")
+    if output is not None:
+        prepare_output(str(output))
     request = Request(kind="classify", output="-", paths=(file,), **given)
     source = next(open_inputs(request).list_sources(), None)
     if source is None:
@@ -67,7 +70,10 @@ def _inspect(job: Job, source: Source, output: Path | None, *, has_head: bool) -
     if output is not None:
         from galmorph.cli.panels import draw_panels
 
-        draw_panels(cutout, job, prepared).save(output)
+        try:
+            draw_panels(cutout, job, prepared).save(output)
+        except OSError as error:
+            raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from error
         click.echo(f"panels           {output}")
 
 

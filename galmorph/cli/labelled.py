@@ -34,7 +34,7 @@ __all__ = [
 Command = TypeVar("Command", bound=Callable[..., Any])
 _JOB_OPTIONS = (
     *("model", "hdu", "bands", "stretch", "zeropoint", "nan", "crop", "fov", "center"),
-    *("max_pixels", "device", "batch_size", "workers", "precision"),
+    *("pixel_scale", "max_pixels", "device", "batch_size", "workers", "precision"),
 )
 
 MAX_LISTED = 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -59,9 +60,12 @@ class _Crop(_ParamType):
         if value == "auto" or isinstance(value, float):
             return value  # type: ignore[no-any-return]
         try:
-            return float(value)
+            crop = float(value)
         except ValueError:
             self.fail(f"{value!r} is neither a number nor 'auto'", param, ctx)
+        if not 0 < crop < math.inf:
+            self.fail(f"{value!r} must be positive", param, ctx)
+        return crop
 
 
 class _Hdu(_ParamType):

@@ -32,7 +32,7 @@ def _pairs(counts: npt.NDArray[np.float64]) -> float:
 
 
 def compute_nmi(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
-    """Normalized mutual information, by the mean of the two entropies (Strehl & Ghosh 2002).
+    """Normalized mutual information, by the mean of the two entropies (Vinh et al. 2010).
 
     Parameters
     ----------

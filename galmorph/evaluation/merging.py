@@ -65,7 +65,7 @@ class ClassMerge:
 
 
 def parse_merges(texts: Iterable[str], *, clean: Callable[[str], str] = str.strip) -> ClassMerge:
-    """Read merges as they are typed: ``smooth=round+in_between+cigar``.
+    """Read merges as they are typed: ``smooth=round+in_between+cigar``; one may come in parts.
 
     Parameters
     ----------
@@ -84,5 +84,5 @@ def parse_merges(texts: Iterable[str], *, clean: Callable[[str], str] = str.stri
         names = tuple(clean(m) for m in members.split("+"))
         if not equals or not clean(name) or not all(names):
             raise ValueError(f"a merge reads NEW=OLD+OLD, not {text!r}")
-        parts[clean(name)] = names
+        parts[clean(name)] = parts.get(clean(name), ()) + names
     return ClassMerge(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -92,7 +93,7 @@ class BandPattern:
 def join_band_files(
     files: list[tuple[str, Cutout]], *, options: ReadOptions, object_id: str, path: str
 ) -> Cutout:
-    """Join one-band cutouts of the same field into one, in the calibration of the first.
+    """Join one-band cutouts of the same field into one, in the first calibration that is known.
 
     Parameters
     ----------
@@ -118,14 +119,17 @@ def join_band_files(
     bands, indices = choose_planes(names, options.bands, len(files), path)
     chosen = [files[n][1] for n in (indices if indices is not None else range(len(files)))]
     array = stack_planes([cutout.array for cutout in chosen], path)
-    array, scaled = match_planes(array, [calibration_from_cutout(cutout) for cutout in chosen])
+    calibrations = [calibration_from_cutout(cutout) for cutout in chosen]
+    array, calibration, scaled = match_planes(array, calibrations)
+    if not math.isnan(calibration.zeropoint):
+        scaled["zeropoint"] = repr(calibration.zeropoint)
     first = chosen[0]
     flags = Flags.NONE
     for cutout in chosen:
         flags |= cutout.flags
     return Cutout(
         array, bands, "flux", object_id, path, first.ra, first.dec, first.pixel_scale,
-        first.survey, first.unit, flags,
+        first.survey, calibration.unit, flags,
         notes={**first.notes, "files": str(len(chosen)), **scaled},
     )  # fmt: skip
 

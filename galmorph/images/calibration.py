@@ -101,8 +101,10 @@ def calibration_from_cutout(cutout: Cutout) -> Calibration:
     return Calibration(cutout.unit, float(cutout.notes.get("zeropoint", "nan")), cutout.path)
 
 
-def match_planes(array: Array, calibrations: Sequence[Calibration]) -> tuple[Array, dict[str, str]]:
-    """Bring all planes to the calibration of the first.
+def match_planes(
+    array: Array, calibrations: Sequence[Calibration]
+) -> tuple[Array, Calibration, dict[str, str]]:
+    """Bring all planes to the calibration of the first of which one is known.
 
     Parameters
     ----------
@@ -114,6 +116,8 @@ def match_planes(array: Array, calibrations: Sequence[Calibration]) -> tuple[Arr
     -------
     array : ndarray of float32
         The same array where nothing is to be done.
+    calibration : Calibration
+        Of all planes now.
     notes : dict
         "band_factors", by which each plane was multiplied, where that was done; "uncalibrated",
         numbers from 1 of planes of which nothing is known, where something is of others.
@@ -128,10 +132,11 @@ def match_planes(array: Array, calibrations: Sequence[Calibration]) -> tuple[Arr
     unknown = [str(n) for n, c in enumerate(calibrations, 1) if known.known and not c.known]
     notes = {"uncalibrated": ",".join(unknown)} if unknown else {}
     if all(factor == 1 for factor in factors):
-        return array, notes
+        return array, known, notes
     with np.errstate(over="ignore", invalid="ignore"):
         matched = array * np.asarray(factors, dtype=np.float32)[:, None, None]
-    return matched, {"band_factors": ",".join(f"{factor:.9g}" for factor in factors), **notes}
+    factors_note = ",".join(f"{factor:.9g}" for factor in factors)
+    return matched, known, {"band_factors": factors_note, **notes}
 
 
 def restore_counts(cutout: Cutout) -> Cutout:

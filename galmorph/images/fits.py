@@ -258,16 +258,17 @@ def _assemble(
     if indices is not None:
         array, calibrations = array[indices], [calibrations[n] for n in indices]
     array, kind = to_cutout_array(array, bands)
+    calibration = calibrations[0]
     if kind == "flux":
-        array, scaled = match_planes(array, calibrations)
+        array, calibration, scaled = match_planes(array, calibrations)
         notes |= scaled
     if planes.frame.orientation:
         notes["orientation"] = planes.frame.orientation
-    if not math.isnan(calibrations[0].zeropoint):
-        notes["zeropoint"] = repr(calibrations[0].zeropoint)
+    if not math.isnan(calibration.zeropoint):
+        notes["zeropoint"] = repr(calibration.zeropoint)
     return Cutout(
         array, bands, kind, object_id, path, planes.frame.ra, planes.frame.dec,
-        planes.frame.pixel_scale, find_survey(header), calibrations[0].unit, flags, notes=notes,
+        planes.frame.pixel_scale, find_survey(header), calibration.unit, flags, notes=notes,
     )  # fmt: skip
 
 

@@ -116,7 +116,7 @@ def _list_positions(mosaic: Source, positions: Iterable[Position], fov: float) -
         yield replace(
             mosaic,
             object_id=position.object_id,
-            columns=position.columns or {},
+            columns={"ra": position.ra, "dec": position.dec, **(position.columns or {})},
             region=Region(position.ra, position.dec, side),
             data=UnsupportedImageError("the catalogue has no position here") if nowhere else None,
         )

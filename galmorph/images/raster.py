@@ -25,6 +25,7 @@ __all__ = ["cutout_from_pil", "lay_on_black", "read_raster", "sniff_raster"]
 MAX_JPEG_SCANS = 100
 """A progressive JPEG has about ten scans; thousands are an attack on the decoder's time."""
 
+BITS_PER_SAMPLE = 258  # tag of a TIFF
 FIRST_SEGMENTS = 4096  # where a camera writes its Exif segment
 
 Array = npt.NDArray[Any]
@@ -103,6 +104,9 @@ def _decode(
         image = _open_image(data, format_name, options, path)
         size = image.size
         _check_size(size, len(image.getbands()), options, path)
+        if format_name == "TIFF" and _is_deep_colour(image):
+            reason = ValueError("Pillow keeps 8 of the 16 bits of its colours")
+            return _read_tiff_again(data, reason, options, object_id, path)
         if options.min_side is not None and format_name == "JPEG":
             image.draft(None, (options.min_side, options.min_side))
         cutout = cutout_from_pil(image, object_id=object_id, path=path)
@@ -117,6 +121,12 @@ def _decode(
         return cutout
     factor = round(size[0] / cutout.array.shape[2])
     return replace(cutout, notes={**cutout.notes, "reduced": str(factor)})
+
+
+def _is_deep_colour(image: Image) -> bool:
+    """Whether a TIFF has several samples per pixel of more than 8 bits each."""
+    bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, ())
+    return isinstance(bits, tuple) and len(bits) > 1 and max(bits) > 8
 
 
 def _open_image(data: bytes, format_name: str, options: ReadOptions, path: str) -> Image:
@@ -183,6 +193,8 @@ def cutout_from_pil(image: Image, *, object_id: str = "", path: str = "") -> Cut
         Transparent pixels are laid on black; grey is repeated in three channels and flagged.
     """
     mode = image.mode
+    if "transparency" in image.info and mode in ("L", "RGB"):
+        return _converted_cutout(image, object_id, path)
     if mode == "RGB":
         image.load()
         return Cutout(share_pixels(image), object_id=object_id, path=path)
@@ -195,7 +207,7 @@ def cutout_from_pil(image: Image, *, object_id: str = "", path: str = "") -> Cut
 
 def _converted_cutout(image: Image, object_id: str, path: str) -> Cutout:
     notes = {"mode": image.mode}
-    grey = image.mode in ("LA", "La")
+    grey = image.mode in ("L", "LA", "La")
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         pixels = lay_on_black(np.asarray(image.convert("RGBA")))
         notes["alpha"] = "laid on black"

@@ -12,12 +12,12 @@ import numpy.typing as npt
 from galmorph.errors import ImageTooLargeError, UnsupportedImageError
 from galmorph.images.options import ReadOptions
 from galmorph.images.planes import blank_to_nan, drop_axes, find_blank
-from galmorph.images.sky import SkyFrame, frame_at, frame_from_wcs, to_pixel
+from galmorph.images.sky import SkyFrame, frame_at, to_pixel
 from galmorph.images.source import Region
 
 __all__ = ["Box", "cut_array", "cut_region", "find_region"]
 
-ARCSEC = 3600.0
+NO_WCS = "no WCS, so a field of view cannot be cut out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +80,22 @@ def find_region(wcs: Any, shape: tuple[int, int], region: Region, path: str) -> 
     UnsupportedImageError
         No WCS that can be used, or a position outside the image.
     """
-    whole = frame_from_wcs(wcs, shape)
-    if wcs is None or math.isnan(whole.pixel_scale):
-        raise UnsupportedImageError("no WCS, so a field of view cannot be cut out", path)
+    if wcs is None:
+        raise UnsupportedImageError(NO_WCS, path)
     x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
     if not math.isnan(region.ra):
         x, y = to_pixel(wcs, region.ra, region.dec)
-    side = min(shape)
-    if not math.isnan(region.fov):
-        side = max(1, round(region.fov / whole.pixel_scale))
     if not (-0.5 <= x < shape[1] - 0.5 and -0.5 <= y < shape[0] - 0.5):
         raise UnsupportedImageError(
             f"the position RA {region.ra:.6f} Dec {region.dec:.6f} is outside the image",
             path,
         )
+    pixel_scale = frame_at(wcs, x, y).pixel_scale
+    if math.isnan(pixel_scale):
+        raise UnsupportedImageError(NO_WCS, path)
+    side = min(shape)
+    if not math.isnan(region.fov):
+        side = max(1, round(region.fov / pixel_scale))
     left, bottom = math.floor(x - side / 2 + 1), math.floor(y - side / 2 + 1)
     frame = frame_at(wcs, left + (side - 1) / 2, bottom + (side - 1) / 2)
     return Box(left, bottom, side, frame)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -20,6 +21,9 @@ NOT_PLAIN = ("A_ORDER", "AP_ORDER", "PV1_0", "PV1_1", "PV2_1", "CPDIS1", "CROTA2
 EQUATORIAL = {"ICRS", "FK5", ""}
 J2000 = 2000.0
 RIGHT_ANGLE_TOLERANCE = 1.0  # degrees within which "north up" is said
+SQUARE_TOLERANCE = 1.05  # ratio of the sides of a pixel above which they are said
+CROSS = np.array([(0, 0), (-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5)])  # pixels around a point
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +35,11 @@ class SkyFrame:
     ra, dec : float
         Centre of the image, degrees (ICRS; FK5 J2000 is taken as the same, 0.03 arcsec at most).
     pixel_scale : float
-        Arcseconds per pixel: the root of the pixel's area.
+        Arcseconds per pixel: the root of the area of the pixel in the middle (of a gnomonic
+        projection without distortion: of that at the reference point).
     orientation : str
         As displayed with row 0 at the top: ``"north up, east left"``, or the position angle of
-        the top and the parity.
+        the top and the parity; then the sides of the pixels where they are not square.
     """
 
     ra: float = math.nan
@@ -142,14 +147,34 @@ def frame_at(wcs: Any, x: float, y: float) -> SkyFrame:
         return UNKNOWN_SKY
     try:
         wcs = wcs.celestial
-        ra, dec = to_icrs(wcs, x, y)
-        matrix = np.asarray(wcs.pixel_scale_matrix, dtype=float)
-        if wcs.wcs.lat < wcs.wcs.lng:
-            matrix = matrix[::-1]
+        ra, dec = to_icrs(wcs, x + CROSS[:, 0], y + CROSS[:, 1])
+        matrix = _matrix_of_tan(wcs)
+        if matrix is None:
+            matrix = _find_matrix(np.radians(ra), np.radians(dec))
     # A projection without an inverse here, a singular matrix: no reason to lose the pixels.
     except Exception:
         return UNKNOWN_SKY
-    return _make_frame(ra, dec, matrix)
+    return _make_frame(float(ra[0]), float(dec[0]), matrix)
+
+
+def _matrix_of_tan(wcs: Any) -> Array | None:
+    """Matrix of an undistorted gnomonic WCS, nearly the same everywhere; None for others."""
+    names = sorted(str(name) for name in wcs.wcs.ctype)
+    if names != ["DEC--TAN", "RA---TAN"] or wcs.has_distortion:
+        return None
+    matrix = np.asarray(wcs.pixel_scale_matrix, dtype=float)
+    return matrix[::-1] if wcs.wcs.lat < wcs.wcs.lng else matrix
+
+
+def _find_matrix(ra: Array, dec: Array) -> Array:
+    """Degrees east and north per pixel along x and along y, from radians at the points `CROSS`."""
+    sky = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+    steps = sky[:, [2, 4]] - sky[:, [1, 3]]
+    (ra, *_), (dec, *_) = ra, dec
+    east = [-np.sin(ra), np.cos(ra), 0.0]
+    north = [-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)]
+    matrix: Array = np.degrees(np.array([east, north]) @ steps)
+    return matrix
 
 
 def _make_frame(ra: float, dec: float, matrix: Any) -> SkyFrame:
@@ -169,14 +194,14 @@ def _is_icrs(wcs: Any) -> bool:
     return system == "ICRS" or math.isnan(equinox) or equinox == J2000
 
 
-def to_icrs(wcs: Any, x: float, y: float) -> tuple[float, float]:
-    """Right ascension and declination in degrees of a pixel (0-based)."""
+def to_icrs(wcs: Any, x: Array, y: Array) -> tuple[Array, Array]:
+    """Right ascension and declination in degrees of pixels (0-based)."""
     if _is_icrs(wcs):
-        first, second = (float(v) for v in wcs.all_pix2world(x, y, 0))
+        first, second = wcs.all_pix2world(x, y, 0)
         ra, dec = (second, first) if wcs.wcs.lat < wcs.wcs.lng else (first, second)
         return ra % 360.0, dec
     sky = wcs.pixel_to_world(x, y).icrs
-    return float(sky.ra.deg), float(sky.dec.deg)
+    return sky.ra.deg, sky.dec.deg
 
 
 def to_pixel(wcs: Any, ra: float, dec: float) -> tuple[float, float]:
@@ -219,9 +244,13 @@ def describe_orientation(matrix: Any) -> str:
     (east_x, east_y), (north_x, north_y) = np.asarray(matrix, dtype=float)
     mirrored = east_x * north_y - east_y * north_x > 0
     angle = math.degrees(math.atan2(east_y, north_y)) % 360.0
+    width, height = math.hypot(east_x, north_x), math.hypot(east_y, north_y)
+    oblong = max(width, height) > SQUARE_TOLERANCE * min(width, height)
+    sides = f", pixels of {width * 3600:.3g} by {height * 3600:.3g} arcsec" if oblong else ""
     if min(angle, 360.0 - angle) <= RIGHT_ANGLE_TOLERANCE:
-        return f"north up, east {'right' if mirrored else 'left'}"
-    return f"top at position angle {angle:.0f} deg, {'mirrored' if mirrored else 'east left'}"
+        return f"north up, east {'right' if mirrored else 'left'}{sides}"
+    seen = "mirrored" if mirrored else "east left"
+    return f"top at position angle {angle:.0f} deg, {seen}{sides}"
 
 
 def _from_keywords(header: Header) -> SkyFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import (
+    GalmorphWarning,
     ImageError,
     ImageTooLargeError,
     MissingExtraError,
@@ -237,7 +239,14 @@ def _find_identifiers(path: str, member: str, shape: tuple[int, ...]) -> list[st
         full = f"{folder}/{name}" if folder else name
         try:
             values = _get_stack(path, full)
-        except ImageError:
+        except ImageError as error:
+            if isinstance(error.__cause__, ValueError):  # there, but Python objects in a pickle
+                warnings.warn(
+                    f"{make_printable(path)}: the identifiers {full!r} cannot be read "
+                    f"({error.__cause__}); save them as text (.astype(str)). Rows are numbered.",
+                    GalmorphWarning,
+                    stacklevel=2,
+                )
             continue
         if getattr(values, "shape", None) == shape[:1]:
             return [_to_text(value) for value in np.asarray(values[...])]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from lzma import LZMAError
 from typing import TYPE_CHECKING
 
-from galmorph.errors import UnreadableImageError
+from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source, make_object_id, make_printable
 
@@ -37,8 +37,9 @@ def list_tar(path: str) -> Iterator[Source]:
     Yields
     ------
     Source
-        Members whose suffix is that of an image; others (labels, metadata) are passed over. A
-        tar that ends early gives all that came before, and one source that raises.
+        Members whose suffix is that of an image; others (labels, metadata, hidden names) are
+        passed over. A link gives a source that raises; a tar that ends early all that came before,
+        and one source that raises.
 
     Raises
     ------
@@ -64,9 +65,15 @@ def _list_open(tar: TarFile, path: str, plain: bool) -> Iterator[Source]:
             tar.members.clear()  # type: ignore[attr-defined]
             if member is None:
                 return
-            if not member.isreg() or not member.name.lower().endswith(IMAGE_SUFFIXES):
+            name = member.name.rpartition("/")[2].lower()
+            if name.startswith(".") or not name.endswith(IMAGE_SUFFIXES):
                 continue
-            source = _locate(member, path) if plain else _extract(tar, member, path)
+            if member.islnk() or member.issym():
+                source = _refuse_link(member, path)
+            elif member.isreg():
+                source = _locate(member, path) if plain else _extract(tar, member, path)
+            else:
+                continue
         except TAR_ERRORS as error:
             yield _broken(path, error)
             return
@@ -93,6 +100,13 @@ def _extract(tar: TarFile, member: TarInfo, path: str) -> Source:
     if len(data) < member.size:
         raise EOFError("the file ends inside a member")
     return Source(object_id, path, data=data, member=member.name)
+
+
+def _refuse_link(member: TarInfo, path: str) -> Source:
+    target = make_printable(member.linkname)
+    reason = f"a link to {target} inside a tar; pack with tar --dereference --hard-dereference"
+    error = UnsupportedImageError(reason, make_printable(f"{path}::{member.name}"))
+    return Source(make_object_id(member.name), path, data=error, member=member.name)
 
 
 def _broken(path: str, error: Exception) -> Source:

@@ -140,6 +140,6 @@ def _make_cutout(
 
     if array.ndim not in (2, 3):
         raise UnsupportedImageError(f"the TIFF has the shape {array.shape}, not an image", path)
-    if array.ndim == 3 and array.shape[2] == 4:
+    if array.ndim == 3 and array.shape[2] == 4 and options.bands is None:
         array = array[:, :, :3]
     return cutout_from_array(array, options=options, object_id=object_id, path=path)

@@ -144,11 +144,16 @@ class ResultPlan:
 
 
 def _find_position(row: Row) -> tuple[float, float]:
-    """Where an image does not know its place on the sky, the columns of its row may."""
+    """By the WCS; else by the columns of the row, which know better than a name does."""
     columns = row.source.columns
-    if not math.isnan(row.ra) or not columns.keys() >= {"ra", "dec"}:
+    by_wcs = not math.isnan(row.ra) and "position" not in row.notes
+    if by_wcs or not columns.keys() >= {"ra", "dec"}:
         return row.ra, row.dec
-    return to_degrees(columns["ra"], hours=True), to_degrees(columns["dec"], hours=False)
+    ra, dec = to_degrees(columns["ra"], hours=True), to_degrees(columns["dec"], hours=False)
+    if not math.isnan(row.ra) and (math.isnan(ra) or math.isnan(dec)):
+        return row.ra, row.dec
+    row.notes = {key: value for key, value in row.notes.items() if key != "position"}
+    return ra, dec
 
 
 def describe_treatment(row: Row) -> str:

@@ -10,7 +10,9 @@ from galmorph.tables.columns import ColumnSpec
 
 __all__ = ["find_factor", "parse_degrees", "to_degrees"]
 
-DEGREES = ("deg", "degree", "degrees")
+DEGREES = ("deg", "degree", "degrees", "degs")
+HOURS = ("h", "hr", "hour", "hours")
+"""Of angle: no position is a time."""
 
 
 def find_factor(spec: ColumnSpec) -> float:
@@ -23,6 +25,11 @@ def find_factor(spec: ColumnSpec) -> float:
     """
     from astropy import units
 
+    unit = spec.unit.strip().lower()
+    if unit in DEGREES:
+        return 1.0
+    if unit in HOURS:
+        return 15.0
     return float(units.Unit(spec.unit or "deg").to(units.deg))
 
 

@@ -294,7 +294,8 @@ def read_catalogue(
     MissingExtraError
         Where the catalogue is Parquet and pyarrow is not installed.
     """
-    reader = open_reader(Path(path))
+    exact = {name for name in (path_column, id_column, *band_columns) if name is not None}
+    reader = open_reader(Path(path), exact=exact)
     names = tuple(reader.specs)
     ra_column, dec_column = _default_position(names, ra_column, dec_column)
     roles = _Roles(path_column, id_column, ra_column, dec_column, tuple(band_columns))

@@ -148,7 +148,7 @@ def read_labels(
         pairs = zip(_to_list(chunk[id_column]), _to_list(chunk[label_column]), strict=True)
         for cell, value in pairs:
             object_id, label = to_label(cell), to_label(value)
-            if label and labels.setdefault(object_id, label) != label:
+            if object_id and label and labels.setdefault(object_id, label) != label:
                 raise CatalogueError(
                     f"{path}: {object_id!r} has two classes, {labels[object_id]!r} and {label!r}"
                 )

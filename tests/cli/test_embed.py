@@ -96,6 +96,16 @@ def test_panels_show_image_stretched_cropped_and_what_the_network_sees(run, tmp_
         assert np.corrcoef(panel.ravel(), cropped.ravel())[0, 1] > 0.97
 
 
+def test_inspect_makes_the_folder_of_its_panels_or_does_not_begin(run, cutouts, tmp_path):
+    out = tmp_path / "new" / "p.png"
+    assert run("inspect", cutouts / "a.jpg", "-o", out).exit_code == 0
+    assert out.is_file()
+    result = run("inspect", cutouts / "a.jpg", "-o", cutouts / "a.jpg" / "p.png")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "its folder cannot be made" in result.stderr
+
+
 def test_inspect_agrees_with_classify(run, cutouts):
     said = run("inspect", cutouts / "a.jpg").stdout
     label = next(line.split()[1] for line in said.splitlines() if line.startswith("label"))

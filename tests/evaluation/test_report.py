@@ -23,6 +23,13 @@ def test_merge_adds_probabilities_and_keeps_the_order() -> None:
     np.testing.assert_allclose(merged, [[0.6, 0.4]])
 
 
+def test_a_merge_in_several_parts() -> None:
+    merge = parse_merges(["smooth=round", "smooth=cigar"])
+    assert merge.rename(NAMES) == ("smooth", "spiral")
+    with pytest.raises(ValueError, match="merged twice"):
+        parse_merges(["smooth=round", "smooth=cigar+round"])
+
+
 @pytest.mark.parametrize("text", ["smooth", "=round", "smooth=", "smooth=round+"])
 def test_a_merge_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"reads NEW=OLD\+OLD"):

@@ -59,12 +59,13 @@ def test_what_cannot_be_compared(calibration: Calibration) -> None:
 def test_a_band_without_cards_is_taken_as_the_others_and_named() -> None:
     flux = make_flux(GRZ)
     bare, faint, bright = Calibration(), Calibration("adu", 25.0), Calibration("adu", 22.5)
-    planes, notes = match_planes(flux, [bare, bright, faint])
+    planes, known, notes = match_planes(flux, [bare, bright, faint])
+    assert known == bright
     np.testing.assert_allclose(planes, flux * np.float32([1, 1, 0.1])[:, None, None], rtol=1e-6)
     assert notes == {"band_factors": "1,1,0.1", "uncalibrated": "1"}
-    same, notes = match_planes(flux, [bright, bare, bare])
+    same, _, notes = match_planes(flux, [bright, bare, bare])
     assert same is flux and notes == {"uncalibrated": "2,3"}
-    assert match_planes(flux, [bare, bare, bare])[1] == {}
+    assert match_planes(flux, [bare, bare, bare])[1:] == (bare, {})
 
 
 def test_cards_that_count() -> None:
@@ -74,12 +75,12 @@ def test_cards_that_count() -> None:
 
 def test_planes_are_matched_and_restored() -> None:
     flux = make_flux(GRZ)
-    planes, notes = match_planes(flux, [Calibration("adu", zp) for zp in (25.0, 26.0, 25.0)])
+    planes, _, notes = match_planes(flux, [Calibration("adu", zp) for zp in (25.0, 26.0, 25.0)])
     expected = np.stack([flux[0], flux[1] * 10**-0.4, flux[2]])
     np.testing.assert_allclose(planes, expected, rtol=1e-6)
     assert planes.dtype == np.float32
     back = restore_counts(Cutout(planes, GRZ, "flux", notes=notes))
     np.testing.assert_allclose(back.array, flux, rtol=1e-6)
     assert restore_counts(back).notes["band_factors"] == "1,1,1"
-    same, notes = match_planes(flux, [Calibration("adu")] * 3)
+    same, _, notes = match_planes(flux, [Calibration("adu")] * 3)
     assert same is flux and notes == {}

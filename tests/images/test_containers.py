@@ -17,6 +17,7 @@ from synthetic import make_flux, make_rgb
 
 from galmorph.errors import (
     AmbiguousShapeError,
+    GalmorphWarning,
     ImageError,
     ImageTooLargeError,
     MissingExtraError,
@@ -139,12 +140,28 @@ def test_not_a_tar(tmp_path: Path) -> None:
         read_cutout(source)
 
 
-def test_links_in_a_tar_are_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links_in_a_tar_are_not_followed(tmp_path: Path, kind: bytes, suffix: str) -> None:
+    with tarfile.open(tmp_path / f"s.{suffix}", "w:gz" if suffix == "tar.gz" else "w") as tar:
+        for name in ("b/a.jpg", "b/c.txt"):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, "/etc/passwd"
+            tar.addfile(link)
+    (source,) = discover_sources(tmp_path / f"s.{suffix}")
+    assert source.object_id == "a"
+    with pytest.raises(UnsupportedImageError, match=r"s\.tar.*b/a.jpg: a link to /etc/passwd"):
+        read_cutout(source)
+
+
+def test_hidden_members_of_a_tar_are_passed_over(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "s.tar", "w") as tar:
-        link = tarfile.TarInfo("a.jpg")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tar.addfile(link)
-    assert list(discover_sources(tmp_path / "s.tar")) == []
+        for name in ("b/._a.png", "b/a.png"):
+            data = to_png(IMAGES[0])
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    assert [source.object_id for source in discover_sources(tmp_path / "s.tar")] == ["a"]
 
 
 def test_npy_stack(tmp_path: Path) -> None:
@@ -169,6 +186,13 @@ def test_npz_stack_with_identifiers(tmp_path: Path) -> None:
     names = [f"gal{n}" for n in range(6)]
     np.savez(tmp_path / "s.npz", images=STACK, object_id=np.array(names))
     check_all(tmp_path / "s.npz", names)
+
+
+def test_npz_identifiers_that_cannot_be_read_are_said_aloud(tmp_path: Path) -> None:
+    names = np.array([f"gal{n}" for n in range(6)], dtype=object)
+    np.savez(tmp_path / "s.npz", images=STACK, object_id=names)
+    with pytest.warns(GalmorphWarning, match=r"identifiers 'object_id'.*\.astype\(str\)"):
+        check_all(tmp_path / "s.npz", [f"s_{n}" for n in range(6)])
 
 
 def test_npz_with_several_arrays_must_be_named(tmp_path: Path) -> None:

@@ -260,6 +260,10 @@ def test_bands_of_different_zero_points(tmp_path: Path) -> None:
     turned = read_cutout(source, options=ReadOptions(bands=("r", "g")))
     np.testing.assert_allclose(turned.array, 10 * flux[[1, 0]], rtol=1e-5)
     assert turned.notes["zeropoint"] == "25.0"
+    write_fits(tmp_path / "a_g.fits", make_flux()[0])
+    cutout = read_cutout(source)
+    assert (cutout.unit, cutout.notes["zeropoint"]) == ("adu", "25.0")
+    assert cutout.notes["uncalibrated"] == "1"
 
 
 def test_bands_of_units_that_cannot_be_compared(tmp_path: Path) -> None:

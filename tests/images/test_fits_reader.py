@@ -218,6 +218,16 @@ def test_zero_point_and_unit_of_each_extension(tmp_path: Path, part: str) -> Non
     assert "zeropoint" not in chosen.notes
 
 
+@pytest.mark.parametrize("bare", [0, 1])
+def test_bands_without_cards_get_those_of_the_others(tmp_path: Path, bare: int) -> None:
+    cards: list[dict[str, Any]] = [{"BUNIT": "nJy", "MAGZERO": 31.4}] * 3
+    cards[bare] = {}
+    cutout = read_cutout(write_bands(tmp_path / "a.fits", cards))
+    assert (cutout.unit, cutout.notes["zeropoint"]) == ("nJy", "31.4")
+    assert cutout.notes["uncalibrated"] == str(bare + 1)
+    np.testing.assert_array_equal(cutout.array, FLUX)
+
+
 def test_equal_zero_points_leave_the_pixels_alone(tmp_path: Path) -> None:
     cutout = read_cutout(write_bands(tmp_path / "a.fits", [{"MAGZERO": 30.0}] * 3))
     np.testing.assert_array_equal(cutout.array, FLUX)

@@ -108,9 +108,9 @@ def test_each_position_may_have_its_own_field(mosaic: Path) -> None:
 
 
 def test_catalogue_columns_travel(mosaic: Path) -> None:
-    position = Position("a", *position_of(mosaic, 200, 200), columns={"z": 0.03})
-    (source,) = mosaic_sources(mosaic, [position], fov=5.0)
-    assert source.columns == {"z": 0.03}
+    ra, dec = position_of(mosaic, 200, 200)
+    (source,) = mosaic_sources(mosaic, [Position("a", ra, dec, columns={"z": 0.03})], fov=5.0)
+    assert source.columns == {"ra": ra, "dec": dec, "z": 0.03}
 
 
 def test_positions_are_read_lazily(mosaic: Path) -> None:
@@ -165,12 +165,29 @@ def write_distorted(path: Path, **cards: Any) -> WCS:
 @pytest.mark.parametrize("cards", [{}, {"RADESYS": "FK5", "EQUINOX": 2015.5}])
 def test_distorted_mosaic(tmp_path: Path, cards: dict[str, Any]) -> None:
     wcs = write_distorted(tmp_path / "a.fits", **cards)
-    sky = wcs.pixel_to_world(1800, 1800).icrs
+    sky, left, right = (wcs.pixel_to_world(x, 1800).icrs for x in (1800, 1799.5, 1800.5))
+    below, above = (wcs.pixel_to_world(1800, y).icrs for y in (1799.5, 1800.5))
+    pixel_scale = np.sqrt(left.separation(right).arcsec * below.separation(above).arcsec)
+    assert pixel_scale > 1.01 * SCALE
     position = Position("a", sky.ra.deg, sky.dec.deg)
-    (source,) = mosaic_sources(tmp_path / "a.fits", [position], fov=41 * SCALE)
+    (source,) = mosaic_sources(tmp_path / "a.fits", [position], fov=41 * pixel_scale)
     cutout = read_cutout(source)
+    assert cutout.pixel_scale == pytest.approx(pixel_scale, rel=1e-5)
     assert np.argwhere(cutout.array[0]).tolist() == [[20, 20]]
     assert (cutout.ra, cutout.dec) == pytest.approx((sky.ra.deg, sky.dec.deg), abs=1e-8)
+
+
+def test_mosaic_far_from_the_equator_of_its_projection(tmp_path: Path) -> None:
+    header = make_header(CRVAL1=10.0, CRVAL2=0.0, CRPIX1=100.5, CRPIX2=100.5 - 60 * 3600 / SCALE)
+    header["CTYPE1"], header["CTYPE2"] = "RA---CAR", "DEC--CAR"
+    fits.PrimaryHDU(np.ones((200, 200), np.float32), header).writeto(tmp_path / "a.fits")
+    fov = 50 * SCALE
+    (source,) = mosaic_sources(tmp_path / "a.fits", [Position("a", 10.0, 60.0)], fov=fov)
+    cutout = read_cutout(source)
+    assert cutout.pixel_scale == pytest.approx(SCALE * np.sqrt(0.5), rel=1e-3)
+    assert cutout.array.shape[1] == round(fov / cutout.pixel_scale)
+    sides = f"pixels of {SCALE / 2:.3g} by {SCALE:.3g} arcsec"
+    assert cutout.notes["orientation"] == f"north up, east left, {sides}"
 
 
 @pytest.mark.parametrize("offset", [0.12, 2.0, 60.0, 180.0])

@@ -141,6 +141,20 @@ def test_grey_with_alpha(tmp_path: Path) -> None:
     assert cutout.flags == Flags.OUTSIDE_COLOUR_DOMAIN
 
 
+def test_one_transparent_colour(tmp_path: Path) -> None:
+    white = np.full((32, 32, 3), 255, dtype=np.uint8)
+    white[8:, 8:] = RGB[:24, :24] // 2
+    save(tmp_path / "a.png", white, transparency=(255, 255, 255))
+    cutout = read_cutout(tmp_path / "a.png")
+    assert not cutout.array[:, :8].any()
+    np.testing.assert_array_equal(cutout.array[:, 8:, 8:], PLANES[:, :24, :24] // 2)
+    save(tmp_path / "b.png", white[:, :, 0], transparency=255)
+    cutout = read_cutout(tmp_path / "b.png")
+    assert not cutout.array[:, :8].any()
+    np.testing.assert_array_equal(cutout.array[1, 8:, 8:], GREY[:24, :24] // 2)
+    assert cutout.flags == Flags.OUTSIDE_COLOUR_DOMAIN
+
+
 def test_palette(tmp_path: Path) -> None:
     image = Image.fromarray(RGB).quantize(256)
     image.save(tmp_path / "a.png")
@@ -187,6 +201,26 @@ def test_float_colour_tiff_by_tifffile(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", (RGB / 255).astype(np.float64), photometric="rgb")
     cutout = read_cutout(tmp_path / "a.tif")
     np.testing.assert_allclose(cutout.array, PLANES / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_colour_tiff_of_sixteen_bits_keeps_them(tmp_path: Path, planar: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    deep = PLANES.astype(np.uint16) * 16 + 3  # twelve bits
+    pixels = deep.transpose(1, 2, 0) if planar == "contig" else deep
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", planarconfig=planar)
+    cutout = read_cutout(tmp_path / "a.tif")
+    assert cutout.kind == "rendered"
+    np.testing.assert_allclose(cutout.array, deep / 65535, atol=1e-7)
+
+
+def test_tiff_of_four_bands(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    flux = (make_profile()[:, :, None] * [1, 2, 3, 4]).astype(np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", flux, photometric="rgb", extrasamples=[0])
+    cutout = read_cutout(tmp_path / "a.tif", options=ReadOptions(bands=("g", "r", "i", "z")))
+    assert cutout.bands == ("g", "r", "i", "z")
+    np.testing.assert_array_equal(cutout.array, flux.transpose(2, 0, 1))
 
 
 def test_without_tifffile_the_extra_is_named(

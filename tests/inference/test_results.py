@@ -86,6 +86,26 @@ def test_catalogue_columns_are_carried(model: Model) -> None:
     assert "z" in {s.name for s in plan.specs}
 
 
+def test_a_catalogue_knows_positions_better_than_a_name_does(model: Model) -> None:
+    by_name = {"stretch": "sdss", "position": "from the file name"}
+    rows = []
+    for name, place, found, notes in [
+        ("name", (188.73999, 1.39599), (188.73333, 1.39583), by_name),
+        ("nothing", (1.0, 2.0), (math.nan, math.nan), {}),
+        ("wcs", (1.0, 2.0), (10.0, 20.0), {}),
+        ("gap", (math.nan, 2.0), (188.73333, 1.39583), by_name),
+    ]:
+        source = Source(name, columns=dict(zip(("ra", "dec"), place, strict=True)))
+        row = Row(source, name, "", notes=notes)
+        row.ra, row.dec = found
+        rows.append(row)
+    columns = ResultPlan(model, None).fill(Block(rows, np.zeros((4, 512), np.float32)))
+    assert columns["ra"].tolist() == [188.73999, 1.0, 10.0, 188.73333]
+    assert columns["dec"].tolist() == [1.39599, 2.0, 20.0, 1.39583]
+    assert columns["treatment"][0] == "stretch=sdss"
+    assert columns["treatment"][3] == "stretch=sdss; position=from the file name"
+
+
 def test_treatment_is_readable() -> None:
     assert describe_treatment(make_block().rows[0]) == "stretch=sdss; hdu=1"
 

@@ -163,6 +163,8 @@ def write_csv(tmp_path, text, name="cat.csv"):
         (["9223372036854775808", "0", "1"], "str"),
         (["1", "2.5", "nan"], "float64"),
         (["1e5", "inf", ""], "float64"),
+        (["587722981742084144", "587722981742084145", "NaN"], "str"),
+        (["9007199254740992", "0.5", "-7"], "float64"),
         (["1_000", "1", "1"], "str"),
         (["True", "", "false"], "bool"),
         (["", "", ""], "float64"),
@@ -187,6 +189,21 @@ def test_csv_as_people_have_it(tmp_path):
         (str(tmp_path / "a\nb.jpg"), 1),
         (str(tmp_path / "c.jpg"), 2),
     ]
+
+
+def test_names_that_look_like_numbers_are_kept_as_they_are(tmp_path):
+    path = write_csv(tmp_path, "id,file\n1.10,2.50\n1.1,2.5\n")
+    rows = list(read_catalogue(path, path_column="file", id_column="id"))
+    assert [row.object_id for row in rows] == ["1.10", "1.1"]
+    assert [row.path for row in rows] == [str(tmp_path / "2.50"), str(tmp_path / "2.5")]
+
+
+def test_blanks_after_commas_are_no_part_of_names(tmp_path):
+    path = write_csv(tmp_path, 'id, file\n1, a.jpg\n2, "b, c.jpg"\n')
+    rows = list(read_catalogue(path, path_column="file", id_column="id"))
+    assert [row.path for row in rows] == [str(tmp_path / "a.jpg"), str(tmp_path / "b, c.jpg")]
+    path = write_csv(tmp_path, "id,file\n1, a.jpg\n")
+    assert next(iter(read_catalogue(path, path_column="file"))).path == str(tmp_path / " a.jpg")
 
 
 def test_names_that_differ_in_case_only(tmp_path):
@@ -256,6 +273,16 @@ def test_positions_in_other_units_are_converted(tmp_path):
     assert (row.ra, row.dec) == pytest.approx((15.0, math.degrees(0.5)))
     with pytest.raises(CatalogueError, match="column x has the unit 'mag', which is no angle"):
         read_catalogue(tmp_path / "cat.ecsv", ra_column="ra", dec_column="x")
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"), [("degrees", 1), ("Degrees", 1), ("DEG", 1), ("h", 15), ("hours", 15)]
+)
+def test_units_as_people_write_them(unit, factor, tmp_path):
+    columns = [fits.Column(name, "D", unit, array=[1.5]) for name in ("RA", "DEC")]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "cat.fits")
+    row = next(iter(read_catalogue(tmp_path / "cat.fits")))
+    assert (row.ra, row.dec) == (1.5 * factor, 1.5 * factor)
 
 
 @pytest.mark.parametrize(

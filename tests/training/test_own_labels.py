@@ -8,11 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
+import numpy as np
 import pytest
 import torch
+from synthetic import make_flux, write_fits
 
+from galmorph.cli.labelled import _JOB_OPTIONS
+from galmorph.cli.options import pixel_options
 from galmorph.encoders.registry import create_encoder
-from galmorph.model import read_model, write_model
+from galmorph.model import read_heads, read_model, write_model
 from tests.training.commands import call
 
 
@@ -103,6 +108,7 @@ def test_a_small_test_set_loses_no_result(
     [
         (["--protocols", "head"], "The protocol head needs --head."),
         (["--protocols", "loo,knn"], "The protocol knn needs --train-data or --folds."),
+        (["--folds", "2", "--select-crop", "0,1"], "'0' must be positive"),
         (["--figure", "x.xyz"], "must end in .png, .pdf, .svg"),
         (["-o", "{file}/r.json"], "its folder cannot be made"),
         (["-o", "{folder}"], "name a file"),
@@ -115,3 +121,63 @@ def test_what_cannot_end_well_does_not_begin(
     options = [o.format(file=tmp_path / "file", folder=tmp_path) for o in options]
     common = ["evaluate", "folders", galaxies / "test", "--model", model_file, "-q"]
     assert message in call(*common, *options, status=2).output
+
+
+def test_every_option_of_the_pixels_reaches_the_job() -> None:
+    options = pixel_options(click.Command("x")).params
+    assert {option.name for option in options} <= set(_JOB_OPTIONS)
+
+
+def test_a_field_in_arcseconds_by_the_scale_of_the_pixels(
+    model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "r.json"
+    common = ["evaluate", "folders", galaxies / "test", "--model", model_file, "-q"]
+    call(*common, "--neighbours", 3, "--fov", 20, "--pixel-scale", 0.4, "-o", report)
+    (result,) = json.loads(report.read_text())["results"]
+    assert result["count"] == 16
+
+
+def test_nothing_measured_is_an_error(model_file: Path, galaxies: Path, tmp_path: Path) -> None:
+    common = ["evaluate", "folders", galaxies / "test", "--model", model_file, "-q"]
+    figure = tmp_path / "f.png"
+    result = call(*common, "--neighbours", 16, "--figure", figure, status=1)
+    assert "nothing was measured: give --head, --train-data" in result.output
+
+
+def test_a_training_part_too_small_for_knn_loses_no_result(
+    model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "r.json"
+    common = ["evaluate", "folders", galaxies / "test", "--model", model_file, "-q"]
+    result = call(*common, "--train-data", galaxies / "train", "--neighbours", 41, "-o", report)
+    assert "no kNN: 40 cutouts do not leave 41 neighbours" in result.output
+    assert len(json.loads(report.read_text())["results"]) == 1
+
+
+def test_classes_of_the_training_part_may_be_merged(
+    model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(galaxies / "test" / "round", tmp_path / "data" / "smooth")
+    shutil.copytree(galaxies / "test" / "edge_on", tmp_path / "data" / "edge_on")
+    report = tmp_path / "r.json"
+    where = [tmp_path / "data", "--train-data", galaxies / "train", "--train-labels", "folders"]
+    common = ["evaluate", "folders", *where, "--model", model_file, "-q", "--protocols", "knn"]
+    call(*common, "--merge", "smooth=round", "-o", report)
+    (result,) = json.loads(report.read_text())["results"]
+    assert set(result["class_names"]) == {"smooth", "edge_on"}
+
+
+def test_a_part_of_the_sky_is_looked_at_whole(model_file: Path, tmp_path: Path) -> None:
+    for name in ("round", "edge_on"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for n in range(10):
+            flux = make_flux(seed=n)[:, :: 1 + (name == "edge_on")]
+            flux = np.pad(flux, [(0, 0), (0, 64 - flux.shape[1]), (0, 0)])
+            path = tmp_path / "data" / name / f"{name}_{n}.fits"
+            write_fits(path, flux, BANDS="grz", SURVEY="DECaLS", BUNIT="nanomaggy")
+    where = ["--center", 150.1, 2.2, "--fov", 10, "--model", model_file, "-q"]
+    head = tmp_path / "h.safetensors"
+    result = call("fit", "folders", tmp_path / "data", *where, "-o", head)
+    assert result.output.endswith("crop 1.0\n")
+    assert read_heads(head).heads["h"].crop == 1.0

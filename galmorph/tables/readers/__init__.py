@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from galmorph.errors import CatalogueError
 from galmorph.tables.readers.base import TableReader
@@ -25,12 +27,15 @@ _READERS = {
 _COMPRESSIBLE = (".csv", ".tsv", ".ecsv", ".fits", ".fit")
 
 
-def open_reader(path: Path) -> TableReader:
+def open_reader(path: Path, *, exact: Collection[str] = ()) -> TableReader:
     """Open a table by its suffix.
 
     Parameters
     ----------
     path : Path
+    exact : collection of str
+        Columns of names: text formats, where types are guessed, read them as strings rather than
+        as floats.
 
     Returns
     -------
@@ -54,5 +59,6 @@ def open_reader(path: Path) -> TableReader:
     if not path.is_file():
         raise CatalogueError(f"{path}: there is no such file")
     module, _, name = _READERS[suffix].partition(":")
-    reader: type[TableReader] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    return reader(path)
+    reader: Any = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    opened: TableReader = reader(path, exact) if module == "text" else reader(path)
+    return opened

@@ -2,8 +2,9 @@
 
 CSV does not say its types, so the file is read once before: a column is of whole numbers if every
 cell is one that fits in 64 bits and has no leading zero (identifiers such as "007" stay strings),
-else of floats if every cell is a number, else of strings. Empty cells are missing, and a column
-of nothing else is one of NaN.
+else of floats if every cell is a number that a float holds, else of strings. Empty cells are
+missing, and a column of nothing else is one of NaN. Where the header has blanks after its commas,
+those of the rows do not count either.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import csv
 import gzip
 import json
 import re
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +33,8 @@ _WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,18})")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf)", re.I)
 _TRUTH = {"True": True, "true": True, "False": False, "false": False}
 _INT64_MAX = np.iinfo(np.int64).max
+_EXACT_MAX = 2**53
+"""Up to here a float64 holds every whole number."""
 
 
 def _is_whole(cell: str) -> bool:
@@ -39,8 +42,10 @@ def _is_whole(cell: str) -> bool:
 
 
 def _is_number(cell: str) -> bool:
-    # A whole number that int64 cannot hold is an identifier, not a float.
-    return _NUMBER.fullmatch(cell) is not None and (not cell.isdigit() or _is_whole(cell))
+    # A whole number that a float cannot hold is an identifier, beside NaN as well.
+    if _NUMBER.fullmatch(cell) is None:
+        return False
+    return not cell.lstrip("+-").isdigit() or (_is_whole(cell) and abs(int(cell)) <= _EXACT_MAX)
 
 
 _TESTS = {"bool": _TRUTH.__contains__, "int64": _is_whole, "float64": _is_number}
@@ -49,8 +54,10 @@ _TESTS = {"bool": _TRUTH.__contains__, "int64": _is_whole, "float64": _is_number
 class _Guess:
     """Type of a column of text, from all of its cells."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, exact: bool) -> None:
         self._possible = ["empty", *_TESTS]
+        if exact:
+            self._possible.remove("float64")
 
     def update(self, cells: Sequence[str]) -> None:
         filled = [cell for cell in cells if cell]
@@ -71,6 +78,8 @@ class TextReader(TableReader):
     Parameters
     ----------
     path : Path
+    exact : collection of str
+        Columns of names: strings rather than floats, since "1.10" is not "1.1".
 
     Raises
     ------
@@ -79,8 +88,9 @@ class TextReader(TableReader):
         number of cells than the header.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, exact: Collection[str] = ()) -> None:
         super().__init__(path)
+        self._exact = frozenset(exact)
         self._delimiter = "\t" if ".tsv" in path.name.lower() else ","
         self._escaped = False
         try:
@@ -105,7 +115,12 @@ class TextReader(TableReader):
             comments = sum(1 for _ in _leading_comments(file))
         with self._open() as file:
             lines = islice(file, comments, None)
-            yield from (row for row in csv.reader(lines, delimiter=self._delimiter) if row)
+            header = next(lines, "")
+            spaced = self._delimiter != " " and f"{self._delimiter} " in header
+            rows = csv.reader(
+                chain([header], lines), delimiter=self._delimiter, skipinitialspace=spaced
+            )
+            yield from (row for row in rows if row)
 
     def _blocks(self) -> Iterator[list[tuple[str, ...]]]:
         rows = self._rows()
@@ -133,7 +148,7 @@ class TextReader(TableReader):
 
     def _guessed(self) -> dict[str, ColumnSpec | None]:
         names = self._names()
-        guesses = [_Guess() for _ in names]
+        guesses = [_Guess(exact=name in self._exact) for name in names]
         for block in self._blocks():
             for guess, cells in zip(guesses, block, strict=True):
                 guess.update(cells)
