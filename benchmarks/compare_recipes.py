@@ -33,6 +33,9 @@ from galmorph.training.recipe import Recipe, load_recipe
 from galmorph.training.views import make_eval_view
 
 SETS = ("gz2", "sdss", "unlabelled")
+FRAME = 224 / 424
+"""The training shards show the central 224 px of 424."""
+
 HELD_OUT = 0.25
 FIT_ON = 4000
 """Labelled images of a survey that the probe learns from, at most."""
@@ -99,7 +102,8 @@ def train(file: Path, folder: Path, sources: list[str], seed: int) -> None:
     if (folder / "model.safetensors").exists():
         return
     resume = ["--resume"] if (folder / "checkpoint.pt").exists() else []
-    command = [sys.executable, "-m", "galmorph", "pretrain", *sources, "--recipe", str(file)]
+    crop = ["--crop", str(FRAME * load_recipe(str(file)).eval_field)]
+    command = [sys.executable, "-m", "galmorph", "pretrain", *sources, "--recipe", str(file), *crop]
     subprocess.run([*command, "--seed", str(seed), "-o", str(folder), *resume], check=True)
 
 

@@ -27,6 +27,9 @@ from galmorph.training.checkpoint import load_checkpoint
 FRAME = str(224 / 424)
 """The training shards show the central 224 px of 424."""
 
+CROP = str(180 / 424)
+"""The model looks at as much of whole frames as it was trained on: 180 of those 224 px."""
+
 RECUT = "0.5"
 """The Galaxy Zoo 2 head also learns from frames of half the field, for --crop auto."""
 
@@ -68,7 +71,8 @@ class Maker:
         """Encoder of the checkpoint, in float16."""
         run = str(Path(self.checkpoint).parent)
         name = Path(self.model).stem
-        self.call("pretrain", "-o", run, "--export", self.model, "--half", "--name", name)
+        how = ["--half", "--name", name, "--crop", CROP]
+        self.call("pretrain", "-o", run, "--export", self.model, *how)
 
     def held_out(self) -> list[str]:
         """By which labels of the training parts a head is judged."""

@@ -151,7 +151,8 @@ def find_head(model: Model, name: str | os.PathLike[str]) -> LinearHead:
     Raises
     ------
     UnknownHeadError
-        The model has no such head, or the file's head was fitted on another encoder.
+        The model has no such head, the file's head was fitted on another encoder, or the file is
+        a whole model.
     CheckpointError
         The file cannot be read.
     """

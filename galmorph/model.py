@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -12,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.encoders.onnx_encoder import OnnxEncoder, make_onnx_encoder, read_onnx_encoder
-from galmorph.errors import CheckpointError, UnknownHeadError
+from galmorph.errors import CheckpointError, OutputError, UnknownHeadError
 from galmorph.heads import LinearHead
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.typicality import Typicality
@@ -167,8 +170,17 @@ def _save(
 
     # safetensors writes the memory as it lies: an array in Fortran order would come back wrong.
     contiguous = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
-    # save_file would make a file that only its owner can read.
-    Path(path).write_bytes(save(contiguous, metadata={METADATA_KEY: json.dumps(metadata)}))
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        # save_file would make a file that only its owner can read.
+        temporary.write_bytes(save(contiguous, metadata={METADATA_KEY: json.dumps(metadata)}))
+        os.replace(temporary, target)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_model(path: str | Path, model: Model, *, half: bool = False) -> None:
@@ -182,6 +194,11 @@ def write_model(path: str | Path, model: Model, *, half: bool = False) -> None:
         What to write.
     half : bool
         Store the encoder in float16; it is read back as float32.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written; a file that was there stays as it was.
     """
     dtype = np.float16 if half else np.float32
     tensors: dict[str, Any] = {}
@@ -379,11 +396,17 @@ def read_heads(path: str | Path) -> HeadFile:
     ------
     CheckpointError
         The file cannot be read or holds no head.
+    UnknownHeadError
+        It is a whole model, whose heads fit the encoder beside them alone.
     """
     path = Path(path)
     metadata, tensors = _read_file(path)
     heads = _heads_from(metadata, tensors, path)
     if not heads:
         raise CheckpointError(f"{path}: holds no head; make one with: galmorph fit")
-    name = metadata.get("model", metadata.get("name", ""))
-    return HeadFile(heads, name, tuple(metadata.get("signature", ())))
+    if "architecture" in metadata:
+        raise UnknownHeadError(
+            f"{path}: is a whole model, with the heads {', '.join(heads)}; give it as --model "
+            f"{path} --head NAME"
+        )
+    return HeadFile(heads, metadata.get("model", ""), tuple(metadata.get("signature", ())))

@@ -5,6 +5,7 @@ Import this module once; it imports timm, and with it torchvision.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from timm.models import register_model
@@ -14,6 +15,12 @@ from galmorph.encoders.fused import FusedEncoder
 from galmorph.encoders.registry import create_encoder
 
 __all__ = ["GalmorphForTimm", "galmorph_fused_fast", "galmorph_wei2022"]
+
+TIMM_OWN = frozenset({"pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"})
+"""What ``timm.create_model`` passes of its own accord, about weights that it would fetch itself."""
+
+FIXED = {"in_chans": FusedEncoder.in_chans, "img_size": FusedEncoder.img_size, "drop_rate": 0.0}
+"""Options of timm's networks that training scripts pass, and the one value that each has here."""
 
 
 class GalmorphForTimm(nn.Module):
@@ -35,7 +42,8 @@ class GalmorphForTimm(nn.Module):
             from galmorph._api import load_model
 
             model = load_model(name)
-            self.encoder: nn.Module = model.encoder.requires_grad_(True)
+            # load_model gives one and the same encoder to all; training must not change theirs.
+            self.encoder: nn.Module = copy.deepcopy(model.encoder).requires_grad_(True)
             mean, std = model.preprocessing.mean, model.preprocessing.std
             crop = model.preprocessing.crop
         else:
@@ -83,6 +91,16 @@ class GalmorphForTimm(nn.Module):
 
 def _build(name: str, pretrained: bool, options: dict[str, Any]) -> GalmorphForTimm:
     classes = options.pop("num_classes", 0) or 0
+    unknown = sorted(
+        f"{key}={value!r}"
+        for key, value in options.items()
+        if key not in TIMM_OWN and not (key in FIXED and FIXED[key] == value)
+    )
+    if unknown:
+        raise TypeError(
+            f"galmorph_{name} has no {', '.join(unknown)}; it takes pretrained and num_classes, "
+            "and images of three bands and 84 px"
+        )
     return GalmorphForTimm(name, pretrained=pretrained, num_classes=classes)
 
 

@@ -13,7 +13,7 @@ import torch
 from inference_model import make_model
 from safetensors.numpy import load_file, save_file
 
-from galmorph.errors import CheckpointError, UnknownHeadError, UnknownModelError
+from galmorph.errors import CheckpointError, OutputError, UnknownHeadError, UnknownModelError
 from galmorph.model import METADATA_KEY, Model, read_heads, read_model, write_heads, write_model
 
 
@@ -146,6 +146,27 @@ def test_heads_of_your_own(model: Model, tmp_path: Path) -> None:
     np.testing.assert_array_equal(heads["mine"].weight, model.heads["test"].weight)
     with pytest.raises(CheckpointError, match="holds heads only; give it as --head"):
         read_model(path)
+
+
+def test_a_whole_model_is_no_head_file(file: Path) -> None:
+    with pytest.raises(UnknownHeadError, match=r"with the heads test; give it as --model .*--head"):
+        read_heads(file)
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_was(
+    model: Model, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, write = file.read_bytes(), Path.write_bytes
+
+    def fill_up(self: Path, content: bytes) -> int:
+        write(self, content[:9])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    with pytest.raises(OutputError, match="model.safetensors: cannot be written .No space left"):
+        write_model(file, model)
+    assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_a_model_without_heads_is_no_head_file(model: Model, tmp_path: Path) -> None:

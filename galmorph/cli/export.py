@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from galmorph.cli.labelled import prepare_output
 from galmorph.cli.options import model_option
 
 __all__ = ["export"]
@@ -39,6 +40,7 @@ def export(kind: str, model: str | None, output: Path) -> None:
     """
     if output.suffix != f".{kind}":
         raise click.UsageError(f"The name of an ONNX file ends in .{kind}, not {output.name!r}.")
+    prepare_output(str(output))
     from galmorph._api import load_model
     from galmorph.inference.onnx_file import write_onnx
 

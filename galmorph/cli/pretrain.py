@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from galmorph.cli.labelled import prepare_output
 from galmorph.cli.progress import Progress
 from galmorph.cli.status import INTERRUPTED
+from galmorph.errors import OutputError
 
 if TYPE_CHECKING:
     from galmorph.training.data import TrainingSet
@@ -105,7 +107,8 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".csv.gz", ".tsv.gz",
     "--crop",
     type=click.FloatRange(0, min_open=True),
     metavar="F",
-    help="Central part of a user's frame that the model will look at [default: 180/424].",
+    help="Central part of a user's frame that the model will look at [default: the recipe's frame "
+    "times eval_field; where DATA show only the middle of such frames, say it].",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.pass_context
@@ -133,16 +136,21 @@ def pretrain(
     export_to = export or str(output / MODEL_FILE)
     if not export_to.endswith(".safetensors"):
         raise click.UsageError(f"{export_to!r} must end in .safetensors.")
-    if export is None and not _train(data, output, **given):
+    if export is not None:
+        prepare_output(export)
+    elif not _train(data, output, **given):
         click.echo(f"Stopped; go on with: --resume -o {output}", err=True)
         ctx.exit(INTERRUPTED)
     from galmorph.model import write_model
     from galmorph.training.export import build_model, is_first_part
+    from galmorph.weights.verify import update_sidecar
 
     if export is None and is_first_part(output):
         click.echo(f"{output}: a first part; go on from it with --init {output}, to another -o")
         return
-    write_model(export_to, build_model(output, name=name or output.name, crop=crop), half=half)
+    model = build_model(output, name=name or output.resolve().name, crop=crop)
+    write_model(export_to, model, half=half)
+    update_sidecar(Path(export_to))
     click.echo(export_to)
 
 
@@ -167,6 +175,7 @@ def _train(
     from galmorph.training.ranks import Ranks
 
     _check(data, output, path_column, options)
+    prepare_output(str(output / MODEL_FILE))
     chosen = _choose_recipe(recipe, frame=frame, epochs=epochs, batch_size=batch_size)
     device = str(choose_device(device))
     count = choose_processes(processes, device, chosen.batch_size)
@@ -251,12 +260,14 @@ def _load(
 
 
 def _list_skipped(skipped: tuple[str, ...], output: Path) -> None:
-    output.mkdir(parents=True, exist_ok=True)
     path = output / SKIPPED_FILE
-    if not skipped:
-        path.unlink(missing_ok=True)
-        return
-    path.write_text("\n".join(skipped) + "\n", encoding="utf-8", errors="replace")
+    try:
+        if not skipped:
+            path.unlink(missing_ok=True)
+            return
+        path.write_text("\n".join(skipped) + "\n", encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
     images = "1 image" if len(skipped) == 1 else f"{len(skipped)} images"
     click.echo(f"{images} skipped, listed in {path}", err=True)
 
@@ -282,6 +293,6 @@ def _draw(output: Path, quiet: bool) -> None:
         return
     try:
         draw_curves(output / CURVES_FILE, log)
-    except MissingExtraError as error:
+    except (MissingExtraError, OSError) as error:
         if not quiet:
             click.echo(f"no {CURVES_FILE}: {error}", err=True)

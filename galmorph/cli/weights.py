@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,8 +53,9 @@ def _say_where(entry: ManifestEntry) -> str:
     from galmorph.weights.locate import find_local
 
     for source, path, _ in find_local(entry):
-        if path.is_file():
-            return source
+        with suppress(OSError):  # what may not be read is not used
+            if path.is_file():
+                return source
     place = f"hub {entry.repo_id}" if entry.repo_id else "nowhere: install galmorph again"
     return place if entry.pinned else f"{place} (not pinned)"
 
@@ -143,8 +145,10 @@ def convert(checkpoint: Path, output: Path, survey: str) -> None:
 
     Nothing in it is executed.
     """
+    from galmorph.cli.labelled import prepare_output
     from galmorph.weights.convert import convert_checkpoint
 
+    prepare_output(str(output))
     click.echo(convert_checkpoint(checkpoint, output, survey=survey))
 
 

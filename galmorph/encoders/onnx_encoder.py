@@ -124,7 +124,7 @@ class OnnxEncoder:
     Raises
     ------
     CheckpointError
-        Graph and weights do not fit together, or the graph is damaged.
+        Graph and weights do not fit together, or the graph is damaged or another one.
     MissingExtraError
         onnxruntime is not installed.
     """
@@ -132,8 +132,7 @@ class OnnxEncoder:
     def __init__(self, graph: bytes, weights: Arrays) -> None:
         self.graph, self.weights = graph, dict(weights)
         self._session = _open_session(graph, self.weights)
-        self.img_size = int(self._session.get_inputs()[0].shape[2])
-        self.num_features = int(self._session.get_outputs()[0].shape[1])
+        self.img_size, self.num_features = _read_sizes(self._session)
 
     def __getstate__(self) -> tuple[bytes, dict[str, Any]]:
         return self.graph, self.weights
@@ -177,6 +176,26 @@ def _open_session(graph: bytes, weights: Arrays) -> Any:
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         said = str(error).splitlines()[0][:200]
         raise CheckpointError(f"onnxruntime cannot use this model ({said})") from error
+
+
+def _read_sizes(session: Any) -> tuple[int, int]:
+    """Side of the input and length of the embedding; any program may have written the graph."""
+    inputs = {value.name: value.shape for value in session.get_inputs()}
+    outputs = {value.name: value.shape for value in session.get_outputs()}
+    match inputs, outputs.get("embedding"):
+        case {"pixels": [_, 3, int(height), int(width)]}, [_, int(num_features)] if (
+            len(inputs) == 1 and height == width
+        ):
+            return height, num_features
+    raise CheckpointError(
+        "not an encoder of galmorph, which makes `embedding` (n, num_features) of `pixels` (n, 3, "
+        f"img_size, img_size): it makes {_list_shapes(outputs)} of {_list_shapes(inputs)}"
+    )
+
+
+def _list_shapes(values: Mapping[str, Any]) -> str:
+    shapes = (f"`{name}` ({', '.join(map(str, shape))})" for name, shape in values.items())
+    return ", ".join(shapes) or "nothing"
 
 
 def make_onnx_encoder(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -208,23 +209,38 @@ class ReadyEncoder:
         return lambda: result
 
 
-_ready: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], ReadyEncoder]] = WeakKeyDictionary()
+_Forms = dict[tuple[Any, ...], tuple[tuple[Any, ...], ReadyEncoder]]
+"""By device, precision and normalization: the state of the weights, and the form made of them."""
+
+_ready: WeakKeyDictionary[nn.Module, _Forms] = WeakKeyDictionary()
 _ready_lock = threading.Lock()
+
+
+def _mark_weights(encoder: nn.Module) -> tuple[Any, ...]:
+    """Another value after each change of a weight, be it in place."""
+    return tuple(
+        (tensor.data_ptr(), None if tensor.is_inference() else tensor._version)
+        for tensor in chain(encoder.parameters(), encoder.buffers())
+    )
 
 
 def get_ready_encoder(
     encoder: nn.Module, preprocessing: Preprocessing, device: torch.device, precision: Precision
 ) -> ReadyEncoder:
-    """The ready form of an encoder, made once for each device and precision."""
+    """The ready form of an encoder, made once for each device and precision.
+
+    It is made again where the weights have changed since.
+    """
     key = (str(device), precision, preprocessing.mean, preprocessing.std)
     from galmorph.inference.cuda import CudaEncoder
 
     kind = CudaEncoder if device.type == "cuda" else ReadyEncoder
     with _ready_lock:
         forms = _ready.setdefault(encoder, {})
-        if key not in forms:
-            forms[key] = kind(encoder, preprocessing, device, precision)
-        return forms[key]
+        weights = _mark_weights(encoder)
+        if key not in forms or forms[key][0] != weights:
+            forms[key] = weights, kind(encoder, preprocessing, device, precision)
+        return forms[key][1]
 
 
 def use_one_compute_thread() -> None:

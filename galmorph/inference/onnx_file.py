@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from galmorph.encoders.onnx_encoder import OnnxEncoder, make_onnx_encoder
-from galmorph.errors import MissingExtraError
+from galmorph.errors import MissingExtraError, OutputError
 from galmorph.heads import LinearHead
 from galmorph.model import METADATA_KEY, TENSORS_KEY, Model, describe_model
 
@@ -42,6 +43,8 @@ def write_onnx(path: str | Path, model: Model) -> None:
         An encoder of another origin.
     MissingExtraError
         onnx or onnxruntime is not installed.
+    OutputError
+        The file cannot be written.
 
     Notes
     -----
@@ -57,9 +60,15 @@ def write_onnx(path: str | Path, model: Model) -> None:
         _add_head(exported.graph, head, onnx)
     _describe(exported, model, onnx)
     onnx.checker.check_model(exported, full_check=True)
-    temporary = f"{path}.{os.getpid()}.part"
-    Path(temporary).write_bytes(exported.SerializeToString())
-    os.replace(temporary, path)
+    temporary = Path(f"{path}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(exported.SerializeToString())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _get_onnx_encoder(model: Model) -> OnnxEncoder:

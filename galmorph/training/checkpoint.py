@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from galmorph.errors import TrainingError
+from galmorph.errors import OutputError, TrainingError
 
 __all__ = ["CHECKPOINT", "all_finite", "get_kept", "load_checkpoint", "save_checkpoint"]
 
@@ -61,13 +62,28 @@ def get_kept(state: dict[str, Any], part: str) -> dict[str, Any]:
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``checkpoint.pt`` into a folder; the one before it stays until this one is whole."""
+    """Write ``checkpoint.pt`` into a folder; the one before it stays until this one is whole.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
     partial = folder / f"{CHECKPOINT}.partial"
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, folder / CHECKPOINT)
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, folder / CHECKPOINT)
+    except (OSError, RuntimeError) as error:  # torch turns some errors of the system into its own
+        raise OutputError(
+            f"{folder / CHECKPOINT}: cannot be written "
+            f"({getattr(error, 'strerror', None) or error}); one that was there before is kept"
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
 
 
 def all_finite(*modules: nn.Module) -> bool:

@@ -96,6 +96,12 @@ class PretrainingRun:
                 "give more images or a recipe with a smaller batch_size"
             )
         self.data, self.recipe, self.seed = data.hold_out(recipe.hold_out), recipe, seed
+        if recipe.guided and not self.data.has_two_classes():
+            raise TrainingError(
+                "the recipe learns from labels, and no source has labels of two classes for it: "
+                "put the images of each class into a folder of its own, all of these folders into "
+                "one source, or name the column of the classes with --label-column"
+            )
         self.device, self.precision, self.ranks = torch.device(device), precision, ranks
         torch.manual_seed(seed)
         self.encoder = create_encoder(recipe.architecture).to(self.device)
@@ -279,7 +285,7 @@ class PretrainingRun:
         TrainingError
             A weight is not finite; the checkpoint before is kept.
         """
-        if not all_finite(self.encoder, self.projection):
+        if not all_finite(self.encoder, self.projection, self.classifiers, self.expander):
             raise TrainingError(f"a weight is not finite after step {self.step}")
         state = {
             "encoder": self.encoder.state_dict(),

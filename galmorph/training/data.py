@@ -53,7 +53,8 @@ class TrainingSet:
     images : ndarray of uint8, shape (n, 3, size, size)
         Rendered cutouts.
     labels : ndarray of int, shape (n,)
-        Index into ``class_names`` of the image's source; -1 where there is none.
+        Index into ``class_names`` of the image's source; -1 where there is none, and in sources of
+        one class, which says nothing.
     domains : ndarray of int, shape (n,)
         Which source the image is from.
     class_names : tuple of tuple of str
@@ -85,6 +86,11 @@ class TrainingSet:
         """The same images, without the labels that `is_held_out` keeps from training."""
         held = [is_held_out(object_id, fraction) for object_id in self.object_ids]
         return replace(self, labels=np.where(held, -1, self.labels))
+
+    def has_two_classes(self) -> bool:
+        """Whether the labels of a source, of one at least, tell its images apart."""
+        pairs = {(d, c) for d, c in zip(self.domains, self.labels, strict=True) if c >= 0}
+        return len(pairs) > len({domain for domain, _ in pairs})
 
 
 @dataclass(frozen=True)
@@ -241,7 +247,10 @@ class _Found:
             tuple(sorted({c for domain, c in pairs if domain == which and c}))
             for which in range(count)
         )
-        places = [{name: i for i, name in enumerate(names)} for names in class_names]
+        places = [
+            {name: i for i, name in enumerate(names)} if len(names) > 1 else {}
+            for names in class_names
+        ]
         return TrainingSet(
             np.stack(self.images),
             np.array([places[d].get(c, -1) for d, c in pairs], dtype=np.int64),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ from galmorph.heads import LinearHead
 from galmorph.model import Model, read_model, write_model
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.training.checkpoint import get_kept, load_checkpoint
+from galmorph.training.recipe import Recipe
 from galmorph.typicality import Typicality
+from galmorph.weights.verify import update_sidecar
 
 __all__ = [
     "add_to_model",
@@ -44,8 +45,8 @@ def build_model(checkpoint: str | Path, *, name: str, crop: float | None = None)
     name : str
         Of the model.
     crop : float, optional
-        Central part of a user's frame that the model will look at; by default 180 / 424, that
-        of the 424 px Galaxy Zoo cutouts.
+        Central part of a user's frame that the model will look at; by default ``frame`` times
+        ``eval_field`` of the recipe, for users whose frames are like the training images.
 
     Returns
     -------
@@ -72,11 +73,11 @@ def build_model(checkpoint: str | Path, *, name: str, crop: float | None = None)
             f"{path}: its CNN branch saw averaged pixels (cnn_pool {recipe['cnn_pool']}), which is "
             "a first part of a training; go on from it with --init and a recipe without cnn_pool"
         )
+    if crop is None:
+        crop = recipe.get("frame", Recipe.frame) * recipe.get("eval_field", Recipe.eval_field)
     preprocessing = Preprocessing(
-        img_size=size, mean=tuple(recipe["mean"]), std=tuple(recipe["std"])
+        img_size=size, crop=crop, mean=tuple(recipe["mean"]), std=tuple(recipe["std"])
     )
-    if crop is not None:
-        preprocessing = dataclasses.replace(preprocessing, crop=crop)
     return Model(
         name,
         recipe["architecture"],
@@ -110,7 +111,7 @@ def load_init(origin: str, *, architecture: str) -> dict[str, Any]:
     Raises
     ------
     TrainingError
-        It is no checkpoint, or of another architecture.
+        It is no checkpoint, an ONNX file, or of another architecture.
     WeightsError
         There is no such model.
     """
@@ -118,6 +119,11 @@ def load_init(origin: str, *, architecture: str) -> dict[str, Any]:
         state = load_checkpoint(Path(origin))
         there = json.loads(state["fingerprint"])["recipe"]["architecture"]
         found = {part: get_kept(state, part) for part in ("encoder", "projection")}
+    elif origin.endswith(".onnx"):
+        raise TrainingError(
+            f"{origin}: an ONNX file cannot be trained; give its model by name, or the "
+            ".safetensors file that it was made of"
+        )
     else:
         model = load_model(origin)
         there, found = model.architecture, {"encoder": model.encoder.state_dict()}
@@ -188,6 +194,8 @@ def add_to_model(
     ------
     CheckpointError
         The file is not a model.
+    OutputError
+        It cannot be written.
     """
     model = read_model(path)
     model = dataclasses.replace(
@@ -196,7 +204,6 @@ def add_to_model(
         typicality=typicality if typicality is not None else model.typicality,
         provenance={**model.provenance, **(provenance or {})},
     )
-    partial = Path(f"{path}.partial")
-    write_model(partial, model, half=is_half(path))
-    os.replace(partial, path)
+    write_model(path, model, half=is_half(path))
+    update_sidecar(Path(path))
     return model

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from galmorph.errors import TrainingError
+from galmorph.errors import OutputError, TrainingError
 from galmorph.training.checkpoint import CHECKPOINT
 from galmorph.training.contrastive import PretrainingRun
 from galmorph.training.monitor import KnnMonitor
@@ -59,18 +61,32 @@ class _Log:
     """The log of a run that goes on after ``step``: what lies behind it will be done again."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / LOG
-        kept = [json.dumps(line) + "\n" for line in read_log(folder) if line["step"] <= step]
-        self.path.write_text("".join(kept), encoding="utf-8")
+        partial = folder / f"{LOG}.partial"
+        with _say_unwritable(self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+            kept = [json.dumps(line) + "\n" for line in read_log(folder) if line["step"] <= step]
+            try:
+                partial.write_text("".join(kept), encoding="utf-8")
+                os.replace(partial, self.path)
+            finally:
+                partial.unlink(missing_ok=True)
 
     def write(self, step: int, loss: float, lr: float, knn: float | None) -> None:
         """Add the line of one step."""
         line: dict[str, Any] = {"step": step, "loss": loss, "lr": lr}
         if knn is not None:
             line["knn"] = knn
-        with self.path.open("a", encoding="utf-8") as file:
+        with _say_unwritable(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+@contextmanager
+def _say_unwritable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def pretrain(
@@ -111,6 +127,8 @@ def pretrain(
     ------
     TrainingError
         The loss or a weight became NaN or infinite; the checkpoint is the last good one.
+    OutputError
+        Checkpoint or log cannot be written; the checkpoint before is kept.
     """
     try:
         return _run_loop(run, folder, save_every, monitor, on_step, should_stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,10 +11,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from galmorph.encoders.registry import list_encoders
 from galmorph.errors import TrainingError
 from galmorph.training.views import ViewOptions
 
 __all__ = ["Recipe", "list_recipes", "load_recipe", "recipe_from_dict"]
+
+
+_POSITIVE = (
+    *("frame", "frame_size", "eval_field", "batch_size"),
+    *("epochs", "lr", "temperature", "sup_con_temperature"),
+)
 
 
 @dataclass(frozen=True)
@@ -95,17 +103,32 @@ class Recipe:
     views: ViewOptions = field(default_factory=ViewOptions)
 
     def __post_init__(self) -> None:
+        if self.architecture not in list_encoders():
+            raise TrainingError(
+                f"no architecture {self.architecture!r}; there are {', '.join(list_encoders())}"
+            )
+        for name in ("cnn_pool", "frame_size", "batch_size", "views_per_image"):
+            if type(getattr(self, name)) is not int:
+                raise TrainingError(f"{name} is a whole number, not {getattr(self, name)!r}")
         if self.optimizer not in ("adamw", "sgd"):
             raise TrainingError(f"optimizer is adamw or sgd, not {self.optimizer!r}")
         if self.cnn_pool not in ((1, 2) if self.architecture == "wei2022" else (1,)):
             raise TrainingError(
                 f"cnn_pool is 1, or 2 with the architecture wei2022, not {self.cnn_pool}"
             )
-        for name in ("batch_size", "epochs", "lr", "temperature", "sup_con_temperature"):
-            if getattr(self, name) <= 0:
+        for name in _POSITIVE:
+            if not 0 < getattr(self, name) < math.inf:
                 raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")
-        if self.views_per_image < 2:
-            raise TrainingError(f"views_per_image is 2 or more, not {self.views_per_image}")
+        if self.frame > 1:
+            raise TrainingError(f"frame is a part of each image, at most 1, not {self.frame}")
+        if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
+            raise TrainingError(
+                "mean and std are three numbers each, and std positive, not "
+                f"{self.mean} and {self.std}"
+            )
+        for name in ("batch_size", "views_per_image"):
+            if getattr(self, name) < 2:
+                raise TrainingError(f"{name} is 2 or more, not {getattr(self, name)}")
         if self.views_per_image > 2 and (self.vicreg_weight > 0 or not self.symmetric):
             raise TrainingError("views_per_image above 2 is for symmetric NT-Xent, not for VICReg")
         if self.nt_xent_weight == self.vicreg_weight == 0 and not self.guided:
@@ -132,9 +155,9 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     TrainingError
         A key that recipes do not have, or a value that it cannot have.
     """
-    views = _check_keys(ViewOptions, values.get("views", {}))
-    given = _check_keys(Recipe, {k: v for k, v in values.items() if k != "views"})
     try:
+        views = _check_keys(ViewOptions, values.get("views", {}))
+        given = _check_keys(Recipe, {k: v for k, v in values.items() if k != "views"})
         return Recipe(**given, views=ViewOptions(**views))
     except (TypeError, ValueError) as error:
         raise TrainingError(f"the recipe has a wrong value: {error}") from error
@@ -142,6 +165,8 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
 
 def _check_keys(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The values with tuples for lists."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"[views] is a section, not {values!r}")
     known = {f.name for f in dataclasses.fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:

@@ -8,12 +8,19 @@ import struct
 import uuid
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galmorph.errors import CheckpointError, ChecksumError
+from galmorph.errors import CheckpointError, WeightsError
 from galmorph.weights.environment import galmorph_cache
-from galmorph.weights.verify import check_safetensors, compute_sha256, read_sidecar, write_sidecar
+from galmorph.weights.verify import (
+    check_safetensors,
+    compute_sha256,
+    read_sidecar,
+    update_sidecar,
+    write_sidecar,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,6 +85,8 @@ def convert_checkpoint(
     ------
     CheckpointError
         The checkpoint cannot be read, or is not in that layout.
+    OutputError
+        The output cannot be written.
     """
     from galmorph.model import write_model
 
@@ -87,12 +96,8 @@ def convert_checkpoint(
     if survey not in SURVEYS:
         raise CheckpointError(f"no survey {survey!r}; known: {', '.join(SURVEYS)}")
     model = _make_wei2022(source, survey, name or target.stem)
-    temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.safetensors")
-    try:
-        write_model(temporary, model)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_model(target, model)
+    update_sidecar(target)
     return target
 
 
@@ -204,27 +209,39 @@ def make_safetensors_copy(path: Path, sha256: str) -> Path:
     ------
     CheckpointError
         The pickle holds no state_dict.
+    WeightsError
+        That folder cannot be written to.
     """
     copy = galmorph_cache() / "converted" / f"{sha256}.safetensors"
     if _is_whole(copy):
         return copy
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {key: value.contiguous().clone() for key, value in read_checkpoint(path).items()}
-    copy.parent.mkdir(parents=True, exist_ok=True)
     temporary = copy.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
-    save_file(tensors, temporary, metadata={"format": "pt", "source_sha256": sha256})
-    os.replace(temporary, copy)
-    write_sidecar(copy, compute_sha256(copy))
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        # save_file would make a file that only its owner can read.
+        temporary.write_bytes(save(tensors, metadata={"format": "pt", "source_sha256": sha256}))
+        os.replace(temporary, copy)
+        write_sidecar(copy, compute_sha256(copy))
+    except OSError as error:
+        raise WeightsError(
+            f"{copy.parent}: cannot be written to ({error.strerror or error}), and a safetensors "
+            f"copy of {path.name} is to go there: set HF_HOME to a folder of yours"
+        ) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
     return copy
 
 
 def _is_whole(copy: Path) -> bool:
-    promised = read_sidecar(copy)
-    if promised is None or not copy.is_file():
-        return False
     try:
+        promised = read_sidecar(copy)
+        if promised is None or not copy.is_file():
+            return False
         check_safetensors(copy)
-    except (CheckpointError, ChecksumError):
+        return compute_sha256(copy) == promised
+    except (CheckpointError, OSError):
         return False
-    return compute_sha256(copy) == promised

@@ -7,6 +7,7 @@ a variable set later, in a notebook for example, counts as well.
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 __all__ = [
@@ -30,7 +31,17 @@ def _is_true(variable: str) -> bool:
 
 
 def _expand(path: str) -> Path:
-    return Path(os.path.expandvars(path)).expanduser()
+    expanded = Path(os.path.expandvars(path))
+    try:
+        return expanded.expanduser()
+    except RuntimeError:  # no HOME, and a user that the system does not know, as in containers
+        return _substitute_home().joinpath(*expanded.parts[1:])
+
+
+def _substitute_home() -> Path:
+    """A folder in place of a home, one for each user."""
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir()) / f"galmorph-{user}"
 
 
 def is_offline(offline: bool | None = None) -> bool:

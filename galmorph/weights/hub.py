@@ -89,7 +89,11 @@ def find_cached(repo_id: str, filename: str, *, revision: str = "main") -> HubFi
         except OSError:
             return None
     path = folder / "snapshots" / commit / filename
-    return HubFile(path, commit) if path.is_file() else None
+    try:
+        there = path.is_file()
+    except OSError:  # whoever reads it will be told why that may not be
+        there = True
+    return HubFile(path, commit) if there else None
 
 
 def get_promised_sha256(path: Path) -> str | None:

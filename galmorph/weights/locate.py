@@ -29,7 +29,6 @@ from galmorph.weights.hub import HubFile, fetch_hub_file, find_cached, get_promi
 from galmorph.weights.manifest import Manifest, load_manifest
 from galmorph.weights.unlisted import describe_unlisted, is_hub_name
 from galmorph.weights.verify import (
-    check_safetensors,
     compute_sha256,
     read_metadata,
     read_sidecar,
@@ -67,7 +66,7 @@ class WeightsFile:
     source : {"path", "folder", "bundled", "cache", "hub"}
         Where it was found.
     entry : ManifestEntry or None
-        None for a path.
+        None for a path, but for that of a copy of a pickle of the manifest.
     revision : str or None
         Commit on the Hub, 40 hex digits; None for a file that did not come from there.
     """
@@ -139,7 +138,7 @@ def locate_weights(
         The Hub did not deliver, or the model is not published there.
     """
     if _is_path(name_or_path):
-        return _locate_path(Path(name_or_path))
+        return _locate_path(Path(name_or_path), manifest)
     manifest = load_manifest() if manifest is None else manifest
     entry = _find_entry(os.fspath(name_or_path), manifest, offline)
     refused: list[WeightsError] = []
@@ -165,18 +164,30 @@ def _is_path(name_or_path: str | os.PathLike[str]) -> bool:
     return any(s in name_or_path for s in separators) or name_or_path.endswith(_SUFFIXES)
 
 
-def _locate_path(path: Path) -> WeightsFile:
+def _locate_path(path: Path, manifest: Manifest | None) -> WeightsFile:
     """A file of the user's: whole, safetensors, and as ``FILE.sha256`` beside it says, if there."""
-    path = path.expanduser()
-    if not path.is_file():
-        kind = "is a folder, not a weights file" if path.is_dir() else "does not exist"
-        raise WeightsError(f"{path}: {kind}; give a .safetensors file or a name of the manifest")
+    path = Path(os.path.expanduser(path))
     try:
-        check_safetensors(path)
+        if not path.is_file():
+            kind = "is a folder, not a weights file" if path.is_dir() else "does not exist"
+            raise WeightsError(
+                f"{path}: {kind}; give a .safetensors file or a name of the manifest"
+            )
+        source = read_metadata(path).get("source_sha256")
         digest = verify_file(path, sha256=read_sidecar(path), size=None)
     except PermissionError as error:
         raise WeightsError(f"{path}: may not be read ({error.strerror})") from None
-    return WeightsFile(path, digest, "path")
+    if source is None:
+        return WeightsFile(path, digest, "path")
+    entry = _find_original(source, path, load_manifest() if manifest is None else manifest)
+    return WeightsFile(path, source if entry else digest, "path", entry)
+
+
+def _find_original(source: str, path: Path, manifest: Manifest) -> ManifestEntry | None:
+    """Entry of the pickle that a file is a copy of; of one without a sha256, by the file's name."""
+    pickles = [entry for entry in manifest.models if entry.format == "pytorch"]
+    by_name = (e for e in pickles if e.sha256 is None and e.local_name == path.name)
+    return next((e for e in pickles if e.sha256 == source), next(by_name, None))
 
 
 def bundled_path(entry: ManifestEntry) -> Path | None:
@@ -208,13 +219,19 @@ def _find_in_cache(entry: ManifestEntry) -> HubFile | None:
 def _good_local(entry: ManifestEntry, refused: list[WeightsError]) -> Iterator[WeightsFile]:
     """Those of the local files that pass; the others are named in a warning and in `refused`."""
     for source, path, revision in find_local(entry):
-        if not path.is_file():
-            continue
         try:
+            if not path.is_file():
+                continue
             yield _check(entry, source, path, revision)
-        except (ChecksumError, CheckpointError) as error:
-            refused.append(error)
-            warnings.warn(f"refused: {error}", GalmorphWarning, stacklevel=4)
+        except (ChecksumError, CheckpointError, OSError) as error:
+            refused.append(_explain_unreadable(path, error))
+            warnings.warn(f"refused: {refused[-1]}", GalmorphWarning, stacklevel=4)
+
+
+def _explain_unreadable(path: Path, error: WeightsError | OSError) -> WeightsError:
+    if isinstance(error, WeightsError):
+        return error
+    return WeightsError(f"{path}: cannot be read ({error.strerror or error})")
 
 
 def _check(entry: ManifestEntry, source: str, path: Path, revision: str | None) -> WeightsFile:
@@ -299,15 +316,16 @@ def verify_local(entry: ManifestEntry) -> Iterator[tuple[Path, WeightsError | No
         None for a good file.
     """
     for source, path, _ in find_local(entry):
-        if not path.is_file():
-            continue
         try:
+            if not path.is_file():
+                continue
             if entry.format == "pytorch" and source == "folder":
                 _check_copy(path, entry, remembered=False)
             else:
-                verify_file(path, sha256=entry.sha256, size=entry.size, remembered=False)
-        except (ChecksumError, CheckpointError) as error:
-            yield path, error
+                sha256 = entry.sha256 or get_promised_sha256(path)
+                verify_file(path, sha256=sha256, size=entry.size, remembered=False)
+        except (ChecksumError, CheckpointError, OSError) as error:
+            yield path, _explain_unreadable(path, error)
         else:
             yield path, None
 

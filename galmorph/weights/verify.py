@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from galmorph.errors import CheckpointError, ChecksumError
+from galmorph.errors import CheckpointError, ChecksumError, OutputError
 from galmorph.weights.environment import galmorph_cache
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "compute_sha256",
     "read_metadata",
     "read_sidecar",
+    "update_sidecar",
     "verify_file",
     "write_sidecar",
 ]
@@ -200,3 +201,16 @@ def read_sidecar(path: Path) -> str | None:
 def write_sidecar(path: Path, sha256: str) -> None:
     """Write ``FILE.sha256`` as ``sha256sum`` does, so that ``sha256sum -c`` can check it."""
     _sidecar(path).write_text(f"{sha256}  {path.name}\n", encoding="utf-8")
+
+
+def update_sidecar(path: Path) -> None:
+    """Let a ``FILE.sha256`` that is there hold for what was just written in place of a file."""
+    if read_sidecar(path) is None:
+        return
+    try:
+        write_sidecar(path, compute_sha256(path, remembered=False))
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(
+            f"{_sidecar(path)}: cannot be written ({reason}), and no longer holds: take it away"
+        ) from error

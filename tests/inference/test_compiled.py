@@ -144,3 +144,19 @@ def test_ready_forms_are_made_once_and_go_with_their_encoder() -> None:
     kept = len(compiled._ready)
     del model, made, again
     assert len(compiled._ready) == kept - 1
+
+
+@pytest.mark.parametrize("kind", ["parameter", "buffer"])
+def test_changed_weights_are_made_ready_again(pixels: Pixels, kind: str) -> None:
+    model = make_model(seed=3)
+    settings = (model.encoder, model.preprocessing, CPU, "float32")
+    before = get_ready_encoder(*settings).encode(pixels)
+    own = model.encoder.parameters() if kind == "parameter" else model.encoder.buffers()
+    with torch.no_grad():
+        for tensor in own:
+            tensor.mul_(2)  # in place: the tensors themselves stay where they are
+    changed = get_ready_encoder(*settings)
+    after = changed.encode(pixels)
+    assert not np.allclose(after, before, rtol=0.01)
+    np.testing.assert_array_equal(after, make_ready(model).encode(pixels))
+    assert get_ready_encoder(*settings) is changed

@@ -25,7 +25,7 @@ from galmorph.encoders.onnx_encoder import (
     read_graph,
 )
 from galmorph.encoders.registry import list_encoders
-from galmorph.errors import CheckpointError, DeviceError, UnknownModelError
+from galmorph.errors import CheckpointError, DeviceError, OutputError, UnknownModelError
 from galmorph.inference.backends import check_backend, open_backend
 from galmorph.inference.compiled import ReadyEncoder
 from galmorph.model import Model, read_model, write_model
@@ -168,6 +168,32 @@ def test_somebody_elses_graph_is_refused(tmp_path: Path, model: Model) -> None:
         read_model(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("pixels", ["n", 3, "h", "w"]),
+        ("pixels", ["n", 12]),
+        ("pixels", ["n", 3, 84, 80]),
+        ("input.1", ["n", 3, 84, 84]),
+    ],
+)
+def test_a_graph_of_another_shape_is_refused(tmp_path: Path, name: str, taken: list[Any]) -> None:
+    onnx = pytest.importorskip("onnx")
+    make_value = onnx.helper.make_tensor_value_info
+    value = onnx.numpy_helper.from_array(np.zeros((1, 8), dtype=np.float32))
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Constant", [], ["embedding"], value=value)],
+        "other",
+        [make_value(name, onnx.TensorProto.FLOAT, taken)],
+        [make_value("embedding", onnx.TensorProto.FLOAT, [1, 8])],
+    )
+    opset = onnx.helper.make_opsetid("", 18)
+    whole = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9)
+    onnx.save(whole, tmp_path / "other.onnx")
+    with pytest.raises(CheckpointError, match=rf"other\.onnx: not an encoder.* of `{name}` \(n, "):
+        read_model(tmp_path / "other.onnx")
+
+
 def test_the_engine_runs_either(model: Model, file: Path, mixed_folder: Path) -> None:
     light = read_model(file, backend="onnx")
     given = {"head": "test", "precision": "float32", "batch_size": 4, "workers": 2}
@@ -208,6 +234,24 @@ def test_the_command_exports(file: Path, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.glob("*.part")] == []
     wrong = CliRunner().invoke(cli, ["export", "--model", str(file), "-o", "out.pt"])
     assert wrong.exit_code == 2 and "ends in .onnx" in wrong.output
+    nowhere = str(file / "out.onnx")
+    wrong = CliRunner().invoke(cli, ["export", "--model", str(file), "-o", nowhere])
+    assert wrong.exit_code == 2 and "its folder cannot be made" in wrong.output
+
+
+def test_a_full_disk_leaves_no_part_of_an_export(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def fill_up(self: Path, content: bytes) -> int:
+        write(self, content[:9])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    with pytest.raises(OutputError, match=r"m\.onnx: cannot be written .No space"):
+        export(model, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_classify_with_onnx_never_imports_torch(file: Path, mixed_folder: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from galmorph.model import read_heads, read_model
+from galmorph.weights import locate_weights
+from galmorph.weights.verify import compute_sha256, write_sidecar
 from tests.training.commands import call
 
 
@@ -109,6 +111,7 @@ def test_folds_merges_and_chosen_crops(model_file: Path, galaxies: Path, tmp_pat
 def test_a_head_goes_into_a_model_file(model_file: Path, galaxies: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(model_file.read_bytes())
+    write_sidecar(path, compute_sha256(path))
     table = tmp_path / "labels.csv"
     rows = [f"{p.stem},{p.parent.name}" for p in sorted((galaxies / "train").rglob("*.png"))]
     table.write_text("\n".join(["object_id,label", *rows]) + "\n")
@@ -134,6 +137,10 @@ def test_a_head_goes_into_a_model_file(model_file: Path, galaxies: Path, tmp_pat
     assert model.typicality is not None
     assert len(model.typicality.references) == 20
     assert path.stat().st_size < 1.3 * model_file.stat().st_size  # still float16
+    assert locate_weights(path).path == path  # the .sha256 beside it holds for what it is now
+    image = next((galaxies / "test").rglob("*.png"))
+    found = call("classify", image, "--head", path, "--model", model_file, "-q", status=2)
+    assert f"with the heads test, two; give it as --model {path} --head NAME" in found.output
 
 
 @pytest.mark.parametrize("column", ["kind", "label"])
@@ -165,6 +172,8 @@ def test_a_run_starts_from_a_model_of_the_same_architecture(
     assert distance["vit_branch.pos_embed"] > 0
     wrong = call(*run, "--init", model_file, "--recipe", "wei2022", "-o", tmp_path / "w", status=1)
     assert "is of fused_fast, and the recipe trains wei2022" in wrong.output
+    wrong = call(*run, "--init", "model.onnx", "-o", tmp_path / "w", status=1)
+    assert "model.onnx: an ONNX file cannot be trained" in wrong.output
 
 
 def test_a_head_is_judged_by_held_out_labels(
@@ -257,7 +266,9 @@ def test_foreign_classes_are_explained(head_file: Path, model_file: Path, galaxi
     assert "--merge" in result.output
 
 
-def test_pretrain_resume_and_export(galaxies: Path, tmp_path: Path) -> None:
+def test_pretrain_resume_and_export(
+    galaxies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = tmp_path / "data"
     data.mkdir()
     for path in sorted((galaxies / "train").rglob("*.png"))[::5]:
@@ -276,6 +287,9 @@ def test_pretrain_resume_and_export(galaxies: Path, tmp_path: Path) -> None:
     assert "another recipe" in call(*common, "--resume", status=1).output
     call("pretrain", "-o", run, "--export", tmp_path / "again.safetensors")
     assert read_model(tmp_path / "again.safetensors").name == "run"
+    monkeypatch.chdir(run)
+    call("pretrain", "-o", ".", "--export", "here.safetensors")
+    assert read_model("here.safetensors").name == "run"
 
 
 def test_a_head_learns_from_smaller_frames(model_file: Path, galaxies: Path) -> None:

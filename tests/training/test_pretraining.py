@@ -109,6 +109,20 @@ def test_a_supervised_run_learns_the_classes(training_set: TrainingSet, recipe: 
     assert losses[-1] < 0.3
 
 
+@pytest.mark.parametrize("nt_xent_weight", [0.0, 1.0])
+@pytest.mark.parametrize("label", [-1, 0])
+def test_labels_that_tell_nothing_apart_are_no_labels(
+    training_set: TrainingSet, recipe: Recipe, nt_xent_weight: float, label: int
+) -> None:
+    """Of two sources, each with one class or none."""
+    domains = np.arange(12) % 2
+    data = replace(training_set, labels=np.full(12, label), domains=domains)
+    guided = replace(recipe, nt_xent_weight=nt_xent_weight, cross_entropy_weight=1.0)
+    with pytest.raises(TrainingError, match="no source has labels of two classes.*--label-column"):
+        make_run(data, guided)
+    make_run(data, replace(recipe, sup_con_weight=0.0))
+
+
 def test_held_out_labels_change_nothing(training_set: TrainingSet, recipe: Recipe) -> None:
     """Whatever they are: only the labels that are used can move the weights."""
     recipe = replace(recipe, hold_out=0.4, cross_entropy_weight=1.0)
@@ -202,6 +216,17 @@ def test_weights_that_are_not_finite_are_never_saved(
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
+@pytest.mark.parametrize("part", ["classifiers", "expander"])
+def test_what_is_trained_along_must_be_finite_too(
+    training_set: TrainingSet, recipe: Recipe, tmp_path: Path, part: str
+) -> None:
+    run = make_run(training_set, replace(recipe, vicreg_weight=1.0, cross_entropy_weight=1.0))
+    with torch.no_grad():
+        next(getattr(run, part).parameters()).view(-1)[0] = float("nan")
+    with pytest.raises(TrainingError, match="a weight is not finite after step 0"):
+        run.save(tmp_path)
+
+
 def test_a_checkpoint_of_another_run_is_refused(
     training_set: TrainingSet, recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -288,6 +313,7 @@ def test_a_folder_of_shards_stands_for_its_shards_alone(tmp_path: Path) -> None:
         "round2.png",
     }
     assert found.class_names == (("round",),)
+    assert (found.labels == -1).all()  # one class says nothing
 
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
@@ -326,6 +352,16 @@ def test_a_first_part_on_averaged_pixels_is_gone_on_from(
     torch.testing.assert_close(
         run.encoder.stem.conv.weight, coarse.kept_encoder.stem.conv.weight, rtol=0, atol=0
     )
+
+
+def test_a_model_looks_at_what_it_was_trained_on(
+    training_set: TrainingSet, recipe: Recipe, tmp_path: Path
+) -> None:
+    make_run(training_set, replace(recipe, frame=0.5, eval_field=0.75)).save(tmp_path)
+    assert build_model(tmp_path, name="x").preprocessing.crop == 0.5 * 0.75
+    assert build_model(tmp_path, name="x", crop=0.3).preprocessing.crop == 0.3
+    authors = load_recipe("wei2022")
+    assert authors.frame * authors.eval_field == 180 / 424
 
 
 def test_recipes_that_come_along_can_be_read() -> None:
@@ -367,3 +403,31 @@ def test_recipes_that_are_wrong_say_where(tmp_path: Path) -> None:
         load_recipe("best")
     with pytest.raises(TrainingError, match="cannot be read"):
         load_recipe(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('architecture = "resnet50"', "no architecture 'resnet50'; there are fused_fast, wei2022"),
+        ("batch_size = 128.0", "batch_size is a whole number, not 128.0"),
+        ("frame_size = true", "frame_size is a whole number, not True"),
+        ("batch_size = 1", "batch_size is 2 or more, not 1"),
+        ("frame = 0", "frame must be positive, not 0"),
+        ("frame = 1.5", "frame is a part of each image, at most 1"),
+        ("frame_size = 0", "frame_size must be positive"),
+        ("eval_field = -1", "eval_field must be positive"),
+        ("lr = nan", "lr must be positive, not nan"),
+        ('lr = "1e-3"', "the recipe has a wrong value: .*'str'"),
+        ("std = [0, 0, 0]", "mean and std are three numbers each, and std positive"),
+        ("std = [1, 1]", "mean and std are three numbers each"),
+        ("std = 1", "the recipe has a wrong value: "),
+        ("mean = [0.1]", "mean and std are three numbers each"),
+        ("views = 3", r"the recipe has a wrong value: \[views\] is a section, not 3"),
+        ("[views]\nscale = 0.5", "the recipe has a wrong value: "),
+    ],
+)
+def test_wrong_values_of_recipes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(TrainingError, match=rf"mine\.toml: {message}"):
+        load_recipe(str(file))

@@ -15,6 +15,7 @@ from weights_samples import make_entry, make_weights
 from galmorph.cli.main import cli
 from galmorph.weights import ManifestEntry, load_manifest
 from galmorph.weights import locate as locate_module
+from galmorph.weights.verify import write_sidecar
 
 UseManifest = Callable[..., Path]
 
@@ -170,6 +171,18 @@ def test_convert_writes_a_model(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(output)
     assert read_model(output).preprocessing.mean == (0.0996, 0.0813, 0.0556)
+    write_sidecar(output, "0" * 64)  # of a file that was there before
+    assert run("convert", checkpoint, "-o", output).exit_code == 0
+    assert run("path", output).exit_code == 0
+
+
+def test_convert_needs_a_folder_that_can_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    checkpoint = tmp_path / "c.pth.tar"
+    checkpoint.write_bytes(b"nonsense")
+    result = run("convert", checkpoint, "-o", tmp_path / "file" / "ours.safetensors")
+    assert result.exit_code == 2
+    assert "its folder cannot be made" in result.output
 
 
 def test_convert_refuses_in_one_line(tmp_path: Path) -> None:

@@ -13,8 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galmorph.errors import CheckpointError
-from galmorph.weights.convert import SURVEYS, convert_checkpoint, read_checkpoint
+from galmorph.errors import CheckpointError, WeightsError
+from galmorph.weights.convert import (
+    SURVEYS,
+    convert_checkpoint,
+    make_safetensors_copy,
+    read_checkpoint,
+)
 
 torch = pytest.importorskip("torch")
 
@@ -197,6 +202,57 @@ def test_the_output_must_be_safetensors_and_the_survey_known(tmp_path: Path) -> 
         convert_checkpoint(tmp_path / "c.pth.tar", tmp_path / "model.pt")
     with pytest.raises(CheckpointError, match="no survey 'hst'; known: gz2, sdss, decals"):
         convert_checkpoint(tmp_path / "c", tmp_path / "model.safetensors", survey="hst")
+
+
+@pytest.fixture
+def pickle_file(tmp_path: Path) -> Path:
+    path = tmp_path / "pytorch_model.bin"
+    torch.save({"a": torch.arange(5.0)}, path)
+    return path
+
+
+def test_others_may_read_a_safetensors_copy(pickle_file: Path) -> None:
+    umask = os.umask(0o022)
+    try:
+        copy = make_safetensors_copy(pickle_file, "a" * 64)
+    finally:
+        os.umask(umask)
+    assert copy.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_copy_that_cannot_be_written_says_the_way_out(
+    pickle_file: Path, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = clean_environment / "galmorph" / "converted"
+    write = Path.write_bytes
+
+    def fill_up(self: Path, content: bytes) -> int:
+        write(self, content[:9])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    with pytest.raises(WeightsError, match=r"No space left.*pytorch_model\.bin.*set HF_HOME"):
+        make_safetensors_copy(pickle_file, "a" * 64)
+    assert not list(folder.iterdir())
+    folder.rmdir()
+    folder.write_text("a file in the way")
+    with pytest.raises(WeightsError, match="converted: cannot be written to"):
+        make_safetensors_copy(pickle_file, "a" * 64)
+
+
+def test_a_copy_that_may_not_be_read_is_made_again(
+    pickle_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = make_safetensors_copy(pickle_file, "a" * 64)
+    refused: list[Path] = []
+
+    def refuse(path: Path) -> None:
+        refused.append(path)
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("galmorph.weights.convert.check_safetensors", refuse)
+    assert make_safetensors_copy(pickle_file, "a" * 64) == copy
+    assert refused == [copy]
 
 
 def test_the_bomb_test_looks_at_a_real_archive(tmp_path: Path) -> None:

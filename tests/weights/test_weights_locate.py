@@ -23,7 +23,14 @@ from galmorph.errors import (
     UnknownModelError,
     WeightsError,
 )
-from galmorph.weights import Manifest, ManifestEntry, WeightsFile, find_weights, locate_weights
+from galmorph.weights import (
+    Manifest,
+    ManifestEntry,
+    WeightsFile,
+    environment,
+    find_weights,
+    locate_weights,
+)
 from galmorph.weights import locate as locate_module
 from galmorph.weights.locate import copy_to_folder, verify_local
 from galmorph.weights.verify import check_safetensors, compute_sha256, verify_file
@@ -280,6 +287,85 @@ def test_a_copy_for_another_machine_serves_there(
         locate(pickled)
 
 
+@pytest.mark.filterwarnings("ignore:encoder. no revision:galmorph.errors.GalmorphWarning")
+def test_a_copy_of_a_pickle_is_known_by_its_path(pickled: ManifestEntry, tmp_path: Path) -> None:
+    pinned = dataclasses.replace(
+        pickled, sha256=hashlib.sha256((tmp_path / "pytorch_model.bin").read_bytes()).hexdigest()
+    )
+    copy = copy_to_folder(locate(pickled), tmp_path / "to")
+    other = copy.rename(copy.with_name("other.safetensors"))
+    Path(f"{copy}.sha256").unlink()
+    found = locate_weights(other, manifest=Manifest((pinned,)))
+    assert (found.path, found.source, found.entry) == (other, "path", pinned)
+    assert found.sha256 == pinned.sha256
+    assert locate_weights(other, manifest=Manifest((pickled,))).entry is None
+    copy = other.rename(copy)  # with nothing pinned, the name says what it is
+    assert locate_weights(copy, manifest=Manifest((pickled,))).entry == pickled
+    another = dataclasses.replace(pickled, sha256="a" * 64)
+    assert locate_weights(copy, manifest=Manifest((another,))).entry is None
+
+
+@pytest.mark.filterwarnings("ignore:encoder. no revision:galmorph.errors.GalmorphWarning")
+def test_an_unpinned_file_is_verified_by_what_the_hub_promised(
+    pickled: ManifestEntry, clean_environment: Path
+) -> None:
+    locate(pickled)
+    assert [error for _, error in verify_local(pickled)] == [None]
+    (blob,) = (clean_environment / "hub").glob("models--others--encoder/blobs/*")
+    blob.write_bytes(blob.read_bytes()[:-9])
+    ((_, error),) = verify_local(pickled)
+    assert "is not the published file" in str(error)
+
+
+# Files that cannot be read
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder in which nobody may look, the superuser included."""
+    stat = Path.stat
+
+    def refuse(self: Path, **options: bool) -> os.stat_result:
+        if self.is_relative_to(tmp_path / "closed"):
+            raise PermissionError(13, "Permission denied", str(self))
+        return stat(self, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    return tmp_path / "closed"
+
+
+@pytest.mark.parametrize("variable", ["GALMORPH_WEIGHTS_DIR", "HF_HUB_CACHE"])
+def test_a_place_that_cannot_be_read_is_passed_over(
+    bundled: ManifestEntry, unreadable: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, str(unreadable))
+    entry = dataclasses.replace(bundled, repo_id="galaxies/demo", revision="1" * 40)
+    if variable == "HF_HUB_CACHE":
+        assert locate(entry, offline=True).source == "bundled"
+    else:
+        with pytest.warns(GalmorphWarning, match="demo.safetensors: cannot be read .Permission"):
+            assert locate(entry, offline=True).source == "bundled"
+    errors = {path.name: error for path, error in verify_local(entry)}
+    assert errors.pop("carried.safetensors") is None
+    assert "demo.safetensors: cannot be read (Permission" in str(errors["demo.safetensors"])
+
+
+def test_an_unreadable_cache_is_told_where_nothing_else_is_left(
+    published: ManifestEntry, unreadable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(unreadable))
+    with (
+        pytest.warns(GalmorphWarning, match="refused: .*cannot be read"),
+        pytest.raises(ChecksumError, match="cannot be read .*the network is off"),
+    ):
+        locate(published, offline=True)
+
+
+def test_a_path_that_cannot_be_read_is_named(clean_environment: Path, unreadable: Path) -> None:
+    with pytest.raises(WeightsError, match=r"mine.safetensors: may not be read \(Permission"):
+        find_weights(unreadable / "mine.safetensors")
+
+
 # A machine without network
 
 
@@ -427,6 +513,23 @@ def test_the_cache_is_where_huggingface_hub_has_it(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     ).stdout.split()
     assert out == [expected.replace("{tmp}", str(tmp_path))] * 2
+
+
+def test_without_a_home_folders_are_in_the_temporary_one(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("HF_HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    home = environment.hub_cache().parents[2]
+    assert home.parent == tmp_path
+    assert environment.galmorph_cache() == home / ".cache" / "huggingface" / "galmorph"
+    monkeypatch.setenv("GALMORPH_WEIGHTS_DIR", "~/weights")
+    assert environment.weights_dir() == home / "weights"
 
 
 def test_importing_weights_loads_neither_torch_nor_huggingface_hub() -> None:
