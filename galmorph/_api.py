@@ -310,7 +310,8 @@ def embed(
     images : object
         One or many of: path, glob, folder, bytes, file object, PIL image, array (y, x),
         (y, x, 3), (3, y, x) or (n, ...), torch tensor, `astropy.nddata` object, HDU or HDUList.
-        An iterator is consumed lazily.
+        A list of HDUs is many. An iterator is consumed lazily but ahead of the result: what it
+        gave must stay as it is, and open.
     model : str, path or Model, optional
         Name, safetensors file, or what `load_model` gave; by default the bundled model.
     device : str

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from galmorph.encoders.fused import FusedEncoder, FusedFast, Wei2022
@@ -12,6 +14,10 @@ from galmorph.errors import UnknownModelError
 __all__ = ["create_encoder", "list_encoders"]
 
 _ENCODERS: dict[str, Callable[[], FusedEncoder]] = {"wei2022": Wei2022, "fused_fast": FusedFast}
+
+# The threads of OpenMP do not live on in a forked child, which would wait for them for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def list_encoders() -> list[str]:

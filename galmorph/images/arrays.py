@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from galmorph.errors import (
     AmbiguousShapeError,
     BandError,
+    ImageError,
     ImageTooLargeError,
     UnreadableImageError,
     UnsupportedImageError,
@@ -22,7 +23,7 @@ from galmorph.images.cutout import Cutout
 from galmorph.images.discover import discover_sources
 from galmorph.images.options import ReadOptions
 from galmorph.images.planes import to_rendered
-from galmorph.images.source import Source
+from galmorph.images.source import Source, make_object_id
 
 __all__ = ["cutout_from_array", "find_masked", "to_array", "to_sources"]
 
@@ -64,13 +65,26 @@ def to_sources(
     """
     if isinstance(images, (str, os.PathLike)):
         return discover_sources(images, recursive=recursive, bands_from_name=bands_from_name)
+    if isinstance(images, Mapping):
+        raise TypeError("a mapping is not an image; give its .values()")
+    images = _list_texts(images)
     if _is_path_list(images):
         return discover_sources(images, recursive=recursive, bands_from_name=bands_from_name)
     if _is_single(images):
+        _check_axes(images)
         return _number(_split(images))
     if isinstance(images, Iterable):
         return _number(_flatten(images, recursive, bands_from_name))
     raise TypeError(f"{type(images).__name__} is not an image, a path, or an iterable of these")
+
+
+def _list_texts(images: Any) -> Any:
+    """An array or table column of text as a list of str; anything else as it is."""
+    if not isinstance(images, np.ndarray) or images.ndim != 1 or images.dtype.kind not in "OSU":
+        return images
+    listed = np.ma.filled(images, "").tolist()
+    texts = [os.fsdecode(item) if isinstance(item, bytes) else item for item in listed]
+    return texts if all(isinstance(text, str) for text in texts) else images
 
 
 def _is_path_list(images: Any) -> bool:
@@ -103,7 +117,8 @@ def _is_nddata(item: Any) -> bool:
 
 
 def _is_hdu_list(item: Any) -> bool:
-    return isinstance(item, list) and bool(item) and hasattr(item[0], "header")
+    # a list of HDUs is a list of images; an HDUList has more methods
+    return isinstance(item, list) and hasattr(item, "fileinfo")
 
 
 def _is_pil(item: Any) -> bool:
@@ -113,23 +128,38 @@ def _is_pil(item: Any) -> bool:
 def _flatten(images: Iterable[Any], recursive: bool, pattern: str | None) -> Iterator[Any]:
     for item in images:
         if isinstance(item, (str, os.PathLike)):
-            yield from discover_sources(item, recursive=recursive, bands_from_name=pattern)
+            yield from _look_into(os.fspath(item), recursive, pattern)
         elif _is_single(item):
             yield from _split(item)
         else:
             raise TypeError(f"{type(item).__name__} is not an image or a path")
 
 
+def _look_into(path: str, recursive: bool, pattern: str | None) -> Iterator[Source]:
+    """Images of one path among many; one that does not exist is an error of its row."""
+    try:
+        found = discover_sources(path, recursive=recursive, bands_from_name=pattern)
+    except ImageError as error:
+        found = iter([Source(make_object_id(path), path, data=error)])
+    yield from found
+
+
+def _is_array(item: Any) -> bool:
+    return _is_tensor(item) or isinstance(item, np.ndarray)
+
+
+def _check_axes(item: Any) -> None:
+    if _is_array(item) and item.ndim not in (2, 3, 4):
+        shape = tuple(item.shape)
+        raise AmbiguousShapeError(f"an array of shape {shape} is no image; {WAY_OUT}")
+
+
 def _split(item: Any) -> Iterator[Any]:
     """Take a stack apart; everything else is one image."""
-    if _is_tensor(item) or isinstance(item, np.ndarray):
-        if item.ndim not in (2, 3, 4):
-            shape = tuple(item.shape)
-            raise AmbiguousShapeError(f"an array of shape {shape} is no image; {WAY_OUT}")
-        if item.ndim == 4:
-            yield from item
-            return
-    yield item
+    if _is_array(item) and item.ndim == 4:
+        yield from item
+    else:
+        yield item
 
 
 def _number(items: Iterable[Any]) -> Iterator[Source]:
@@ -178,7 +208,7 @@ def find_masked(item: Any, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | No
 
 
 def cutout_from_array(
-    array: Array, *, options: ReadOptions, object_id: str = "", path: str = ""
+    array: Array, *, options: ReadOptions, object_id: str = "", path: str = "", unit: str = ""
 ) -> Cutout:
     """Make a cutout of an array whose row 0 is the top.
 
@@ -194,6 +224,8 @@ def cutout_from_array(
         `bands` and `max_pixels` are used.
     object_id, path : str
         Carried into the cutout.
+    unit : str
+        Of the values, where it is known; then they are flux.
 
     Raises
     ------
@@ -212,7 +244,7 @@ def cutout_from_array(
     if array.size > options.max_pixels:
         raise ImageTooLargeError(f"{array.shape} is more than max_pixels", path)
     planes = order_axes(array, options.bands)
-    as_flux = options.bands is not None and options.bands != RENDERED_NAMES
+    as_flux = bool(unit) or options.bands not in (None, RENDERED_NAMES)
     rendered = None if as_flux else to_rendered(planes)
     if rendered is not None and planes.shape[0] in (1, 3):
         return _rendered_cutout(rendered, object_id, path)
@@ -223,7 +255,7 @@ def cutout_from_array(
         )
     bands, _ = choose_planes(None, options.bands, planes.shape[0], where)
     flux = np.ascontiguousarray(planes, dtype=np.float32)
-    return Cutout(flux, bands, "flux", object_id, path)
+    return Cutout(flux, bands, "flux", object_id, path, unit=unit)
 
 
 def _rendered_cutout(planes: Array, object_id: str, path: str) -> Cutout:

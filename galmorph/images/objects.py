@@ -63,7 +63,10 @@ def cutout_from_object(
         return _from_hdus([item], options, object_id, path)
     if hasattr(item, "wcs") and hasattr(item, "data"):
         return _from_nddata(item, options, object_id, path)
-    cutout = cutout_from_array(to_array(item), options=options, object_id=object_id, path=path)
+    unit = find_unit({"BUNIT": getattr(item, "unit", "")})  # of an astropy Quantity
+    cutout = cutout_from_array(
+        to_array(item), options=options, object_id=object_id, path=path, unit=unit
+    )
     masked = find_masked(item, cutout.array.shape[1:])
     return cutout if masked is None else replace(cutout, bad=masked)
 
@@ -117,6 +120,8 @@ def _find_cards(item: Any) -> dict[str, Any]:
 
 def _find_mask(item: Any) -> npt.NDArray[np.bool_] | None:
     mask = getattr(item, "mask", None)
+    if mask is None and isinstance(item.data, np.ma.MaskedArray):  # Cutout2D has no mask
+        mask = np.ma.getmaskarray(item.data)
     if mask is None:
         return None
     full = np.broadcast_to(np.asarray(mask, dtype=bool), np.asarray(item.data).shape)

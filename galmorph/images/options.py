@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 __all__ = ["ReadOptions"]
@@ -51,6 +52,10 @@ class ReadOptions:
     fov: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("hdu", "bands", "center"):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
         if self.max_pixels < 1:
             raise ValueError(f"max_pixels must be at least 1, not {self.max_pixels}")
         if self.min_side is not None and self.min_side < 1:
@@ -63,6 +68,8 @@ class ReadOptions:
             self._check_bands(self.bands)
         if self.center is not None and not -90 <= self.center[1] <= 90:
             raise ValueError(f"the declination {self.center[1]} is not within -90 to 90 degrees")
+        if self.center is not None and not math.isfinite(self.center[0]):
+            raise ValueError(f"the right ascension is {self.center[0]}, not a number of degrees")
 
     @staticmethod
     def _check_bands(bands: tuple[str, ...]) -> None:

@@ -117,6 +117,8 @@ def cut_region(hdu: Any, box: Box) -> npt.NDArray[Any]:
         float32 or the type of the file, row 0 at the bottom.
     """
     leading = (slice(None),) * (len(hdu.shape) - 2)
+    if "data" in vars(hdu):  # in memory, perhaps changed since it was read
+        return cut_array(drop_axes(np.asarray(hdu.data)), box)
     blank = find_blank(hdu.header)
     inside = box.find_inside(*hdu.shape[-2:])
     piece = drop_axes(np.asarray(hdu.section[(*leading, *inside)]))

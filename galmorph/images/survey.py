@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 __all__ = ["find_survey", "find_unit", "find_zeropoint"]
@@ -65,6 +66,6 @@ def find_zeropoint(header: Mapping[str, Any]) -> float:
     """AB magnitude of a flux of 1, NaN where no known card holds a number."""
     for key in ZEROPOINT_KEYS:
         value = header.get(key)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 100:
+        if isinstance(value, Real) and not isinstance(value, bool) and 0 < value < 100:
             return float(value)
     return math.nan

@@ -62,6 +62,7 @@ def choose_device(name: str = "auto") -> torch.device:
     DeviceError
         The device is not there, with the reason.
     """
+    name = str(name)  # a torch.device says its name
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
         if name == "cpu" and torch.backends.mps.is_available():
@@ -91,6 +92,7 @@ def choose_devices(name: str = "auto") -> tuple[torch.device, ...]:
     DeviceError
         One of them is not there, is named twice, or is no GPU beside another one.
     """
+    name = str(name)
     if name == "cuda:all":
         choose_device("cuda")
         return tuple(torch.device("cuda", i) for i in range(torch.cuda.device_count()))

@@ -54,6 +54,7 @@ class Reader:
         try:
             cutout = read_cutout(source, options=self.read)
             row.object_id = cutout.object_id or row.object_id
+            row.path = row.path or cutout.path
             row.ra, row.dec, row.pixel_scale = cutout.ra, cutout.dec, cutout.pixel_scale
             row.flags = cutout.flags
             prepared: Prepared = self.preprocessing.prepare(

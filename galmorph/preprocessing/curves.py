@@ -1,7 +1,7 @@
 """Curves from scaled flux to [0, 1]; the recipes that use them are in `stretch`.
 
 Every curve takes (3, y, x) float32 in the order red, green, blue, already multiplied by the scale
-of each band, and may change it.
+of each band, and may change it; those for bands of any unit also take two planes.
 """
 
 from __future__ import annotations
@@ -215,8 +215,9 @@ def curve_percentile(channels: Array) -> Array:
 
 
 def _per_channel(channels: Array, curve: Callable[[Array], Array]) -> Array:
-    if np.array_equal(channels[0], channels[2]):  # grey: once is enough
-        return np.repeat(np.asarray(curve(channels[0]), dtype=np.float32)[None], 3, axis=0)
+    if np.array_equal(channels[0], channels[-1]):  # grey: once is enough
+        grey = np.asarray(curve(channels[0]), dtype=np.float32)
+        return np.repeat(grey[None], len(channels), axis=0)
     return np.stack([np.asarray(curve(plane), dtype=np.float32) for plane in channels])
 
 

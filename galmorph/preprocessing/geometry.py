@@ -40,6 +40,14 @@ class Box:
             or self.y + self.side > height + tolerance
         )
 
+    def find_pixels(self, height: int, width: int, *, margin: int = 0) -> tuple[slice, slice]:
+        """Rows and columns that the box touches, and ``margin`` more, of an array of that size."""
+        x0 = min(max(0, math.floor(self.x) - margin), width - 1)
+        y0 = min(max(0, math.floor(self.y) - margin), height - 1)
+        x1 = min(width, max(x0 + 1, math.ceil(self.x + self.side) + margin))
+        y1 = min(height, max(y0 + 1, math.ceil(self.y + self.side) + margin))
+        return slice(y0, y1), slice(x0, x1)
+
 
 def central_box(
     height: int, width: int, side: float, *, center: tuple[float, float] | None = None
@@ -68,12 +76,9 @@ def crop_box(array: npt.NDArray[Any], box: Box, *, margin: int = 0) -> tuple[npt
     box : Box
         The same square of the sky.
     """
-    height, width = array.shape[1:]
-    x0 = min(max(0, math.floor(box.x) - margin), width - 1)
-    y0 = min(max(0, math.floor(box.y) - margin), height - 1)
-    x1 = min(width, max(x0 + 1, math.ceil(box.x + box.side) + margin))
-    y1 = min(height, max(y0 + 1, math.ceil(box.y + box.side) + margin))
-    return array[:, y0:y1, x0:x1], Box(box.x - x0, box.y - y0, box.side)
+    rows, columns = box.find_pixels(*array.shape[1:], margin=margin)
+    kept = Box(box.x - columns.start, box.y - rows.start, box.side)
+    return array[:, rows, columns], kept
 
 
 def _rim_median(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -57,7 +58,13 @@ class FieldOptions:
         if isinstance(self.crop, str) and self.crop != "auto":
             raise ValueError(f"crop is a fraction of the frame or 'auto', not {self.crop!r}")
         for value in (self.crop, self.fov):
-            if isinstance(value, (int, float)) and not (math.isfinite(value) and value > 0):
+            if value is None or isinstance(value, str):
+                continue
+            if not isinstance(value, Real):
+                raise TypeError(
+                    f"crop is a fraction of the frame and fov a number of arcseconds, not {value!r}"
+                )
+            if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"the field of view must be positive, not {value}")
 
 
@@ -177,7 +184,7 @@ class Preprocessing:
         else:
             box, flags, notes = self._choose_box(cutout, field), Flags.NONE, {}
             seen, box = _crop_cutout(cutout, box)
-            shown = render(seen, options=rendering)
+            shown = render(seen, options=rendering, within=box.find_pixels(*seen.array.shape[1:]))
         pixels, padded = resample(shown.array, box, self.img_size)
         flags |= shown.flags | _inspect(pixels)
         if padded:

@@ -44,7 +44,7 @@ class FilledPlanes:
     flags : Flags
         ``BAD_PIXELS_FILLED``, and ``MANY_BAD_PIXELS`` above the stated fraction.
     bad_pixels : int
-        Pixels that were bad in at least one plane.
+        Pixels that were bad in at least one plane, of those that will be seen.
     """
 
     array: Array
@@ -110,6 +110,7 @@ def fill_bad_pixels(
     policy: BadPixelPolicy = "interpolate",
     max_fraction: float = 0.05,
     zero_is_bad: bool = False,
+    within: tuple[slice, slice] | None = None,
 ) -> FilledPlanes:
     """Apply the policy for bad pixels.
 
@@ -127,25 +128,30 @@ def fill_bad_pixels(
         Above this fraction of bad pixels the result is flagged ``MANY_BAD_PIXELS``.
     zero_is_bad : bool
         As in `find_bad_pixels`.
+    within : (slice, slice), optional
+        Rows and columns that will be seen. All bad pixels are filled, but only these are counted,
+        flagged and refused.
 
     Raises
     ------
     PixelError
-        The policy is "refuse", or a plane has no good pixel at all.
+        The policy is "refuse" and there are bad pixels; a plane has no good pixel at all; or none
+        that will be seen is good in any plane.
     """
     bad = find_bad_pixels(array, mask, zero_is_bad=zero_is_bad)
     if bad is None:
         return FilledPlanes(array, Flags.NONE, 0)
-    count = int(np.count_nonzero(bad.any(axis=0)))
-    total = array.shape[1] * array.shape[2]
-    if bad.all():
+    seen = bad if within is None else bad[:, *within]
+    count = int(np.count_nonzero(seen.any(axis=0)))
+    total = seen[0].size
+    if seen.all():
         zero = " (0 means that nothing was observed there)" if zero_is_bad else ""
         raise PixelError(f"no good pixel in any band{zero}")
     if bad.all(axis=(1, 2)).any():
         raise PixelError("no good pixel in at least one band; choose other bands")
-    if policy == "refuse":
+    if policy == "refuse" and count:
         raise PixelError(f"{count} of {total} pixels are bad, and the policy is to refuse them")
-    flags = Flags.BAD_PIXELS_FILLED
+    flags = Flags.BAD_PIXELS_FILLED if count else Flags.NONE
     if count > max_fraction * total:
         flags |= Flags.MANY_BAD_PIXELS
     if policy == "zero":

@@ -79,7 +79,12 @@ class RenderOptions:
 DEFAULT_OPTIONS = RenderOptions()
 
 
-def render(cutout: Cutout, *, options: RenderOptions = DEFAULT_OPTIONS) -> Cutout:
+def render(
+    cutout: Cutout,
+    *,
+    options: RenderOptions = DEFAULT_OPTIONS,
+    within: tuple[slice, slice] | None = None,
+) -> Cutout:
     """Bring a cutout to three colour channels.
 
     Parameters
@@ -89,6 +94,8 @@ def render(cutout: Cutout, *, options: RenderOptions = DEFAULT_OPTIONS) -> Cutou
         "percentile" and "lupton" included.
     options : RenderOptions
         Stretch and bad pixels.
+    within : (slice, slice), optional
+        Rows and columns that will be seen, of which bad pixels are counted.
 
     Returns
     -------
@@ -108,7 +115,7 @@ def render(cutout: Cutout, *, options: RenderOptions = DEFAULT_OPTIONS) -> Cutou
         The stretch needs nanomaggies and the unit cannot be turned into them.
     """
     if cutout.kind == "rendered":
-        return _render_rendered(cutout, options)
+        return _render_rendered(cutout, options, within)
     if options.zeropoint is not None:
         cutout = restore_counts(cutout)
     empty: list[str] = []
@@ -122,7 +129,7 @@ def render(cutout: Cutout, *, options: RenderOptions = DEFAULT_OPTIONS) -> Cutou
         flags = Flags.ASSUMED_STRETCH if assumed else Flags.NONE
     stretch = get_stretch(name)
     bands = stretch.choose_bands(cutout.bands)
-    filled = _fill(cutout, [cutout.bands.index(band) for band in bands], options)
+    filled = _fill(cutout, [cutout.bands.index(band) for band in bands], options, within)
     planes, unit_note = _calibrate(filled.array, cutout, stretch, options)
     colours = stretch.render(dict(zip(bands, planes, strict=True)))
     if len(bands) < 3:
@@ -144,17 +151,24 @@ def _drop_empty_bands(cutout: Cutout) -> tuple[Cutout, list[str]]:
     return replace(cutout, array=cutout.array[kept], bands=bands), empty
 
 
-def _render_rendered(cutout: Cutout, options: RenderOptions) -> Cutout:
+def _render_rendered(
+    cutout: Cutout, options: RenderOptions, within: tuple[slice, slice] | None
+) -> Cutout:
     if cutout.array.dtype == np.uint8 and cutout.bad is None:
         return cutout
-    filled = _fill(cutout, None, options)
+    filled = _fill(cutout, None, options, within)
     array = filled.array
     if array.dtype != np.uint8:
         array = np.clip(array, 0, 1)
     return _finish(cutout, array, filled, Flags.NONE, {"stretch": "as rendered"})
 
 
-def _fill(cutout: Cutout, indices: list[int] | None, options: RenderOptions) -> FilledPlanes:
+def _fill(
+    cutout: Cutout,
+    indices: list[int] | None,
+    options: RenderOptions,
+    within: tuple[slice, slice] | None,
+) -> FilledPlanes:
     array = cutout.array
     if indices is not None and indices != list(range(array.shape[0])):
         array = array[indices]
@@ -164,6 +178,7 @@ def _fill(cutout: Cutout, indices: list[int] | None, options: RenderOptions) -> 
         policy=options.nan,
         max_fraction=options.nan_fraction,
         zero_is_bad=cutout.kind == "flux" and cutout.survey in ZERO_IS_UNOBSERVED,
+        within=within,
     )
 
 

@@ -117,7 +117,8 @@ class Stretch:
         ----------
         planes : mapping of str to ndarray, shape (y, x)
             One to four bands, as `choose_bands` gives them. One becomes grey in all three
-            channels; of two, the bluer becomes blue, the redder red, and their mean green.
+            channels; of two, the bluer becomes blue, the redder red, and their mean green (of the
+            fluxes where these are calibrated, else of the finished channels).
 
         Returns
         -------
@@ -140,6 +141,8 @@ class Stretch:
             np.multiply(planes[band], np.float32(self._scale(band, bands)), out=scaled[-1 - n])
         if len(bands) == 4:
             return curve_legacy_griz(scaled[::-1])
+        if len(bands) == 2 and not self.calibrated:  # fluxes of unknown units have no mean
+            return _to_channels(self.function(scaled))
         return self.function(_to_channels(scaled))
 
     def _scale(self, band: str, bands: tuple[str, ...]) -> float:

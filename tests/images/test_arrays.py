@@ -12,6 +12,7 @@ import pytest
 from astropy import units
 from astropy.io import fits
 from astropy.nddata import CCDData, Cutout2D, NDData
+from astropy.table import Table
 from astropy.wcs import WCS
 from PIL import Image
 from synthetic import make_flux, make_header, make_profile, make_rgb, write_fits, write_jpeg
@@ -19,6 +20,7 @@ from synthetic import make_flux, make_header, make_profile, make_rgb, write_fits
 from galmorph.errors import (
     AmbiguousShapeError,
     BandError,
+    GalmorphError,
     ImageError,
     ImageTooLargeError,
     UnreadableImageError,
@@ -270,6 +272,82 @@ def test_mixed_list(tmp_path: Path) -> None:
     path = write_jpeg(tmp_path / "a.jpg")
     cutouts = read_all([str(path), RGB, Image.fromarray(RGB), path.read_bytes(), path])
     assert [cutout.object_id for cutout in cutouts] == ["a", "1", "2", "3", "a"]
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter])
+def test_a_list_of_astropy_objects_is_many_images(kind: Any) -> None:
+    hdus = [fits.ImageHDU(plane, make_header()) for plane in FLUX]
+    ccds = [CCDData(plane, unit="adu") for plane in FLUX]
+    for images in (hdus, ccds):
+        cutouts = read_all(kind(images))
+        assert len(cutouts) == 3
+        for cutout, plane in zip(cutouts, FLUX, strict=True):
+            np.testing.assert_array_equal(cutout.array[0], plane[::-1])
+
+
+def test_what_cannot_be_read_is_an_error_of_its_row(tmp_path: Path) -> None:
+    path = write_jpeg(tmp_path / "a.jpg")
+    items = [path, tmp_path / "gone.jpg", RGB, np.zeros(5), path]
+    found = []
+    for source in to_sources(iter(items)):
+        try:
+            found.append(read_cutout(source).array.shape)
+        except GalmorphError as error:
+            found.append(str(error))
+    assert [found[0], found[2], found[4]] == [(3, 64, 64)] * 3
+    assert "gone.jpg: there is no such file" in found[1]
+    assert "an array of shape (5,) is no image" in found[3]
+
+
+@pytest.mark.parametrize("dtype", ["U", "S", "O"])
+def test_paths_in_an_array(tmp_path: Path, dtype: str) -> None:
+    paths = [str(write_jpeg(tmp_path / f"{name}.jpg")) for name in "ab"]
+    sources = list(to_sources(np.array(paths, dtype=dtype)))
+    assert [source.object_id for source in sources] == ["a", "b"]
+    column = Table({"path": paths}, masked=True)["path"]
+    assert [source.object_id for source in to_sources(column)] == ["a", "b"]
+
+
+def test_a_mapping_is_no_image() -> None:
+    with pytest.raises(TypeError, match=r"give its \.values\(\)"):
+        to_sources({"a": RGB})
+    assert len(read_all({"a": RGB}.values())) == 1
+
+
+def test_hdus_in_memory_may_be_cut_out() -> None:
+    part = ReadOptions(fov=10 * 0.262)
+    made = fits.PrimaryHDU(FLUX[0], make_header())
+    cutout = read_one(made, part)
+    np.testing.assert_array_equal(cutout.array[0], FLUX[0][27:37, 27:37][::-1])
+
+
+def test_changed_pixels_of_an_open_file_are_those_that_are_cut_out(tmp_path: Path) -> None:
+    with fits.open(write_fits(tmp_path / "a.fits", FLUX[0])) as hdus:
+        hdus[0].data = np.full((64, 64), 7, dtype=np.float32)
+        cutout = read_one(hdus, ReadOptions(fov=10 * 0.262))
+    assert (cutout.array == 7).all()
+
+
+def test_the_unit_of_a_quantity() -> None:
+    cutout = read_one(FLUX * units.nJy, GRZ)
+    assert (cutout.kind, cutout.unit) == ("flux", "nJy")
+    grey = read_one(make_profile() * units.nJy)
+    assert (grey.kind, grey.unit) == ("flux", "nJy")
+    assert read_one(make_profile() * units.dimensionless_unscaled).kind == "rendered"
+
+
+def test_masked_integers_of_a_cutout2d() -> None:
+    pixels = np.ma.array((1000 * FLUX[0]).astype(np.int32), mask=FLUX[0] > FLUX[0].max() / 2)
+    cutout = read_one(Cutout2D(pixels, (32, 32), 20))
+    assert cutout.bad is not None
+    np.testing.assert_array_equal(cutout.bad, pixels.mask[22:42, 22:42][::-1])
+
+
+def test_lists_of_options_mean_what_tuples_mean() -> None:
+    assert read_one(RGB, ReadOptions(bands=["red", "green", "blue"])).kind == "rendered"  # type: ignore[arg-type]
+    hdus = fits.HDUList([fits.PrimaryHDU(), *(fits.ImageHDU(plane) for plane in FLUX)])
+    options = ReadOptions(hdu=[1, 3], bands=["g", "z"])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(read_one(hdus, options).array, FLUX[[0, 2], ::-1])
 
 
 def test_iterators_are_consumed_lazily() -> None:

@@ -205,6 +205,7 @@ def test_fits_in_many_threads(tmp_path: Path) -> None:
         ({"bands": "grz"}, "bands are different names"),
         ({"bands": ("g", "g")}, "bands are different names"),
         ({"center": (0.0, 95.0)}, "not within -90 to 90"),
+        ({"center": (float("nan"), 5.0)}, "the right ascension is nan"),
     ],
 )
 def test_options_check_themselves(values: dict[str, object], message: str) -> None:

@@ -293,6 +293,7 @@ def test_unit(unit: str, expected: str) -> None:
 def test_zeropoint() -> None:
     assert find_zeropoint({"MAGZERO": 22.5}) == 22.5
     assert find_zeropoint({"MAGZPT": 25}) == 25.0
+    assert find_zeropoint({"MAGZPT": np.float32(25.5)}) == 25.5
     assert math.isnan(find_zeropoint({"MAGZERO": "none"}))
     assert math.isnan(find_zeropoint({"MAGZERO": True}))
     assert math.isnan(find_zeropoint({"MAGZERO": -99.0}))

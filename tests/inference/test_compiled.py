@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +18,7 @@ from torch import nn
 from galmorph.encoders.cnn import ConvNorm
 from galmorph.inference.compiled import ReadyEncoder, fold_batch_norm, get_ready_encoder
 from galmorph.inference.devices import PRECISIONS, Precision
-from galmorph.model import Model
+from galmorph.model import Model, write_model
 
 CPU = torch.device("cpu")
 Pixels = npt.NDArray[np.uint8]
@@ -160,3 +164,25 @@ def test_changed_weights_are_made_ready_again(pixels: Pixels, kind: str) -> None
     assert not np.allclose(after, before, rtol=0.01)
     np.testing.assert_array_equal(after, make_ready(model).encode(pixels))
     assert get_ready_encoder(*settings) is changed
+
+
+FORKED = """
+import os, sys
+import numpy as np, torch
+import galmorph
+torch.set_num_threads(2)
+model = galmorph.load_model(sys.argv[1])
+image = np.random.default_rng(0).integers(0, 256, (3, 100, 100), dtype=np.uint8)
+child = os.fork()
+if child == 0:
+    vectors = galmorph.embed(image, model=model, device="cpu")
+    os._exit(0 if np.isfinite(vectors).all() else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_does_not_wait_for_threads_that_it_has_not(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.safetensors", make_model())
+    command = [sys.executable, "-c", FORKED, str(tmp_path / "m.safetensors")]
+    subprocess.run(command, check=True, timeout=60, env={**os.environ, "OMP_NUM_THREADS": "2"})

@@ -36,6 +36,12 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Hardware:
     return set_hardware
 
 
+def test_a_device_of_torch_is_its_name() -> None:
+    cpu = torch.device("cpu")
+    assert choose_device(cpu) == cpu  # type: ignore[arg-type]
+    assert choose_devices(cpu) == (cpu,)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("hardware", "expected"),
     [

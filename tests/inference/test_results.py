@@ -106,6 +106,12 @@ def test_a_catalogue_knows_positions_better_than_a_name_does(model: Model) -> No
     assert columns["treatment"][3] == "stretch=sdss; position=from the file name"
 
 
+def test_a_cutout_that_was_read_before_keeps_its_path(model: Model, mixed_folder: Path) -> None:
+    file = next(f for f in sorted(mixed_folder.iterdir()) if f.suffix == ".jpg")
+    table = galmorph.classify([galmorph.read_cutout(file)], model=model, head="test", device="cpu")
+    assert (table["path"][0], table["object_id"][0]) == (str(file), file.stem)
+
+
 def test_treatment_is_readable() -> None:
     assert describe_treatment(make_block().rows[0]) == "stretch=sdss; hdu=1"
 

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from astropy import units
 
 from galmorph.errors import PixelError
 from galmorph.flags import Flags
@@ -128,6 +129,29 @@ def test_bad_pixels_are_refused_where_asked() -> None:
         PREPROCESSING.prepare(cutout, rendering=RenderOptions(nan="refuse"))
 
 
+@pytest.mark.parametrize("kind", ["flux", "rendered"])
+def test_only_bad_pixels_in_the_field_count(kind: str) -> None:
+    cutout = make_cutout()
+    array = (cutout.array / np.float32(255)).astype(np.float32)
+    cutout = dataclasses.replace(cutout, array=array, kind=kind)
+    if kind == "flux":
+        cutout = dataclasses.replace(cutout, bands=("z", "r", "g"), survey="legacysurvey")
+    refuse = RenderOptions(nan="refuse")
+    beside = array.copy()
+    beside[:, :40] = np.nan  # a fifth of the frame, nothing of the field
+    prepared = PREPROCESSING.prepare(dataclasses.replace(cutout, array=beside), rendering=refuse)
+    assert not prepared.flags & (Flags.BAD_PIXELS_FILLED | Flags.MANY_BAD_PIXELS)
+    hole = array.copy()
+    hole[:, 95:117, 95:117] = np.nan  # 1 % of the frame, 6 % of the field
+    prepared = PREPROCESSING.prepare(dataclasses.replace(cutout, array=hole))
+    assert prepared.flags & Flags.MANY_BAD_PIXELS
+    assert prepared.notes["bad_pixels"] == str(22 * 22)
+    gone = array.copy()
+    gone[:, 50:162, 50:162] = np.nan
+    with pytest.raises(PixelError, match="no good pixel"):
+        PREPROCESSING.prepare(dataclasses.replace(cutout, array=gone))
+
+
 def test_min_side_leaves_the_encoder_enough_pixels() -> None:
     for crop in (None, 0.3, 1.0):
         side = PREPROCESSING.min_side(FieldOptions(crop=crop))
@@ -145,11 +169,17 @@ def test_min_side_leaves_the_encoder_enough_pixels() -> None:
         ({"crop": 0.0}, "must be positive"),
         ({"crop": math.nan}, "must be positive"),
         ({"fov": -1.0}, "must be positive"),
+        ({"fov": np.float32(-1)}, "must be positive"),
     ],
 )
 def test_fields_that_make_no_sense_are_refused(given: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FieldOptions(**given)  # type: ignore[arg-type]
+
+
+def test_a_field_with_a_unit_is_refused() -> None:
+    with pytest.raises(TypeError, match="fov a number of arcseconds, not"):
+        FieldOptions(fov=30 * units.arcsec)
 
 
 @pytest.mark.parametrize("given", [{"img_size": 0}, {"crop": 0.0}, {"sizes_in_field": -1.0}])

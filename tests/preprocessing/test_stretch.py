@@ -140,6 +140,15 @@ def test_lupton_does_not_depend_on_the_units_of_any_band() -> None:
     np.testing.assert_allclose(stretch.render(scaled), stretch.render(planes), atol=2e-3)
 
 
+@pytest.mark.parametrize("name", ["lupton", "asinh", "zscale", "percentile"])
+def test_two_bands_do_not_depend_on_their_units(name: str) -> None:
+    planes = make_planes(("g", "r"))
+    colours = get_stretch(name).render(planes)
+    scaled = get_stretch(name).render({"g": planes["g"] * np.float32(1024), "r": planes["r"]})
+    np.testing.assert_allclose(scaled, colours, atol=2e-5)
+    np.testing.assert_allclose(colours[1], (colours[0] + colours[2]) / 2, atol=1e-6)
+
+
 def test_lupton_puts_the_sky_near_black_and_shows_faint_light() -> None:
     rng = np.random.default_rng(0)
     plane = rng.normal(100, 5, (200, 200)).astype(np.float32)
