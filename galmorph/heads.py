@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from galmorph.tables.columns import probability_name
+
 __all__ = ["LinearHead", "make_class_name", "softmax"]
 
 
@@ -43,7 +45,8 @@ class LinearHead:
     name : str
         As in ``--head``.
     class_names : tuple of str
-        In the order of the rows of ``weight``; letters, digits and underscores.
+        In the order of the rows of ``weight``; letters, digits and underscores, which differ also
+        as the columns that `probability_name` makes of them.
     weight : ndarray of float32, shape (num_classes, num_features)
     bias : ndarray of float32, shape (num_classes,)
     temperature : float
@@ -72,6 +75,12 @@ class LinearHead:
         bad = [c for c in self.class_names if not re.fullmatch(r"\w+", c)]
         if bad:
             raise ValueError(f"class names are letters, digits and underscores; not {bad}")
+        columns = [probability_name(name) for name in self.class_names]
+        if len({"p_", *columns}) != k + 1:
+            raise ValueError(
+                "the columns of classes hold the letters a to z and digits, by which they must "
+                f"differ; not {self.class_names}, which become {columns}"
+            )
         if self.weight.shape[:1] != (k,) or self.bias.shape != (k,):
             raise ValueError(f"{k} classes but weight {self.weight.shape}, bias {self.bias.shape}")
         if not self.temperature > 0:

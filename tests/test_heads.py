@@ -48,6 +48,9 @@ def test_nan_rows_stay_nan() -> None:
         (("a", "a", "b"), "two or more classes"),
         (("Sab", "SAB", "b"), "differ in more than capitals"),
         (("a", "b c", "d"), "letters, digits"),
+        (("спираль", "эллипс", "b"), r"letters a to z .* become \['p_', 'p_', 'p_b'\]"),
+        (("a", "b", "_"), "letters a to z"),
+        (("_bar", "bar", "b"), r"become \['p_bar', 'p_bar', 'p_b'\]"),
         (("a", "b"), "2 classes but"),
     ],
 )

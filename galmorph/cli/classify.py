@@ -49,7 +49,7 @@ def classify(ctx: click.Context, /, **given: Any) -> None:
     and a message.
 
     Exit status: 0 done, 1 some cutouts failed (with --strict) or the run could not be carried out,
-    2 usage, 3 nothing could be read, 130 interrupted.
+    2 usage, 3 nothing could be read, 130 interrupted, 143 ended by SIGTERM.
     """
     from galmorph.cli.request import Request
     from galmorph.cli.run import run_request

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import click
 
-from galmorph.cli.status import INTERRUPTED, get_status
+from galmorph.cli.status import get_interrupt_status, get_status
 from galmorph.errors import GalmorphError, GalmorphWarning
 
 __all__ = ["COMMANDS", "cli", "main"]
@@ -56,11 +56,11 @@ class LazyGroup(click.Group):
                     raise
                 click.echo(f"Error: {error}", err=True)
                 ctx.exit(get_status(error))
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
                 if ctx.obj["debug"]:
                     raise
                 click.echo("Interrupted.", err=True)
-                ctx.exit(INTERRUPTED)
+                ctx.exit(get_interrupt_status(error))
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:

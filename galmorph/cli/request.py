@@ -92,10 +92,21 @@ class Request:
         if self.output == "-":
             if self.resume:
                 raise click.UsageError("Only a file can be resumed: name it with -o.")
-        elif [*map(os.path.realpath, self.paths)] == [os.path.realpath(self.output)]:
+            return
+        place = os.path.realpath(self.output)
+        if [*map(os.path.realpath, self.paths)] == [place]:
             raise click.UsageError(
                 f"{self.output} is the only input and the output; name another file with -o."
             )
+        whole = {
+            "catalogue": (self.catalogue,) if self.catalogue else (),
+            "mosaic": self.mosaic,
+        }
+        for what, files in whole.items():
+            if place in map(os.path.realpath, files):
+                raise click.UsageError(
+                    f"{self.output} is the {what} and the output; name another file with -o."
+                )
 
     def _check_catalogue(self) -> None:
         if self.catalogue is None:

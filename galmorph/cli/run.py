@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import click
 
 from galmorph.cli.progress import Counter, Progress
 from galmorph.cli.request import Inputs, Request, open_inputs
-from galmorph.cli.status import INTERRUPTED, NOTHING_READ, OK, SOME_FAILED
+from galmorph.cli.status import NOTHING_READ, OK, SOME_FAILED, Terminated, get_interrupt_status
 from galmorph.cli.summary import Summary, say_failed
 from galmorph.errors import GalmorphError
 
@@ -52,14 +53,34 @@ def run_request(request: Request) -> int:
 
     check_format(request.output, request.kind)
     keep_freed_memory()
-    inputs = open_inputs(request)
-    run = _prepare(request, inputs)
+    with _stopping_on_sigterm():
+        inputs = open_inputs(request)
+        run = _prepare(request, inputs)
+        try:
+            run.go()
+        except KeyboardInterrupt as error:
+            click.echo(_say_interrupted(request, run), err=True)
+            return get_interrupt_status(error)
+        return run.finish()
+
+
+@contextmanager
+def _stopping_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the run as Ctrl-C does, so that nothing stays in the temporary folder."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, before)  # the second one stops at once
+        raise Terminated
+
     try:
-        run.go()
-    except KeyboardInterrupt:
-        click.echo(_say_interrupted(request, run), err=True)
-        return INTERRUPTED
-    return run.finish()
+        before = signal.signal(signal.SIGTERM, stop) or signal.SIG_DFL
+    except ValueError:  # not in the main thread: signals stay as they are
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _prepare(request: Request, inputs: Inputs) -> _Run:
@@ -174,7 +195,7 @@ class _Run:
         """Provenance, and the part of it that must be the same on resuming."""
         read = {key: value for key, value in asdict(self.job.read).items() if value is not None}
         meta = {**self.job.describe(), "reading": read, "inputs": self.inputs.describe()}
-        place = ("device", "torch", "numpy", "python")
+        place = ("device", "torch", "numpy", "python", "onnxruntime")
         return meta, {key: value for key, value in meta.items() if key not in place}
 
     @contextmanager

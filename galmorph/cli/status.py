@@ -11,7 +11,17 @@ from galmorph.errors import (
     WeightsError,
 )
 
-__all__ = ["INTERRUPTED", "NOTHING_READ", "OK", "SOME_FAILED", "USAGE", "get_status"]
+__all__ = [
+    "INTERRUPTED",
+    "NOTHING_READ",
+    "OK",
+    "SOME_FAILED",
+    "TERMINATED",
+    "USAGE",
+    "Terminated",
+    "get_interrupt_status",
+    "get_status",
+]
 
 OK = 0
 SOME_FAILED = 1
@@ -22,6 +32,28 @@ NOTHING_READ = 3
 """Not one cutout could be read."""
 INTERRUPTED = 130
 """Ctrl-C, as shells have it: 128 and the number of the signal."""
+TERMINATED = 143
+"""SIGTERM, likewise: schedulers send it at the end of the time of a job."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, taken as Ctrl-C is."""
+
+
+def get_interrupt_status(error: KeyboardInterrupt) -> int:
+    """Exit status for the signal that stops a command.
+
+    Parameters
+    ----------
+    error : KeyboardInterrupt
+        What was raised.
+
+    Returns
+    -------
+    int
+        `TERMINATED` for SIGTERM, else `INTERRUPTED`.
+    """
+    return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
 
 
 def get_status(error: GalmorphError) -> int:

@@ -66,6 +66,7 @@ def find_zeropoint(header: Mapping[str, Any]) -> float:
     """AB magnitude of a flux of 1, NaN where no known card holds a number."""
     for key in ZEROPOINT_KEYS:
         value = header.get(key)
-        if isinstance(value, Real) and not isinstance(value, bool) and 0 < value < 100:
-            return float(value)
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
+        if 0 < number < 100:
+            return number
     return math.nan

@@ -3,10 +3,12 @@
 CSV, ECSV, FITS and Parquet are read some rows at a time; a VOTable is read whole, because the
 types of XML are known to its parser only.
 
-Columns of the catalogue keep their name, unit, UCD and description. A column whose name is one of
-galmorph's own (`STANDARD_NAMES`, or any that starts with ``p_``, compared without case) is carried
-as ``<name>_catalogue``; if that is taken too, as ``<name>_catalogue2`` and so on. So is the second
-of two columns whose names differ in case only ("b" and "B"), because FITS has no case.
+Columns of the catalogue keep their name, unit, UCD and description; line breaks and other control
+characters in a name become a blank. A column whose name is one of galmorph's own
+(`STANDARD_NAMES`, any that starts with ``p_``, ``e_000`` and the like, ``provenance``, compared
+without case) is carried as ``<name>_catalogue``; if that is taken too, as ``<name>_catalogue2`` and
+so on. So is the second of two columns whose names differ in case only ("b" and "B"), because FITS
+has no case.
 
 The columns that are used as ``object_id``, ``path``, ``ra`` and ``dec`` are carried under their own
 name as well, unless it is just that name. Columns that no output format can hold (objects, complex
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,12 +31,14 @@ import numpy as np
 from galmorph.errors import CatalogueError, GalmorphWarning
 from galmorph.tables.angles import DEGREES, find_factor, parse_degrees
 from galmorph.tables.cells import Values
-from galmorph.tables.columns import STANDARD_NAMES, ColumnSpec
+from galmorph.tables.columns import STANDARD_NAMES, ColumnSpec, make_printable_name
 from galmorph.tables.readers import TableReader, open_reader
 
 __all__ = ["Catalogue", "CatalogueRow", "list_columns", "pick_column", "read_catalogue"]
 
 SUFFIX = "_catalogue"
+_RESERVED = re.compile(r"p_.*|e_[0-9]{3,}|provenance")
+"""What formats add: probabilities, the embedding in CSV, and the provenance in npz."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +184,7 @@ class Catalogue:
         name = self._roles.path or next(iter(self._roles.bands), None)
         first = next((chunk[name] for chunk in self._reader.chunks()), []) if name else []
         text = next((text for text in _texts(first) if text), "").partition("::")[0]
-        beside, here = (folder / text).exists(), Path(text).exists()
+        beside, here = os.path.exists(folder / text), os.path.exists(text)
         return Path() if text and here and not beside else folder
 
 
@@ -211,12 +216,13 @@ def _carried_columns(
             stacklevel=4,
         )
     kept = [spec for name, spec in specs.items() if spec is not None and name not in same]
-    taken = {name.lower() for name in (*STANDARD_NAMES, *specs)}
+    taken = {name.lower() for name in (*STANDARD_NAMES, *map(make_printable_name, specs))}
     carried, seen = [], set[str]()
     for spec in kept:
-        clash = _is_reserved(spec.name) or spec.name.lower() in seen
-        name = _free_name(spec.name, taken) if clash else spec.name
-        seen.add(spec.name.lower())
+        printable = make_printable_name(spec.name)
+        clash = _is_reserved(printable) or printable.lower() in seen
+        name = _free_name(printable, taken) if clash else printable
+        seen.add(printable.lower())
         carried.append((replace(spec, name=name), spec.name))
     return carried
 
@@ -229,6 +235,7 @@ def pick_column(columns: Mapping[str, Any], name: str) -> Any:
     KeyError
         There is none.
     """
+    name = make_printable_name(name)
     renamed = f"{name}{SUFFIX}"
     return columns[renamed if renamed in columns else name]
 
@@ -239,7 +246,7 @@ def list_columns(columns: Mapping[str, Any]) -> list[str]:
 
 
 def _is_reserved(name: str) -> bool:
-    return name.lower() in STANDARD_NAMES or name.lower().startswith("p_")
+    return name.lower() in STANDARD_NAMES or _RESERVED.fullmatch(name.lower()) is not None
 
 
 def _free_name(name: str, taken: set[str]) -> str:

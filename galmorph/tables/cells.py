@@ -83,8 +83,11 @@ def _numbers(values: Any, spec: ColumnSpec) -> npt.NDArray[Any]:
 
 def _split_missing(values: Any, spec: ColumnSpec) -> tuple[npt.NDArray[Any], Any]:
     """Numbers without None, and a mask that is True where there was one."""
-    if spec.shape and spec.is_float and isinstance(values, list | tuple):
-        values = [np.full(spec.shape, np.nan) if row is None else row for row in values]
+    if spec.shape and isinstance(values, list | tuple):
+        if spec.is_float:
+            values = [np.full(spec.shape, np.nan) if row is None else row for row in values]
+        elif any(row is None or (isinstance(row, list) and None in row) for row in values):
+            return _split_vectors(values, spec)
     array = np.asarray(values)
     if array.dtype != object:
         return array, np.ma.getmask(values)
@@ -92,6 +95,15 @@ def _split_missing(values: Any, spec: ColumnSpec) -> tuple[npt.NDArray[Any], Any
     filler = np.zeros((), dtype=spec.dtype).item()
     filled = [filler if gone else value for value, gone in zip(array, mask, strict=True)]
     return np.array(filled), mask
+
+
+def _split_vectors(
+    values: Sequence[Any], spec: ColumnSpec
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """The same of vectors of whole numbers, in which an element or a row is None."""
+    rows = [[None] * spec.shape[0] if row is None else list(row) for row in values]
+    mask = np.array([[value is None for value in row] for row in rows], dtype=bool)
+    return np.array([[value or 0 for value in row] for row in rows], dtype=spec.dtype), mask
 
 
 def to_cells(values: Values, spec: ColumnSpec) -> list[str]:

@@ -10,6 +10,7 @@ __all__ = [
     "DTYPES",
     "STANDARD_NAMES",
     "ColumnSpec",
+    "make_printable_name",
     "nearest_dtype",
     "probability_name",
     "result_columns",
@@ -121,6 +122,30 @@ class ColumnSpec:
     def kind(self) -> str:
         """Type and shape in one word, as "float32[512]"."""
         return self.dtype + (f"[{self.shape[0]}]" if self.shape else "")
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+def make_printable_name(name: str) -> str:
+    r"""A name as one line.
+
+    Parameters
+    ----------
+    name : str
+        Of a column, as a spreadsheet or a table has it.
+
+    Returns
+    -------
+    str
+        Line breaks and other control characters as one blank.
+
+    Examples
+    --------
+    >>> make_printable_name("mag\n(AB)")
+    'mag (AB)'
+    """
+    return _CONTROL.sub(" ", name)
 
 
 def probability_name(class_name: str) -> str:
@@ -273,7 +298,7 @@ def result_columns(
 
 
 def check_names(specs: Iterable[ColumnSpec]) -> None:
-    """Refuse two columns of one name, compared without case.
+    """Refuse two columns of one name, compared without case, and names of several lines.
 
     Parameters
     ----------
@@ -282,10 +307,12 @@ def check_names(specs: Iterable[ColumnSpec]) -> None:
     Raises
     ------
     ValueError
-        Where a name comes twice.
+        Where a name comes twice, or holds a line break or another control character.
     """
     seen: set[str] = set()
     for spec in specs:
+        if _CONTROL.search(spec.name):
+            raise ValueError(f"the name of a column holds a control character: {spec.name!r}")
         if spec.name.lower() in seen:
             raise ValueError(f"two columns are named {spec.name!r}")
         seen.add(spec.name.lower())

@@ -138,12 +138,32 @@ def check_columns(form: Format, specs: Sequence[ColumnSpec]) -> None:
     Raises
     ------
     TableFormatError
-        Where there are more than 999 columns for FITS, or other than one vector for npy.
+        Where there are more than 999 columns for FITS, other than one vector for npy, or a column
+        for CSV of the name of one that a vector is spread over.
     """
     if form.name == "FITS" and len(specs) > FITS_MAX_COLUMNS:
         raise TableFormatError(
             f"FITS holds at most {FITS_MAX_COLUMNS} columns, not {len(specs)}; "
             "carry fewer columns of the catalogue or write .parquet or .vot"
         )
+    if form.name == "CSV":
+        _check_spread(specs)
     if form.name == "npy" and sum(bool(spec.shape) for spec in specs) != 1:
         raise TableFormatError("npy holds exactly one vector column; write .npz for several")
+
+
+def _check_spread(specs: Sequence[ColumnSpec]) -> None:
+    vectors = [spec for spec in specs if spec.shape]
+    if not vectors:
+        return
+    from galmorph.tables.serializers.text import vector_names
+
+    taken = {spec.name for spec in specs if not spec.shape}
+    for spec in vectors:
+        names = set(vector_names(spec))
+        if twice := sorted(names & taken):
+            raise TableFormatError(
+                f"CSV spreads the vector {spec.name} over columns, of which {twice[0]} is there "
+                "already; rename one of both, or write .ecsv, .fits or .parquet"
+            )
+        taken |= names

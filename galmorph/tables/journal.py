@@ -20,6 +20,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from itertools import repeat
 from pathlib import Path
@@ -42,6 +43,8 @@ CHUNK_BYTES = 1 << 20
 RECORD_KEY = "galmorph_partial"
 _RECORD_START = f'# meta: {{"{RECORD_KEY}": '.encode()
 VERSION = 1
+_TAKEN = "{}: another process is writing this result"
+_TRIES = 10
 
 _logger = logging.getLogger(__name__)
 
@@ -133,6 +136,8 @@ class Journal:
     path : Path
         The journal itself.
     specs : sequence of ColumnSpec
+    file : binary file, optional
+        The journal, open for reading and writing and locked already.
 
     Attributes
     ----------
@@ -141,15 +146,21 @@ class Journal:
         What the final formats must know of each column beforehand.
     """
 
-    def __init__(self, path: Path, specs: Sequence[ColumnSpec]) -> None:
+    def __init__(
+        self, path: Path, specs: Sequence[ColumnSpec], file: BinaryIO | None = None
+    ) -> None:
         self.path = path
         self.specs = tuple(specs)
         self.rows_done = 0
         self.measures = [Measure() for _ in self.specs]
         # One handle for writing and reading: closing a second one would drop the lock.
-        self._file: BinaryIO = path.open("r+b")
+        self._file: BinaryIO = file or path.open("r+b")
         try:
-            _lock(self._file, path)
+            if file is None:
+                _lock(self._file, path)
+                if not _is_at(self._file, path):  # replaced while it was being opened
+                    raise ResumeError(_TAKEN.format(path))
+            self._file.seek(0)
             read_record(self._file)
             self._start = self._file.tell()
         except BaseException:
@@ -184,14 +195,28 @@ class Journal:
         ResumeError
             Where another process is writing it.
         """
-        if path.exists():
-            with path.open("r+b") as file:
-                _lock(file, path)
-            _logger.warning("%s: a partial result of an earlier run is replaced", path)
+        # Moved into place with its lock: no journal ever has half a header or no owner.
         temporary = Path(f"{path}.new")
-        temporary.write_bytes(_header_bytes(specs, fingerprint, meta))
-        temporary.replace(path)  # so that no journal ever has half a header
-        return cls(path, specs)
+        file = _claim(temporary, path)
+        try:
+            file.truncate(0)
+            file.write(_header_bytes(specs, fingerprint, meta))
+            file.flush()
+            with ExitStack() as held:
+                if path.exists():
+                    earlier = held.enter_context(path.open("r+b"))
+                    _lock(earlier, path)
+                    _logger.warning("%s: a partial result of an earlier run is replaced", path)
+                if os.name == "nt":  # which moves no open file, and has no locks to lose
+                    held.close()
+                    file.close()
+                temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            file.close()
+            raise
+        return cls(path, specs, None if file.closed else file)
 
     @classmethod
     def reopen(
@@ -353,6 +378,32 @@ class Journal:
             _logger.debug("%s: not all of it was written: %s", self.path, error)
 
 
+def _claim(temporary: Path, path: Path) -> BinaryIO:
+    """Open and lock the file that will be the journal, whether it is there or not."""
+    for _ in range(_TRIES):
+        file = open(temporary, "r+b", opener=_open_or_make)  # noqa: SIM115
+        try:
+            _lock(file, path)
+            if _is_at(file, temporary):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # another process has moved it into place or removed it
+    raise ResumeError(_TAKEN.format(path))
+
+
+def _open_or_make(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT, 0o666)
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _lock(file: BinaryIO, path: Path) -> None:
     """Claim the file for this process; the system frees it however the process ends."""
     try:
@@ -362,6 +413,6 @@ def _lock(file: BinaryIO, path: Path) -> None:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:
-        raise ResumeError(f"{path}: another process is writing this result") from error
+        raise ResumeError(_TAKEN.format(path)) from error
     except OSError as error:  # a file system without locks
         _logger.debug("%s: no lock: %s", path, error)

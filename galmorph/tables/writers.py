@@ -8,6 +8,7 @@ final name never shows a half-written table; what a killed run leaves can be rea
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -155,8 +156,14 @@ class _StreamWriter(TableWriter):
         self._send(csv_names(specs))
 
     def _send(self, text: str) -> None:
-        self._stream.write(text.encode())
-        self._stream.flush()
+        try:
+            self._stream.write(text.encode())
+            self._stream.flush()
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader has seen enough
+                raise
+            reason = error.strerror or error
+            raise OutputError(f"standard output: cannot be written ({reason})") from error
 
     def _write(self, columns: Sequence[Sequence[str]]) -> None:
         from galmorph.tables.serializers.text import csv_text

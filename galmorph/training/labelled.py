@@ -15,6 +15,7 @@ from galmorph.errors import CatalogueError, TrainingError
 from galmorph.heads import make_class_name
 from galmorph.images.source import Source
 from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
+from galmorph.tables.columns import probability_name
 
 __all__ = [
     "FOLDERS",
@@ -229,7 +230,7 @@ def embed_labelled(
     ------
     TrainingError
         No cutout has a label, or none with a label could be embedded; one image has two labels;
-        two labels would be one class.
+        two labels would be one class, or one has no letter that the name of a column can hold.
     """
     picker = _Picker(label_of, class_names)
     embeddings, labels, object_ids, addresses, failed = [], [], [], [], []
@@ -315,12 +316,18 @@ class _Picker:
         if self.kept is not None and class_name not in self.kept:
             self.other_classes.add(class_name)
             return None
-        other = self._texts.setdefault(class_name.lower(), text.strip())
+        column = probability_name(class_name)
+        if column == "p_":
+            raise TrainingError(
+                f"the label {text.strip()!r} holds none of the letters a to z and no digit, which "
+                "columns of tables are named by; rename it"
+            )
+        other = self._texts.setdefault(column, text.strip())
         if other != text.strip():
             raise TrainingError(
-                f"the labels {other!r} and {text.strip()!r} would be one class, because names of "
-                "classes are letters, digits and underscores, and columns of tables do not tell "
-                "capitals from others; rename one of them"
+                f"the labels {other!r} and {text.strip()!r} would be one class, because columns of "
+                f"tables are named by the letters a to z, digits and underscores ({column}) and do "
+                "not tell capitals from others; rename one of them"
             )
         return class_name
 

@@ -16,6 +16,7 @@ from galmorph.tables import (
     result_columns,
     write_table,
 )
+from galmorph.tables.catalogue import pick_column
 from tests.tables.table_cases import make_block
 
 FORMATS = ["csv", "ecsv", "fits", "vot", "parquet"]
@@ -440,3 +441,92 @@ def test_an_image_is_no_catalogue(tmp_path):
     fits.PrimaryHDU(np.zeros((3, 3))).writeto(tmp_path / "cat.fits")
     with pytest.raises(CatalogueError, match="holds no table"):
         read_catalogue(tmp_path / "cat.fits", path_column="x")
+
+
+def test_names_of_columns_become_one_line(tmp_path):
+    path = write_csv(tmp_path, '"file\nname","mag\r\n(AB)",mag (AB)\na.jpg,17.5,18.5\n')
+    catalogue = read_catalogue(path, path_column="file\nname", root="")
+    assert [spec.name for spec in catalogue.specs] == [
+        "file name",
+        "mag (AB)",
+        "mag (AB)_catalogue",
+    ]
+    row = next(iter(catalogue))
+    assert row.path == row.columns["file name"] == "a.jpg"
+    assert pick_column(row.columns, "file\nname") == "a.jpg"
+    assert (row.columns["mag (AB)"], row.columns["mag (AB)_catalogue"]) == (17.5, 18.5)
+
+
+def test_names_that_formats_add_are_not_taken(tmp_path):
+    path = write_csv(tmp_path, "file,e_000,E_1234,e_01,provenance,p\na,1,2,3,4,5\n")
+    assert [spec.name for spec in read_catalogue(path, path_column="file").specs] == [
+        "file",
+        "e_000_catalogue",
+        "E_1234_catalogue",
+        "e_01",
+        "provenance_catalogue",
+        "p",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("letter", "kind", "null"), [("I", "u2", -(2**15)), ("J", "u4", -(2**31)), ("K", "u8", 5)]
+)
+def test_gaps_in_unsigned_numbers(letter, kind, null, tmp_path):
+    """TNULL names the stored number, which lies 2^15 and so on below the number itself."""
+    zero = 2 ** (np.dtype(kind).itemsize * 8 - 1)
+    numbers = np.array([1, 2, null + zero], kind)
+    columns = [
+        fits.Column("file", "1A", array=["a", "b", "c"]),
+        fits.Column("n", letter, bzero=zero, null=null, array=numbers),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "cat.fits")
+    values = [row.columns["n"] for row in read_catalogue(tmp_path / "cat.fits", path_column="file")]
+    assert values == (["1", "2", ""] if kind == "u8" else [1, 2, None])
+
+
+def test_gaps_in_unsigned_numbers_of_astropy(tmp_path):
+    numbers = MaskedColumn(np.array([1, 2, 3], "u2"), mask=[False, True, False])
+    Table({"file": ["a", "b", "c"], "n": numbers}).write(tmp_path / "cat.fits")
+    rows = read_catalogue(tmp_path / "cat.fits", path_column="file")
+    assert [row.columns["n"] for row in rows] == [1, None, 3]
+
+
+def test_a_path_that_no_disk_can_have_is_an_error_of_its_row(tmp_path):
+    path = write_csv(tmp_path, f"file\n{'x' * 300}.jpg\na.jpg\n")
+    rows = list(read_catalogue(path, path_column="file"))
+    assert rows[1].path == str(tmp_path / "a.jpg")
+
+
+def save_vectors(path, vectors):
+    """Two vectors per column, None where one or a number in it is missing."""
+    if path.suffix == ".parquet":
+        pa = pytest.importorskip("pyarrow")
+        columns = {name: pa.array(rows, pa.list_(pa.int32(), 2)) for name, rows in vectors.items()}
+        table = pa.table({"file": ["a", "b"], **columns})
+        pytest.importorskip("pyarrow.parquet").write_table(table, path)
+        return
+    table = Table({"file": ["a", "b"]})
+    for name, rows in vectors.items():
+        whole = [row or [None, None] for row in rows]
+        mask = [[number is None for number in row] for row in whole]
+        table[name] = MaskedColumn([[n or 0 for n in row] for row in whole], mask=mask, dtype="i4")
+    save(table, path)
+
+
+@pytest.mark.parametrize("form", ["ecsv", "fits", "vot", "parquet"])
+@pytest.mark.filterwarnings("ignore:.*W31")
+def test_vectors_of_whole_numbers_with_gaps_are_left_out_aloud(form, tmp_path):
+    path = tmp_path / f"cat.{form}"
+    save_vectors(
+        path,
+        {
+            "whole": [[1, 2], [3, 4]],
+            "element": [[1, None], [3, 4]],
+            "row": [[1, 2], None],
+        },
+    )
+    with pytest.warns(GalmorphWarning, match="the columns element, row are of types"):
+        catalogue = read_catalogue(path, path_column="file")
+    assert [spec.kind for spec in catalogue.specs] == ["str", "int32[2]"]
+    assert [row.columns["whole"].tolist() for row in catalogue] == [[1, 2], [3, 4]]

@@ -61,6 +61,12 @@ def test_a_name_comes_once_whatever_its_case(name):
         result_columns(["smooth"], carried=[ColumnSpec(name, "str")])
 
 
+@pytest.mark.parametrize("name", ["mag\n(AB)", "a\rb", "tab\t", "next\x85line"])
+def test_a_name_is_one_line(name):
+    with pytest.raises(ValueError, match="name of a column holds a control character: '"):
+        result_columns(carried=[ColumnSpec(name, "str")])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

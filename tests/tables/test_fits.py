@@ -86,3 +86,10 @@ def test_missing_booleans_are_undefined_as_the_standard_says(path, block):
         stored = hdus[1].data.view(np.ndarray)["barred"]
     expected = {True: ord("T"), False: ord("F"), None: 0}
     assert stored.tolist() == [expected[value] for value in block["barred"].tolist()]
+
+
+def test_provenance_with_quotes_before_slashes_comes_back(tmp_path):
+    meta = {"paths": ["/data/O'Neill's'/" + "x" * 60 + "'/", "''/'"], "note": "'" * 200 + "/"}
+    with open_writer(tmp_path / "out.fits", [ColumnSpec("path", "str")], meta) as writer:
+        writer.append({"path": ["a.jpg"]})
+    assert json.loads(fits.getheader(tmp_path / "out.fits", 1)["GALMORPH"]) == meta

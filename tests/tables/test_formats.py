@@ -67,6 +67,16 @@ def test_npy_holds_one_vector():
     check_columns(npy, [ColumnSpec("a", "float32", shape=(2,))])
 
 
+def test_csv_spreads_no_vector_over_a_column_that_is_there(tmp_path):
+    flux = ColumnSpec("flux", "float32", shape=(3,))
+    specs = [ColumnSpec("path", "str"), flux, ColumnSpec("flux_002", "float64")]
+    with pytest.raises(TableFormatError, match="the vector flux over columns, of which flux_002"):
+        open_writer(tmp_path / "out.csv", specs)
+    assert not list(tmp_path.iterdir())
+    csv = next(form for form in FORMATS if form.name == "CSV")
+    check_columns(csv, [*specs[:2], ColumnSpec("flux_003", "float64")])
+
+
 def test_every_format_has_its_function():
     for form in FORMATS:
         assert callable(form.load())

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from galmorph.errors import ResumeError
 from galmorph.flags import NO_LABEL
-from galmorph.tables import ColumnSpec, open_writer, read_partial
+from galmorph.tables import ColumnSpec, journal, open_writer, read_partial
 from galmorph.tables.journal import partial_path
 from tests.tables import slow_writer
 from tests.tables.table_cases import META, make_block
@@ -200,6 +201,68 @@ def test_two_processes_do_not_write_one_result(resume, tmp_path, specs):
         other.join(30)
     with open_writer(tmp_path / "out.csv", specs, resume=resume) as writer:
         assert writer.rows_done == 0
+
+
+def hold_before_moving(path, specs, ready, done):
+    move = Path.replace
+
+    def move_late(self, target):
+        ready.set()
+        done.wait(30)
+        return move(self, target)
+
+    Path.replace = move_late
+    with open_writer(path, specs, fingerprint={"run": "first"}) as writer:
+        assert writer.rows_done == 0
+        record = read_partial(partial_path(path)).meta
+        Path(f"{path}.seen").write_text(record["fingerprint.run"])
+        Path.replace = move
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no POSIX locks")
+@pytest.mark.parametrize(("earlier", "resume"), [(False, False), (True, False), (True, True)])
+def test_of_two_that_start_together_one_goes_on(earlier, resume, tmp_path, specs):
+    path = tmp_path / "out.csv"
+    if earlier:
+        leave_partial(path, specs)
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    other = context.Process(target=hold_before_moving, args=(path, specs, ready, done))
+    other.start()
+    try:
+        assert ready.wait(30)
+        with pytest.raises(ResumeError, match=r"ecsv: another process is writing this result"):
+            open_writer(path, specs, fingerprint=RUN, resume=resume)
+    finally:
+        done.set()
+        other.join(30)
+    assert other.exitcode == 0
+    assert Path(f"{path}.seen").read_text() == "first"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out.csv", "out.csv.seen"]
+
+
+def test_a_partial_result_that_is_replaced_while_it_is_opened_is_refused(
+    tmp_path, specs, monkeypatch
+):
+    partial = leave_partial(tmp_path / "out.csv", specs)
+    monkeypatch.setattr(journal, "_lock", lambda *_: partial.unlink(missing_ok=True))
+    with pytest.raises(ResumeError, match="another process is writing this result"):
+        open_writer(tmp_path / "out.csv", specs, fingerprint=RUN, resume=True)
+
+
+@pytest.mark.parametrize(("times", "goes_on"), [(1, True), (99, False)])
+def test_a_start_is_tried_again_where_another_process_was_faster(
+    times, goes_on, tmp_path, specs, monkeypatch
+):
+    rounds = iter(range(times))
+    new = tmp_path / "out.csv.partial.ecsv.new"
+    monkeypatch.setattr(journal, "_lock", lambda *_: [new.unlink() for _ in islice(rounds, 1)])
+    if goes_on:
+        open_writer(tmp_path / "out.csv", specs).close()
+        return
+    with pytest.raises(ResumeError, match="another process is writing this result"):
+        open_writer(tmp_path / "out.csv", specs)
+    assert not list(tmp_path.iterdir())
 
 
 def start_writer(path, rows, pause):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -181,3 +182,22 @@ def test_a_part_of_the_sky_is_looked_at_whole(model_file: Path, tmp_path: Path) 
     result = call("fit", "folders", tmp_path / "data", *where, "-o", head)
     assert result.output.endswith("crop 1.0\n")
     assert read_heads(head).heads["h"].crop == 1.0
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("спираль", "эллипс"), "holds none of the letters a to z and no digit"),
+        (("_bar", "bar"), r"would be one class, because .* \(p_bar\)"),
+    ],
+)
+def test_classes_that_no_column_can_be_named_by_are_refused_before_the_fit(
+    names: tuple[str, str], said: str, model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    data, head = tmp_path / "data", tmp_path / "h.safetensors"
+    for name, kind in zip(names, ("round", "edge_on"), strict=True):
+        shutil.copytree(galaxies / "test" / kind, data / name)
+    result = call("fit", "folders", data, "--model", model_file, "-o", head, "-q", status=1)
+    assert re.search(said, result.output)
+    assert result.output.startswith("Error: the label")
+    assert not head.exists()

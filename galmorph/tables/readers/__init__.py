@@ -61,4 +61,5 @@ def open_reader(path: Path, *, exact: Collection[str] = ()) -> TableReader:
     module, _, name = _READERS[suffix].partition(":")
     reader: Any = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     opened: TableReader = reader(path, exact) if module == "text" else reader(path)
+    opened.leave_out_gaps()
     return opened

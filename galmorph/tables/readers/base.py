@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from galmorph.errors import CatalogueError
 from galmorph.tables.cells import Values
 from galmorph.tables.columns import ColumnSpec
@@ -42,7 +44,8 @@ class TableReader(ABC):
     Attributes
     ----------
     specs : mapping of str to ColumnSpec or None
-        In order; None where no output format can hold the column.
+        In order; None where no output format can hold the column. Those of vectors of whole numbers
+        do not know of gaps before `leave_out_gaps`.
     """
 
     specs: Mapping[str, ColumnSpec | None]
@@ -64,3 +67,21 @@ class TableReader(ABC):
         CatalogueError
             Where the rows cannot be read.
         """
+
+    def leave_out_gaps(self) -> None:
+        """Set the specs of vectors of whole numbers with gaps to None: no format has a gap there.
+
+        Where there are such vectors, they are all read for it.
+
+        Raises
+        ------
+        CatalogueError
+            Where the rows cannot be read.
+        """
+        specs = self.specs
+        names = {name for name, s in specs.items() if s and s.shape and not s.is_float}
+        if not names:
+            return
+        self.specs = {name: spec if name in names else None for name, spec in specs.items()}
+        gaps = {name for chunk in self.chunks() for name, v in chunk.items() if np.ma.is_masked(v)}
+        self.specs = {name: None if name in gaps else spec for name, spec in specs.items()}

@@ -88,10 +88,16 @@ def _field(rows: Any, column: Any) -> Any:
 
 
 def _values(values: Any, column: Any, spec: ColumnSpec, ours: bool) -> Values:
+    if column.null is not None and values.dtype.kind in "iu":
+        values = _mask_null(values, column)
     if spec.is_text:
-        array = np.asarray(values)
+        array = np.ma.asarray(values) if np.ma.isMaskedArray(values) else np.asarray(values)
         texts = normalize(np.char.rstrip(array) if array.dtype.kind in "SU" else array, spec)
         return unescape_all(texts) if ours and isinstance(texts, list) else texts
-    if column.null is not None and spec.dtype.startswith("int"):
-        values = np.ma.masked_equal(values, column.null)
     return normalize(values, spec)
+
+
+def _mask_null(values: Any, column: Any) -> Any:
+    """Mask what TNULL names: a stored value, or with some writers (astropy) a converted one."""
+    stored = column.null + int(column.bzero or 0)
+    return np.ma.masked_where((values == stored) | (values == column.null), values)

@@ -70,7 +70,7 @@ class ParquetReader(TableReader):
                         for name, spec in self.specs.items()
                         if spec
                     }
-            except (OSError, pa.ArrowException) as error:
+            except (OSError, ValueError, pa.ArrowException) as error:
                 raise unreadable(self.path, error) from error
 
 
@@ -102,9 +102,11 @@ def _spec(field: Any, declared: Mapping[str, Any]) -> ColumnSpec | None:
 
 
 def _values(column: Any, spec: ColumnSpec) -> Values:
-    if spec.is_text or column.null_count:
+    flat = column.flatten() if spec.shape else None
+    gaps = flat is not None and flat.null_count and not spec.is_float
+    if spec.is_text or column.null_count or gaps:
         return normalize(column.to_pylist(), spec)
-    if spec.shape:
-        flat = column.flatten().to_numpy(zero_copy_only=False)
-        return normalize(np.asarray(flat).reshape(len(column), *spec.shape), spec)
+    if flat is not None:
+        array = np.asarray(flat.to_numpy(zero_copy_only=False))
+        return normalize(array.reshape(len(column), *spec.shape), spec)
     return normalize(column.to_numpy(zero_copy_only=False), spec)

@@ -189,7 +189,7 @@ class TextReader(TableReader):
             return unescape_all(cells) if self._escaped else list(cells)
         if spec.shape:
             vectors = [json.loads(cell) if cell else None for cell in cells]
-            return normalize([_fill_nan(row) for row in vectors], spec)
+            return normalize(list(map(_fill_nan, vectors)) if spec.is_float else vectors, spec)
         convert: Any = _TRUTH.__getitem__ if spec.dtype == "bool" else _converter(spec)
         return normalize([convert(cell) if cell else None for cell in cells], spec)
 

@@ -97,7 +97,8 @@ def _table_header(rows: Journal, row_bytes: int, meta: Mapping[str, Any]) -> byt
     for number, (spec, measure) in enumerate(zip(rows.specs, rows.measures, strict=True), 1):
         for key, value in _column_cards(number, spec, measure):
             header[key] = value
-    header["GALMORPH"] = json.dumps(plain(meta))
+    # astropy misreads long strings that hold a quote before a slash.
+    header["GALMORPH"] = json.dumps(plain(meta)).replace("'", "\\u0027")
     for key, value in {**flatten_meta(meta), STRINGS_KEY: STRINGS_NOTE}.items():
         header.add_history(f"{escape_ascii(key)} = {json.dumps(value)}")
     return bytes(header.tostring().encode("ascii"))
