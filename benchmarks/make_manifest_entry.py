@@ -34,11 +34,16 @@ TRAINING_DATA = (
 )
 DESCRIPTION = {
     "fused_fast": "Fused CNN-ViT encoder at a tenth of the operations of Wei et al. 2022",
+    "wei2022": "The encoder of Wei et al. 2022 as published, with weights of our own training",
 }
 RECIPE = {
     "fused_fast": (
         "contrastive (678 of 1,674 steps), guided without classifiers (1,814 steps), guided (2,930 "
         "steps), guided again (3,208 steps)"
+    ),
+    "wei2022": (
+        "guided in batches of 64: on pixels averaged two by two (1,677 steps), then on all pixels "
+        "(783 and 1,342 steps)"
     ),
 }
 PAPER = "Wei et al. 2022, PASP 134, 114508 (the fusion of branches and the pretraining by contrast)"

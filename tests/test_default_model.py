@@ -24,12 +24,13 @@ def test_simulated_examples_get_the_class_in_their_names() -> None:
 
 
 @pytest.mark.realdata
-def test_real_galaxies_are_classified_as_published(realdata: Path) -> None:
+@pytest.mark.parametrize("model", ["fused_fast", "wei2022"])
+def test_real_galaxies_are_classified_as_published(realdata: Path, model: str) -> None:
     files = sorted((realdata / "gz2" / "test").rglob("*.jpg"))
-    table = galmorph.classify(files, device="cpu", on_error="raise")
+    table = galmorph.classify(files, model=model, device="cpu", on_error="raise")
     assert list(table["object_id"]) == [file.stem for file in files]
     right = np.array([r["label"] == f.parent.name for r, f in zip(table, files, strict=True)])
-    metrics = load_manifest().get("fused_fast").metrics
+    metrics = load_manifest().get(model).metrics
     published = next(m.value for m in metrics if m.name == "accuracy" and m.data == "gz2/test")
     assert abs(right.mean() - published) < 0.005
 
