@@ -33,6 +33,7 @@ __all__ = [
     "read_model",
     "write_heads",
     "write_model",
+    "write_whole",
 ]
 
 BackendName = Literal["torch", "onnx"]
@@ -170,11 +171,22 @@ def _save(
 
     # safetensors writes the memory as it lies: an array in Fortran order would come back wrong.
     contiguous = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
+    # save_file would make a file that only its owner can read.
+    write_whole(path, save(contiguous, metadata={METADATA_KEY: json.dumps(metadata)}))
+
+
+def write_whole(path: str | Path, data: bytes) -> None:
+    """Write a file, or leave the one that was there.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
     try:
-        # save_file would make a file that only its owner can read.
-        temporary.write_bytes(save(contiguous, metadata={METADATA_KEY: json.dumps(metadata)}))
+        temporary.write_bytes(data)
         os.replace(temporary, target)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from base64 import b64encode
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from galmorph.encoders.onnx_encoder import OnnxEncoder, make_onnx_encoder
-from galmorph.errors import MissingExtraError, OutputError
+from galmorph.errors import MissingExtraError
 from galmorph.heads import LinearHead
-from galmorph.model import METADATA_KEY, TENSORS_KEY, Model, describe_model
+from galmorph.model import METADATA_KEY, TENSORS_KEY, Model, describe_model, write_whole
 
 __all__ = ["write_onnx"]
 
@@ -60,15 +58,7 @@ def write_onnx(path: str | Path, model: Model) -> None:
         _add_head(exported.graph, head, onnx)
     _describe(exported, model, onnx)
     onnx.checker.check_model(exported, full_check=True)
-    temporary = Path(f"{path}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(exported.SerializeToString())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    write_whole(path, exported.SerializeToString())
 
 
 def _get_onnx_encoder(model: Model) -> OnnxEncoder:

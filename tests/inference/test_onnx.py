@@ -231,7 +231,7 @@ def test_the_command_exports(file: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["export", "--model", str(file), "-o", str(output)])
     assert done.exit_code == 0, done.output
     assert read_model(output).heads["test"].class_names == CLASSES
-    assert [p.name for p in tmp_path.glob("*.part")] == []
+    assert [p.name for p in tmp_path.glob(".*.tmp")] == []
     wrong = CliRunner().invoke(cli, ["export", "--model", str(file), "-o", "out.pt"])
     assert wrong.exit_code == 2 and "ends in .onnx" in wrong.output
     nowhere = str(file / "out.onnx")
