@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.encoders.onnx_encoder import OnnxEncoder, make_onnx_encoder, read_onnx_encoder
-from galmorph.errors import CheckpointError, OutputError, UnknownHeadError
+from galmorph.errors import CheckpointError, UnknownHeadError
 from galmorph.heads import LinearHead
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.typicality import Typicality
+from galmorph.writing import say_unwritable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -186,10 +187,9 @@ def write_whole(path: str | Path, data: bytes) -> None:
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
     try:
-        temporary.write_bytes(data)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        with say_unwritable(path):
+            temporary.write_bytes(data)
+            os.replace(temporary, target)
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -11,7 +11,8 @@ import click
 
 from galmorph.cli.labelled import prepare_output
 from galmorph.cli.options import model_option, pixel_options
-from galmorph.errors import GalmorphError, OutputError
+from galmorph.errors import GalmorphError
+from galmorph.writing import say_unwritable
 
 if TYPE_CHECKING:
     from galmorph._api import Job
@@ -70,10 +71,8 @@ def _inspect(job: Job, source: Source, output: Path | None, *, has_head: bool) -
     if output is not None:
         from galmorph.cli.panels import draw_panels
 
-        try:
+        with say_unwritable(output):
             draw_panels(cutout, job, prepared).save(output)
-        except OSError as error:
-            raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from error
         click.echo(f"panels           {output}")
 
 

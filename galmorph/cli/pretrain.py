@@ -12,7 +12,7 @@ import click
 from galmorph.cli.labelled import prepare_output
 from galmorph.cli.progress import Progress
 from galmorph.cli.status import INTERRUPTED
-from galmorph.errors import OutputError
+from galmorph.writing import say_unwritable
 
 if TYPE_CHECKING:
     from galmorph.training.data import TrainingSet
@@ -261,13 +261,11 @@ def _load(
 
 def _list_skipped(skipped: tuple[str, ...], output: Path) -> None:
     path = output / SKIPPED_FILE
-    try:
+    with say_unwritable(path):
         if not skipped:
             path.unlink(missing_ok=True)
             return
         path.write_text("\n".join(skipped) + "\n", encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
     images = "1 image" if len(skipped) == 1 else f"{len(skipped)} images"
     click.echo(f"{images} skipped, listed in {path}", err=True)
 

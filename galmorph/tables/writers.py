@@ -13,7 +13,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ from galmorph.tables.columns import ColumnSpec, check_names
 from galmorph.tables.escape import xml_text
 from galmorph.tables.formats import STDOUT, Format, check_columns, check_format
 from galmorph.tables.journal import Journal, partial_path
+from galmorph.writing import say_unwritable
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -206,7 +207,7 @@ class _FileWriter(TableWriter):
 
     def _saving(self) -> AbstractContextManager[None]:
         kept = f"the rows are kept in {self._journal.path}: make room and go on with --resume"
-        return _writing(self.path, kept)
+        return say_unwritable(self.path, kept)
 
     def close(self) -> None:
         """Make the final file, move it into place and remove the partial result."""
@@ -318,16 +319,6 @@ def _describe(keys: Sequence[tuple[str, str] | None]) -> str:
     return "there" if keys[0] is None else repr(keys[0][1] or keys[0][0])
 
 
-@contextmanager
-def _writing(path: Path, way_out: str) -> Iterator[None]:
-    """Say in one line what the system says of a result."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"{path}: cannot be written ({reason}); {way_out}") from error
-
-
 def _sync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
@@ -388,7 +379,7 @@ def open_writer(
         return _StreamWriter(stream or sys.stdout.buffer, specs, meta or {})
     check_names(specs)
     final, meta, fingerprint = Path(path), meta or {}, fingerprint or {}
-    with _writing(final, "name a file in a folder where files can be written"):
+    with say_unwritable(final, "name a file in a folder where files can be written"):
         if resume and final.is_file() and not partial_path(final).exists():
             return _FinishedWriter(final, form, specs, meta, fingerprint)
         journal = _open_journal(final, specs, meta, fingerprint, resume=resume)

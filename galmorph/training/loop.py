@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from galmorph.errors import OutputError, TrainingError
+from galmorph.errors import TrainingError
 from galmorph.training.checkpoint import CHECKPOINT
 from galmorph.training.contrastive import PretrainingRun
 from galmorph.training.monitor import KnnMonitor
+from galmorph.writing import say_unwritable
 
 __all__ = ["LOG", "StepReport", "pretrain", "read_log"]
 
@@ -63,7 +63,7 @@ class _Log:
     def __init__(self, folder: Path, step: int) -> None:
         self.path = folder / LOG
         partial = folder / f"{LOG}.partial"
-        with _say_unwritable(self.path):
+        with say_unwritable(self.path):
             folder.mkdir(parents=True, exist_ok=True)
             kept = [json.dumps(line) + "\n" for line in read_log(folder) if line["step"] <= step]
             try:
@@ -77,16 +77,8 @@ class _Log:
         line: dict[str, Any] = {"step": step, "loss": loss, "lr": lr}
         if knn is not None:
             line["knn"] = knn
-        with _say_unwritable(self.path), self.path.open("a", encoding="utf-8") as file:
+        with say_unwritable(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-
-
-@contextmanager
-def _say_unwritable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def pretrain(
