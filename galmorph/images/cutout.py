@@ -49,6 +49,9 @@ class Cutout:
         Pixels that the reader knows to be bad besides those that are not finite.
     notes : mapping
         What was done on reading, for provenance: "hdu", "compression", "orientation", ...
+    frame : (int, int) or None
+        Height and width of the whole image where `array` is only its upper part, because nobody
+        was to look below (`ReadOptions.seen`).
     """
 
     array: npt.NDArray[Any]
@@ -64,6 +67,7 @@ class Cutout:
     flags: Flags = Flags.NONE
     bad: npt.NDArray[np.bool_] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
+    frame: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3:

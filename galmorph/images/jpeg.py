@@ -1,12 +1,15 @@
-"""JPEG bytes by simplejpeg, where it is installed and the file is of the usual kind.
+"""JPEG bytes: no more of them than will be looked at, and by simplejpeg where it is installed.
 
-It hands whole files to the decoder that Pillow hands rows to, libjpeg-turbo, and so gives the same
-bytes with less around it. Whatever is not plain colour, or in any way damaged, is left to
-Pillow, which says what is wrong with it.
+The rows of a JPEG lie one after the other, so that a decoder can stop below the field of view; one
+that is told of fewer rows does. simplejpeg hands whole files to the decoder that Pillow hands rows
+to, libjpeg-turbo, and so gives the same bytes with less around it. Whatever is not plain colour, or
+in any way damaged, is left to Pillow, which says what is wrong with it.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -14,18 +17,101 @@ import numpy.typing as npt
 
 from galmorph.images.options import ReadOptions
 
-__all__ = ["decode_usual_jpeg"]
+__all__ = ["ShortJpeg", "decode_usual_jpeg", "shorten_jpeg"]
+
+MARGIN = 16
+"""Rows decoded below those that will be seen: colours of neighbouring rows are interpolated."""
+
+SEQUENTIAL = (0xC0, 0xC1)  # Huffman-coded frames whose rows come in order; ITU-T T.81, table B.1
+TABLES = (0xC4, 0xDB, 0xDD)
+START_OF_SCAN = 0xDA
+END_OF_IMAGE = b"\xff\xd9"
 
 
-def decode_usual_jpeg(data: bytes, options: ReadOptions) -> npt.NDArray[Any] | None:
-    """Decode a JPEG of three colours at its full size.
+@dataclass(frozen=True, slots=True)
+class ShortJpeg:
+    """A JPEG that ends, by its header, below the field of view.
+
+    Attributes
+    ----------
+    data : bytes
+        The file with fewer rows in its header.
+    frame : (int, int)
+        Height and width of the whole image.
+    """
+
+    data: bytes
+    frame: tuple[int, int]
+
+
+def shorten_jpeg(data: bytes, options: ReadOptions) -> ShortJpeg | None:
+    """Leave out the rows below the field of view.
 
     Parameters
     ----------
     data : bytes
         The whole file.
     options : ReadOptions
+        `seen`, `max_pixels` and `min_side` are used.
+
+    Returns
+    -------
+    ShortJpeg or None
+        None where nothing is to be gained, the rows do not come one after the other (progressive
+        files, one scan per colour), the file does not end as it should, is larger than
+        `max_pixels`, or large enough to be reduced.
+    """
+    if options.seen is None or not data.endswith(END_OF_IMAGE):
+        return None
+    found = _find_size(data)
+    if found is None:
+        return None
+    position, height, width, planes = found
+    if not 0 < planes * height * width <= options.max_pixels:
+        return None
+    side = min(height, width)
+    if options.min_side is not None and side >= 2 * options.min_side:
+        return None
+    rows = math.ceil((height + side * options.seen) / 2) + MARGIN
+    if rows >= height:
+        return None
+    shorter = data[:position] + rows.to_bytes(2, "big") + data[position + 2 :]
+    return ShortJpeg(shorter, (height, width))
+
+
+def _find_size(data: bytes) -> tuple[int, int, int, int] | None:
+    """Where the height stands, height, width and planes of a file with one sequential scan."""
+    frame = None
+    at = 2
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], _read_number(data, at + 2)
+        if marker == START_OF_SCAN:
+            return frame if frame is not None and data[at + 4] == frame[3] else None
+        if marker in SEQUENTIAL and frame is None:
+            frame = (at + 5, _read_number(data, at + 5), _read_number(data, at + 7), data[at + 9])
+        elif marker not in TABLES and not 0xE0 <= marker < 0xFF:
+            return None  # another kind of frame, or no segment at all
+        at += 2 + length
+    return None
+
+
+def _read_number(data: bytes, at: int) -> int:
+    return data[at] << 8 | data[at + 1]
+
+
+def decode_usual_jpeg(
+    data: bytes, options: ReadOptions, *, strict: bool = True
+) -> npt.NDArray[Any] | None:
+    """Decode a JPEG of three colours at its full size.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file, or a short one.
+    options : ReadOptions
         `max_pixels` and `min_side` are used.
+    strict : bool
+        Leave files to Pillow of which libjpeg-turbo has anything to say. It has of a short one.
 
     Returns
     -------
@@ -43,7 +129,7 @@ def decode_usual_jpeg(data: bytes, options: ReadOptions) -> npt.NDArray[Any] | N
         if options.min_side is not None and min(height, width) >= 2 * options.min_side:
             return None
         # Four bytes per pixel: the layout that Pillow lends and that `shrink` copies row by row.
-        pixels: npt.NDArray[Any] = library.decode_jpeg(data, colorspace="RGBX")
+        pixels: npt.NDArray[Any] = library.decode_jpeg(data, colorspace="RGBX", strict=strict)
     except Exception:  # whatever it is, Pillow says it better
         return None
     return pixels[:, :, :3].transpose(2, 0, 1)

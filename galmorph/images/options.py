@@ -29,6 +29,9 @@ class ReadOptions:
     min_side : int, optional
         A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as both sides keep this many
         pixels (the factor is noted as "reduced"). None: always the full size.
+    seen : float, optional
+        Side of the central square outside of which nobody will look, as a fraction of the shorter
+        side. What lies below it in a JPEG may then be left out (`Cutout.frame` says so).
     pixel_scale : float, optional
         Arcseconds per pixel of the file, where the file itself does not tell.
     center : (float, float), optional
@@ -47,6 +50,7 @@ class ReadOptions:
     bands: tuple[str, ...] | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS
     min_side: int | None = None
+    seen: float | None = None
     pixel_scale: float | None = None
     center: tuple[float, float] | None = None
     fov: float | None = None
@@ -60,6 +64,8 @@ class ReadOptions:
             raise ValueError(f"max_pixels must be at least 1, not {self.max_pixels}")
         if self.min_side is not None and self.min_side < 1:
             raise ValueError(f"min_side must be at least 1, not {self.min_side}")
+        if self.seen is not None and not self.seen > 0:
+            raise ValueError(f"seen must be positive, not {self.seen}")
         if self.pixel_scale is not None and not self.pixel_scale > 0:
             raise ValueError(f"pixel_scale must be positive, not {self.pixel_scale}")
         if self.fov is not None and not self.fov > 0:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from galmorph.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
-from galmorph.images.jpeg import decode_usual_jpeg
+from galmorph.images.jpeg import decode_usual_jpeg, shorten_jpeg
 from galmorph.images.options import ReadOptions
 from galmorph.images.pixel_views import share_pixels
 from galmorph.images.quiet import quiet
@@ -61,7 +61,7 @@ def read_raster(
     format_name : {"JPEG", "PNG", "TIFF", "WEBP"}
         As `sniff_raster` gives it.
     options : ReadOptions
-        `max_pixels` and `min_side` are used.
+        `max_pixels`, `min_side` and `seen` are used.
     object_id, path : str
         Carried into the cutout.
 
@@ -80,13 +80,7 @@ def read_raster(
         The decoder gives up.
     """
     if format_name == "JPEG":
-        if data.count(b"\xff\xda") > MAX_JPEG_SCANS:
-            raise UnreadableImageError(f"more than {MAX_JPEG_SCANS} JPEG scans are refused", path)
-        pixels = decode_usual_jpeg(data, options)
-        if pixels is not None:
-            return Cutout(pixels, object_id=object_id, path=path)
-        if data.find(b"Exif", 0, FIRST_SEGMENTS) < 0:
-            return _decode(data, format_name, options, object_id, path)
+        return _read_jpeg(data, options, object_id, path)
     with quiet():  # Pillow warns of damaged tags, which say nothing of the pixels
         cutout = _decode(data, format_name, options, object_id, path)
     if format_name == "TIFF":
@@ -95,6 +89,31 @@ def read_raster(
         if has_more_pages(data):
             return replace(cutout, notes={**cutout.notes, "page": "the first of several"})
     return cutout
+
+
+def _read_jpeg(data: bytes, options: ReadOptions, object_id: str, path: str) -> Cutout:
+    if data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+        raise UnreadableImageError(f"more than {MAX_JPEG_SCANS} JPEG scans are refused", path)
+    short = shorten_jpeg(data, options)
+    if short is not None:
+        try:
+            cutout = _decode_jpeg(short.data, options, object_id, path, strict=False)
+            return replace(cutout, frame=short.frame)
+        except UnreadableImageError:
+            pass  # what is wrong is said of the whole file
+    return _decode_jpeg(data, options, object_id, path, strict=True)
+
+
+def _decode_jpeg(
+    data: bytes, options: ReadOptions, object_id: str, path: str, *, strict: bool
+) -> Cutout:
+    pixels = decode_usual_jpeg(data, options, strict=strict)
+    if pixels is not None:
+        return Cutout(pixels, object_id=object_id, path=path)
+    if data.find(b"Exif", 0, FIRST_SEGMENTS) < 0:
+        return _decode(data, "JPEG", options, object_id, path)
+    with quiet():
+        return _decode(data, "JPEG", options, object_id, path)
 
 
 def _decode(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source
@@ -127,7 +127,7 @@ def run_inference(
     options = options or EngineOptions()
     field = field or FieldOptions()
     backend = open_backend(model, device=options.device, precision=options.precision)
-    read = replace(read or ReadOptions(), min_side=model.preprocessing.min_side(field))
+    read = model.preprocessing.tell_reader(read or ReadOptions(), field)
     reader = Reader(model.preprocessing, read, field, rendering or RenderOptions())
     workers = options.workers or count_cores()
     size = options.batch_size or (GPU_BATCH_SIZE if backend.lanes else CPU_BATCH_SIZE)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
+from galmorph.images.options import ReadOptions
 from galmorph.preprocessing.geometry import Box, central_box, crop_box, resample
 from galmorph.preprocessing.render import RenderOptions, render
 from galmorph.preprocessing.size import measure_size
@@ -139,9 +140,19 @@ class Preprocessing:
 
     def min_side(self, options: FieldOptions) -> int | None:
         """Shorter side below which a decoder must not reduce the image; None if it must not."""
-        if options.fov is not None or options.crop == "auto":
+        crop = self._fixed_crop(options)
+        return None if crop is None else math.ceil(DECODER_OVERSAMPLING * self.img_size / crop)
+
+    def tell_reader(self, read: ReadOptions, options: FieldOptions) -> ReadOptions:
+        """What a decoder may leave out, for this field of view."""
+        seen, min_side = self._fixed_crop(options), self.min_side(options)
+        return dataclasses.replace(read, seen=seen, min_side=min_side)
+
+    def _fixed_crop(self, options: FieldOptions) -> float | None:
+        """The fraction of the frame that is looked at; None if it depends on the image."""
+        if options.fov is not None or isinstance(options.crop, str):
             return None
-        return math.ceil(DECODER_OVERSAMPLING * self.img_size / (options.crop or self.crop))
+        return self.crop if options.crop is None else float(options.crop)
 
     def prepare(
         self,
@@ -173,16 +184,19 @@ class Preprocessing:
         BandError
             The stretch needs bands that the cutout does not have.
         ValueError
-            A field of view in arcseconds for a cutout without a pixel scale.
+            A field of view in arcseconds for a cutout without a pixel scale, or one that reaches
+            beyond the part of the image that was read.
         """
         field = field or FieldOptions()
         rendering = rendering or RenderOptions()
-        height, width = cutout.array.shape[1:]
+        height, width = _find_frame(cutout)
         if field.crop == "auto":
+            _check_complete(cutout, None)
             shown = render(cutout, options=rendering)
             box, flags, notes = self._measure_box(shown)
         else:
             box, flags, notes = self._choose_box(cutout, field), Flags.NONE, {}
+            _check_complete(cutout, box)
             seen, box = _crop_cutout(cutout, box)
             shown = render(seen, options=rendering, within=box.find_pixels(*seen.array.shape[1:]))
         pixels, padded = resample(shown.array, box, self.img_size)
@@ -202,10 +216,11 @@ class Preprocessing:
 
     def _choose_box(self, cutout: Cutout, field: FieldOptions) -> Box:
         """Field of view in pixels of the array, as the options or the weights fix it."""
-        height, width = cutout.array.shape[1:]
-        if field.fov is None:
-            fraction = self.crop if field.crop is None else float(field.crop)
+        height, width = _find_frame(cutout)
+        fraction = self._fixed_crop(field)
+        if fraction is not None:
             return central_box(height, width, min(height, width) * fraction)
+        assert field.fov is not None
         if not math.isfinite(cutout.pixel_scale):
             raise ValueError(
                 "a field of view in arcseconds needs a pixel scale, and this image has none; "
@@ -227,6 +242,19 @@ class Preprocessing:
 def _reduction(cutout: Cutout) -> float:
     """Pixels of the file per pixel of the array, where the decoder reduced it."""
     return float(cutout.notes.get("reduced", 1))
+
+
+def _find_frame(cutout: Cutout) -> tuple[int, int]:
+    """Height and width of the image, whole or not."""
+    height, width = cutout.array.shape[1:]
+    return cutout.frame or (height, width)
+
+
+def _check_complete(cutout: Cutout, box: Box | None) -> None:
+    """Refuse to look at what the reader has left out."""
+    part = cutout.frame is not None
+    if part and (box is None or box.exceeds(*cutout.array.shape[1:])):
+        raise ValueError("this image was read in part, for a smaller field of view; read it again")
 
 
 def _crop_cutout(cutout: Cutout, box: Box) -> tuple[Cutout, Box]:

@@ -12,6 +12,7 @@ from astropy import units
 from galmorph.errors import PixelError
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
+from galmorph.images.options import ReadOptions
 from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
 from galmorph.preprocessing.render import RenderOptions
 
@@ -159,6 +160,27 @@ def test_min_side_leaves_the_encoder_enough_pixels() -> None:
         assert side * (crop or PREPROCESSING.crop) >= PREPROCESSING.img_size
     assert PREPROCESSING.min_side(FieldOptions(crop="auto")) is None
     assert PREPROCESSING.min_side(FieldOptions(fov=30.0)) is None
+
+
+def test_a_reader_is_told_what_will_be_seen() -> None:
+    told = PREPROCESSING.tell_reader(ReadOptions(pixel_scale=0.4), FieldOptions())
+    assert (told.seen, told.pixel_scale) == (PREPROCESSING.crop, 0.4)
+    assert told.min_side == PREPROCESSING.min_side(FieldOptions())
+    assert PREPROCESSING.tell_reader(told, FieldOptions(crop=0.3)).seen == 0.3
+    for field in (FieldOptions(crop="auto"), FieldOptions(fov=30.0)):
+        whole = PREPROCESSING.tell_reader(told, field)
+        assert (whole.seen, whole.min_side) == (None, None)
+
+
+def test_a_part_of_an_image_is_enough_for_its_field_and_no_other() -> None:
+    cutout = make_cutout(pixel_scale=0.4)
+    part = dataclasses.replace(cutout, array=cutout.array[:, :160], frame=(212, 212))
+    seen, expected = PREPROCESSING.prepare(part), PREPROCESSING.prepare(cutout)
+    np.testing.assert_array_equal(seen.pixels, expected.pixels)
+    assert (seen.crop, seen.fov, seen.flags) == (expected.crop, expected.fov, expected.flags)
+    for field in (FieldOptions(crop=0.6), FieldOptions(crop="auto"), FieldOptions(fov=80.0)):
+        with pytest.raises(ValueError, match="read in part"):
+            PREPROCESSING.prepare(part, field=field)
 
 
 @pytest.mark.parametrize(
