@@ -79,6 +79,7 @@ class Wei2022(FusedEncoder):
         super().__init__()
         self.cnn_pool = 1
         self.stem = ConvNorm(IN_CHANS, 64, 7, padding=1)
+        self.activation = nn.ReLU()
         self.cnn_branch = CnnBranch(64, widths=(128, 256), depths=(2, 2), strides=(2, 2))
         self.vit_branch = VitBranch(
             in_chans=IN_CHANS,
@@ -93,7 +94,7 @@ class Wei2022(FusedEncoder):
 
     def branch_inputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         pixels = F.avg_pool2d(x, self.cnn_pool) if self.cnn_pool > 1 else x
-        return F.relu(self.stem(pixels)), x  # (n, 64, 80, 80) and the image
+        return self.activation(self.stem(pixels)), x  # (n, 64, 80, 80) and the image
 
 
 class FusedFast(FusedEncoder):

@@ -20,6 +20,7 @@ from galmorph.encoders.fused import FusedEncoder
 from galmorph.encoders.vit import VitBranch
 from galmorph.inference.cores import SharedSetting
 from galmorph.inference.devices import Precision
+from galmorph.inference.fused_layers import fuse_layers
 from galmorph.preprocessing.pipeline import Preprocessing
 
 __all__ = [
@@ -114,6 +115,8 @@ class ReadyEncoder:
         self.dtype: torch.dtype = getattr(torch, precision)
         ready = fold_batch_norm(encoder).requires_grad_(False).to(device)
         self.module = _convert(ready, self.dtype)
+        if device.type == "cpu":
+            self.module = fuse_layers(self.module)
         self.mean = torch.tensor(preprocessing.mean, device=device).reshape(1, 3, 1, 1)
         self.inverse_std = 1 / torch.tensor(preprocessing.std, device=device).reshape(1, 3, 1, 1)
         self.limit: int | None = None

@@ -79,6 +79,13 @@ def explain_options(options: EngineOptions) -> dict[str, str]:
         "torch.compile": "not used: needs a C++ compiler and takes minutes to start",
     }
     if device == "cpu":
+        from galmorph.inference.fused_layers import can_fuse
+
+        said["fused layers"] = (
+            "convolution, sum and ReLU in one step, by oneDNN, for encoders of galmorph"
+            if can_fuse()
+            else "not used: this torch comes without oneDNN"
+        )
         said["workers"] = f"{workers} threads, each of which reads and encodes"
         said["CUDA graphs"] = "not used: no GPU takes part"
         return said
