@@ -18,6 +18,9 @@ from galmorph.images import jpeg
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.inference.memory import keep_freed_memory
+from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
+
+WHOLE = ReadOptions()
 
 
 def decode_with_pillow(path: Path, side: int | None = None) -> None:
@@ -28,11 +31,11 @@ def decode_with_pillow(path: Path, side: int | None = None) -> None:
     image.load()
 
 
-def read_with_pillow(path: Path) -> None:
+def read_with_pillow(path: Path, told: ReadOptions = WHOLE) -> None:
     """`read_cutout` as it is without the extra jpeg."""
     before, jpeg._import_simplejpeg = jpeg._import_simplejpeg, lambda: None  # type: ignore[assignment]
     try:
-        read_cutout(path)
+        read_cutout(path, options=told)
     finally:
         jpeg._import_simplejpeg = before
 
@@ -64,15 +67,22 @@ def main() -> None:
     options = make_parser(__doc__, images=400).parse_args()
     print_machine()
     half = ReadOptions(min_side=200)
+    told = Preprocessing().tell_reader(WHOLE, FieldOptions())
     ways: dict[str, Callable[[Path], Any]] = {
         "Pillow, whole": decode_with_pillow,
         "Pillow, 1/2 by its DCT": lambda path: decode_with_pillow(path, 200),
         "Pillow, 1/4 by its DCT": lambda path: decode_with_pillow(path, 100),
         "read_cutout, whole, by Pillow": read_with_pillow,
+        "read_cutout, no further than the field, by Pillow": lambda path: read_with_pillow(
+            path, told
+        ),
         "read_cutout, 1/2": lambda path: read_cutout(path, options=half),
     }
     if jpeg._import_simplejpeg() is not None:
         ways["read_cutout, whole, by simplejpeg"] = read_cutout
+        ways["read_cutout, no further than the field, by simplejpeg"] = lambda path: read_cutout(
+            path, options=told
+        )
     ways |= list_other_decoders()
     keep_freed_memory()  # as the command line does
     with tempfile.TemporaryDirectory() as folder:

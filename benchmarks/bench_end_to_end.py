@@ -61,15 +61,20 @@ def make_reading(files: list[Path], cores: int) -> Work:
     """Decoding and preparing alone, in one thread per core; with torch, as beside its encoders."""
     import torch
 
+    from galmorph.images.options import ReadOptions
     from galmorph.images.read import read_cutout
-    from galmorph.preprocessing.pipeline import Preprocessing
+    from galmorph.preprocessing.pipeline import FieldOptions, Prepared, Preprocessing
 
     steps = Preprocessing()
+    told = steps.tell_reader(ReadOptions(), FieldOptions())
     parts = [files[i::cores] for i in range(cores)]
+
+    def read(path: Path) -> Prepared:
+        return steps.prepare(read_cutout(path, options=told))
 
     def work() -> None:
         with ThreadPoolExecutor(cores, initializer=lambda: torch.set_num_threads(1)) as pool:
-            list(pool.map(lambda part: [steps.prepare(read_cutout(p)).crop for p in part], parts))
+            list(pool.map(lambda part: [read(path).crop for path in part], parts))
 
     return work
 

@@ -58,6 +58,7 @@ class Training:
         import torch
 
         from galmorph.inference.devices import choose_device, choose_precision
+        from galmorph.inference.memory import keep_freed_memory
         from galmorph.training.contrastive import PretrainingRun
         from galmorph.training.data import SharedSet
         from galmorph.training.export import load_init
@@ -71,6 +72,8 @@ class Training:
         device = choose_device(own)
         if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)
+        if device.type == "cpu":
+            keep_freed_memory(everything=True)
         run = PretrainingRun(
             data,
             recipe,

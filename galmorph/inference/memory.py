@@ -7,19 +7,28 @@ import sys
 
 __all__ = ["keep_freed_memory"]
 
-# Numbers of mallopt's parameters in glibc, and what they are set to, in bytes.
-_SETTINGS = {
-    -3: 32 << 20,  # M_MMAP_THRESHOLD, the largest that glibc takes
-    -1: 256 << 20,  # M_TRIM_THRESHOLD
+# Numbers of mallopt's parameters in glibc, and what they are set to.
+_BLOCKS_OF_IMAGES = {
+    -3: 32 << 20,  # M_MMAP_THRESHOLD in bytes, the largest that glibc takes
+    -1: 256 << 20,  # M_TRIM_THRESHOLD in bytes
+}
+_EVERYTHING = {
+    -4: 0,  # M_MMAP_MAX: no block is mapped by itself
+    -1: -1,  # M_TRIM_THRESHOLD: nothing is given back
 }
 
 
-def keep_freed_memory() -> bool:
-    """Let glibc keep the memory of one image for the next.
+def keep_freed_memory(*, everything: bool = False) -> bool:
+    """Let glibc keep the memory of one image, or of one step of training, for the next.
 
     By default it hands large blocks back to the system, which clears them page by page when they
     are asked for again. The setting is the whole process's and stays, so that only a program of
     its own should call this.
+
+    Parameters
+    ----------
+    everything : bool
+        Blocks of any size, not just those of images; the process then holds more memory.
 
     Returns
     -------
@@ -32,4 +41,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return False
-    return all([mallopt(parameter, value) == 1 for parameter, value in _SETTINGS.items()])
+    settings = _EVERYTHING if everything else _BLOCKS_OF_IMAGES
+    return all([mallopt(parameter, value) == 1 for parameter, value in settings.items()])

@@ -16,12 +16,12 @@ import numpy as np
 from galmorph.inference.memory import keep_freed_memory
 
 if {kept}:
-    assert keep_freed_memory()
-np.ones(9_000_000, np.uint8)
+    assert keep_freed_memory(everything={everything})
+np.ones({size}, np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(50):
-    np.ones(4_000_000, np.uint8)
-    np.ones(8_000_000, np.uint8)
+    np.ones({size} // 3, np.uint8)
+    np.ones({size} // 2, np.uint8)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -31,9 +31,10 @@ linux = pytest.mark.skipif(
 
 
 @linux
-def test_pages_are_touched_once() -> None:
+@pytest.mark.parametrize(("everything", "size"), [(False, 12_000_000), (True, 180_000_000)])
+def test_pages_are_touched_once(everything: bool, size: int) -> None:
     def count_faults(kept: bool) -> int:
-        script = COUNT_FAULTS.format(kept=kept)
+        script = COUNT_FAULTS.format(kept=kept, everything=everything, size=size)
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
         return int(done.stdout)
 
