@@ -67,9 +67,7 @@ def main() -> None:
         parser.error(f"{data}: no images there; set GALMORPH_DATA")
     class_names = load_model(options.model[0]).get_head(options.test).class_names
     truth = np.array([class_names.index(file.parent.name) for file in files])
-    models = {
-        Path(name).stem: compute_probabilities(files, name, options.test) for name in options.model
-    }
+    models = {name: compute_probabilities(files, name, options.test) for name in options.model}
     labels = np.stack([p.argmax(axis=1) for p in models.values()])
     agree = (labels == labels[0]).all(axis=0)
     missed = (labels != truth).all(axis=0)

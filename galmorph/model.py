@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.encoders.onnx_encoder import OnnxEncoder, make_onnx_encoder, read_onnx_encoder
-from galmorph.errors import CheckpointError, UnknownHeadError
+from galmorph.errors import CheckpointError, UnknownHeadError, WeightsError
 from galmorph.heads import LinearHead
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.typicality import Typicality
@@ -211,14 +211,29 @@ def write_model(path: str | Path, model: Model, *, half: bool = False) -> None:
     ------
     OutputError
         It cannot be written; a file that was there stays as it was.
+    WeightsError
+        float16 cannot hold a value of the encoder.
     """
-    dtype = np.float16 if half else np.float32
     tensors: dict[str, Any] = {}
     for key, tensor in model.encoder.state_dict().items():
         array = tensor.detach().cpu().numpy()
-        tensors[f"encoder.{key}"] = array.astype(dtype) if array.dtype == np.float32 else array
+        shrink = half and array.dtype == np.float32
+        tensors[f"encoder.{key}"] = _to_half(array, f"{path}: encoder.{key}") if shrink else array
     metadata, others = describe_model(model)
     _save(path, tensors | others, metadata)
+
+
+def _to_half(array: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float16]:
+    """The array in float16; a finite value that would become infinite is an error."""
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    lost = np.isinf(half) & np.isfinite(array)
+    if lost.any():
+        raise WeightsError(
+            f"{name} holds {array[lost][0]:.3g}, and float16 ends at "
+            f"{np.finfo(np.float16).max:.0f}: store the model in float32, without --half"
+        )
+    return half
 
 
 def describe_model(model: Model) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:

@@ -13,7 +13,13 @@ import torch
 from inference_model import make_model
 from safetensors.numpy import load_file, save_file
 
-from galmorph.errors import CheckpointError, OutputError, UnknownHeadError, UnknownModelError
+from galmorph.errors import (
+    CheckpointError,
+    OutputError,
+    UnknownHeadError,
+    UnknownModelError,
+    WeightsError,
+)
 from galmorph.model import METADATA_KEY, Model, read_heads, read_model, write_heads, write_model
 
 
@@ -76,6 +82,25 @@ def test_half_size_for_half_precision(model: Model, file: Path, tmp_path: Path) 
     back = read_model(small)
     assert next(back.encoder.parameters()).dtype == torch.float32
     torch.testing.assert_close(embed(back), embed(model), rtol=0, atol=2e-3)
+
+
+def test_what_half_precision_cannot_hold_is_named(tmp_path: Path) -> None:
+    model, path = make_model(), tmp_path / "half.safetensors"
+    key = "stem.0.norm.running_var"
+    values = model.encoder.state_dict()[key]
+    values[0] = 65504.0
+    write_model(path, model, half=True)
+    assert read_model(path).encoder.state_dict()[key][0] == 65504
+    before = path.read_bytes()
+    values[0] = -7e4
+    with pytest.raises(
+        WeightsError,
+        match=rf"half\.safetensors: encoder\.{key} holds -7e\+04.* ends at 65504: .* float32",
+    ):
+        write_model(path, model, half=True)
+    assert path.read_bytes() == before
+    write_model(path, model)
+    assert read_model(path).encoder.state_dict()[key][0] == -7e4
 
 
 def test_a_model_can_be_pickled(model: Model) -> None:

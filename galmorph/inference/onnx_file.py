@@ -16,6 +16,9 @@ from galmorph.model import METADATA_KEY, TENSORS_KEY, Model, describe_model, wri
 
 __all__ = ["write_onnx"]
 
+HEAD = "probabilities_"
+"""Begins the names of all that a head adds to the graph."""
+
 
 def _import_onnx() -> Any:
     try:
@@ -54,6 +57,7 @@ def write_onnx(path: str | Path, model: Model) -> None:
     encoder = _get_onnx_encoder(model)
     exported = onnx.load_from_string(encoder.graph)
     _put_weights_in(exported, encoder, onnx)
+    _drop_heads(exported.graph)
     for head in model.heads.values():
         _add_head(exported.graph, head, onnx)
     _describe(exported, model, onnx)
@@ -79,11 +83,18 @@ def _put_weights_in(exported: Any, encoder: OnnxEncoder, onnx: Any) -> None:
             tensor.CopyFrom(whole)
 
 
+def _drop_heads(graph: Any) -> None:
+    """Take out what an earlier export added: the model may have other heads by now."""
+    for part in (graph.output, graph.node, graph.initializer):
+        for i in reversed(range(len(part))):
+            names = getattr(part[i], "output", [part[i].name])  # nodes are told by what they make
+            if names[0].startswith(HEAD):
+                del part[i]
+
+
 def _add_head(graph: Any, head: LinearHead, onnx: Any) -> None:
     """Append softmax((embedding @ weight.T + bias) / temperature)."""
-    name = f"probabilities_{head.name}"
-    if any(output.name == name for output in graph.output):
-        return
+    name = f"{HEAD}{head.name}"
     for part, array in (("weight", head.weight), ("bias", head.bias)):
         scaled = (array / head.temperature).astype(np.float32)
         graph.initializer.append(onnx.numpy_helper.from_array(scaled, f"{name}.{part}"))

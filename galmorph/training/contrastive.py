@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import zlib
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,10 @@ def _seeded(device: torch.device, *numbers: int) -> torch.Generator:
 
 
 def compute_lr(step: int, steps: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a cosine from the peak to ``final_lr`` times the peak."""
+    """Linear warm-up, then a cosine that comes down towards ``final_lr`` times the peak.
+
+    It would be reached one step after the last.
+    """
     warmup = max(1, round(recipe.warmup * steps))
     if step < warmup:
         return recipe.lr * (step + 1) / warmup
@@ -265,6 +270,14 @@ class PretrainingRun:
         self.step += 1
         return value, lr
 
+    @cached_property
+    def _pixels_crc(self) -> int:
+        """CRC-32 of all images: of stacks, the names are the same whatever the file."""
+        crc = 0
+        for image in self.data.images:
+            crc = zlib.crc32(image.tobytes(), crc)
+        return crc
+
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to belong to this run."""
         found = {
@@ -272,6 +285,9 @@ class PretrainingRun:
             "seed": self.seed,
             "images": len(self.data),
             "names": _digest("\n".join(self.data.names)),
+            "object_ids": _digest("\n".join(self.data.object_ids)),
+            "domains": _digest(self.data.domains.tolist()),
+            "pixels": self._pixels_crc,
         }
         if self.recipe.guided:
             found["labels"] = _digest(self.data.labels.tolist())
@@ -341,6 +357,9 @@ def _compare(stored: dict[str, Any], own: dict[str, Any]) -> str:
         "seed": "seed",
         "images": "number of images",
         "names": "list of images",
+        "object_ids": "list of object_ids",
+        "domains": "list of sources",
+        "pixels": "content of the images",
         "labels": "choice of labels",
     }
     return next((w for k, w in words.items() if k in stored and stored[k] != own[k]), "")

@@ -22,6 +22,7 @@ _POSITIVE = (
     *("frame", "frame_size", "eval_field", "batch_size"),
     *("epochs", "lr", "temperature", "sup_con_temperature"),
 )
+_LOSSES = ("nt_xent_weight", "vicreg_weight", "sup_con_weight", "cross_entropy_weight")
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Recipe:
     optimizer : {"adamw", "sgd"}
         With learning rate ``lr`` (peak), ``weight_decay``, and ``momentum`` for SGD.
     warmup, final_lr : float
-        Fraction of the steps in which the rate rises from 0; last rate as a fraction of the peak
-        (cosine between them).
+        Fraction of the steps in which the rate rises from 0; fraction of the peak that the cosine
+        after them comes down to, and would reach one step after the last.
     nt_xent_weight, temperature, symmetric
         Of `galmorph.training.losses.nt_xent`; with weight 0 it takes no part.
     vicreg_weight : float
@@ -119,6 +120,9 @@ class Recipe:
         for name in _POSITIVE:
             if not 0 < getattr(self, name) < math.inf:
                 raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")
+        for name in (*_LOSSES, "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise TrainingError(f"{name} must be 0 or positive, not {getattr(self, name)}")
         if self.frame > 1:
             raise TrainingError(f"frame is a part of each image, at most 1, not {self.frame}")
         if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
@@ -131,10 +135,13 @@ class Recipe:
                 raise TrainingError(f"{name} is 2 or more, not {getattr(self, name)}")
         if self.views_per_image > 2 and (self.vicreg_weight > 0 or not self.symmetric):
             raise TrainingError("views_per_image above 2 is for symmetric NT-Xent, not for VICReg")
-        if self.nt_xent_weight == self.vicreg_weight == 0 and not self.guided:
+        if not any(getattr(self, name) > 0 for name in _LOSSES):
             raise TrainingError("a recipe needs a loss: all of its weights are 0")
-        for name in ("hold_out", "average"):
+        for name in ("hold_out", "average", "momentum"):
             if not 0 <= getattr(self, name) < 1:
+                raise TrainingError(f"{name} lies in 0 to 1, not {getattr(self, name)}")
+        for name in ("warmup", "final_lr"):
+            if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} lies in 0 to 1, not {getattr(self, name)}")
 
     @property

@@ -29,6 +29,7 @@ from galmorph.weights.hub import HubFile, fetch_hub_file, find_cached, get_promi
 from galmorph.weights.manifest import Manifest, load_manifest
 from galmorph.weights.unlisted import describe_unlisted, is_hub_name
 from galmorph.weights.verify import (
+    check_safetensors,
     compute_sha256,
     read_metadata,
     read_sidecar,
@@ -236,23 +237,36 @@ def _explain_unreadable(path: Path, error: WeightsError | OSError) -> WeightsErr
 
 def _check(entry: ManifestEntry, source: str, path: Path, revision: str | None) -> WeightsFile:
     """Check a file against the entry; a pickle is handed on as its safetensors copy."""
-    if entry.format == "pytorch" and source == "folder":
-        return WeightsFile(path, _check_copy(path, entry), source, entry, revision)
-    sha256 = entry.sha256 or get_promised_sha256(path)
-    digest = verify_file(path, sha256=sha256, size=entry.size)
-    if entry.format == "pytorch":
+    digest = _verify(entry, source, path)
+    if entry.format == "pytorch" and source != "folder":
         from galmorph.weights.convert import make_safetensors_copy
 
         path = make_safetensors_copy(path, digest)
     return WeightsFile(path, digest, source, entry, revision)
 
 
-def _check_copy(path: Path, entry: ManifestEntry, *, remembered: bool = True) -> str:
-    """Check a copy of a pickle by the file beside it; returns the sha256 of the pickle."""
+def _verify(entry: ManifestEntry, source: str, path: Path, *, remembered: bool = True) -> str:
+    """Check a file by the entry or the Hub's word; in the folder else by the file beside it."""
+    if entry.format == "pytorch" and source == "folder":
+        return _check_copy(path, entry, remembered=remembered)
+    sha256 = entry.sha256 or get_promised_sha256(path)
+    if sha256 is None and source == "folder":
+        return _check_by_sidecar(path, remembered=remembered)
+    return verify_file(path, sha256=sha256, size=entry.size, remembered=remembered)
+
+
+def _check_by_sidecar(path: Path, *, remembered: bool) -> str:
+    """Check a safetensors file by the file beside it, which must be there."""
     promised = read_sidecar(path)
     if promised is None:
         raise ChecksumError(f"{path}: has no {path.name}.sha256 beside it to check it by")
-    verify_file(path, sha256=promised, size=None, remembered=remembered)
+    check_safetensors(path)
+    return verify_file(path, sha256=promised, size=None, remembered=remembered)
+
+
+def _check_copy(path: Path, entry: ManifestEntry, *, remembered: bool) -> str:
+    """Check a copy of a pickle by the file beside it; returns the sha256 of the pickle."""
+    _check_by_sidecar(path, remembered=remembered)
     source = read_metadata(path).get("source_sha256", "")
     if entry.sha256 not in (None, source):
         raise ChecksumError(
@@ -319,11 +333,7 @@ def verify_local(entry: ManifestEntry) -> Iterator[tuple[Path, WeightsError | No
         try:
             if not path.is_file():
                 continue
-            if entry.format == "pytorch" and source == "folder":
-                _check_copy(path, entry, remembered=False)
-            else:
-                sha256 = entry.sha256 or get_promised_sha256(path)
-                verify_file(path, sha256=sha256, size=entry.size, remembered=False)
+            _verify(entry, source, path, remembered=False)
         except (ChecksumError, CheckpointError, OSError) as error:
             yield path, _explain_unreadable(path, error)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 """Where timm keeps weights, the better one first."""
 
 _HUB_NAME = re.compile(r"hf[_-]hub:([\w.-]+/[\w.-]+)(?:@([\w.-]+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class UnlistedEntry(ManifestEntry):
+    """An entry whose name others may have as well: it is without organisation and commit."""
+
+    @property
+    def local_name(self) -> str:
+        """File name outside of the Hub cache: ``ORG--NAME--COMMIT.safetensors``."""
+        return f"{self.repo_id}--{self.revision}.safetensors".replace("/", "--")
 
 
 def is_hub_name(name: str) -> bool:
@@ -96,8 +107,8 @@ def _has_file(repo_id: str, revision: str, filename: str) -> bool:
 
 def _make_entry(
     repo_id: str, revision: str, filename: str, config: dict[str, Any]
-) -> ManifestEntry:
-    return ManifestEntry(
+) -> UnlistedEntry:
+    return UnlistedEntry(
         name=re.sub(r"[^a-z0-9_.-]", "_", repo_id.split("/")[1].lower()).lstrip("_.-"),
         kind="timm",
         architecture=config["architecture"],

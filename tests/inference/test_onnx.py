@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from galmorph.encoders.onnx_encoder import (
 )
 from galmorph.encoders.registry import list_encoders
 from galmorph.errors import CheckpointError, DeviceError, OutputError, UnknownModelError
+from galmorph.heads import LinearHead
 from galmorph.inference.backends import check_backend, open_backend
 from galmorph.inference.compiled import ReadyEncoder
 from galmorph.model import Model, read_model, write_model
@@ -156,6 +158,31 @@ def test_an_export_can_be_exported_again(model: Model, pixels: Array, tmp_path: 
         again.encoder.encode(pixels), first.encoder.encode(pixels), atol=1e-6
     )
     assert again.heads["test"].temperature == 1.5
+
+
+@pytest.mark.parametrize("names", [["test"], ["other"], ["test", "other"], []])
+def test_an_export_again_has_the_heads_of_its_model(
+    model: Model, pixels: Array, tmp_path: Path, names: list[str]
+) -> None:
+    import onnxruntime
+
+    onnx = pytest.importorskip("onnx")
+    first = read_model(export(model, tmp_path / "a.onnx"))
+    old = model.heads["test"]
+    other = LinearHead("other", CLASSES[:2], -old.weight[:2], old.bias[:2], temperature=0.5)
+    heads = {name: replace(other, name=name) for name in names}
+    path = export(replace(first, heads=heads), tmp_path / "b.onnx")
+    session = onnxruntime.InferenceSession(str(path))
+    outputs = [f"probabilities_{name}" for name in names]
+    assert [output.name for output in session.get_outputs()] == ["embedding", *outputs]
+    assert list(read_model(path).heads) == names
+    floats = pixels.astype(np.float32) / np.float32(255)
+    embedding, *made = session.run(None, {"pixels": floats})
+    for probabilities in made:
+        expected = other.compute_probabilities(embedding)
+        np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+    tensors = [tensor.name for tensor in onnx.load(path).graph.initializer]
+    assert sum(name.startswith("probabilities_") for name in tensors) == 2 * len(names)
 
 
 def test_somebody_elses_graph_is_refused(tmp_path: Path, model: Model) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,31 @@ def test_a_checkpoint_of_another_run_is_refused(
     renamed = replace(training_set, names=("other",) * 12)
     with pytest.raises(TrainingError, match="with another list of images"):
         make_run(renamed, recipe).restore(tmp_path)
+    pixels = training_set.images.copy()
+    pixels[-1, -1, -1, -1] ^= 1
+    for changes, word in (
+        ({"object_ids": ("other",) * 12}, "list of object_ids"),
+        ({"domains": np.repeat([0, 1], 6)}, "list of sources"),
+        ({"images": pixels}, "content of the images"),
+    ):
+        with pytest.raises(TrainingError, match=f"with another {word}"):
+            make_run(replace(training_set, **changes), recipe).restore(tmp_path)
+
+
+def test_stacks_of_one_size_are_told_apart(recipe: Recipe, tmp_path: Path) -> None:
+    """The names of their images are the same, and so are the object_ids of those in folders."""
+    recipe = replace(recipe, sup_con_weight=0.0)
+    for folder, seed in (("a", 0), ("b", 1)):
+        (tmp_path / folder).mkdir()
+        images = np.random.default_rng(seed).integers(0, 256, (4, 24, 24, 3), dtype=np.uint8)
+        np.savez(tmp_path / folder / "stack.npz", images=images)
+    a, b = tmp_path / "a" / "stack.npz", tmp_path / "b" / "stack.npz"
+    load = partial(load_training_set, frame_size=24)
+    make_run(load([a, b]), recipe).save(tmp_path)
+    make_run(load([a, b]), recipe).restore(tmp_path)
+    for other in ([b, a], [a, a]):
+        with pytest.raises(TrainingError, match="with another content of the images"):
+            make_run(load(other), recipe).restore(tmp_path)
 
 
 def test_a_checkpoint_of_an_earlier_version_is_taken(
@@ -247,7 +273,9 @@ def test_a_checkpoint_of_an_earlier_version_is_taken(
     make_run(training_set, recipe).save(tmp_path)
     state = load_checkpoint(tmp_path)
     found = json.loads(state["fingerprint"])
-    del found["names"], found["recipe"]["eval_field"], found["recipe"]["views"]["hue"]
+    for key in ("names", "object_ids", "domains", "pixels"):
+        del found[key]
+    del found["recipe"]["eval_field"], found["recipe"]["views"]["hue"]
     torch.save({**state, "fingerprint": json.dumps(found)}, tmp_path / "checkpoint.pt")
     run = make_run(training_set, recipe)
     run.restore(tmp_path)
@@ -276,7 +304,9 @@ def test_learning_rate_warms_up_and_ends_low() -> None:
     np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10)
     assert max(rates) == 1
     assert (np.diff(rates[10:]) < 0).all()
-    assert rates[-1] == pytest.approx(1e-3, rel=0.5)
+    cosine = (1 + np.cos(np.pi * 89 / 90)) / 2  # of the 90 steps after the warm-up, the last
+    assert rates[-1] == pytest.approx(1e-3 + (1 - 1e-3) * cosine, rel=1e-12)
+    assert compute_lr(100, 100, recipe) == pytest.approx(1e-3, rel=1e-12)
 
 
 def test_unreadable_images_are_skipped_and_listed(tmp_path: Path) -> None:
@@ -417,6 +447,18 @@ def test_recipes_that_are_wrong_say_where(tmp_path: Path) -> None:
         ("frame_size = 0", "frame_size must be positive"),
         ("eval_field = -1", "eval_field must be positive"),
         ("lr = nan", "lr must be positive, not nan"),
+        ("nt_xent_weight = -1", "nt_xent_weight must be 0 or positive, not -1"),
+        ("nt_xent_weight = nan", "nt_xent_weight must be 0 or positive, not nan"),
+        ("vicreg_weight = -1", "vicreg_weight must be 0 or positive, not -1"),
+        ("vicreg_weight = inf", "vicreg_weight must be 0 or positive, not inf"),
+        ("sup_con_weight = -0.5", "sup_con_weight must be 0 or positive, not -0.5"),
+        ("cross_entropy_weight = nan", "cross_entropy_weight must be 0 or positive, not nan"),
+        ("weight_decay = -1e-4", "weight_decay must be 0 or positive, not -0.0001"),
+        ("momentum = 1.0", "momentum lies in 0 to 1, not 1.0"),
+        ("warmup = 3.0", "warmup lies in 0 to 1, not 3.0"),
+        ("warmup = nan", "warmup lies in 0 to 1, not nan"),
+        ("final_lr = -1.0", "final_lr lies in 0 to 1, not -1.0"),
+        ("final_lr = 1.5", "final_lr lies in 0 to 1, not 1.5"),
         ('lr = "1e-3"', "the recipe has a wrong value: .*'str'"),
         ("std = [0, 0, 0]", "mean and std are three numbers each, and std positive"),
         ("std = [1, 1]", "mean and std are three numbers each"),

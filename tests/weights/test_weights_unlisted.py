@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hub_server import HubServer
 from weights_samples import make_weights
 
-from galmorph.errors import CheckpointError, DownloadError, OfflineError, UnknownModelError
+from galmorph.errors import (
+    CheckpointError,
+    DownloadError,
+    GalmorphWarning,
+    OfflineError,
+    UnknownModelError,
+)
 from galmorph.weights import Manifest, WeightsFile, locate_weights
+from galmorph.weights.locate import copy_to_folder, verify_local
+from galmorph.weights.verify import write_sidecar
 
 CONFIG: dict[str, Any] = {
     "architecture": "convnext_nano",
@@ -75,6 +86,68 @@ def test_a_revision_can_be_asked_for(hub: HubServer) -> None:
     hub.repos["others/encoder"].commit({"model.safetensors": make_weights(2)})
     assert locate(f"hf_hub:others/encoder@{old}").path.read_bytes() == make_weights(1)
     assert locate("hf_hub:others/encoder").path.read_bytes() == make_weights(2)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """``GALMORPH_WEIGHTS_DIR``, empty."""
+    monkeypatch.setenv("GALMORPH_WEIGHTS_DIR", str(tmp_path / "to"))
+    return tmp_path / "to"
+
+
+def test_a_copy_is_of_one_organisation_and_commit(hub: HubServer, folder: Path) -> None:
+    old = publish(hub, "orgA/encoder", model__safetensors=make_weights(1))
+    publish(hub, "orgB/Encoder", model__safetensors=make_weights(2))
+    copy = copy_to_folder(locate("hf_hub:orgA/encoder"), folder)
+    assert copy.name == f"orgA--encoder--{old}.safetensors"
+    assert locate("hf_hub:orgA/encoder").path == copy
+    assert locate("hf_hub:orgB/Encoder").path.read_bytes() == make_weights(2)
+    hub.repos["orgA/encoder"].commit({"model.safetensors": make_weights(3)})
+    assert locate(f"hf_hub:orgA/encoder@{old}").path == copy
+    (folder.parent / "hf" / "hub" / "models--orgA--encoder" / "refs" / "main").unlink()
+    assert locate("hf_hub:orgA/encoder").path.read_bytes() == make_weights(3)
+
+
+def test_a_copy_serves_offline_without_the_weights_in_the_cache(
+    hub: HubServer, folder: Path
+) -> None:
+    publish(hub, "others/encoder", model__safetensors=make_weights())
+    found = locate("hf_hub:others/encoder")
+    copy = copy_to_folder(found, folder)
+    found.path.unlink()
+    again = locate("hf_hub:others/encoder", offline=True)
+    assert (again.path, again.source, again.sha256) == (copy, "folder", found.sha256)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"!"), "is not the published file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-9]), "is cut short"),
+        (lambda path: Path(f"{path}.sha256").unlink(), "has no .*safetensors.sha256 beside it"),
+    ],
+)
+def test_a_damaged_copy_is_refused(hub: HubServer, folder: Path, damage: Any, message: str) -> None:
+    publish(hub, "others/encoder", model__safetensors=make_weights())
+    found = locate("hf_hub:others/encoder")
+    damage(copy_to_folder(found, folder))
+    with pytest.warns(GalmorphWarning, match=f"refused: .*{message}"):
+        assert locate("hf_hub:others/encoder").source == "cache"
+    assert found.entry is not None
+    refused, good = [error for _, error in verify_local(found.entry)]
+    assert re.search(message, str(refused))
+    assert good is None
+
+
+def test_a_pickle_with_a_file_beside_it_is_refused_all_the_same(
+    hub: HubServer, folder: Path
+) -> None:
+    publish(hub, "others/encoder", model__safetensors=make_weights())
+    copy = copy_to_folder(locate("hf_hub:others/encoder"), folder)
+    copy.write_bytes(b"\x80\x02}q\x00." * 9)
+    write_sidecar(copy, hashlib.sha256(copy.read_bytes()).hexdigest())
+    with pytest.warns(GalmorphWarning, match="is a pickled checkpoint, not safetensors"):
+        assert locate("hf_hub:others/encoder").source == "cache"
 
 
 def test_a_pickle_serves_where_there_is_nothing_better(hub: HubServer, tmp_path: Any) -> None:
