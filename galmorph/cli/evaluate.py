@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from galmorph.cli.labelled import (
 
 if TYPE_CHECKING:
     from galmorph._api import Job
+    from galmorph.encoders.fused import ProjectionHead
     from galmorph.evaluation.merging import ClassMerge
     from galmorph.evaluation.report import ProtocolResult
     from galmorph.training.labelled import LabelledSet
@@ -142,7 +143,8 @@ def evaluate(
     if select_crop is not None and options["folds"] is None:
         raise click.UsageError("--select-crop needs --folds: nothing is chosen on test data.")
     options["crops"] = parse_crops(select_crop, given["crop"], given["fov"]) if select_crop else []
-    _check_outputs(output, figure)
+    inputs = (*test.list_inputs(), *(train.list_inputs() if train is not None else ()))
+    _check_outputs(output, figure, inputs)
     job = _make_job(given, head)
     results = []
     for result in _Evaluation(job, test, train, merge, **options).run():
@@ -171,16 +173,16 @@ def _choose_protocols(text: str | None, possible: Mapping[str, Any]) -> tuple[st
     return chosen
 
 
-def _check_outputs(output: str | None, figure: str | None) -> None:
+def _check_outputs(output: str | None, figure: str | None, inputs: Sequence[str]) -> None:
     """What would fail at the end fails at the beginning."""
     from galmorph.evaluation.figure import import_figure
 
     if output:
-        prepare_output(output)
+        prepare_output(output, inputs=inputs)
     if figure:
         if not figure.endswith(FIGURE_SUFFIXES):
             raise click.UsageError(f"{figure!r} must end in {', '.join(FIGURE_SUFFIXES)}.")
-        prepare_output(figure)
+        prepare_output(figure, inputs=inputs)
         import_figure()
 
 
@@ -232,19 +234,32 @@ class _Evaluation:
         """One result after another."""
         from galmorph.training.protocols import Protocols
 
+        projection = self._load_projection()
         test = embed_set(self.job, self.test, crop=self._crop(), quiet=self.quiet)
         train = self._embed_train()
+        if train is not None:
+            test.check_apart(train)
         protocols = Protocols(test, self.merge, self.neighbours, self.seed)
         self._check_merge((*test.class_names, *(train.class_names if train is not None else ())))
+        largest_fold = self._deal_folds(protocols)
         if self.job.head is not None and self.wants("head"):
             yield protocols.test_head(self.job.head)
         if train is not None:
             yield from self._from_train(protocols, train)
-        yield from self._by_folds(protocols)
-        if self.wants("loo") and self._leaves_neighbours(test, "leave-one-out kNN", itself=1):
+        if largest_fold is not None:
+            yield from self._by_folds(protocols, largest_fold)
+        if self.wants("loo") and self._leaves_neighbours(test, "leave-one-out kNN", without=1):
             yield protocols.leave_one_out_knn()
-            if self.checkpoint is not None:
-                yield protocols.leave_one_out_knn_on_projection(self.checkpoint)
+            if projection is not None:
+                yield protocols.leave_one_out_knn_on_projection(projection)
+
+    def _load_projection(self) -> ProjectionHead | None:
+        """The projection head, where one is asked for."""
+        if self.checkpoint is None:
+            return None
+        from galmorph.training.export import load_projection
+
+        return load_projection(self.checkpoint, model=self.job.model)
 
     def _check_merge(self, class_names: tuple[str, ...]) -> None:
         """Refuse to join classes that no set and no head has."""
@@ -256,10 +271,13 @@ class _Evaluation:
                 f"{', '.join(dict.fromkeys(known))}."
             )
 
-    def _leaves_neighbours(self, found: LabelledSet, what: str, *, itself: int = 0) -> bool:
-        """Whether a set is large enough; for a protocol asked for by name that is left to it."""
+    def _leaves_neighbours(self, found: LabelledSet, what: str, *, without: int = 0) -> bool:
+        """Whether a set is large enough; for a protocol asked for by name that is left to it.
+
+        Of its cutouts ``without`` have no vote.
+        """
         count = len(found.labels)
-        if self.asked is not None or count - itself >= self.neighbours:
+        if self.asked is not None or count - without >= self.neighbours:
             return True
         click.echo(
             f"no {what}: {count} cutouts do not leave {self.neighbours} neighbours (--neighbours)",
@@ -279,12 +297,20 @@ class _Evaluation:
         if self.wants("knn") and self._leaves_neighbours(train, "kNN"):
             yield protocols.knn(train)
 
-    def _by_folds(self, protocols: Protocols) -> Iterator[ProtocolResult]:
-        if self.folds is None:
-            return
+    def _deal_folds(self, protocols: Protocols) -> int | None:
+        """Size of the largest fold; None without folds. Too many fail before anything else."""
+        if self.folds is None or not (self.wants("probe") or self.wants("knn")):
+            return None
+        return protocols.find_largest_fold(self.folds)
+
+    def _by_folds(self, protocols: Protocols, largest_fold: int) -> Iterator[ProtocolResult]:
+        assert self.folds is not None
         if self.wants("probe"):
             yield protocols.cross_validated_probe(self.folds, self._embed_crops(protocols))
-        if self.wants("knn"):
+        what = f"kNN by {self.folds} folds"
+        if self.wants("knn") and self._leaves_neighbours(
+            protocols.test, what, without=largest_fold
+        ):
             yield protocols.cross_validated_knn(self.folds)
 
     def _embed_crops(self, protocols: Protocols) -> dict[str, Any]:

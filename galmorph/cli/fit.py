@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -141,6 +142,11 @@ class _Target:
         if add_to and not name:
             raise click.UsageError("--add-to needs --name NAME, by which --head finds the head.")
         prepare_output(path)
+        if output and _is_whole_model(output):
+            raise click.UsageError(
+                f"{output} is a whole model, and the head would replace it; write into it with "
+                f"--add-to {output} --name NAME, or name another file with -o."
+            )
         return cls(path, bool(add_to), name or Path(path).stem, typicality)
 
     def write(self, found: HeadFit, embedded: LabelledSet, model: Model, seed: int) -> None:
@@ -155,6 +161,20 @@ class _Target:
 
         typical = fit_typicality(embedded.embeddings, seed=seed) if self.typicality else None
         add_to_model(self.path, {self.name: found.head}, typicality=typical)
+
+
+def _is_whole_model(path: str) -> bool:
+    """Whether a file is there that holds a model of galmorph's, not heads alone."""
+    from safetensors import SafetensorError, safe_open
+
+    from galmorph.model import METADATA_KEY
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "null"))
+    except (SafetensorError, OSError, ValueError):
+        return False
+    return isinstance(metadata, dict) and "architecture" in metadata
 
 
 @dataclass(frozen=True)

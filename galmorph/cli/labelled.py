@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -68,14 +69,22 @@ def split_classes(text: str | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(make_class_name(name) for name in names)
 
 
-def prepare_output(path: str) -> None:
+def prepare_output(path: str, *, inputs: Iterable[str] = ()) -> None:
     """Make the folder of a file that is written at the end, so that nothing fails there.
+
+    Parameters
+    ----------
+    path : str
+    inputs : iterable of str
+        Files that are read, and must not be replaced.
 
     Raises
     ------
     click.UsageError
-        Nothing can be written there.
+        Nothing can be written there, or one of the inputs would be lost.
     """
+    if os.path.realpath(path) in map(os.path.realpath, inputs):
+        raise click.UsageError(f"{path} is an input and the output; name another file.")
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -162,6 +171,10 @@ class Labels:
             raise click.UsageError("Give DATA, or --path-column NAME of a table LABELS.")
         if self.path_column and self.labels == "folders":
             raise click.UsageError("--path-column needs a table as LABELS.")
+
+    def list_inputs(self) -> tuple[str, ...]:
+        """Files and folders as the command line names them."""
+        return self.data if self.labels == "folders" else (self.labels, *self.data)
 
     def read(self) -> Any:
         """What says the class of a source: a function, or classes by object_id."""
@@ -271,16 +284,15 @@ def embed_set(
     if job.field.fov is None:
         seen = choose_field(crop, job.model.preprocessing, data_frame=labels.data_frame)
         job = replace(job, field=seen, head=None)
+    change = None if recut is None else partial(recut_sources, recut=recut, options=job.read)
     label_of = labels.read()
-    sources = labels.list_sources()
-    if recut is not None:
-        sources = recut_sources(sources, recut, options=job.read)
     with _Meter(quiet or recut is not None, labels.list_sources()) as report:
         found = embed_labelled(
             job,
-            sources,
+            labels.list_sources(),
             label_of,
             class_names=labels.class_names,
+            change=change,
             on_progress=report,
         )
     _name_failures(found.failed)

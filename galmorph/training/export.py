@@ -132,20 +132,54 @@ def load_init(origin: str, *, architecture: str) -> dict[str, Any]:
     return found
 
 
-def load_projection(checkpoint: str | Path) -> ProjectionHead:
+def load_projection(checkpoint: str | Path, *, model: Model) -> ProjectionHead:
     """Load the projection head of a training checkpoint.
+
+    Parameters
+    ----------
+    checkpoint : path
+        ``checkpoint.pt`` of a run, or its folder.
+    model : Model
+        Whose embeddings it is for.
 
     Raises
     ------
     TrainingError
-        The checkpoint cannot be read or has none.
+        The checkpoint cannot be read, has none, or is not the one that the model was made of.
     """
+    state = load_checkpoint(Path(checkpoint))
     head = ProjectionHead()
     try:
-        head.load_state_dict(get_kept(load_checkpoint(Path(checkpoint)), "projection"))
+        head.load_state_dict(get_kept(state, "projection"))
     except (KeyError, RuntimeError) as error:
         raise TrainingError(f"{checkpoint}: holds no projection head ({error})") from error
+    if not _is_origin(state, model):
+        raise TrainingError(
+            f"{checkpoint}: its encoder is not that of the model {model.name!r}, whose embeddings "
+            "its projection head does not fit; give the checkpoint that the model was made of, or "
+            "the model that `galmorph pretrain -o RUN --export FILE` makes of this one"
+        )
     return head.eval().requires_grad_(False)
+
+
+def _is_origin(state: Mapping[str, Any], model: Model) -> bool:
+    """Whether a model was made of a checkpoint.
+
+    By the weights; an ONNX file holds them in another form, but names the run and the step.
+    """
+    if model.backend == "onnx":
+        run = {**json.loads(state["fingerprint"]), "step": state["step"]}
+        return bool(model.provenance.get("pretraining") == run)
+    kept, own = get_kept(dict(state), "encoder"), model.encoder.state_dict()
+    return kept.keys() == own.keys() and all(_is_stored(kept[key], own[key]) for key in kept)
+
+
+def _is_stored(kept: torch.Tensor, own: torch.Tensor) -> bool:
+    """Whether a tensor of a checkpoint is that of a model file, in float32 or in float16."""
+    own = own.cpu()
+    if torch.equal(kept, own):
+        return True
+    return kept.is_floating_point() and torch.equal(kept.half().to(own.dtype), own)
 
 
 def compute_projection(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
@@ -13,7 +15,8 @@ import numpy.typing as npt
 from galmorph._api import Job
 from galmorph.errors import CatalogueError, TrainingError
 from galmorph.heads import make_class_name
-from galmorph.images.source import Source
+from galmorph.images.source import Source, make_printable
+from galmorph.inference.engine import Row
 from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
 from galmorph.tables.columns import probability_name
 
@@ -35,6 +38,7 @@ NO_LABEL_TEXTS = ("", "nan", "--")
 """What tables have where there is no label."""
 
 Labeller = Callable[[Source], str | None]
+Change = Callable[[Iterator[Source]], Iterator[Source]]
 Crop = float | Literal["auto"] | None
 
 
@@ -50,7 +54,8 @@ class LabelledSet:
     class_names : tuple of str
     object_ids : tuple of str
     addresses : tuple of str
-        Where each cutout lies: what tells galaxies apart.
+        Where each cutout lies, by the real path of its file: what tells galaxies apart. "" for
+        what was in memory.
     failed : tuple of str
         Labelled cutouts that could not be embedded, each with the reason; left out above.
     unlabelled : int
@@ -88,6 +93,23 @@ class LabelledSet:
                 f"{', '.join(sorted(there.union(self.other_classes)))}: see --classes"
             )
 
+    def check_apart(self, train: LabelledSet) -> None:
+        """Refuse a training part that holds cutouts of this test set.
+
+        Raises
+        ------
+        TrainingError
+            Says how many, and names the first.
+        """
+        trained = set(train.addresses) - {""}
+        both = [address for address in self.addresses if address in trained]
+        if both:
+            raise TrainingError(
+                f"{len(both)} of {len(self.addresses)} test cutouts are in the training part as "
+                f"well, {make_printable(both[0])} the first of them: what was learnt from is no "
+                "test; keep the two apart"
+            )
+
 
 def label_by_folder(source: Source) -> str | None:
     """Label of a cutout by the folder it lies in, inside its tar shard or on disk."""
@@ -123,7 +145,8 @@ def read_labels(
         CSV, ECSV, FITS, VOTable or Parquet.
     label_column, id_column : str
         Columns of classes and of identifiers (the stem of the file name, or what
-        ``galmorph classify`` shows as object_id).
+        ``galmorph classify`` shows as object_id); identifiers of text formats stay as they are
+        written.
 
     Returns
     -------
@@ -137,7 +160,7 @@ def read_labels(
     """
     from galmorph.tables.readers import open_reader
 
-    reader = open_reader(Path(path))
+    reader = open_reader(Path(path), exact={id_column})
     for name in (label_column, id_column):
         if name not in reader.specs:
             raise CatalogueError(
@@ -206,6 +229,7 @@ def embed_labelled(
     label_of: Labeller | Mapping[str, str],
     *,
     class_names: Sequence[str] | None = None,
+    change: Change | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> LabelledSet:
     """Embed the labelled cutouts among the sources.
@@ -219,6 +243,8 @@ def embed_labelled(
         Class of a source, or classes by object_id; None or absent for no class.
     class_names : sequence of str, optional
         Classes to keep, in order; by default all that occur, sorted.
+    change : callable, optional
+        What is done to the labelled sources, and to no others, before they are read.
     on_progress : callable, optional
         Called with the number of cutouts embedded so far.
 
@@ -234,17 +260,18 @@ def embed_labelled(
     """
     picker = _Picker(label_of, class_names)
     embeddings, labels, object_ids, addresses, failed = [], [], [], [], []
+    picked = picker.pick(sources)
     done = 0
-    for block in job.run(picker.pick(sources)):
+    for block in job.run(picked if change is None else change(picked)):
         good: npt.NDArray[np.bool_] = np.isfinite(block.embeddings).all(axis=1)  # type: ignore[assignment]
         embeddings.append(block.embeddings[good])
         for row, usable in zip(block.rows, good, strict=True):
             if usable:
                 object_ids.append(row.object_id)
-                addresses.append(row.source.address)
+                addresses.append(row.source.columns[_PLACE])
                 labels.append(row.source.columns[_LABEL])
             else:
-                failed.append(f"{row.source.location}: {row.message}")
+                failed.append(_explain(row))
         done += len(block.rows)
         if on_progress is not None:
             on_progress(done)
@@ -278,7 +305,14 @@ def join_sets(one: LabelledSet, other: LabelledSet) -> LabelledSet:
     )
 
 
+def _explain(row: Row) -> str:
+    """Why a cutout has no embedding; its path stands there once."""
+    location = row.source.location
+    return row.message if location in row.message else f"{location}: {row.message}"
+
+
 _LABEL = "galmorph_label"
+_PLACE = "galmorph_place"
 
 
 class _Picker:
@@ -294,6 +328,7 @@ class _Picker:
         self.other_classes: set[str] = set()
         self._texts: dict[str, str] = {}
         self._classes: dict[str, str] = {}
+        self._find_real = lru_cache(maxsize=64)(_find_real)  # many cutouts lie in one shard
 
     def pick(self, sources: Iterable[Source]) -> Iterator[Source]:
         for source in sources:
@@ -301,10 +336,12 @@ class _Picker:
             if class_name is None:
                 self.unlabelled += 1
                 self.example = self.example or source.object_id
-            elif self._is_repeated(source, class_name):
+                continue
+            place = self._find_place(source)
+            if self._is_repeated(source, place, class_name):
                 self.repeated += 1
             else:
-                yield replace(source, columns={_LABEL: class_name})
+                yield replace(source, columns={_LABEL: class_name, _PLACE: place})
 
     def _find_class(self, source: Source) -> str | None:
         """Its class, where it is one of those asked for."""
@@ -331,13 +368,24 @@ class _Picker:
             )
         return class_name
 
-    def _is_repeated(self, source: Source, class_name: str) -> bool:
-        """Whether the same image has come before."""
+    def _find_place(self, source: Source) -> str:
+        """Where its pixels lie, however that is spelled; "" in memory.
+
+        Members of a tar file are told apart by name: the second of one name replaces the first.
+        """
         if not source.path:
+            return ""
+        path, member = self._find_real(source.path), source.member.lstrip("/")  # HDF5 takes both
+        place = replace(source, path=path, member=member).address
+        return place if source.region is None else f"{place} {source.region}"
+
+    def _is_repeated(self, source: Source, place: str, class_name: str) -> bool:
+        """Whether the same image has come before."""
+        if not place:
             return False
-        before = self._classes.get(source.address)
+        before = self._classes.get(place)
         if before is None:
-            self._classes[source.address] = class_name
+            self._classes[place] = class_name
         elif before != class_name:
             raise TrainingError(
                 f"{source.location}: has two labels, {before!r} and {class_name!r}; keep one"
@@ -353,3 +401,10 @@ class _Picker:
                 f"{self.example!r}: its identifier must be in the table, or its folder a class"
             )
         return "there is no cutout; give images, folders or tar shards"
+
+
+def _find_real(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # a null byte in the name; the reader says so
+        return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from galmorph.evaluation.report import ProtocolResult, evaluate_labels, evaluate
 from galmorph.heads import LinearHead
 from galmorph.training.heads import fit_head, fit_head_with_figures
 from galmorph.training.labelled import LabelledSet
+
+if TYPE_CHECKING:
+    from galmorph.encoders.fused import ProjectionHead
 
 __all__ = ["Protocols"]
 
@@ -111,6 +114,16 @@ class Protocols:
             {"folds": folds, "crops_chosen": chosen} if chosen else {"folds": folds},
         )
 
+    def find_largest_fold(self, folds: int) -> int:
+        """Number of cutouts in the largest fold: those that have no vote on each other.
+
+        Raises
+        ------
+        TrainingError
+            A class has too few cutouts for so many folds.
+        """
+        return int(np.bincount(self._deal(folds)).max())
+
     def cross_validated_knn(self, folds: int) -> ProtocolResult:
         """Nearest neighbours in the other folds."""
         merged, names = self._merge_labels(self.test.labels, self.test.class_names)
@@ -123,7 +136,7 @@ class Protocols:
             return vote
 
         fold = self._deal(folds)
-        self._check_neighbours(len(fold) - int(np.bincount(fold).max()))
+        self._check_neighbours(len(fold) - self.find_largest_fold(folds))
         votes = cross_validate(self.test.embeddings, merged, fit, fold)
         return self._from_labels(
             f"kNN, stratified {folds}-fold cross-validation (k = {self.neighbours}, cosine)",
@@ -135,11 +148,11 @@ class Protocols:
         """The authors' protocol, on the embedding."""
         return self._leave_one_out(self.test.embeddings, "embedding")
 
-    def leave_one_out_knn_on_projection(self, checkpoint: str) -> ProtocolResult:
+    def leave_one_out_knn_on_projection(self, head: ProjectionHead) -> ProtocolResult:
         """The authors' protocol as they did it, on the projection."""
-        from galmorph.training.export import compute_projection, load_projection
+        from galmorph.training.export import compute_projection
 
-        projection = compute_projection(load_projection(checkpoint), self.test.embeddings)
+        projection = compute_projection(head, self.test.embeddings)
         return self._leave_one_out(projection, "projection")
 
     def _leave_one_out(self, vectors: npt.NDArray[Any], what: str) -> ProtocolResult:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from galmorph.errors import ImageError
 from galmorph.images.cutout import Cutout
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
@@ -75,6 +74,6 @@ def recut_sources(
             continue
         try:
             cutout = read_cutout(source, options=options)
-        except ImageError:
+        except Exception:  # as where whole frames are read, which names the file
             continue
         yield replace(source, data=cut_center(cutout, recut.side))

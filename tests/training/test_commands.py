@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from galmorph.images.cutout import Cutout
+from galmorph.images.read import read_cutout
+from galmorph.images.source import Source
 from galmorph.model import read_heads, read_model
 from galmorph.weights import locate_weights
 from galmorph.weights.verify import compute_sha256, write_sidecar
@@ -205,7 +211,10 @@ def test_what_does_not_go_together_is_a_usage_error(arguments: list[str], messag
     assert message in call(*arguments, status=2).output
 
 
-def test_foreign_classes_are_explained(head_file: Path, model_file: Path, galaxies: Path) -> None:
+def test_foreign_classes_are_explained(
+    head_file: Path, model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
     result = call(
         "evaluate",
         "folders",
@@ -231,8 +240,14 @@ def test_foreign_classes_are_explained(head_file: Path, model_file: Path, galaxi
         "face_on=round+spiral",
         "--classes",
         "round,edge_on",
+        "-o",
+        report,
         "-q",
     )
+    assert "linear head 'test' on the test set" in result.output
+    by_head, by_neighbours = json.loads(report.read_text())["results"]
+    assert by_head["class_names"] == ["face_on", "edge_on"]
+    assert by_neighbours["class_names"] == ["face_on", "edge_on"]
     result = call(
         "evaluate",
         "folders",
@@ -245,8 +260,12 @@ def test_foreign_classes_are_explained(head_file: Path, model_file: Path, galaxi
         "face-on=round",
         "--merge",
         "late=edge_on",
+        "-o",
+        report,
         "-q",
     )
+    assert "linear head 'mine' on the test set" in result.output
+    assert json.loads(report.read_text())["results"][0]["class_names"] == ["late", "face_on"]
     table = galaxies / "other.csv"
     table.write_text("object_id,label\nround50,ring\nedge_on150,edge_on\n")
     result = call(
@@ -303,6 +322,29 @@ def test_a_head_learns_from_smaller_frames(model_file: Path, galaxies: Path) -> 
     assert 40 < notes["rows"] < 80
     result = call(*where, "--crop", "auto", "--recut", 0.5, "-q", status=2)
     assert "--recut needs a field that is a fraction of the frame" in result.output
+
+
+def test_smaller_frames_are_made_of_what_is_learnt_from_alone(
+    model_file: Path, galaxies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = shutil.copytree(galaxies / "train", tmp_path / "data")
+    shutil.copytree(galaxies / "test" / "round", data / "star")
+    bad = [data / "edge_on" / f"two_bands{n}.npy" for n in range(6)]  # half are drawn
+    for path in bad:
+        np.save(path, np.ones((2, 48, 48), dtype=np.float32))
+    seen = []
+
+    def read(source: Source, **options: Any) -> Cutout:
+        seen.append(Path(source.path))
+        return read_cutout(source, **options)
+
+    monkeypatch.setattr("galmorph.training.recut.read_cutout", read)
+    where = ["fit", "folders", data, *bad, "--model", model_file]
+    options = ["--classes", "edge_on,round", "--recut", 0.5, "--workers", 1, "-q"]
+    result = call(*where, *options, "-o", tmp_path / "h.safetensors")
+    assert "8 without a label, 6 failed" in result.output
+    assert {path.parent.name for path in seen} == {"edge_on", "round"}
+    assert set(bad).intersection(seen)
 
 
 def test_a_head_does_not_tell_where_its_data_lay() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from inference_model import make_model
+from two_classes import draw_galaxy
 
 from galmorph._api import Job
 from galmorph.errors import CatalogueError, TrainingError
+from galmorph.images.arrays import to_sources
 from galmorph.images.discover import discover_sources
 from galmorph.images.source import Source
 from galmorph.inference.engine import EngineOptions
@@ -35,6 +38,12 @@ def test_labels_of_a_table_by_object_id(tmp_path: Path) -> None:
     assert found == {"587722952767439450": "edge-on", "2": "round"}
     with pytest.raises(CatalogueError, match="no column 'label'; there are name, morphology"):
         read_labels(table)
+
+
+def test_identifiers_that_look_like_numbers_stay_as_they_are(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("object_id,label\n1e5,E\n12.50,S\n1.10,E\n7,S\n")
+    assert read_labels(table) == {"1e5": "E", "12.50": "S", "1.10": "E", "7": "S"}
 
 
 def test_contradictions_and_empty_columns_are_refused(tmp_path: Path) -> None:
@@ -89,7 +98,8 @@ def test_embeddings_carry_their_labels(galaxies: Path, tmp_path: Path) -> None:
         assert name.startswith(found.class_names[label])
     assert found.unlabelled == 1
     assert len(found.failed) == 1
-    assert "broken.png" in found.failed[0]
+    assert found.failed[0].startswith(str(data / "round" / "broken.png"))
+    assert found.failed[0].count("broken.png") == 1
     assert done[-1] == 18
 
 
@@ -130,6 +140,50 @@ def test_an_image_counts_once(galaxies: Path) -> None:
     found = embed_labelled(make_job(), [*sources, *sources[:3]], label_by_folder)
     assert len(found.labels) == len(set(found.addresses)) == 16
     assert found.repeated == 3
+
+
+def test_an_image_counts_once_however_its_path_is_spelled(
+    galaxies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(galaxies)
+    (tmp_path / "link").symlink_to(galaxies / "test")
+    spelled = ["test", "./test", "test/../test", galaxies / "test", tmp_path / "link"]
+    found = embed_labelled(make_job(), discover_sources(spelled), label_by_folder)
+    assert len(found.labels) == len(set(found.addresses)) == 16
+    assert found.repeated == 4 * 16
+    assert found.addresses[0] == str((galaxies / "test" / "edge_on" / "edge_on150.png").resolve())
+
+
+def test_members_of_one_file_are_told_apart(galaxies: Path, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    images = [draw_galaxy("round", seed) for seed in range(3)]
+    with h5py.File(tmp_path / "stack.h5", "w") as file:
+        file["images"] = np.stack(images)
+    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+        shard.add(galaxies / "test" / "round", "round")
+    paths = [tmp_path / "stack.h5::images", tmp_path / "stack.h5::/images", tmp_path / "shard.tar"]
+    found = embed_labelled(make_job(), discover_sources(paths), lambda _: "round")
+    assert len(found.labels) == len(set(found.addresses)) == 3 + 8
+    assert found.repeated == 3
+
+
+def test_what_is_in_memory_is_never_taken_for_the_same() -> None:
+    images = [draw_galaxy("round", seed) for seed in range(3)]
+    one, other = (
+        embed_labelled(make_job(), to_sources(images), lambda _: "round") for _ in range(2)
+    )
+    assert len(one.labels) == 3
+    assert one.repeated == 0
+    one.check_apart(other)
+
+
+def test_a_training_part_that_holds_test_cutouts_is_refused(galaxies: Path) -> None:
+    test, both = (
+        embed_labelled(make_job(), discover_sources(paths), label_by_folder)
+        for paths in (galaxies / "test", [galaxies / "train", galaxies / "test" / "round"])
+    )
+    with pytest.raises(TrainingError, match=r"8 of 16 test cutouts .*round50\.png the first of"):
+        test.check_apart(both)
 
 
 def test_an_image_with_two_labels_is_refused(galaxies: Path) -> None:

@@ -104,6 +104,86 @@ def test_a_small_test_set_loses_no_result(
     assert "8 labelled cutouts cannot give 16 neighbours" in result.output
 
 
+def test_too_few_cutouts_for_knn_by_folds_lose_no_result(
+    model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "r.json"
+    common = ["evaluate", "folders", galaxies / "test", "--model", model_file, "-q"]
+    result = call(*common, "--folds", 2, "--neighbours", 9, "-o", report)
+    assert "no kNN by 2 folds: 16 cutouts do not leave 9 neighbours" in result.output
+    probe, loo = json.loads(report.read_text())["results"]
+    assert probe["protocol"].startswith("linear probe, stratified 2-fold")
+    assert loo["protocol"].startswith("leave-one-out kNN")
+
+
+def test_what_fails_for_sure_fails_before_anything_is_measured(
+    head_file: Path, model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    common = ["evaluate", "folders", galaxies / "test", "--model", model_file, "-q"]
+    common += ["--head", head_file]
+    result = call(*common, "--checkpoint", tmp_path / "none.pt", status=1)
+    assert "none.pt: there is no checkpoint" in result.output
+    assert "accuracy" not in result.output
+    result = call(*common, "--folds", 9, status=1)
+    assert "too few for 9 folds; take fewer folds" in result.output
+    assert "accuracy" not in result.output
+
+
+def test_test_and_training_part_are_kept_apart(
+    model_file: Path, galaxies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(galaxies)
+    where = ["evaluate", "folders", "test", "--train-data", "train", "--train-data", "./test/round"]
+    result = call(*where, "--model", model_file, "-q", status=1)
+    assert "8 of 16 test cutouts are in the training part as well" in result.output
+    assert "accuracy" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("output", "whose"),
+    [
+        (["-o", "labels.csv"], "labels.csv"),
+        (["-o", "link.json"], "link.json"),
+        (["-o", "train.csv"], "train.csv"),
+        (["--figure", "round50.png"], "round50.png"),
+    ],
+)
+def test_no_input_is_replaced(
+    output: list[str],
+    whose: str,
+    model_file: Path,
+    galaxies: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("labels.csv").write_text("object_id,label\nround50,round\n")
+    shutil.copy("labels.csv", "train.csv")
+    Path("link.json").symlink_to("labels.csv")
+    shutil.copy(galaxies / "test" / "round" / "round50.png", ".")
+    before = Path(whose).read_bytes()
+    train = ["--train-labels", "./train.csv", "--train-data", galaxies / "train"]
+    common = ["evaluate", "labels.csv", "round50.png", *train, "--model", model_file, "-q"]
+    result = call(*common, *output, status=2)
+    assert f"{whose} is an input and the output; name another file" in result.output
+    assert Path(whose).read_bytes() == before
+
+
+def test_a_head_replaces_no_model(
+    head_file: Path, model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    shutil.copy(model_file, path)
+    result = call("fit", "folders", galaxies / "train", "--model", path, "-o", path, status=2)
+    assert f"{path} is a whole model, and the head would replace it" in result.output
+    assert f"--add-to {path} --name NAME" in result.output
+    assert path.read_bytes() == model_file.read_bytes()
+    for content in (head_file.read_bytes(), b"damaged"):
+        path.write_bytes(content)
+        call("fit", "folders", galaxies / "test", "--model", model_file, "-o", path, "-q")
+        assert set(read_heads(path).heads) == {"m"}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

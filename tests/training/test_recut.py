@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from galmorph.errors import AmbiguousShapeError, BandError, MissingExtraError
 from galmorph.images.cutout import Cutout
 from galmorph.images.options import ReadOptions
+from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
 from galmorph.training.recut import Recut, cut_center, recut_sources
 
@@ -41,6 +45,28 @@ def test_what_cannot_be_read_is_left_out() -> None:
     sources = [Source("0", "/nowhere/0.jpg"), *make_sources(1)]
     got = list(recut_sources(sources, Recut(0.5, share=1.0), options=ReadOptions()))
     assert len(got) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BandError("no such band"),
+        AmbiguousShapeError("4 planes"),
+        MissingExtraError("tifffile", "tiff", "to read this"),
+        RuntimeError("of a library"),
+    ],
+)
+def test_whatever_is_wrong_with_a_file_it_is_left_out(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(source: Source, **options: Any) -> Cutout:
+        if source.object_id == "1":
+            raise error
+        return read_cutout(source, **options)
+
+    monkeypatch.setattr("galmorph.training.recut.read_cutout", read)
+    got = recut_sources(make_sources(3), Recut(0.5, share=1.0), options=ReadOptions())
+    assert [source.object_id for source in got] == ["0", "2"]
 
 
 @pytest.mark.parametrize("given", [{"side": 0.0}, {"side": 1.5}, {"side": 0.5, "share": 0.0}])
