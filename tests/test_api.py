@@ -132,7 +132,7 @@ def test_a_model_may_be_given_by_its_path(model, tmp_path):
 def test_provenance_and_units_are_in_the_table(model):
     table = galmorph.classify(make_rgb(100), head="test", model=model, crop=0.5, **CPU)
     assert table.meta["model"] == model.name
-    assert table.meta["field.crop"] == 0.5
+    assert table.meta["field"]["crop"] == 0.5
     assert str(table["ra"].unit) == "deg"
 
 
@@ -218,3 +218,33 @@ def test_the_default_model_is_listed_first():
 
     if load_manifest().default_model is not None:
         assert names[0] == load_manifest().default_model
+
+
+@pytest.mark.parametrize("suffix", ["fits", "ecsv", "vot", "parquet", "hdf5"])
+@pytest.mark.filterwarnings("ignore")  # astropy says at length what FITS cannot hold
+def test_astropy_writes_the_table(model, folder, tmp_path, suffix):
+    from astropy.table import Table, vstack
+
+    if suffix == "parquet":
+        pytest.importorskip("pandas", reason="astropy reads and writes Parquet with pandas")
+    table = galmorph.classify(folder, model=model, head="test", **CPU)
+    path = tmp_path / f"out.{suffix}"
+    options = {"format": "votable"} if suffix == "vot" else {}
+    options |= {"path": "t", "serialize_meta": True} if suffix == "hdf5" else {}
+    vstack([table, table]).write(path, **options)
+    read = Table.read(path, **({"path": "t"} if suffix == "hdf5" else {}))
+    assert len(read) == 6
+    np.testing.assert_array_equal(read["p_round"], np.tile(table["p_round"], 2))
+
+
+def test_parquet_has_no_null_text_which_astropy_cannot_read(model, folder, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
+    from galmorph.tables import write_table
+
+    table = galmorph.classify(folder, model=model, head="test", **CPU)
+    write_table(table, tmp_path / "out.parquet")
+    read = parquet.read_table(tmp_path / "out.parquet")
+    for name in ("object_id", "path", "label", "treatment", "message"):
+        assert read[name].null_count == 0
+        assert read[name].to_pylist() == list(table[name])
+    assert "" in read["message"].to_pylist()

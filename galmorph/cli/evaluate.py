@@ -14,10 +14,10 @@ from galmorph.cli.labelled import (
     label_options,
     make_base_job,
     parse_crops,
-    prepare_output,
     split_classes,
     split_list,
 )
+from galmorph.cli.outputs import prepare_output, prepare_picture
 
 if TYPE_CHECKING:
     from galmorph._api import Job
@@ -182,7 +182,7 @@ def _check_outputs(output: str | None, figure: str | None, inputs: Sequence[str]
     if figure:
         if not figure.endswith(FIGURE_SUFFIXES):
             raise click.UsageError(f"{figure!r} must end in {', '.join(FIGURE_SUFFIXES)}.")
-        prepare_output(figure, inputs=inputs)
+        prepare_picture(figure, inputs=inputs)
         import_figure()
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from galmorph.cli.labelled import prepare_output
 from galmorph.cli.options import model_option
+from galmorph.cli.outputs import prepare_output
 
 __all__ = ["export"]
 

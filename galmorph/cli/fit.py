@@ -17,9 +17,9 @@ from galmorph.cli.labelled import (
     label_options,
     make_base_job,
     parse_crops,
-    prepare_output,
     split_classes,
 )
+from galmorph.cli.outputs import prepare_output
 
 if TYPE_CHECKING:
     from galmorph._api import Job

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galmorph.cli.labelled import prepare_output
 from galmorph.cli.options import model_option, pixel_options
+from galmorph.cli.outputs import prepare_picture
 from galmorph.errors import GalmorphError
 from galmorph.writing import say_unwritable
 
@@ -47,7 +47,7 @@ def inspect(ctx: click.Context, /, file: str, output: Path | None, **given: Any)
     if output is not None and output.suffix.lower() != ".png":
         raise click.UsageError(f"{output}: the panels are written as .png")
     if output is not None:
-        prepare_output(str(output))
+        prepare_picture(str(output), inputs=(file,))
     request = Request(kind="classify", output="-", paths=(file,), **given)
     source = next(open_inputs(request).list_sources(), None)
     if source is None:

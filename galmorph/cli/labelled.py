@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -27,7 +25,6 @@ __all__ = [
     "label_options",
     "make_base_job",
     "parse_crops",
-    "prepare_output",
     "split_classes",
     "split_list",
 ]
@@ -67,31 +64,6 @@ def split_classes(text: str | None) -> tuple[str, ...] | None:
 
     names = split_list(text)
     return None if names is None else tuple(make_class_name(name) for name in names)
-
-
-def prepare_output(path: str, *, inputs: Iterable[str] = ()) -> None:
-    """Make the folder of a file that is written at the end, so that nothing fails there.
-
-    Parameters
-    ----------
-    path : str
-    inputs : iterable of str
-        Files that are read, and must not be replaced.
-
-    Raises
-    ------
-    click.UsageError
-        Nothing can be written there, or one of the inputs would be lost.
-    """
-    if os.path.realpath(path) in map(os.path.realpath, inputs):
-        raise click.UsageError(f"{path} is an input and the output; name another file.")
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise click.UsageError(f"{path}: its folder cannot be made ({error.strerror}).") from error
-    if target.is_dir() or not os.access(target.parent, os.W_OK):
-        raise click.UsageError(f"{path}: cannot be written; name a file in a folder of yours.")
 
 
 def label_options(command: Command) -> Command:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galmorph.cli.labelled import prepare_output
+from galmorph.cli.outputs import prepare_output
 from galmorph.cli.progress import Progress
 from galmorph.cli.status import INTERRUPTED
 from galmorph.writing import say_unwritable

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from galmorph.cli.outputs import refuse_image
+
 if TYPE_CHECKING:
     from galmorph.images.options import ReadOptions
     from galmorph.images.source import Source
@@ -107,6 +109,7 @@ class Request:
                 raise click.UsageError(
                     f"{self.output} is the {what} and the output; name another file with -o."
                 )
+        refuse_image(self.output)
 
     def _check_catalogue(self) -> None:
         if self.catalogue is None:

@@ -145,7 +145,7 @@ def convert(checkpoint: Path, output: Path, survey: str) -> None:
 
     Nothing in it is executed.
     """
-    from galmorph.cli.labelled import prepare_output
+    from galmorph.cli.outputs import prepare_output
     from galmorph.weights.convert import convert_checkpoint
 
     prepare_output(str(output))

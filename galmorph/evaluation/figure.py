@@ -10,6 +10,7 @@ import numpy as np
 
 from galmorph.errors import MissingExtraError
 from galmorph.evaluation.report import ProtocolResult
+from galmorph.writing import say_unwritable
 
 __all__ = ["draw_report", "import_figure"]
 
@@ -51,7 +52,8 @@ def draw_report(path: str | Path, results: Sequence[ProtocolResult]) -> None:
     _draw_accuracies(bars, results)
     _draw_confusion(matrix, main)
     _draw_reliability(reliability, main)
-    figure.savefig(path, dpi=DPI)
+    with say_unwritable(path):
+        figure.savefig(path, dpi=DPI)
 
 
 def _draw_accuracies(axes: Any, results: Sequence[ProtocolResult]) -> None:

@@ -28,6 +28,7 @@ from galmorph.evaluation.classification import (
     compute_confusion,
 )
 from galmorph.evaluation.clustering import compute_ari, compute_nmi
+from galmorph.writing import say_unwritable
 
 __all__ = ["ProtocolResult", "evaluate_labels", "evaluate_probabilities", "write_report"]
 
@@ -204,5 +205,6 @@ def write_report(
     """
     text = json.dumps({**meta, "results": [r.to_dict() for r in results]}, indent=2) + "\n"
     partial = Path(f"{path}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with say_unwritable(path):
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)

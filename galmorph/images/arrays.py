@@ -67,9 +67,14 @@ def to_sources(
         return discover_sources(images, recursive=recursive, bands_from_name=bands_from_name)
     if isinstance(images, Mapping):
         raise TypeError("a mapping is not an image; give its .values()")
+    if hasattr(images, "colnames") or (hasattr(images, "iloc") and hasattr(images, "columns")):
+        kind = type(images).__name__
+        raise TypeError(f"a {kind} is not an image; give one of its columns, as in table['path']")
     images = _list_texts(images)
     if _is_path_list(images):
-        return discover_sources(images, recursive=recursive, bands_from_name=bands_from_name)
+        return discover_sources(
+            images, recursive=recursive, bands_from_name=bands_from_name, keep_missing=True
+        )
     if _is_single(images):
         _check_axes(images)
         return _number(_split(images))
@@ -82,17 +87,22 @@ def _list_texts(images: Any) -> Any:
     """An array or table column of text as a list of str; anything else as it is."""
     if not isinstance(images, np.ndarray) or images.ndim != 1 or images.dtype.kind not in "OSU":
         return images
-    listed = np.ma.filled(images, "").tolist()
-    texts = [os.fsdecode(item) if isinstance(item, bytes) else item for item in listed]
-    return texts if all(isinstance(text, str) for text in texts) else images
+    texts = [os.fsdecode(item) if isinstance(item, bytes) else item for item in images.tolist()]
+    return texts if all(_is_path(text) or _is_missing(text) for text in texts) else images
+
+
+def _is_path(item: Any) -> bool:
+    return isinstance(item, (str, os.PathLike))
+
+
+def _is_missing(item: Any) -> bool:
+    """None, NaN, or what pandas and numpy have in an empty cell."""
+    empty = item is None or item is np.ma.masked or type(item).__name__ == "NAType"
+    return empty or (isinstance(item, float) and item != item)
 
 
 def _is_path_list(images: Any) -> bool:
-    return (
-        isinstance(images, (list, tuple))
-        and len(images) > 0
-        and all(isinstance(item, (str, os.PathLike)) for item in images)
-    )
+    return isinstance(images, (list, tuple)) and len(images) > 0 and all(map(_is_path, images))
 
 
 def _is_single(item: Any) -> bool:
@@ -129,6 +139,8 @@ def _flatten(images: Iterable[Any], recursive: bool, pattern: str | None) -> Ite
     for item in images:
         if isinstance(item, (str, os.PathLike)):
             yield from _look_into(os.fspath(item), recursive, pattern)
+        elif _is_missing(item):
+            yield Source("", data=UnreadableImageError("no file is named here"))
         elif _is_single(item):
             yield from _split(item)
         else:

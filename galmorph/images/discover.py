@@ -31,6 +31,7 @@ def discover_sources(
     *,
     recursive: bool = True,
     bands_from_name: str | None = None,
+    keep_missing: bool = False,
 ) -> Iterator[Source]:
     """List the cutouts of files, folders, globs and containers.
 
@@ -49,6 +50,8 @@ def discover_sources(
         file per band. Files that do not match stand for themselves. Without a slash it joins
         within a folder; with one, as in ``"{band}/{id}.fits"``, across all folders and files
         named, which are listed before the first source is given.
+    keep_missing : bool
+        An argument that names nothing becomes a source that raises when it is read.
 
     Returns
     -------
@@ -59,11 +62,11 @@ def discover_sources(
     Raises
     ------
     UnreadableImageError
-        An argument names nothing, before any work is done.
+        An argument names nothing, before any work is done, unless these are kept.
     BandError
         The pattern lacks ``{id}`` or ``{band}``.
     """
-    arguments = _expand(paths)
+    arguments = _expand(paths, keep_missing=keep_missing)
     pattern = BandPattern(bands_from_name) if bands_from_name else None
     return _walk_arguments(arguments, recursive, pattern)
 
@@ -74,13 +77,19 @@ def is_container(path: str) -> bool:
 
 
 def _expand(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-) -> list[str]:
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, keep_missing: bool
+) -> list[str | Source]:
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
-    expanded: list[str] = []
+    expanded: list[str | Source] = []
     for path in paths:
-        expanded.extend(_expand_one(os.fspath(path)))
+        name = os.fspath(path)
+        try:
+            expanded.extend(_expand_one(name))
+        except UnreadableImageError as error:
+            if not keep_missing:
+                raise
+            expanded.append(Source(make_object_id(name), name, data=error))
     return expanded
 
 
@@ -98,7 +107,7 @@ def _expand_one(path: str) -> Sequence[str]:
 
 
 def _walk_arguments(
-    arguments: list[str], recursive: bool, pattern: BandPattern | None
+    arguments: list[str | Source], recursive: bool, pattern: BandPattern | None
 ) -> Iterator[Source]:
     across = pattern is not None and pattern.spans_folders
     gathered: list[str] = []
@@ -112,10 +121,15 @@ def _walk_arguments(
     yield from _group(gathered, pattern)
 
 
-def _list_arguments(arguments: list[str], recursive: bool) -> Iterator[list[str] | Source]:
+def _list_arguments(arguments: list[str | Source], recursive: bool) -> Iterator[list[str] | Source]:
     """Files that are grouped together, and what stands for itself."""
     files: list[str] = []
     for path in arguments:
+        if isinstance(path, Source):
+            yield files
+            files = []
+            yield path
+            continue
         is_folder = os.path.isdir(path)
         if not is_folder and not is_container(path):
             files.append(path)

@@ -14,7 +14,7 @@ from galmorph.tables.cells import Values, from_cells, normalize
 from galmorph.tables.columns import DTYPES, ColumnSpec, nearest_dtype
 from galmorph.tables.journal import read_record
 from galmorph.tables.lines import split_rows
-from galmorph.tables.provenance import flatten_meta
+from galmorph.tables.provenance import plain
 
 if TYPE_CHECKING:
     from astropy.table import Column, Table
@@ -35,7 +35,7 @@ def build_table(
         One sequence per column, all of one length; vectors as (n, d). None and masked values are
         missing: "" in strings, NaN in floats, masked in whole numbers and booleans.
     meta : mapping, optional
-        Provenance, may be nested; one level with keys joined by "." in the table.
+        Provenance, may be nested, and is so in the table: keys with points in them are no FITS.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def build_table(
     if absent:
         raise ValueError(f"the columns {absent} are absent")
     made = [_column(normalize(columns[spec.name], spec), spec) for spec in specs]
-    return Table(made, meta=flatten_meta(meta or {}), copy=False)
+    return Table(made, meta=plain(meta or {}), copy=False)
 
 
 def _column(values: Values, spec: ColumnSpec) -> Column:

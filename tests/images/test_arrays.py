@@ -12,7 +12,7 @@ import pytest
 from astropy import units
 from astropy.io import fits
 from astropy.nddata import CCDData, Cutout2D, NDData
-from astropy.table import Table
+from astropy.table import Column, MaskedColumn, Table
 from astropy.wcs import WCS
 from PIL import Image
 from synthetic import make_flux, make_header, make_profile, make_rgb, write_fits, write_jpeg
@@ -297,6 +297,41 @@ def test_what_cannot_be_read_is_an_error_of_its_row(tmp_path: Path) -> None:
     assert [found[0], found[2], found[4]] == [(3, 64, 64)] * 3
     assert "gone.jpg: there is no such file" in found[1]
     assert "an array of shape (5,) is no image" in found[3]
+
+
+def explain(images: Any) -> list[str]:
+    """Identifier, or the error, of each row."""
+    found = []
+    for source in to_sources(images):
+        try:
+            found.append(read_cutout(source).object_id)
+        except GalmorphError as error:
+            found.append(str(error))
+    return found
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter, np.array, pytest.param(Column, id="Column")])
+def test_a_path_that_is_not_there_is_an_error_of_its_row(tmp_path: Path, kind: Any) -> None:
+    paths = [str(write_jpeg(tmp_path / f"{name}.jpg")) for name in "ab"]
+    found = explain(kind([paths[0], str(tmp_path / "gone.jpg"), paths[1]]))
+    assert (found[0], found[2]) == ("a", "b")
+    assert "gone.jpg: there is no such file" in found[1]
+
+
+def test_an_empty_cell_among_paths_is_an_error_of_its_row(tmp_path: Path) -> None:
+    path = str(write_jpeg(tmp_path / "a.jpg"))
+    masked = MaskedColumn([path, "b"], mask=[False, True])
+    for images in ([path, None], iter([path, float("nan")]), np.array([path, None]), masked):
+        found = explain(images)
+        assert found == ["a", "no file is named here"]
+
+
+def test_whole_tables_are_told_to_give_a_column(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"Table is not an image; give one of its columns"):
+        to_sources(Table({"path": ["a.jpg"]}))
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    with pytest.raises(TypeError, match=r"DataFrame is not an image"):
+        to_sources(pandas.DataFrame({"path": ["a.jpg"]}))
 
 
 @pytest.mark.parametrize("dtype", ["U", "S", "O"])

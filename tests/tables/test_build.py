@@ -35,11 +35,10 @@ def test_missing_whole_numbers_are_masked(specs, block):
     assert table["n_votes"][0] == 0
 
 
-def test_provenance_is_flat(specs, block):
+def test_provenance_is_nested(specs, block):
     meta = build_table(specs, block, META).meta
-    assert meta["model.name"] == "wei2022"
-    assert meta["model.mean"] == "[0.5, 0.25]"
-    assert all(isinstance(value, str | int | float | bool) for value in meta.values())
+    assert meta["model"]["name"] == "wei2022"
+    assert meta["model"]["mean"] == [0.5, 0.25]
 
 
 def test_an_empty_result_has_all_columns(specs):

@@ -215,7 +215,7 @@ def hold_before_moving(path, specs, ready, done):
     with open_writer(path, specs, fingerprint={"run": "first"}) as writer:
         assert writer.rows_done == 0
         record = read_partial(partial_path(path)).meta
-        Path(f"{path}.seen").write_text(record["fingerprint.run"])
+        Path(f"{path}.seen").write_text(record["fingerprint"]["run"])
         Path.replace = move
 
 

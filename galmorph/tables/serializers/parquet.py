@@ -2,8 +2,8 @@
 
 Unit, UCD and description stand in the metadata of each field; the provenance as JSON in the
 metadata of the schema under "galmorph"; and astropy's own ``table_meta_yaml``, so that
-``Table.read`` gives units and descriptions back. Vectors are lists of fixed size. Empty strings
-are null.
+``Table.read`` gives units and descriptions back; it cannot read null strings, so that empty ones
+stay empty. Vectors are lists of fixed size.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def _arrow_schema(rows: Journal, meta: Mapping[str, Any]) -> Any:
 def _arrow_array(values: Values, spec: ColumnSpec) -> Any:
     import pyarrow as pa
 
+    if isinstance(values, list):
+        return pa.array([readable(value) for value in values], type=pa.string())
     missing = missing_values(values)
     mask = missing if missing.any() and not spec.is_float else None
-    if isinstance(values, list):
-        return pa.array([readable(value) for value in values], type=pa.string(), mask=mask)
     plain_values = np.ma.getdata(values)
     if spec.shape:
         return pa.FixedSizeListArray.from_arrays(pa.array(plain_values.ravel()), spec.shape[0])
