@@ -268,6 +268,12 @@ def embed_set(
             on_progress=report,
         )
     _name_failures(found.failed)
+    if recut is None and found.without_image:
+        click.echo(
+            f"{len(found.without_image)} labels of {labels.labels} have no image; the first is "
+            f"that of {found.without_image[0]!r}",
+            err=True,
+        )
     if recut is None:
         found.check_classes()
     return found

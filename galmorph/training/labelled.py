@@ -64,6 +64,8 @@ class LabelledSet:
         Cutouts passed over, because the same image had come before with the same label.
     other_classes : tuple of str
         Classes of those that were not asked for.
+    without_image : tuple of str
+        Identifiers with a label that no cutout has, where labels go by identifier.
     """
 
     embeddings: npt.NDArray[np.float32]
@@ -75,6 +77,7 @@ class LabelledSet:
     unlabelled: int = 0
     repeated: int = 0
     other_classes: tuple[str, ...] = ()
+    without_image: tuple[str, ...] = ()
 
     def check_classes(self) -> None:
         """Refuse classes without any cutout.
@@ -255,8 +258,9 @@ def embed_labelled(
     Raises
     ------
     TrainingError
-        No cutout has a label, or none with a label could be embedded; one image has two labels;
-        two labels would be one class, or one has no letter that the name of a column can hold.
+        No cutout has a label, or none with a label could be embedded; one image has two labels, or
+        two images the same identifier, by which labels go; two labels would be one class, or one
+        has no letter that the name of a column can hold.
     """
     picker = _Picker(label_of, class_names)
     embeddings, labels, object_ids, addresses, failed = [], [], [], [], []
@@ -288,6 +292,7 @@ def embed_labelled(
         picker.unlabelled,
         picker.repeated,
         tuple(sorted(picker.other_classes)),
+        picker.list_without_image(),
     )
 
 
@@ -328,6 +333,7 @@ class _Picker:
         self.other_classes: set[str] = set()
         self._texts: dict[str, str] = {}
         self._classes: dict[str, str] = {}
+        self._of_identifier: dict[str, Source] = {}
         self._find_real = lru_cache(maxsize=64)(_find_real)  # many cutouts lie in one shard
 
     def pick(self, sources: Iterable[Source]) -> Iterator[Source]:
@@ -349,6 +355,8 @@ class _Picker:
         text = find(source) if callable(find) else find.get(source.object_id)
         if not text:
             return None
+        if not callable(find):
+            self._check_identifier(source)
         class_name = make_class_name(text)
         if self.kept is not None and class_name not in self.kept:
             self.other_classes.add(class_name)
@@ -367,6 +375,22 @@ class _Picker:
                 "not tell capitals from others; rename one of them"
             )
         return class_name
+
+    def _check_identifier(self, source: Source) -> None:
+        """Refuse a second image that would take the label of the first."""
+        first = self._of_identifier.setdefault(source.object_id, source)
+        if first is not source and self._find_place(first) != self._find_place(source):
+            raise TrainingError(
+                f"{first.location} and {source.location} are both {source.object_id!r}, and the "
+                "label is for one of them: leave one out, rename it, or name the files in the "
+                "table (--path-column)"
+            )
+
+    def list_without_image(self) -> tuple[str, ...]:
+        """Identifiers with a label that no source had."""
+        if callable(self.label_of):
+            return ()
+        return tuple(name for name in self.label_of if name not in self._of_identifier)
 
     def _find_place(self, source: Source) -> str:
         """Where its pixels lie, however that is spelled; "" in memory.

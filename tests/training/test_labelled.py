@@ -210,3 +210,25 @@ def test_classes_without_a_cutout_are_named(galaxies: Path) -> None:
     )
     with pytest.raises(TrainingError, match="no cutout has the label ring; there are edge_on, ro"):
         found.check_classes()
+
+
+def test_two_images_of_one_identifier_do_not_share_a_label(galaxies: Path, tmp_path: Path) -> None:
+    first = next((galaxies / "test").rglob("*.png"))
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(first, tmp_path / folder / "1.png")
+    sources = [tmp_path / "a", tmp_path / "b"]
+    with pytest.raises(TrainingError, match=r"a/1\.png and .*b/1\.png are both '1'"):
+        embed_labelled(make_job(), discover_sources(sources), {"1": "round"})
+    found = embed_labelled(make_job(), discover_sources([sources[0]] * 2), {"1": "round"})
+    assert (len(found.labels), found.repeated) == (1, 1)
+
+
+def test_labels_without_an_image_are_named(galaxies: Path, tmp_path: Path) -> None:
+    first = next((galaxies / "test").rglob("*.png"))
+    shutil.copy(first, tmp_path / "1.png")
+    labels = {"2": "round", "1": "round", "1.png": "round"}
+    found = embed_labelled(make_job(), discover_sources([tmp_path]), labels)
+    assert found.without_image == ("2", "1.png")
+    by_folder = embed_labelled(make_job(), discover_sources([first.parent]), label_by_folder)
+    assert by_folder.without_image == ()
