@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ def choose_hdus(
         return _choose_first(hdus, path)
     keys = wanted if isinstance(wanted, tuple) else (wanted,)
     chosen = [_get(hdus, key, path) for key in keys]
-    bands = tuple(_band_of(hdu) for hdu in chosen)
+    bands = tuple(_list_bands(chosen))
     named = len(chosen) > 1 and all(bands) and len(set(bands)) == len(bands)
     label = ", ".join(str(key) for key in keys)
     return HduChoice(tuple(chosen), bands if named else None, label)
@@ -85,8 +86,8 @@ def _choose_first(hdus: HDUList, path: str) -> HduChoice:
 
 def _join_bands(images: list[tuple[int, Any]]) -> HduChoice:
     joined: dict[str, tuple[int, Any]] = {}
-    for number, hdu in images:
-        band = _band_of(hdu)
+    bands = _list_bands([hdu for _, hdu in images])
+    for band, (number, hdu) in zip(bands, images, strict=True):
         if band and band not in joined:
             joined[band] = (number, hdu)
     if len(joined) < 2:
@@ -116,13 +117,33 @@ def _is_image(hdu: Any) -> bool:
 
 
 def _band_of(hdu: Any) -> str:
-    for key in ("FILTER", "BAND", "EXTNAME"):
-        name = clean_band_name(hdu.header.get(key, ""))
-        if is_band_name(name):
-            return name
-        if key == "EXTNAME" and is_band_name(name.lower()):
-            return name.lower()
-    return ""
+    name = _band_by_extname(hdu)
+    return _band_by_card(hdu) or (name if is_band_name(name) else "")
+
+
+def _band_by_card(hdu: Any) -> str:
+    names = (clean_band_name(hdu.header.get(key, "")) for key in ("FILTER", "BAND"))
+    return next(filter(is_band_name, names), "")
+
+
+def _band_by_extname(hdu: Any) -> str:
+    name = clean_band_name(hdu.header.get("EXTNAME", ""))
+    return name if is_band_name(name) else name.lower()
+
+
+def _list_bands(hdus: Sequence[Any]) -> list[str]:
+    """Band of each HDU, "" for none.
+
+    Names of extensions that astropy has written are in capitals. R and Z are bands too, of other
+    systems; beside G, or R or I beside Z, they mean the small letters.
+    """
+    bands = [_band_of(hdu) for hdu in hdus]
+    by_extname = [
+        bool(band) and not _band_by_card(hdu) for band, hdu in zip(bands, hdus, strict=True)
+    ]
+    named = {band.upper() for band, free in zip(bands, by_extname, strict=True) if free}
+    sloan = named <= set("UGRIZY") and ("G" in named or ("Z" in named and named & {"R", "I"}))
+    return [b.lower() if sloan and free else b for b, free in zip(bands, by_extname, strict=True)]
 
 
 def _label(number: int, hdu: Any) -> str:

@@ -255,8 +255,25 @@ def describe_orientation(matrix: Any) -> str:
 
 def _from_keywords(header: Header) -> SkyFrame:
     ra, dec = header.get("RA"), header.get("DEC")
+    if isinstance(ra, str) and isinstance(dec, str):
+        ra, dec = _parse_texts(ra, dec)
     if not (isinstance(ra, (int, float)) and isinstance(dec, (int, float))):
         return UNKNOWN_SKY
     if not (0 <= ra <= 360 and -90 <= dec <= 90):
         return UNKNOWN_SKY
     return SkyFrame(float(ra), float(dec), orientation="no WCS; position from RA and DEC")
+
+
+def _parse_texts(ra: str, dec: str) -> tuple[float, float]:
+    """Degrees of a number of degrees, or of hours and degrees with minutes; NaN for other text."""
+    from astropy import units
+    from astropy.coordinates import Angle
+
+    try:
+        return float(ra), float(dec)
+    except ValueError:
+        pass
+    try:
+        return Angle(ra, units.hourangle).deg, Angle(dec, units.deg).deg
+    except (ValueError, TypeError, units.UnitsError):
+        return math.nan, math.nan

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,28 @@ def test_one_band_per_extension(tmp_path: Path) -> None:
     cutout = read_cutout(tmp_path / "a.fits")
     assert cutout.bands == ("g", "r", "z")
     np.testing.assert_array_equal(cutout.array, FLUX)
+
+
+@pytest.mark.parametrize(
+    ("names", "bands"),
+    [
+        ("grz", "grz"),
+        ("rz", "rz"),
+        ("ugriz", "ugriz"),
+        (("G", "R", "MASK"), "gr"),
+        (("B", "V", "R"), "BVR"),
+        (("V", "R", "I"), "VRI"),
+        (("R", "I"), "RI"),
+        (("Z", "Y", "J"), "ZYJ"),
+    ],
+)
+def test_names_of_extensions_are_written_in_capitals(
+    tmp_path: Path, names: Sequence[str], bands: str
+) -> None:
+    images = [fits.ImageHDU(as_stored(FLUX[0]), name=name) for name in names]
+    assert [hdu.name for hdu in images] == [name.upper() for name in names]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(tmp_path / "a.fits")
+    assert read_cutout(tmp_path / "a.fits").bands == tuple(bands)
 
 
 def write_bands(path: Path, cards: list[dict[str, Any]], planes: Any = FLUX) -> Path:

@@ -173,6 +173,28 @@ def test_position_keywords_stand_in_for_a_wcs() -> None:
     assert math.isnan(frame_from_header(fits.Header({"RA": 500.0, "DEC": 0.0}), SHAPE).ra)
 
 
+@pytest.mark.parametrize(
+    ("ra", "dec", "expected"),
+    [
+        ("10:18:49.8", "+12:57:22", (154.7075, 12.956111)),
+        ("10h18m49.8s", "12d57m22s", (154.7075, 12.956111)),
+        ("10 18 49.8", "-0 57 22", (154.7075, -0.956111)),
+        ("154.5", "12.25", (154.5, 12.25)),
+        ("unknown", "+12:57:22", None),
+        ("10:18:49.8", 12.5, None),
+        ("", "", None),
+    ],
+)
+def test_position_keywords_as_text(
+    ra: str, dec: object, expected: tuple[float, float] | None
+) -> None:
+    frame = frame_from_header(fits.Header({"RA": ra, "DEC": dec}), SHAPE)
+    if expected is None:
+        assert math.isnan(frame.ra) and math.isnan(frame.dec)
+    else:
+        assert (frame.ra, frame.dec) == pytest.approx(expected, abs=1e-6)
+
+
 def test_describe_orientation_of_plain_lists() -> None:
     assert describe_orientation([[-1, 0], [0, 1]]) == "north up, east left"
 
