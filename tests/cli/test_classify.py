@@ -266,12 +266,33 @@ def test_a_result_among_the_files_of_a_galaxy_takes_no_galaxy_with_it(tmp_path):
 
 def test_a_catalogue_may_name_the_file_that_the_result_replaces(run, cutouts, tmp_path):
     catalogue = tmp_path / "cat.csv"
+    catalogue.write_text("file\ncutouts/a.jpg\ncutouts/out.fits\n")
+    for _ in range(2):
+        result = run(
+            "classify",
+            "--catalogue",
+            catalogue,
+            "--path-column",
+            "file",
+            "-o",
+            cutouts / "out.fits",
+        )
+        assert result.exit_code == 0, result.stderr
+        table = Table.read(cutouts / "out.fits")
+        assert list(table["object_id"]) == ["a", "out"]
+        assert table["message"][1] and not table["message"][0]
+
+
+def test_an_image_that_a_catalogue_names_is_not_replaced(run, cutouts, tmp_path):
+    catalogue = tmp_path / "cat.csv"
     catalogue.write_text("file\ncutouts/d.fits\n")
+    before = (cutouts / "d.fits").read_bytes()
     result = run(
         "classify", "--catalogue", catalogue, "--path-column", "file", "-o", cutouts / "d.fits"
     )
-    assert result.exit_code == 0, result.stderr
-    assert len(Table.read(cutouts / "d.fits")) == 1
+    assert result.exit_code == 2
+    assert "it is not replaced" in result.stderr
+    assert (cutouts / "d.fits").read_bytes() == before
 
 
 @pytest.mark.parametrize("part", ["0/3", "4/3", "3", "a/b", "1/"])
