@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,12 +52,17 @@ class Typicality:
     quantiles: npt.NDArray[np.float32]
     neighbours: int = 5
 
+    @cached_property
+    def _reference_lengths(self) -> npt.NDArray[np.float32]:
+        lengths: npt.NDArray[np.float32] = (self.references**2).sum(axis=1)
+        return lengths
+
     def compute_distance(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Mean distance to the nearest references, (n, num_features) to (n,)."""
         white = (embeddings - self.mean) @ self.components  # (n, k)
         square = (
             (white**2).sum(axis=1)[:, None]
-            + (self.references**2).sum(axis=1)
+            + self._reference_lengths
             - 2 * white @ self.references.T
         )  # (n, m)
         nearest = np.partition(square, self.neighbours, axis=1)[:, : self.neighbours]

@@ -128,11 +128,10 @@ def decode_usual_jpeg(
             return None
         if options.min_side is not None and min(height, width) >= 2 * options.min_side:
             return None
-        # Four bytes per pixel: the layout that Pillow lends and that `shrink` copies row by row.
-        pixels: npt.NDArray[Any] = library.decode_jpeg(data, colorspace="RGBX", strict=strict)
+        pixels: npt.NDArray[Any] = library.decode_jpeg(data, colorspace="RGB", strict=strict)
     except Exception:  # whatever it is, Pillow says it better
         return None
-    return pixels[:, :, :3].transpose(2, 0, 1)
+    return pixels.transpose(2, 0, 1)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -92,28 +93,31 @@ def read_raster(
 
 
 def _read_jpeg(data: bytes, options: ReadOptions, object_id: str, path: str) -> Cutout:
-    if data.count(b"\xff\xda") > MAX_JPEG_SCANS:
-        raise UnreadableImageError(f"more than {MAX_JPEG_SCANS} JPEG scans are refused", path)
     short = shorten_jpeg(data, options)
     if short is not None:
-        try:
-            cutout = _decode_jpeg(short.data, options, object_id, path, strict=False)
-            return replace(cutout, frame=short.frame)
-        except UnreadableImageError:
-            pass  # what is wrong is said of the whole file
-    return _decode_jpeg(data, options, object_id, path, strict=True)
+        # What is wrong is said of the whole file.
+        with suppress(UnreadableImageError):
+            return _decode_jpeg(short.data, options, object_id, path, frame=short.frame)
+    if data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+        raise UnreadableImageError(f"more than {MAX_JPEG_SCANS} JPEG scans are refused", path)
+    return _decode_jpeg(data, options, object_id, path)
 
 
 def _decode_jpeg(
-    data: bytes, options: ReadOptions, object_id: str, path: str, *, strict: bool
+    data: bytes,
+    options: ReadOptions,
+    object_id: str,
+    path: str,
+    frame: tuple[int, int] | None = None,
 ) -> Cutout:
-    pixels = decode_usual_jpeg(data, options, strict=strict)
+    """Decode a JPEG; with a frame it is a short one, of which libjpeg-turbo has much to say."""
+    pixels = decode_usual_jpeg(data, options, strict=frame is None)
     if pixels is not None:
-        return Cutout(pixels, object_id=object_id, path=path)
-    if data.find(b"Exif", 0, FIRST_SEGMENTS) < 0:
-        return _decode(data, "JPEG", options, object_id, path)
-    with quiet():
-        return _decode(data, "JPEG", options, object_id, path)
+        return Cutout(pixels, object_id=object_id, path=path, frame=frame)
+    noisy = data.find(b"Exif", 0, FIRST_SEGMENTS) >= 0
+    with quiet() if noisy else nullcontext():
+        cutout = _decode(data, "JPEG", options, object_id, path)
+    return cutout if frame is None else replace(cutout, frame=frame)
 
 
 def _decode(

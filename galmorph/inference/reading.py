@@ -5,7 +5,7 @@ Light on purpose: the processes of `galmorph.inference.reading_process` import t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,10 +18,13 @@ from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
 from galmorph.inference.blocks import NO_LABEL_REASONS, ReadBlock, Row, to_one_dtype
-from galmorph.preprocessing.pipeline import FieldOptions, Prepared, Preprocessing
+from galmorph.preprocessing.pipeline import FieldOptions, Placed, Prepared, Preprocessing
 from galmorph.preprocessing.render import RenderOptions
 
 __all__ = ["Reader"]
+
+HELD_BYTES = 1 << 23
+"""Of images that wait to be brought to the encoder's size together."""
 
 
 def _fail(row: Row, error: Exception) -> None:
@@ -48,33 +51,77 @@ class Reader:
     field: FieldOptions
     rendering: RenderOptions
 
-    def read_row(self, source: Source) -> tuple[Row, npt.NDArray[Any] | None]:
-        """Read and prepare one source; whatever goes wrong stays in its row."""
-        row = Row(replace(source, data=None), source.object_id, source.address)
+    def read_block(self, sources: Sequence[Source]) -> ReadBlock:
+        """Read and prepare some sources, in order; whatever goes wrong stays in its row."""
+        rows: list[Row] = []
+        pixels: dict[int, npt.NDArray[Any]] = {}
+        placed: dict[int, Placed] = {}
+        room = HELD_BYTES
+        for source in sources:
+            row, part = self._place(source)
+            if part is not None:
+                placed[len(rows)] = part
+                room -= _count_held_bytes(part.array)
+            rows.append(row)
+            if room < 0:
+                pixels |= self._finish(rows, placed)
+                placed, room = {}, HELD_BYTES
+        pixels |= self._finish(rows, placed)
+        stacked = np.stack(to_one_dtype(list(pixels.values()))) if pixels else None
+        return ReadBlock(rows, list(pixels), stacked)
+
+    def _place(self, source: Source) -> tuple[Row, Placed | None]:
+        """Read one source, up to its field of view."""
+        kept = source if source.data is None else replace(source, data=None)
+        row = Row(kept, source.object_id, source.address)
         try:
             cutout = read_cutout(source, options=self.read)
             row.object_id = cutout.object_id or row.object_id
             row.path = row.path or cutout.path
             row.ra, row.dec, row.pixel_scale = cutout.ra, cutout.dec, cutout.pixel_scale
             row.flags = cutout.flags
-            prepared: Prepared = self.preprocessing.prepare(
-                cutout, field=self.field, rendering=self.rendering
-            )
+            placed = self.preprocessing.place(cutout, field=self.field, rendering=self.rendering)
         except Exception as error:
             _fail(row, error)
             return row, None
-        row.flags, row.fov, row.crop = prepared.flags, prepared.fov, prepared.crop
-        row.notes = {**cutout.notes, **prepared.notes}
-        for flag, reason in NO_LABEL_REASONS.items():
-            if row.flags & flag:
-                row.message = reason
-                row.error = PixelError(f"{source.location}: {reason}")
-        return row, None if row.flags & NO_LABEL else prepared.pixels
+        row.notes = {**cutout.notes, **placed.notes}
+        return row, placed
 
-    def read_block(self, sources: Sequence[Source]) -> ReadBlock:
-        """Read and prepare some sources, in order."""
-        pairs = [self.read_row(source) for source in sources]
-        good = [i for i, (_, pixels) in enumerate(pairs) if pixels is not None]
-        pixels = [p for _, p in pairs if p is not None]
-        stacked = np.stack(to_one_dtype(pixels)) if pixels else None
-        return ReadBlock([row for row, _ in pairs], good, stacked)
+    def _finish(
+        self, rows: Sequence[Row], placed: Mapping[int, Placed]
+    ) -> dict[int, npt.NDArray[Any]]:
+        """Pixels of those rows that have something to show."""
+        if not placed:
+            return {}
+        try:
+            prepared = self.preprocessing.finish(list(placed.values()))
+        except Exception as error:
+            if len(placed) == 1:
+                (k,) = placed
+                _fail(rows[k], error)
+                rows[k].notes = {}
+                return {}
+            # One of them is at fault, or all are too much for the memory.
+            each = [self._finish(rows, {k: part}) for k, part in placed.items()]
+            return {k: pixels for one in each for k, pixels in one.items()}
+        pixels = {}
+        for k, one in zip(placed, prepared, strict=True):
+            _note_flags(rows[k], one)
+            if not one.flags & NO_LABEL:
+                pixels[k] = one.pixels
+        return pixels
+
+
+def _count_held_bytes(array: npt.NDArray[Any]) -> int:
+    """Of the whole image that the array may be a part of."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array.nbytes
+
+
+def _note_flags(row: Row, prepared: Prepared) -> None:
+    row.flags, row.fov, row.crop = row.flags | prepared.flags, prepared.fov, prepared.crop
+    for flag, reason in NO_LABEL_REASONS.items():
+        if row.flags & flag:
+            row.message = reason
+            row.error = PixelError(f"{row.source.location}: {reason}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from galmorph.preprocessing.beyond import fade_beyond
-from galmorph.preprocessing.shrink import interleave, separate, shrink
+from galmorph.preprocessing.shrink import interleave, separate, shrink_all
 
-__all__ = ["Box", "central_box", "crop_box", "resample"]
+__all__ = ["Box", "central_box", "crop_box", "resample", "resample_all"]
 
 BORDER = 0.05
 """Width of the rim whose median stands for a field beside the frame, as a fraction of its side."""
@@ -98,15 +99,24 @@ def _resize(array: npt.NDArray[Any], edges: Edges, shape: tuple[int, int]) -> np
     """Bring a rectangle inside the array to ``shape`` (y, x)."""
     size = shape[::-1]
     if array.dtype == np.uint8:
-        x0, y0, x1, y1 = map(round, edges)
-        if (x0, y0, x1, y1) == edges:
-            return shrink(array[:, y0:y1, x0:x1], shape)
+        whole = _find_whole(array, edges)
+        if whole is not None:
+            return shrink_all([whole], shape)[0]
         image = Image.fromarray(interleave(array))
         return separate(np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=edges)))
     planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in array]
     return np.stack(
         [np.asarray(p.resize(size, Image.Resampling.BILINEAR, box=edges)) for p in planes]
     )
+
+
+def _find_whole(array: npt.NDArray[Any], edges: Edges) -> npt.NDArray[np.uint8] | None:
+    """The rectangle itself, where it consists of whole 8-bit pixels."""
+    x0, y0, x1, y1 = map(round, edges)
+    if array.dtype != np.uint8 or (x0, y0, x1, y1) != edges:
+        return None
+    part: npt.NDArray[np.uint8] = array[:, y0:y1, x0:x1]
+    return part
 
 
 def _snap(box: Box, height: int, width: int) -> Edges:
@@ -137,10 +147,29 @@ def resample(array: npt.NDArray[Any], box: Box, size: int) -> tuple[npt.NDArray[
     padded : bool
         Whether the box reached beyond the frame.
     """
-    if box.exceeds(*array.shape[1:]):
-        return _resample_beyond(array, box, size), True
-    array, box = crop_box(array, box)
-    return _resize(array, _snap(box, *array.shape[1:]), (size, size)), False
+    return resample_all([(array, box)], size)[0]
+
+
+def resample_all(
+    fields: Sequence[tuple[npt.NDArray[Any], Box]], size: int
+) -> list[tuple[npt.NDArray[Any], bool]]:
+    """Do as `resample` with many, those of whole 8-bit pixels together."""
+    done: dict[int, tuple[npt.NDArray[Any], bool]] = {}
+    whole: dict[int, npt.NDArray[np.uint8]] = {}
+    for k, (array, box) in enumerate(fields):
+        if box.exceeds(*array.shape[1:]):
+            done[k] = _resample_beyond(array, box, size), True
+            continue
+        array, box = crop_box(array, box)
+        edges = _snap(box, *array.shape[1:])
+        part = _find_whole(array, edges)
+        if part is None:
+            done[k] = _resize(array, edges, (size, size)), False
+        else:
+            whole[k] = part
+    small = shrink_all(list(whole.values()), (size, size))
+    done |= {k: (pixels, False) for k, pixels in zip(whole, small, strict=True)}
+    return [done[k] for k in range(len(fields))]
 
 
 def _resample_beyond(array: npt.NDArray[Any], box: Box, size: int) -> npt.NDArray[Any]:

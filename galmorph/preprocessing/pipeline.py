@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from types import MappingProxyType
@@ -16,11 +16,11 @@ import numpy.typing as npt
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
 from galmorph.images.options import ReadOptions
-from galmorph.preprocessing.geometry import Box, central_box, crop_box, resample
+from galmorph.preprocessing.geometry import Box, central_box, crop_box, resample_all
 from galmorph.preprocessing.render import RenderOptions, render
 from galmorph.preprocessing.size import measure_size
 
-__all__ = ["FieldOptions", "Prepared", "Preprocessing"]
+__all__ = ["FieldOptions", "Placed", "Prepared", "Preprocessing"]
 
 SATURATED_FRACTION = 0.02
 """A field with more pixels than this at the top of the range is flagged."""
@@ -67,6 +67,28 @@ class FieldOptions:
                 )
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"the field of view must be positive, not {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A cutout in the colours that the encoder knows, not yet at its size.
+
+    Attributes
+    ----------
+    array : ndarray, shape (3, y, x)
+        uint8 in [0, 255] or float32 in [0, 1].
+    box : Box
+        Field of view, in pixels of the array.
+    flags, fov, crop, notes
+        As of `Prepared`.
+    """
+
+    array: npt.NDArray[Any]
+    box: Box
+    flags: Flags
+    fov: float
+    crop: float
+    notes: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +209,16 @@ class Preprocessing:
             A field of view in arcseconds for a cutout without a pixel scale, or one that reaches
             beyond the part of the image that was read.
         """
+        return self.finish([self.place(cutout, field=field, rendering=rendering)])[0]
+
+    def place(
+        self,
+        cutout: Cutout,
+        *,
+        field: FieldOptions | None = None,
+        rendering: RenderOptions | None = None,
+    ) -> Placed:
+        """The first half of `prepare`: render, and find the field of view."""
         field = field or FieldOptions()
         rendering = rendering or RenderOptions()
         height, width = _find_frame(cutout)
@@ -199,20 +231,36 @@ class Preprocessing:
             _check_complete(cutout, box)
             seen, box = _crop_cutout(cutout, box)
             shown = render(seen, options=rendering, within=box.find_pixels(*seen.array.shape[1:]))
-        pixels, padded = resample(shown.array, box, self.img_size)
-        flags |= shown.flags | _inspect(pixels)
-        if padded:
-            flags |= Flags.PADDED
-        scale = _reduction(cutout)
-        if box.side * scale < self.img_size:
+        flags |= shown.flags
+        if box.side * _reduction(cutout) < self.img_size:
             flags |= Flags.UPSAMPLED
-        return Prepared(
-            pixels,
+        return Placed(
+            shown.array,
+            box,
             flags,
             fov=box.side * cutout.pixel_scale,
             crop=box.side / min(height, width),
             notes={**shown.notes, **notes},
         )
+
+    def finish(self, placed: Sequence[Placed]) -> list[Prepared]:
+        """The second half of `prepare`, for many: bring fields of view to the encoder's size.
+
+        In few steps for all of them: with a step for each, threads would spend more time on
+        taking turns in Python than on pixels.
+        """
+        resampled = resample_all([(p.array, p.box) for p in placed], self.img_size)
+        found = _inspect([pixels for pixels, _ in resampled])
+        return [
+            Prepared(
+                pixels,
+                p.flags | flags | (Flags.PADDED if padded else Flags.NONE),
+                p.fov,
+                p.crop,
+                p.notes,
+            )
+            for p, (pixels, padded), flags in zip(placed, resampled, found, strict=True)
+        ]
 
     def _choose_box(self, cutout: Cutout, field: FieldOptions) -> Box:
         """Field of view in pixels of the array, as the options or the weights fix it."""
@@ -267,14 +315,25 @@ def _crop_cutout(cutout: Cutout, box: Box) -> tuple[Cutout, Box]:
     return dataclasses.replace(cutout, array=array, bad=bad), inner
 
 
-def _inspect(pixels: npt.NDArray[Any]) -> Flags:
-    """Flags for a field that shows nothing, or that is saturated."""
-    top, flat = (255.0, FLAT * 255) if pixels.dtype == np.uint8 else (1.0, FLAT)
-    flags = Flags.NONE
-    # Each channel by itself: an even patch of sky need not be grey.
-    spans = pixels.max(axis=(1, 2)).astype(float) - pixels.min(axis=(1, 2))
-    if spans.max() < flat:
-        flags |= Flags.CONSTANT
-    elif np.count_nonzero((pixels >= top).all(axis=0)) > SATURATED_FRACTION * pixels[0].size:
-        flags |= Flags.SATURATED
-    return flags
+def _inspect(many: Sequence[npt.NDArray[Any]]) -> list[Flags]:
+    """Flags for fields that show nothing, or that are saturated."""
+    found = [Flags.NONE] * len(many)
+    for dtype, top, flat in ((np.uint8, 255.0, FLAT * 255), (np.float32, 1.0, FLAT)):
+        places = [k for k, pixels in enumerate(many) if pixels.dtype == dtype]
+        if not places:
+            continue
+        stack = np.stack([many[k] for k in places])
+        high, low = stack.max(axis=(2, 3)).astype(float), stack.min(axis=(2, 3)).astype(float)
+        # Each channel by itself: an even patch of sky need not be grey.
+        even, bright = (high - low).max(axis=1) < flat, high.min(axis=1) >= top
+        for k, pixels, is_even, is_bright in zip(places, stack, even, bright, strict=True):
+            if is_even:
+                found[k] = Flags.CONSTANT
+            elif is_bright and _is_saturated(pixels, top):
+                found[k] = Flags.SATURATED
+    return found
+
+
+def _is_saturated(pixels: npt.NDArray[Any], top: float) -> bool:
+    count = np.count_nonzero((pixels >= top).all(axis=0))
+    return bool(count > SATURATED_FRACTION * pixels[0].size)

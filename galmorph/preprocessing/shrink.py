@@ -9,68 +9,83 @@ Pillow does it alone.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-__all__ = ["interleave", "separate", "shrink"]
+__all__ = ["interleave", "separate", "shrink_all"]
 
 Array = npt.NDArray[np.uint8]
 
 
-def shrink(array: Array, shape: tuple[int, int]) -> Array:
+def shrink_all(arrays: Sequence[Array], shape: tuple[int, int]) -> list[Array]:
     """Bring planes to ``shape`` by a triangle filter as wide as the reduction.
 
     Parameters
     ----------
-    array : ndarray of uint8, shape (3, y, x)
-        Any strides.
+    arrays : sequence of ndarray of uint8, shape (3, y, x)
+        Any strides, any sizes; those of one size go through torch together.
     shape : (int, int)
         Rows and columns of the result.
 
     Returns
     -------
-    ndarray of uint8, shape (3, *shape)
+    list of ndarray of uint8, shape (3, *shape)
         Contiguous.
     """
-    reduced = shape[0] <= array.shape[1] and shape[1] <= array.shape[2]
-    torch = sys.modules.get("torch") if reduced else None
-    pixels = _find_four_bytes(array) if torch is not None else None
-    if pixels is None:
-        pixels = interleave(array)
-    if torch is not None:
-        return _shrink_by_torch(torch, pixels, shape)
-    image = Image.fromarray(pixels)
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return [_shrink_by_pillow(array, shape) for array in arrays]
+    small: dict[int, Array] = {}
+    groups: dict[tuple[int, ...], list[tuple[int, Array]]] = {}
+    for k, array in enumerate(arrays):
+        if shape[0] > array.shape[1] or shape[1] > array.shape[2]:
+            small[k] = _shrink_by_pillow(array, shape)
+            continue
+        pixels = _find_pixels(array)
+        groups.setdefault(pixels.shape, []).append((k, pixels))
+    for group in groups.values():
+        shrunk = _shrink_by_torch(torch, [pixels for _, pixels in group], shape)
+        small.update((k, array) for (k, _), array in zip(group, shrunk, strict=True))
+    return [small[k] for k in range(len(arrays))]
+
+
+def _shrink_by_pillow(array: Array, shape: tuple[int, int]) -> Array:
+    image = Image.fromarray(interleave(array))
     return separate(np.asarray(image.resize(shape[::-1], Image.Resampling.BILINEAR)))
 
 
-def _shrink_by_torch(torch: Any, pixels: Array, shape: tuple[int, int]) -> Array:
-    batch = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)  # (1, 3 or 4, y, x)
+def _shrink_by_torch(torch: Any, blocks: Sequence[Array], shape: tuple[int, int]) -> Array:
+    """Blocks (y, x, 3 or 4) of one shape, as (n, 3, *shape)."""
+    batch = torch.from_numpy(np.stack(blocks)).permute(0, 3, 1, 2)
     small = torch.nn.functional.interpolate(batch, shape, mode="bilinear", antialias=True)
-    result: Array = small[0, :3].contiguous().numpy()
+    result: Array = small[:, :3].contiguous().numpy()
     return result
 
 
-def _find_four_bytes(array: Array) -> Array | None:
-    """Copy (y, x, 4) of planes that lie in Pillow's memory, four bytes per pixel; else None.
+def _find_pixels(array: Array) -> Array:
+    """Planes as (y, x, 3 or 4), a view where they lie so in a decoder's memory.
 
-    Whole rows at a time, which is several times faster than picking three bytes of four.
+    Pillow lends four bytes per pixel, simplejpeg gives three. To copy their rows whole is several
+    times faster than to pick the bytes of each colour.
     """
     root: Any = array
     while isinstance(root.base, np.ndarray):
         root = root.base
-    if root.ndim != 3 or root.shape[2] != 4 or root.strides[1:] != (4, 1):
-        return None
-    if array.shape[0] != 3 or array.strides != (1, root.strides[0], 4):
-        return None
+    channels = root.shape[-1]
+    if root.ndim != 3 or channels not in (3, 4) or root.strides[1:] != (channels, 1):
+        return interleave(array)
+    if array.shape[0] != 3 or array.strides != (1, root.strides[0], channels):
+        return interleave(array)
     start = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
     y, rest = divmod(start, root.strides[0])
-    x, channel = divmod(rest, 4)
+    x, channel = divmod(rest, channels)
     if channel:
-        return None
-    block: Array = root[y : y + array.shape[1], x : x + array.shape[2]].copy()
+        return interleave(array)
+    block: Array = root[y : y + array.shape[1], x : x + array.shape[2]]
     return block
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from galmorph.images.raster import cutout_from_pil
 from galmorph.preprocessing import shrink as module
 from galmorph.preprocessing.geometry import central_box, resample
-from galmorph.preprocessing.shrink import interleave, separate, shrink
+from galmorph.preprocessing.shrink import interleave, separate, shrink_all
 
 
 def make_pixels(height: int, width: int, channels: int = 3) -> np.ndarray:
@@ -34,7 +34,7 @@ def test_torch_gives_what_pillow_gives(size: tuple[int, int], shape: tuple[int, 
     assert sys.modules["torch"] is torch
     pixels = make_pixels(*size)
     expected = shrink_by_pillow(pixels, shape).astype(int)
-    got = shrink(pixels.transpose(2, 0, 1), shape)
+    got = shrink_all([pixels.transpose(2, 0, 1)], shape)[0]
     assert got.shape == (3, *shape)
     assert got.flags.c_contiguous
     assert np.abs(got - expected).max() <= 1  # a rounding, on processors without vectors
@@ -44,7 +44,7 @@ def test_torch_gives_what_pillow_gives(size: tuple[int, int], shape: tuple[int, 
 def test_without_torch_pillow_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = make_pixels(60, 50)
     monkeypatch.delitem(sys.modules, "torch")
-    got = shrink(pixels.transpose(2, 0, 1), (20, 21))
+    got = shrink_all([pixels.transpose(2, 0, 1)], (20, 21))[0]
     np.testing.assert_array_equal(got, shrink_by_pillow(pixels, (20, 21)))
 
 
@@ -56,22 +56,43 @@ def test_pillows_memory_is_taken_by_rows(part: tuple[int, int, int, int]) -> Non
     Image.fromarray(pixels).save(file, "PNG")
     array = cutout_from_pil(Image.open(file)).array
     x0, y0, x1, y1 = part
-    block = module._find_four_bytes(array[:, y0:y1, x0:x1])
-    assert block is not None
+    block = module._find_pixels(array[:, y0:y1, x0:x1])
+    assert block.shape[2] == 4 and not block.flags.owndata
     np.testing.assert_array_equal(block[:, :, :3], pixels[y0:y1, x0:x1])
+
+
+def test_memory_of_three_bytes_is_taken_by_rows() -> None:
+    pixels = make_pixels(60, 50)
+    block = module._find_pixels(pixels.transpose(2, 0, 1)[:, 3:, 7:40])
+    assert np.shares_memory(block, pixels)
+    np.testing.assert_array_equal(block, pixels[3:, 7:40])
 
 
 def test_other_memory_is_not_mistaken_for_pillows() -> None:
     rgba = make_pixels(6, 5, 4)
     planes = rgba.transpose(2, 0, 1)
-    for wrong in (planes[1:], planes[:3, ::2], planes[:3, :, ::-1], planes[[0, 1, 2]], planes[:2]):
-        assert module._find_four_bytes(wrong) is None
-    assert module._find_four_bytes(make_pixels(6, 5).transpose(2, 0, 1)) is None
-    found = module._find_four_bytes(planes[:3, 2:, 1:])
-    assert found is not None
+    for other in (planes[1:], planes[:3, ::2], planes[:3, :, ::-1], planes[[0, 1, 2]]):
+        found = module._find_pixels(other)
+        assert not np.shares_memory(found, rgba)
+        np.testing.assert_array_equal(found, other.transpose(1, 2, 0))
+    found = module._find_pixels(planes[:3, 2:, 1:])
+    assert np.shares_memory(found, rgba)
     np.testing.assert_array_equal(found, rgba[2:, 1:])
-    shrink(planes[:3], (3, 3))
+    shrink_all([planes[:3]], (3, 3))
     np.testing.assert_array_equal(rgba, make_pixels(6, 5, 4))  # nothing was written to
+
+
+def test_many_of_many_sizes_are_those_of_one_at_a_time() -> None:
+    """Grouped by size and memory, each lands in its place; some are enlarged."""
+    sizes = [(90, 90, 3), (60, 50, 4), (90, 90, 4), (30, 50, 3), (90, 90, 3), (60, 50, 4)]
+    arrays = [make_pixels(*size).transpose(2, 0, 1)[:3] for size in sizes]
+    arrays += [np.ascontiguousarray(arrays[0])[:, ::-1]]
+    together = shrink_all(arrays, (40, 40))
+    assert len(together) == len(arrays)
+    for found, array in zip(together, arrays, strict=True):
+        assert found.flags.c_contiguous
+        np.testing.assert_array_equal(found, shrink_all([array], (40, 40))[0])
+    assert shrink_all([], (40, 40)) == []
 
 
 def test_odd_edges_agree_with_whole_ones() -> None:
