@@ -25,6 +25,7 @@ from galmorph.inference.results import ResultPlan, concatenate, describe_run
 from galmorph.model import BackendName, Model, compute_signature, read_heads, read_model
 from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
 from galmorph.preprocessing.render import RenderOptions
+from galmorph.quantities import strip_units
 from galmorph.tables.build import build_table
 from galmorph.weights.entry import ManifestEntry
 from galmorph.weights.locate import WeightsFile, locate_weights
@@ -269,6 +270,7 @@ def _make_reporter(progress: bool | Callable[[int], None]) -> Callable[[int], No
 
 def _make_job(model: str | os.PathLike[str] | Model | None, **settings: Any) -> Job:
     """Sort keyword options into the settings of the stages."""
+    settings = strip_units(settings)
     head = settings.pop("head", None)
     loaded = model if isinstance(model, Model) else load_model(model)
     names = {
@@ -327,7 +329,7 @@ def embed(
     **pixels
         ``crop``, ``fov``, ``stretch``, ``nan``, ``nan_fraction``, ``zeropoint``, ``hdu``,
         ``bands``, ``max_pixels``, ``pixel_scale``, ``center``; see the guide "How your pixels are
-        treated".
+        treated". Angles may be astropy's quantities, and ``center`` a SkyCoord.
 
     Returns
     -------

@@ -14,6 +14,7 @@ from synthetic import make_flux, make_rgb, write_fits
 import galmorph
 from galmorph.errors import AmbiguousShapeError, GalmorphError, UnknownModelError
 from galmorph.model import write_model
+from galmorph.quantities import strip_units
 
 CPU = {"device": "cpu", "precision": "float32", "workers": 1}
 
@@ -146,7 +147,27 @@ def test_flux_needs_bands_and_takes_them(model, tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_angles_may_be_of_astropy(model, tmp_path):
+    from astropy import units
+    from astropy.coordinates import SkyCoord
+
+    path = write_fits(tmp_path / "f.fits", make_flux(side=100), BANDS="grz")
+    expected = galmorph.embed(path, model=model, center=(150.1, 2.2), fov=15, **CPU)
+    sky = SkyCoord(150.1, 2.2, unit="deg")
+    found = galmorph.embed(path, model=model, center=sky, fov=0.25 * units.arcmin, **CPU)
+    np.testing.assert_array_equal(found, expected)
+    for same in (sky.galactic, [sky.ra, sky.dec], (sky.ra.to("rad"), 2.2)):
+        assert strip_units({"center": same})["center"] == pytest.approx((150.1, 2.2))
+    image = make_rgb(100)
+    expected = galmorph.embed(image, model=model, pixel_scale=0.5, fov=30, **CPU)
+    for scale in (0.5 * units.arcsec, 0.5 * units.arcsec / units.pix):
+        found = galmorph.embed(image, model=model, pixel_scale=scale, fov=30, **CPU)
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_what_cannot_be_meant_is_refused(model):
+    from astropy import units
+
     with pytest.raises(AmbiguousShapeError, match="band axis"):
         galmorph.embed(np.zeros((3, 50, 3)), model=model, **CPU)
     with pytest.raises(TypeError, match="unknown options"):
@@ -155,6 +176,15 @@ def test_what_cannot_be_meant_is_refused(model):
         galmorph.embed(make_rgb(50), model=model, on_error="ignore", **CPU)
     with pytest.raises(ValueError, match="crop"):
         galmorph.embed(make_rgb(50), model=model, crop=0.5, fov=10, **CPU)
+    for wrong in ("0.4", -1, 0.4 * units.m, [0.4, 0.4] * units.arcsec):
+        with pytest.raises(ValueError, match="pixel_scale"):
+            galmorph.embed(make_rgb(50), model=model, pixel_scale=wrong, **CPU)
+    for wrong in ((10,), 10, ("10", "20"), (10 * units.kg, 20)):
+        with pytest.raises(ValueError, match="center is"):
+            galmorph.embed(make_rgb(50), model=model, center=wrong, **CPU)
+    for wrong in (2.5, "2", 0):
+        with pytest.raises(ValueError, match="batch_size must be a whole number"):
+            galmorph.embed(make_rgb(50), model=model, device="cpu", batch_size=wrong)
     with pytest.raises(KeyError, match="no head 'gz9'"):
         galmorph.classify(make_rgb(50), head="gz9", model=model, **CPU)
     with pytest.raises(UnknownModelError, match="no model 'resnet'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -86,6 +87,17 @@ def _accept_debug(command: click.Command) -> None:
         command.params.append(option)
 
 
+def _open_closed_streams() -> None:
+    """Let messages go nowhere where whoever started the program has closed its output.
+
+    Else the first file that is opened would take the place of the closed one, and get whatever a
+    library prints.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (for good)
+
+
 @contextmanager
 def _short_warnings() -> Iterator[None]:
     """Show galmorph's own warnings as one line, without the place in the code."""
@@ -148,4 +160,5 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main() -> None:
     """Entry point of the command ``galmorph``."""
+    _open_closed_streams()
     sys.exit(cli.main(prog_name="galmorph", standalone_mode=True))

@@ -152,10 +152,14 @@ input_options = _apply(
     ),
     click.option("--id-column", metavar="NAME", help="Column that becomes object_id."),
     click.option(
-        "--ra-column", metavar="NAME", help="Right ascension, degrees or 12:34:56.7 [default: ra]."
+        "--ra-column",
+        metavar="NAME",
+        help="Right ascension, degrees or 12:34:56.7 [default: ra, RAJ2000, RA_ICRS, ALPHA_J2000].",
     ),
     click.option(
-        "--dec-column", metavar="NAME", help="Declination, degrees or +12:34:56 [default: dec]."
+        "--dec-column",
+        metavar="NAME",
+        help="Declination, degrees or +12:34:56 [default: the one that belongs to it].",
     ),
     click.option(
         "--mosaic",
@@ -241,7 +245,7 @@ pixel_options = _apply(
         "--max-pixels",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Refuse larger images [default: 27 million].",
+        help="Refuse larger images: width x height x bands [default: 27 million].",
     ),
 )
 

@@ -262,8 +262,9 @@ def cutout_from_array(
         return _rendered_cutout(rendered, object_id, path)
     if options.bands is None and planes.shape[0] > 1:
         raise BandError(
-            f"{where}: {array.dtype} values outside [0, 1] are flux, and its {planes.shape[0]} "
-            "planes need names: bands=('g', 'r', 'z'); divide a rendered image by its maximum"
+            f"{where}: it is flux, because {array.dtype} values are rendered colours only as "
+            f"uint8, uint16, or floats in [0, 1]; name its {planes.shape[0]} planes as in "
+            "bands=('g', 'r', 'z'), or convert a rendered image to uint8"
         )
     bands, _ = choose_planes(None, options.bands, planes.shape[0], where)
     flux = np.ascontiguousarray(planes, dtype=np.float32)

@@ -185,8 +185,8 @@ def choose_planes(
     if planes == 1:
         return (UNKNOWN_BAND,), None
     raise BandError(
-        f"{where}: {planes} planes without band names (no BANDS, BANDn, FILTER or CTYPE3); "
-        "name them in the file's order, as in --bands g,r,z"
+        f"{where}: {planes} planes without band names (not as many in BANDS, BANDn, FILTER or "
+        "CTYPE3); name them in the file's order, as in --bands g,r,z"
     )
 
 

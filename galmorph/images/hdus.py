@@ -155,7 +155,13 @@ def describe_hdus(hdus: HDUList) -> str:
     """One line on what a file holds, as in ``0 no data, 1 (CAT) table``."""
     words = []
     for number, hdu in enumerate(islice(hdus, 8)):
-        shape = getattr(hdu, "shape", ()) if getattr(hdu, "is_image", False) else None
-        kind = "table or other" if shape is None else "x".join(map(str, shape[::-1])) or "no data"
+        is_image = getattr(hdu, "is_image", False)
+        shape: tuple[int, ...] | None = getattr(hdu, "shape", ()) if is_image else None
+        if shape is None:
+            kind = "table or other"
+        elif len(shape) == 1:
+            kind = f"{shape[0]} values in a row"
+        else:
+            kind = "x".join(map(str, shape[::-1])) or "no data"
         words.append(f"{_label(number, hdu)} {kind}")
-    return "the file has " + ", ".join(words)
+    return "the file has " + (", ".join(words) or "no HDU that can be read")

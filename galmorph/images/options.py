@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 __all__ = ["ReadOptions"]
 
@@ -66,21 +68,29 @@ class ReadOptions:
             raise ValueError(f"min_side must be at least 1, not {self.min_side}")
         if self.seen is not None and not self.seen > 0:
             raise ValueError(f"seen must be positive, not {self.seen}")
-        if self.pixel_scale is not None and not self.pixel_scale > 0:
-            raise ValueError(f"pixel_scale must be positive, not {self.pixel_scale}")
-        if self.fov is not None and not self.fov > 0:
-            raise ValueError(f"fov must be positive arcseconds, not {self.fov}")
+        for name in ("pixel_scale", "fov"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, Real) and float(value) > 0):
+                raise ValueError(f"{name} must be a positive number of arcseconds, not {value!r}")
         if self.bands is not None:
             self._check_bands(self.bands)
-        if self.center is not None and not -90 <= self.center[1] <= 90:
-            raise ValueError(f"the declination {self.center[1]} is not within -90 to 90 degrees")
-        if self.center is not None and not math.isfinite(self.center[0]):
-            raise ValueError(f"the right ascension is {self.center[0]}, not a number of degrees")
+        if self.center is not None:
+            self._check_center(self.center)
 
     @staticmethod
     def _check_bands(bands: tuple[str, ...]) -> None:
         if isinstance(bands, str) or not bands or len(set(bands)) != len(bands):
             raise ValueError(f'bands are different names such as ("g", "r", "z"), not {bands!r}')
+
+    @staticmethod
+    def _check_center(center: Any) -> None:
+        numbers = isinstance(center, tuple) and all(isinstance(value, Real) for value in center)
+        if not numbers or len(center) != 2:
+            raise ValueError(f"center is RA and Dec in degrees, not {center!r}")
+        if not -90 <= center[1] <= 90:
+            raise ValueError(f"the declination {center[1]} is not within -90 to 90 degrees")
+        if not math.isfinite(center[0]):
+            raise ValueError(f"the right ascension is {center[0]}, not a number of degrees")
 
     @property
     def max_bytes(self) -> int:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
+
+from galmorph.errors import UnsupportedImageError
 
 __all__ = ["find_survey", "find_unit", "find_zeropoint"]
 
@@ -26,6 +29,7 @@ UNIT_NAMES = {
     "jy": "Jy", "mjy": "mJy", "ujy": "uJy", "microjy": "uJy", "njy": "nJy",
 }  # fmt: skip
 PER_PIXEL = ("/pixel", "/pix", "/px", "perpixel")
+MAGNITUDE = re.compile(r"(?<![a-z])(ab|st)?mag(s|nitudes?)?(?![a-z])")
 ZEROPOINT_KEYS = ("MAGZERO", "MAGZPT", "MAGZP", "ZEROPNT", "PHOTZP", "ZP")
 
 
@@ -52,13 +56,24 @@ def find_survey(header: Mapping[str, Any]) -> str:
 
 
 def find_unit(header: Mapping[str, Any]) -> str:
-    """Flux unit from ``BUNIT`` in one spelling, "" where it does not say."""
+    """Flux unit from ``BUNIT`` in one spelling, "" where it does not say.
+
+    Raises
+    ------
+    UnsupportedImageError
+        The pixels are magnitudes.
+    """
     text = str(header.get("BUNIT", "")).strip()
     lowered = text.lower().replace(" ", "")
     for ending in PER_PIXEL:
         lowered = lowered.removesuffix(ending)
     if text.startswith("MJy"):  # megajansky per steradian is not a flux per pixel
         return text
+    if MAGNITUDE.search(text.lower()):
+        raise UnsupportedImageError(
+            f"its pixels are magnitudes (unit {text!r}), and faint sky would be the brightest; "
+            "give the image in a unit of flux, or change BUNIT where it is wrong"
+        )
     return UNIT_NAMES.get(lowered, text)
 
 

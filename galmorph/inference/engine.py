@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from numbers import Integral
 
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source
@@ -58,8 +59,8 @@ class EngineOptions:
     def __post_init__(self) -> None:
         for name in ("batch_size", "workers"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
+            if value is not None and not (isinstance(value, Integral) and int(value) >= 1):
+                raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
 
 
 def explain_options(options: EngineOptions) -> dict[str, str]:

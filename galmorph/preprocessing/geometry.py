@@ -156,11 +156,11 @@ def resample_all(
     """Do as `resample` with many, those of whole 8-bit pixels together."""
     done: dict[int, tuple[npt.NDArray[Any], bool]] = {}
     whole: dict[int, npt.NDArray[np.uint8]] = {}
-    for k, (array, box) in enumerate(fields):
-        if box.exceeds(*array.shape[1:]):
-            done[k] = _resample_beyond(array, box, size), True
+    for k, (frame, square) in enumerate(fields):
+        if square.exceeds(*frame.shape[1:]):
+            done[k] = _resample_beyond(frame, square, size), True
             continue
-        array, box = crop_box(array, box)
+        array, box = crop_box(frame, square)
         edges = _snap(box, *array.shape[1:])
         part = _find_whole(array, edges)
         if part is None:

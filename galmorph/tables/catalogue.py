@@ -37,6 +37,14 @@ from galmorph.tables.readers import TableReader, open_reader
 __all__ = ["Catalogue", "CatalogueRow", "list_columns", "pick_column", "read_catalogue"]
 
 SUFFIX = "_catalogue"
+POSITION_NAMES = (
+    ("ra", "dec"),
+    ("raj2000", "dej2000"),
+    ("ra_icrs", "de_icrs"),
+    ("alpha_j2000", "delta_j2000"),
+)
+"""As most catalogues, those of VizieR, and SExtractor name right ascension and declination."""
+
 _RESERVED = re.compile(r"p_.*|e_[0-9]{3,}|provenance")
 """What formats add: probabilities, the embedding in CSV, and the provenance in npz."""
 
@@ -280,8 +288,8 @@ def read_catalogue(
         Column that becomes ``object_id``.
     ra_column, dec_column : str, optional
         Positions: numbers, in degrees unless the column says another unit of angle; or text like
-        "12:34:56.7" (hours for ``ra``) or "12h34m56.7s". By default columns named "ra" and "dec",
-        in any case, where there are both.
+        "12:34:56.7" (hours for ``ra``) or "12h34m56.7s". By default the first pair of
+        `POSITION_NAMES` that is there, in any case.
     band_columns : sequence of str
         Columns with one path per band, in the order of the bands.
     root : path-like, optional
@@ -316,7 +324,8 @@ def _default_position(
     if ra is not None or dec is not None:
         return ra, dec
     found = {name.lower(): name for name in names}
-    return (found["ra"], found["dec"]) if {"ra", "dec"} <= set(found) else (None, None)
+    pairs = ((found.get(x), found.get(y)) for x, y in POSITION_NAMES)
+    return next(((x, y) for x, y in pairs if x is not None and y is not None), (None, None))
 
 
 def _check_roles(reader: TableReader, roles: _Roles) -> None:
@@ -328,8 +337,8 @@ def _check_roles(reader: TableReader, roles: _Roles) -> None:
         )
     if not roles.path and not roles.bands and not (roles.ra and roles.dec):
         raise CatalogueError(
-            f"{reader.path}: say which column holds the paths (--path-column); there are: "
-            f"{', '.join(reader.specs)}"
+            f"{reader.path}: say which column holds the paths (--path-column), or with --mosaic "
+            f"the positions (--ra-column, --dec-column); there are: {', '.join(reader.specs)}"
         )
     if bool(roles.ra) != bool(roles.dec):
         raise CatalogueError(f"{reader.path}: name the columns of both ra and dec, or of neither")

@@ -376,6 +376,8 @@ def open_writer(
     if os.fspath(path) == STDOUT:
         if resume:
             raise ResumeError("standard output cannot be resumed; name a file with -o")
+        if stream is None and sys.__stdout__ is None:
+            raise OutputError("standard output is closed; name a file with -o")
         return _StreamWriter(stream or sys.stdout.buffer, specs, meta or {})
     check_names(specs)
     final, meta, fingerprint = Path(path), meta or {}, fingerprint or {}

@@ -158,6 +158,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 def _load_safely(path: Path) -> Any:
     import torch
+    from safetensors import SafetensorError
 
     try:
         with warnings.catch_warnings():
@@ -171,7 +172,7 @@ def _load_safely(path: Path) -> Any:
             f"{path}: is damaged, or holds more than tensors; galmorph does not execute what is in "
             f"a checkpoint. Save its state_dict alone. ({_first_line(error)})"
         ) from None
-    except _DAMAGED as error:
+    except (*_DAMAGED, SafetensorError) as error:
         raise CheckpointError(f"{path}: is no PyTorch checkpoint ({_first_line(error)})") from None
 
 

@@ -101,3 +101,21 @@ def test_statuses():
     assert get_status(UnknownModelError("x")) == 2
     assert get_status(OutputError("x")) == 1
     assert get_status(DownloadError("x")) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file descriptors of POSIX")
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_closed_output_is_no_hindrance(closed, cutouts, tmp_path):
+    """As some schedulers start their jobs."""
+    command = f"{sys.executable} -m galmorph classify {cutouts} -o {tmp_path}/out.csv {closed}>&-"
+    done = subprocess.run(command, shell=True, cwd=ROOT, check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) > 2
+
+
+def test_a_result_is_not_written_to_a_closed_output(cutouts):
+    command = f"{sys.executable} -m galmorph classify {cutouts} -o - >&-"
+    done = subprocess.run(command, shell=True, cwd=ROOT, check=False, capture_output=True)
+    assert done.returncode == 1
+    assert b"Error: standard output is closed; name a file with -o" in done.stderr

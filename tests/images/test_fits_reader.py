@@ -321,6 +321,25 @@ def test_band_names_are_never_guessed(tmp_path: Path) -> None:
     assert read_cutout(tmp_path / "a.fits", options=options).bands == ("g", "r", "i")
 
 
+def test_too_few_band_names_are_not_called_absent(tmp_path: Path) -> None:
+    write_fits(tmp_path / "a.fits", FLUX, BANDS="gr")
+    with pytest.raises(BandError, match=r"3 planes without band names \(not as many in BANDS"):
+        read_cutout(tmp_path / "a.fits")
+
+
+def test_an_image_in_magnitudes_is_refused(tmp_path: Path) -> None:
+    """The sky would be its brightest part."""
+    write_fits(tmp_path / "a.fits", FLUX, BANDS="grz", BUNIT="mag/arcsec2")
+    with pytest.raises(UnsupportedImageError, match=r"a\.fits: its pixels are magnitudes"):
+        read_cutout(tmp_path / "a.fits")
+
+
+def test_what_a_file_has_instead_of_an_image(tmp_path: Path) -> None:
+    fits.PrimaryHDU(np.arange(10.0)).writeto(tmp_path / "a.fits")
+    with pytest.raises(UnsupportedImageError, match="the file has 0 10 values in a row"):
+        read_cutout(tmp_path / "a.fits")
+
+
 def test_bands_choose_and_order_named_planes(tmp_path: Path) -> None:
     write_fits(tmp_path / "a.fits", FLUX, BANDS="grz")
     cutout = read_cutout(tmp_path / "a.fits", options=ReadOptions(bands=("z", "g")))

@@ -300,5 +300,5 @@ def test_pixel_scale_is_taken_where_the_file_has_none(tmp_path: Path) -> None:
     half = read_cutout(path, options=ReadOptions(pixel_scale=0.4, min_side=48))
     assert half.array.shape == (3, 48, 48)
     assert half.pixel_scale == pytest.approx(0.8)
-    with pytest.raises(ValueError, match="pixel_scale must be positive"):
+    with pytest.raises(ValueError, match="pixel_scale must be a positive number"):
         ReadOptions(pixel_scale=0)

@@ -202,7 +202,7 @@ def test_fits_in_many_threads(tmp_path: Path) -> None:
         ({"max_pixels": 0}, "max_pixels must be at least 1"),
         ({"min_side": 0}, "min_side must be at least 1"),
         ({"seen": 0.0}, "seen must be positive"),
-        ({"fov": -1.0}, "fov must be positive"),
+        ({"fov": -1.0}, "fov must be a positive number"),
         ({"bands": "grz"}, "bands are different names"),
         ({"bands": ("g", "g")}, "bands are different names"),
         ({"center": (0.0, 95.0)}, "not within -90 to 90"),

@@ -13,6 +13,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from synthetic import make_header, make_profile, write_fits, write_jpeg
 
+from galmorph.errors import UnsupportedImageError
 from galmorph.images.bands import clean_band_name, find_band_names, is_band_name, sort_by_wavelength
 from galmorph.images.names import find_position
 from galmorph.images.read import read_cutout
@@ -310,6 +311,19 @@ def test_survey(header: dict[str, str], expected: str) -> None:
 )
 def test_unit(unit: str, expected: str) -> None:
     assert find_unit({"BUNIT": unit}) == expected
+
+
+@pytest.mark.parametrize(
+    "unit", ["mag", "mag/arcsec2", "mag(AB)", "ABmag", "Magnitudes", "log mag"]
+)
+def test_magnitudes_are_no_flux(unit: str) -> None:
+    with pytest.raises(UnsupportedImageError, match=r"are magnitudes \(unit .*unit of flux"):
+        find_unit({"BUNIT": unit})
+
+
+def test_units_that_only_look_like_magnitudes() -> None:
+    for unit in ("maggies", "image", "magnetic flux", "mgy"):
+        assert find_unit({"BUNIT": unit}) == unit
 
 
 def test_zeropoint() -> None:

@@ -263,7 +263,7 @@ def test_settings_are_checked_before_anything_is_read(
 
 @pytest.mark.parametrize("name", ["batch_size", "workers"])
 def test_counts_are_positive(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, not 0"):
         EngineOptions(**{name: 0})
 
 

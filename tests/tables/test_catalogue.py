@@ -207,6 +207,17 @@ def test_blanks_after_commas_are_no_part_of_names(tmp_path):
     assert next(iter(read_catalogue(path, path_column="file"))).path == str(tmp_path / " a.jpg")
 
 
+def test_columns_filled_up_with_blanks(tmp_path):
+    """As databases print them, where the header shows that they do."""
+    path = write_csv(tmp_path, "id  ,file   ,z\nA 1 ,a.jpg  ,0.5\nB   ,bb.jpg ,\n")
+    rows = list(read_catalogue(path, path_column="file", id_column="id"))
+    assert [row.object_id for row in rows] == ["A 1", "B"]
+    assert [row.path for row in rows] == [str(tmp_path / "a.jpg"), str(tmp_path / "bb.jpg")]
+    np.testing.assert_equal([row.columns["z"] for row in rows], [0.5, np.nan])
+    path = write_csv(tmp_path, "id,file\nA ,a.jpg\n")
+    assert next(iter(read_catalogue(path, path_column="file", id_column="id"))).object_id == "A "
+
+
 def test_names_that_differ_in_case_only(tmp_path):
     path = write_csv(tmp_path, "file,b,B\na.jpg,60.5,14.2\n")
     catalogue = read_catalogue(path, path_column="file")
@@ -264,6 +275,29 @@ def test_positions_alone_are_enough_for_a_mosaic(tmp_path):
         ("1", 3.0, 4.0, ""),
     ]
     assert [spec.name for spec in read_catalogue(path).specs] == ["name"]
+
+
+@pytest.mark.parametrize(
+    ("header", "ra"),
+    [
+        ("RAJ2000,DEJ2000", 10.0),
+        ("RA_ICRS,DE_ICRS", 10.0),
+        ("ALPHA_J2000,DELTA_J2000", 10.0),
+        ("DEJ2000,RAJ2000", -5.0),
+        ("ra,DEJ2000", None),
+    ],
+)
+def test_positions_by_the_names_of_other_catalogues(header, ra, tmp_path):
+    path = write_csv(tmp_path, f"file,{header}\na.jpg,10,-5\n")
+    row = next(iter(read_catalogue(path, path_column="file")))
+    assert row.ra == ra if ra is not None else math.isnan(row.ra)
+    assert set(header.split(",")) - {"ra"} <= set(row.columns)
+
+
+def test_ra_goes_before_other_names(tmp_path):
+    path = write_csv(tmp_path, "RAJ2000,DEJ2000,Ra,Dec\n1,2,3,4\n")
+    row = next(iter(read_catalogue(path)))
+    assert (row.ra, row.dec) == (3.0, 4.0)
 
 
 def test_positions_in_other_units_are_converted(tmp_path):
@@ -406,7 +440,7 @@ def test_a_missing_column_lists_those_there_are(role, path):
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("a,b\n1,2\n", {}, "which column holds the paths .*there are: a, b"),
+        ("a,b\n1,2\n", {}, "which column holds the paths .*the positions .*there are: a, b"),
         ("a,b\n1\n", {"path_column": "a"}, "row 1 has 1 cells, the header 2"),
         ("a,a\n1,2\n", {"path_column": "a"}, "two columns are named 'a'"),
         ("", {"path_column": "a"}, "the file is empty"),

@@ -138,6 +138,13 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes, message: 
     assert str(path) in str(caught.value)
 
 
+def test_safetensors_that_are_cut_short_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"\xa0\0\0\0\0\0\0\0{}")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.safetensors: is no PyTorch checkpoint"):
+        read_checkpoint(path)
+
+
 def test_a_mutated_checkpoint_is_read_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pth.tar"
     torch.save({"model": {"a": torch.arange(50.0), "b": torch.zeros(3, 3)}}, path)

@@ -120,7 +120,12 @@ class TextReader(TableReader):
             rows = csv.reader(
                 chain([header], lines), delimiter=self._delimiter, skipinitialspace=spaced
             )
-            yield from (row for row in rows if row)
+            names = next((row for row in rows if row), [])
+            yield names
+            if any(name.endswith(" ") for name in names):  # columns are filled up with blanks
+                yield from ([cell.rstrip(" ") for cell in row] for row in rows if row)
+            else:
+                yield from (row for row in rows if row)
 
     def _blocks(self) -> Iterator[list[tuple[str, ...]]]:
         rows = self._rows()
