@@ -24,6 +24,7 @@ __all__ = [
     "ReadBlock",
     "Row",
     "chunk",
+    "concatenate_blocks",
     "join_blocks",
     "make_block",
     "to_one_dtype",
@@ -129,6 +130,14 @@ def make_block(
             row.message = NO_LABEL_REASONS[Flags.ENCODE_FAILED]
             row.error = PixelError(f"{row.source.location}: {row.message}")
     return Block(rows, embeddings)
+
+
+def concatenate_blocks(blocks: Sequence[Block]) -> Block:
+    """One block of all rows."""
+    if len(blocks) == 1:
+        return blocks[0]
+    rows = [row for block in blocks for row in block.rows]
+    return Block(rows, np.concatenate([block.embeddings for block in blocks]))
 
 
 def chunk(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -8,6 +8,7 @@ calling thread only collects (see `galmorph.inference.lanes`).
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ from numbers import Integral
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source
 from galmorph.inference.backends import Backend, check_backend, open_backend
-from galmorph.inference.blocks import Block, Row, chunk, make_block
+from galmorph.inference.blocks import Block, Row, chunk, concatenate_blocks, make_block
 from galmorph.inference.cores import count_cores, keep_numpy_on_one_core
 from galmorph.inference.lanes import READ_SIZE, run_in_lanes
 from galmorph.inference.reading import Reader
@@ -32,6 +33,11 @@ CPU_BATCH_SIZE = 32
 GPU_BATCH_SIZE = 512
 BLOCKS_AHEAD = 2
 """Blocks under way per worker: enough that nobody waits, few enough that memory stays flat."""
+
+BATCHES_TOGETHER = 4
+QUICK_BATCH = 0.1
+"""Batches that make a block, where each takes fewer seconds than this: whoever collects the blocks
+holds Python's lock meanwhile, and does so less often."""
 
 
 @dataclass(frozen=True)
@@ -159,25 +165,47 @@ def _run_in_workers(
     batch_size: int,
     workers: int,
 ) -> Iterator[Block]:
-    """Each worker takes whole batches through all stages."""
+    """Each worker takes whole batches through all stages, several at a time while they are quick.
 
-    def work(batch: list[Source]) -> Block:
+    Which cutouts share a batch does not depend on that, and so neither does any value.
+    """
+
+    def encode(batch: list[Source]) -> Block:
         read = reader.read_block(batch)
         encoded = None if read.pixels is None else backend.encode(read.pixels)
         return make_block(read.rows, read.good, encoded, num_features=num_features)
 
-    pending: deque[Future[Block]] = deque()
+    def work(batches: list[list[Source]]) -> tuple[Block, float]:
+        begin = time.perf_counter()
+        block = concatenate_blocks([encode(batch) for batch in batches])
+        return block, (time.perf_counter() - begin) / len(batches)
+
+    pending: deque[Future[tuple[Block, float]]] = deque()
+    batches = chunk(sources, batch_size)
+    count = 1
     with backend.guard(), keep_numpy_on_one_core():
         pool = ThreadPoolExecutor(workers, "galmorph", initializer=backend.start_worker)
         try:
-            for batch in chunk(sources, batch_size):
-                pending.append(pool.submit(work, batch))
+            while several := _take(batches, count):
+                pending.append(pool.submit(work, several))
                 if len(pending) > BLOCKS_AHEAD * workers:
-                    yield pending.popleft().result()
+                    block, seconds = pending.popleft().result()
+                    count = BATCHES_TOGETHER if seconds < QUICK_BATCH else 1
+                    yield block
             while pending:
-                yield pending.popleft().result()
+                yield pending.popleft().result()[0]
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _take(batches: Iterator[list[Source]], count: int) -> list[list[Source]]:
+    """The next batches; one where its images are in memory, lest many wait there."""
+    taken: list[list[Source]] = []
+    for batch in batches:
+        taken.append(batch)
+        if len(taken) == count or any(source.data is not None for source in batch):
+            break
+    return taken
 
 
 def _run_beside(

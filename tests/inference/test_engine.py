@@ -12,14 +12,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from synthetic import make_rgb
+from synthetic import make_rgb, write_jpeg
 
 import galmorph
 from galmorph.errors import DeviceError, PixelError, UnreadableImageError
 from galmorph.flags import Flags
 from galmorph.images.discover import discover_sources
 from galmorph.images.source import Source
-from galmorph.inference.engine import BLOCKS_AHEAD, Block, EngineOptions, Row, run_inference
+from galmorph.inference import engine
+from galmorph.inference.engine import (
+    BATCHES_TOGETHER,
+    BLOCKS_AHEAD,
+    Block,
+    EngineOptions,
+    Row,
+    run_inference,
+)
 from galmorph.model import Model
 
 MakeSources = Callable[[int], list[Source]]
@@ -125,6 +133,60 @@ def test_sources_are_consumed_a_bounded_number_ahead(
         assert pulled - done <= bound
     assert done == pulled == 60
     assert workers == make_options().workers
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Source]:
+    """Forty images on disk; every seventh is missing."""
+    for i in range(40):
+        if i % 7:
+            write_jpeg(tmp_path / f"g{i:02d}.jpg", side=100, seed=i)
+    return [Source(f"g{i:02d}", str(tmp_path / f"g{i:02d}.jpg")) for i in range(40)]
+
+
+def test_quick_batches_go_together_and_change_nothing(
+    model: Model, files: list[Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {}
+    for seconds in (0.0, 1e9):
+        monkeypatch.setattr(engine, "QUICK_BATCH", seconds)
+        blocks = run(model, files, workers=1)
+        lengths = [len(block.rows) for block in blocks]
+        if seconds:
+            assert lengths[0] == 4 and max(lengths) == 4 * BATCHES_TOGETHER
+        else:
+            assert set(lengths) == {4}
+        rows, embeddings = join(blocks)
+        assert [row.object_id for row in rows] == [source.object_id for source in files]
+        assert [bool(row.message) for row in rows] == [i % 7 == 0 for i in range(40)]
+        found[seconds] = embeddings
+    np.testing.assert_array_equal(found[0.0], found[1e9])  # to the bit
+
+
+def test_images_in_memory_do_not_wait_together(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "QUICK_BATCH", 1e9)
+    sources = [Source(f"g{i}", data=make_rgb(60, seed=i)) for i in range(40)]
+    assert {len(block.rows) for block in run(model, sources)} == {4}
+
+
+def test_files_are_consumed_a_bounded_number_ahead(
+    model: Model, files: list[Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "QUICK_BATCH", 1e9)
+    pulled = done = 0
+
+    def count() -> Iterator[Source]:
+        nonlocal pulled
+        for source in files:
+            pulled += 1
+            yield source
+
+    for block in run_inference(model, count(), options=make_options(batch_size=1)):
+        done += len(block.rows)
+        assert pulled - done <= (BLOCKS_AHEAD * 2 + 1) * BATCHES_TOGETHER
+    assert done == pulled == 40
 
 
 def test_memory_does_not_grow_with_the_number_of_images(model: Model) -> None:
