@@ -61,20 +61,21 @@ def make_reading(files: list[Path], cores: int) -> Work:
     """Decoding and preparing alone, in one thread per core; with torch, as beside its encoders."""
     import torch
 
+    from galmorph.images.discover import discover_sources
     from galmorph.images.options import ReadOptions
-    from galmorph.images.read import read_cutout
-    from galmorph.preprocessing.pipeline import FieldOptions, Prepared, Preprocessing
+    from galmorph.inference.blocks import chunk
+    from galmorph.inference.engine import CPU_BATCH_SIZE
+    from galmorph.inference.reading import Reader
+    from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
+    from galmorph.preprocessing.render import RenderOptions
 
-    steps = Preprocessing()
-    told = steps.tell_reader(ReadOptions(), FieldOptions())
-    parts = [files[i::cores] for i in range(cores)]
-
-    def read(path: Path) -> Prepared:
-        return steps.prepare(read_cutout(path, options=told))
+    steps, field = Preprocessing(), FieldOptions()
+    reader = Reader(steps, steps.tell_reader(ReadOptions(), field), field, RenderOptions())
+    batches = list(chunk(discover_sources(files), CPU_BATCH_SIZE))
 
     def work() -> None:
         with ThreadPoolExecutor(cores, initializer=lambda: torch.set_num_threads(1)) as pool:
-            list(pool.map(lambda part: [read(path).crop for path in part], parts))
+            list(pool.map(lambda batch: len(reader.read_block(batch).good), batches))
 
     return work
 

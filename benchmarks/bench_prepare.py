@@ -13,8 +13,12 @@ from common import find_files, make_parser, measure, print_machine, print_rows
 from PIL import Image
 
 from galmorph.images.read import read_cutout
+from galmorph.inference.blocks import chunk
 from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
 from galmorph.preprocessing.size import measure_size
+
+
+AT_ONCE = 16
 
 
 def main() -> None:
@@ -27,18 +31,21 @@ def main() -> None:
         files = find_files(options.data, options.images, Path(folder))
         cutouts = [read_cutout(path) for path in files]
         images = [Image.open(path).convert("RGB") for path in files]
+
+    def prepare(field: FieldOptions) -> None:
+        """As in a run, where images wait for each other up to a bound in bytes."""
+        for some in chunk(cutouts, AT_ONCE):
+            steps.finish([steps.place(cutout, field=field) for cutout in some])
+
     ways = {
         "Pillow: crop 180 px, resize to 84": lambda: [
             i.crop((122, 122, 302, 302)).resize((84, 84), Image.Resampling.BILINEAR) for i in images
         ],
-        "prepare, central 180 of 424 px": lambda: [steps.prepare(c) for c in cutouts],
-        "prepare, whole frame": lambda: [
-            steps.prepare(c, field=FieldOptions(crop=1.0)) for c in cutouts
-        ],
+        "prepare, central 180 of 424 px": lambda: prepare(FieldOptions()),
+        "the same, one at a time": lambda: [steps.prepare(c) for c in cutouts],
+        "prepare, whole frame": lambda: prepare(FieldOptions(crop=1.0)),
+        "prepare, --crop auto (measures the galaxy)": lambda: prepare(FieldOptions(crop="auto")),
     }
-    ways["prepare, --crop auto (measures the galaxy)"] = lambda: [
-        steps.prepare(c, field=FieldOptions(crop="auto")) for c in cutouts
-    ]
     ways["the measurement alone"] = lambda: [measure_size(c.array) for c in cutouts]
     rows = []
     for name, way in ways.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["strip_units"]
@@ -15,7 +16,7 @@ def strip_units(settings: Mapping[str, Any]) -> dict[str, Any]:
     ----------
     settings : mapping
         ``fov`` and ``pixel_scale`` may be a `~astropy.units.Quantity`, ``center`` a
-        `~astropy.coordinates.SkyCoord` or a pair of them. All else is left as it is.
+        `~astropy.coordinates.SkyCoord` or two of them. All else is left as it is.
 
     Returns
     -------
@@ -33,15 +34,14 @@ def strip_units(settings: Mapping[str, Any]) -> dict[str, Any]:
     {'fov': 60.0, 'pixel_scale': 0.4}
     """
     plain = dict(settings)
-    if hasattr(plain.get("fov"), "to_value"):
-        plain["fov"] = _to_value("fov", plain["fov"], "arcsec")
-    if hasattr(plain.get("pixel_scale"), "to_value"):
-        plain["pixel_scale"] = _to_value(
-            "pixel_scale", plain["pixel_scale"], "arcsec", "arcsec/pix"
-        )
+    for name, units in (("fov", ("arcsec",)), ("pixel_scale", ("arcsec", "arcsec/pix"))):
+        if hasattr(plain.get(name), "to_value"):
+            plain[name] = _to_value(name, plain[name], *units)
     center: Any = plain.get("center")
     if hasattr(center, "icrs"):
         center = (center.icrs.ra, center.icrs.dec)
+    if hasattr(center, "to_value"):
+        center = tuple(center)
     if isinstance(center, (tuple, list)):
         plain["center"] = tuple(
             _to_value("center", angle, "deg") if hasattr(angle, "to_value") else angle
@@ -51,11 +51,9 @@ def strip_units(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _to_value(name: str, quantity: Any, *wanted: str) -> float:
+    if quantity.size != 1:
+        raise ValueError(f"{name} must be one value, not {quantity!r}")
     for unit in wanted:
-        try:
-            return float(quantity.to_value(unit))
-        except ValueError:  # astropy's UnitConversionError is one
-            continue
-        except TypeError as error:
-            raise ValueError(f"{name} must be one value, not {quantity!r}") from error
+        with suppress(ValueError):  # astropy's UnitConversionError is one
+            return float(quantity.reshape(()).to_value(unit))
     raise ValueError(f"{name} is in {quantity.unit}, which cannot be brought to {wanted[0]}")

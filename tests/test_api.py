@@ -13,6 +13,7 @@ from synthetic import make_flux, make_rgb, write_fits
 
 import galmorph
 from galmorph.errors import AmbiguousShapeError, GalmorphError, UnknownModelError
+from galmorph.images.options import ReadOptions
 from galmorph.model import write_model
 from galmorph.quantities import strip_units
 
@@ -156,7 +157,9 @@ def test_angles_may_be_of_astropy(model, tmp_path):
     sky = SkyCoord(150.1, 2.2, unit="deg")
     found = galmorph.embed(path, model=model, center=sky, fov=0.25 * units.arcmin, **CPU)
     np.testing.assert_array_equal(found, expected)
-    for same in (sky.galactic, [sky.ra, sky.dec], (sky.ra.to("rad"), 2.2)):
+    one = SkyCoord([150.1], [2.2], unit="deg")
+    array = [150.1, 2.2] * units.deg
+    for same in (sky.galactic, [sky.ra, sky.dec], (sky.ra.to("rad"), 2.2), one, array):
         assert strip_units({"center": same})["center"] == pytest.approx((150.1, 2.2))
     image = make_rgb(100)
     expected = galmorph.embed(image, model=model, pixel_scale=0.5, fov=30, **CPU)
@@ -176,6 +179,8 @@ def test_what_cannot_be_meant_is_refused(model):
         galmorph.embed(make_rgb(50), model=model, on_error="ignore", **CPU)
     with pytest.raises(ValueError, match="crop"):
         galmorph.embed(make_rgb(50), model=model, crop=0.5, fov=10, **CPU)
+    assert ReadOptions(center=np.array([150.1, 2.2])).center == (150.1, 2.2)
+    assert ReadOptions(pixel_scale=np.array(0.4), fov=np.float32(3)).fov == 3
     for wrong in ("0.4", -1, 0.4 * units.m, [0.4, 0.4] * units.arcsec):
         with pytest.raises(ValueError, match="pixel_scale"):
             galmorph.embed(make_rgb(50), model=model, pixel_scale=wrong, **CPU)

@@ -88,14 +88,15 @@ def _accept_debug(command: click.Command) -> None:
 
 
 def _open_closed_streams() -> None:
-    """Let messages go nowhere where whoever started the program has closed its output.
+    """Open the null device where whoever started the program has closed a standard stream.
 
-    Else the first file that is opened would take the place of the closed one, and get whatever a
+    Else the first file that is opened would take the number of the closed one, and get whatever a
     library prints.
     """
-    for name in ("stdout", "stderr"):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # in their order
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (for good)
+            null = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, open(null, mode, encoding="utf-8"))  # noqa: SIM115 (for good)
 
 
 @contextmanager

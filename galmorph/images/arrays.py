@@ -262,13 +262,21 @@ def cutout_from_array(
         return _rendered_cutout(rendered, object_id, path)
     if options.bands is None and planes.shape[0] > 1:
         raise BandError(
-            f"{where}: it is flux, because {array.dtype} values are rendered colours only as "
-            f"uint8, uint16, or floats in [0, 1]; name its {planes.shape[0]} planes as in "
-            "bands=('g', 'r', 'z'), or convert a rendered image to uint8"
+            f"{where}: it is flux, {_explain_flux(array, unit)}; name its {planes.shape[0]} "
+            "planes as in bands=('g', 'r', 'z'), or convert a rendered image to uint8"
         )
     bands, _ = choose_planes(None, options.bands, planes.shape[0], where)
     flux = np.ascontiguousarray(planes, dtype=np.float32)
     return Cutout(flux, bands, "flux", object_id, path, unit=unit)
+
+
+def _explain_flux(array: Array, unit: str) -> str:
+    if unit:
+        return f"because it has the unit {unit}"
+    return (
+        f"because {array.dtype} values are rendered colours only as uint8, uint16, or floats "
+        "in [0, 1]"
+    )
 
 
 def _rendered_cutout(planes: Array, object_id: str, path: str) -> Cutout:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 __all__ = ["ReadOptions"]
@@ -60,6 +59,8 @@ class ReadOptions:
     def __post_init__(self) -> None:
         for name in ("hdu", "bands", "center"):
             value = getattr(self, name)
+            if hasattr(value, "tolist"):  # of numpy
+                value = value.tolist()
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
         if self.max_pixels < 1:
@@ -70,7 +71,7 @@ class ReadOptions:
             raise ValueError(f"seen must be positive, not {self.seen}")
         for name in ("pixel_scale", "fov"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, Real) and float(value) > 0):
+            if value is not None and not (_is_number(value) and float(value) > 0):
                 raise ValueError(f"{name} must be a positive number of arcseconds, not {value!r}")
         if self.bands is not None:
             self._check_bands(self.bands)
@@ -84,7 +85,7 @@ class ReadOptions:
 
     @staticmethod
     def _check_center(center: Any) -> None:
-        numbers = isinstance(center, tuple) and all(isinstance(value, Real) for value in center)
+        numbers = isinstance(center, tuple) and all(map(_is_number, center))
         if not numbers or len(center) != 2:
             raise ValueError(f"center is RA and Dec in degrees, not {center!r}")
         if not -90 <= center[1] <= 90:
@@ -96,3 +97,14 @@ class ReadOptions:
     def max_bytes(self) -> int:
         """Largest decompressed file: 8 bytes per pixel and 4 MiB of headers."""
         return 8 * self.max_pixels + (4 << 20)
+
+
+def _is_number(value: Any) -> bool:
+    """Of Python or numpy, arrays without an axis among them."""
+    if isinstance(value, (str, bytes)):
+        return False
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True

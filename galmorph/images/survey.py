@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
-from galmorph.errors import UnsupportedImageError
-
-__all__ = ["find_survey", "find_unit", "find_zeropoint"]
+__all__ = ["find_survey", "find_unit", "find_zeropoint", "is_magnitude"]
 
 LEGACY_WORDS = (
     "legacysurvey",
@@ -29,7 +27,7 @@ UNIT_NAMES = {
     "jy": "Jy", "mjy": "mJy", "ujy": "uJy", "microjy": "uJy", "njy": "nJy",
 }  # fmt: skip
 PER_PIXEL = ("/pixel", "/pix", "/px", "perpixel")
-MAGNITUDE = re.compile(r"(?<![a-z])(ab|st)?mag(s|nitudes?)?(?![a-z])")
+MAGNITUDE = re.compile(r"[a-z]{0,6}?mag(s|nitudes?)?(?![a-z0-9_])", re.IGNORECASE)
 ZEROPOINT_KEYS = ("MAGZERO", "MAGZPT", "MAGZP", "ZEROPNT", "PHOTZP", "ZP")
 
 
@@ -56,25 +54,25 @@ def find_survey(header: Mapping[str, Any]) -> str:
 
 
 def find_unit(header: Mapping[str, Any]) -> str:
-    """Flux unit from ``BUNIT`` in one spelling, "" where it does not say.
-
-    Raises
-    ------
-    UnsupportedImageError
-        The pixels are magnitudes.
-    """
+    """Flux unit from ``BUNIT`` in one spelling, "" where it does not say."""
     text = str(header.get("BUNIT", "")).strip()
     lowered = text.lower().replace(" ", "")
     for ending in PER_PIXEL:
         lowered = lowered.removesuffix(ending)
     if text.startswith("MJy"):  # megajansky per steradian is not a flux per pixel
         return text
-    if MAGNITUDE.search(text.lower()):
-        raise UnsupportedImageError(
-            f"its pixels are magnitudes (unit {text!r}), and faint sky would be the brightest; "
-            "give the image in a unit of flux, or change BUNIT where it is wrong"
-        )
     return UNIT_NAMES.get(lowered, text)
+
+
+def is_magnitude(unit: str) -> bool:
+    """Whether a unit is one of brightness on a logarithmic scale.
+
+    Examples
+    --------
+    >>> is_magnitude("mag/arcsec2"), is_magnitude("ABmag"), is_magnitude("nanomaggy")
+    (True, True, False)
+    """
+    return MAGNITUDE.match(unit) is not None
 
 
 def find_zeropoint(header: Mapping[str, Any]) -> float:

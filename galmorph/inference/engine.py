@@ -1,7 +1,7 @@
 """Sources in, embeddings out: read, prepare and encode overlapped, order kept, bad files flagged.
 
-On the CPU every worker thread takes one batch through all stages, with one compute thread of its
-own: decoding and encoding share the cores without ever waiting for each other. With GPUs the
+On the CPU every worker thread takes whole batches through all stages, with one compute thread of
+its own: decoding and encoding share the cores without ever waiting for each other. With GPUs the
 workers read and prepare, each GPU has a thread that takes the next batch as soon as it can, and the
 calling thread only collects (see `galmorph.inference.lanes`).
 """

@@ -61,7 +61,7 @@ class Reader:
             row, part = self._place(source)
             if part is not None:
                 placed[len(rows)] = part
-                room -= _count_held_bytes(part.array)
+                room -= _count_held_bytes(part.array, source)
             rows.append(row)
             if room < 0:
                 pixels |= self._finish(rows, placed)
@@ -93,6 +93,7 @@ class Reader:
         """Pixels of those rows that have something to show."""
         if not placed:
             return {}
+        prepared = None
         try:
             prepared = self.preprocessing.finish(list(placed.values()))
         except Exception as error:
@@ -101,7 +102,7 @@ class Reader:
                 _fail(rows[k], error)
                 rows[k].notes = {}
                 return {}
-            # One of them is at fault, or all are too much for the memory.
+        if prepared is None:  # one of them is at fault, or all are too much for the memory
             each = [self._finish(rows, {k: part}) for k, part in placed.items()]
             return {k: pixels for one in each for k, pixels in one.items()}
         pixels = {}
@@ -112,8 +113,10 @@ class Reader:
         return pixels
 
 
-def _count_held_bytes(array: npt.NDArray[Any]) -> int:
-    """Of the whole image that the array may be a part of."""
+def _count_held_bytes(array: npt.NDArray[Any], source: Source) -> int:
+    """Of the whole image that the array may be a part of, where it is not the caller's own."""
+    if isinstance(source.data, np.ndarray):
+        return 0
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array.nbytes

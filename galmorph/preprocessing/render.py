@@ -17,6 +17,7 @@ from galmorph.images.calibration import (
     restore_counts,
 )
 from galmorph.images.cutout import Cutout
+from galmorph.images.survey import is_magnitude
 from galmorph.preprocessing.pixels import (
     BadPixelPolicy,
     FilledPlanes,
@@ -112,12 +113,19 @@ def render(
     BandError
         The stretch is for other bands.
     UnsupportedImageError
-        The stretch needs nanomaggies and the unit cannot be turned into them.
+        The stretch needs nanomaggies and the unit cannot be turned into them; or the pixels are
+        magnitudes.
     """
     if cutout.kind == "rendered":
         return _render_rendered(cutout, options, within)
     if options.zeropoint is not None:
         cutout = restore_counts(cutout)
+    elif is_magnitude(cutout.unit):
+        raise UnsupportedImageError(
+            f"its pixels are magnitudes (unit {cutout.unit!r}), in which the sky is brightest; "
+            "give the image in a unit of flux, or --zeropoint where BUNIT is wrong",
+            cutout.path,
+        )
     empty: list[str] = []
     if options.nan != "refuse":
         cutout, empty = _drop_empty_bands(cutout)

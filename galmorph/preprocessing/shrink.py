@@ -75,8 +75,10 @@ def _find_pixels(array: Array) -> Array:
     root: Any = array
     while isinstance(root.base, np.ndarray):
         root = root.base
-    channels = root.shape[-1]
+    channels = root.shape[-1] if root.ndim else 0
     if root.ndim != 3 or channels not in (3, 4) or root.strides[1:] != (channels, 1):
+        return interleave(array)
+    if root.dtype != array.dtype or root.strides[0] <= 0:
         return interleave(array)
     if array.shape[0] != 3 or array.strides != (1, root.strides[0], channels):
         return interleave(array)

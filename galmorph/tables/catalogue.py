@@ -311,21 +311,26 @@ def read_catalogue(
     """
     exact = {name for name in (path_column, id_column, *band_columns) if name is not None}
     reader = open_reader(Path(path), exact=exact)
-    names = tuple(reader.specs)
-    ra_column, dec_column = _default_position(names, ra_column, dec_column)
+    start = Path(root) if root is not None else None
     roles = _Roles(path_column, id_column, ra_column, dec_column, tuple(band_columns))
+    if ra_column is not None or dec_column is not None:
+        return _open(reader, roles, start)
+    found = {name.lower(): name for name in reader.specs}
+    for ra, dec in POSITION_NAMES:
+        if ra not in found or dec not in found:
+            continue
+        try:
+            return _open(reader, replace(roles, ra=found[ra], dec=found[dec]), start)
+        except CatalogueError:
+            if ra == "ra":
+                raise
+            break  # names that mean something else here
+    return _open(reader, roles, start)
+
+
+def _open(reader: TableReader, roles: _Roles, root: Path | None) -> Catalogue:
     _check_roles(reader, roles)
-    return Catalogue(reader, roles, Path(root) if root is not None else None)
-
-
-def _default_position(
-    names: Sequence[str], ra: str | None, dec: str | None
-) -> tuple[str | None, str | None]:
-    if ra is not None or dec is not None:
-        return ra, dec
-    found = {name.lower(): name for name in names}
-    pairs = ((found.get(x), found.get(y)) for x, y in POSITION_NAMES)
-    return next(((x, y) for x, y in pairs if x is not None and y is not None), (None, None))
+    return Catalogue(reader, roles, root)
 
 
 def _check_roles(reader: TableReader, roles: _Roles) -> None:

@@ -103,15 +103,28 @@ def test_statuses():
     assert get_status(DownloadError("x")) == 1
 
 
-@pytest.mark.skipif(os.name == "nt", reason="file descriptors of POSIX")
-@pytest.mark.parametrize("closed", [1, 2])
-def test_a_closed_output_is_no_hindrance(closed, cutouts, tmp_path):
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1), (0, 1, 2)])
+def test_a_closed_stream_is_no_hindrance(closed, cutouts, tmp_path):
     """As some schedulers start their jobs."""
-    command = f"{sys.executable} -m galmorph classify {cutouts} -o {tmp_path}/out.csv {closed}>&-"
+    table = tmp_path / "out.csv"
+    shut = " ".join(f"{number}{'<' if number == 0 else '>'}&-" for number in closed)
+    command = f"{sys.executable} -m galmorph classify {cutouts} -o {table} {shut}"
     done = subprocess.run(command, shell=True, cwd=ROOT, check=False, capture_output=True)
     assert done.returncode == 0, done.stderr
-    assert b"Traceback" not in done.stderr
-    assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) > 2
+    assert len(table.read_text(encoding="utf-8").splitlines()) == 6
+
+
+@pytest.mark.parametrize("closed", [(0, 1, 2), (1, 2), (2,)])
+def test_files_do_not_take_the_numbers_of_closed_streams(closed, tmp_path):
+    """Else they would get what a library prints."""
+    code = (
+        "from galmorph.cli.main import _open_closed_streams as f; import os; f(); "
+        f"n = os.open({str(tmp_path / 'n')!r}, os.O_CREAT | os.O_WRONLY); os.write(n, b'%d' % n)"
+    )
+    shut = " ".join(f"{number}{'<' if number == 0 else '>'}&-" for number in closed)
+    command = f'{sys.executable} -c "{code}" {shut}'
+    subprocess.run(command, shell=True, cwd=ROOT, check=True)
+    assert int((tmp_path / "n").read_text(encoding="utf-8")) > 2
 
 
 def test_a_result_is_not_written_to_a_closed_output(cutouts):

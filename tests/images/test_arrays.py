@@ -27,7 +27,7 @@ from galmorph.errors import (
     UnsupportedImageError,
 )
 from galmorph.flags import Flags
-from galmorph.images.arrays import to_sources
+from galmorph.images.arrays import cutout_from_array, to_sources
 from galmorph.images.cutout import Cutout
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
@@ -81,6 +81,8 @@ def test_rgba_array() -> None:
 
 
 def test_flux_arrays_need_names() -> None:
+    with pytest.raises(BandError, match="it is flux, because it has the unit adu"):
+        cutout_from_array(np.zeros((3, 9, 9), np.float32), options=ReadOptions(), unit="adu")
     with pytest.raises(
         BandError, match=r"it is flux, because .*floats in \[0, 1\].*bands=\('g', 'r', 'z'\)"
     ):

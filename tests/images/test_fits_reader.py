@@ -23,6 +23,7 @@ from galmorph.errors import (
 from galmorph.flags import Flags
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
+from galmorph.preprocessing.render import RenderOptions, render
 
 FLUX = make_flux()
 GREY = FLUX[1]
@@ -330,8 +331,22 @@ def test_too_few_band_names_are_not_called_absent(tmp_path: Path) -> None:
 def test_an_image_in_magnitudes_is_refused(tmp_path: Path) -> None:
     """The sky would be its brightest part."""
     write_fits(tmp_path / "a.fits", FLUX, BANDS="grz", BUNIT="mag/arcsec2")
+    cutout = read_cutout(tmp_path / "a.fits")
     with pytest.raises(UnsupportedImageError, match=r"a\.fits: its pixels are magnitudes"):
-        read_cutout(tmp_path / "a.fits")
+        render(cutout)
+    render(cutout, options=RenderOptions(zeropoint=22.5))  # the header is wrong, says the user
+    rgb = (FLUX - FLUX.min()) / np.ptp(FLUX) * 255
+    write_fits(tmp_path / "b.fits", rgb.astype(np.uint8), CTYPE3="RGB", BUNIT="mag")
+    assert render(read_cutout(tmp_path / "b.fits")).kind == "rendered"
+
+
+def test_magnitudes_in_a_band_that_is_left_out(tmp_path: Path) -> None:
+    hdus = [fits.PrimaryHDU()]
+    for name, unit in (("g", "nanomaggy"), ("r", "nanomaggy"), ("z", "mag")):
+        hdus.append(fits.ImageHDU(GREY, make_header(BUNIT=unit, FILTER=name)))
+    fits.HDUList(hdus).writeto(tmp_path / "a.fits")
+    cutout = read_cutout(tmp_path / "a.fits", options=ReadOptions(bands=("g", "r")))
+    assert render(cutout).kind == "rendered"
 
 
 def test_what_a_file_has_instead_of_an_image(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from synthetic import make_header, make_profile, write_fits, write_jpeg
 
-from galmorph.errors import UnsupportedImageError
 from galmorph.images.bands import clean_band_name, find_band_names, is_band_name, sort_by_wavelength
 from galmorph.images.names import find_position
 from galmorph.images.read import read_cutout
@@ -24,7 +23,7 @@ from galmorph.images.sky import (
     load_wcs,
     to_pixel,
 )
-from galmorph.images.survey import find_survey, find_unit, find_zeropoint
+from galmorph.images.survey import find_survey, find_unit, find_zeropoint, is_magnitude
 
 SHAPE = (64, 64)
 STEP = 0.262 / 3600
@@ -314,16 +313,20 @@ def test_unit(unit: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["mag", "mag/arcsec2", "mag(AB)", "ABmag", "Magnitudes", "log mag"]
+    "unit",
+    ["mag", "mag/arcsec2", "mag(AB)", "ABmag", "Magnitudes", "mmag", "Vmag", "mag arcsec^-2"],
 )
-def test_magnitudes_are_no_flux(unit: str) -> None:
-    with pytest.raises(UnsupportedImageError, match=r"are magnitudes \(unit .*unit of flux"):
-        find_unit({"BUNIT": unit})
+def test_magnitudes(unit: str) -> None:
+    assert is_magnitude(find_unit({"BUNIT": unit}))
 
 
-def test_units_that_only_look_like_magnitudes() -> None:
-    for unit in ("maggies", "image", "magnetic flux", "mgy"):
-        assert find_unit({"BUNIT": unit}) == unit
+@pytest.mark.parametrize(
+    "unit",
+    ["nanomaggies", "maggies", "image", "magnetic", "counts (mag zp 25)", "zp=22.5 mag"]
+    + ["DN, AB mag zero point 27", "10**(-0.4*mag)", "flux for mag_zp=25", ""],
+)
+def test_units_that_only_look_like_magnitudes(unit: str) -> None:
+    assert not is_magnitude(find_unit({"BUNIT": unit}))
 
 
 def test_zeropoint() -> None:

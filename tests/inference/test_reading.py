@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from synthetic import make_rgb, write_jpeg
 
 from galmorph.flags import Flags
@@ -60,9 +62,11 @@ def test_together_is_as_one_at_a_time(
 def test_images_that_wait_are_bounded_in_bytes(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whole images count, of which only a part is seen."""
+    """Whole images count, of which only a part is seen; not those that the caller holds anyway."""
     image = make_rgb(200)
-    monkeypatch.setattr(reading, "HELD_BYTES", 3 * image.nbytes)
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    monkeypatch.setattr(reading, "HELD_BYTES", 3 * 200 * 200 * 4)
     lengths = []
     finish = Preprocessing.finish
 
@@ -71,8 +75,11 @@ def test_images_that_wait_are_bounded_in_bytes(
         return finish(self, placed)
 
     monkeypatch.setattr(Preprocessing, "finish", count)
-    reader.read_block([Source(f"g{k}", data=image) for k in range(10)])
+    reader.read_block([Source(f"g{k}", data=file.getvalue()) for k in range(10)])
     assert lengths == [4, 4, 2]
+    stack = np.stack([image] * 10).transpose(0, 3, 1, 2).copy()
+    reader.read_block([Source(f"g{k}", data=item) for k, item in enumerate(stack)])
+    assert lengths == [4, 4, 2, 10]
 
 
 def test_one_that_fails_does_not_take_the_others_along(

@@ -294,6 +294,16 @@ def test_positions_by_the_names_of_other_catalogues(header, ra, tmp_path):
     assert set(header.split(",")) - {"ra"} <= set(row.columns)
 
 
+@pytest.mark.parametrize("value", ["unknown", "true"])
+def test_columns_that_only_sound_like_positions_are_carried(value, tmp_path):
+    path = write_csv(tmp_path, f"file,RAJ2000,DEJ2000\na.jpg,{value},2\n")
+    row = next(iter(read_catalogue(path, path_column="file")))
+    assert math.isnan(row.ra) and str(row.columns["RAJ2000"]).lower() == value
+    with pytest.raises(CatalogueError, match="column RAJ2000 must hold"):
+        options = {"ra_column": "RAJ2000", "dec_column": "DEJ2000"}
+        read_catalogue(path, path_column="file", **options)
+
+
 def test_ra_goes_before_other_names(tmp_path):
     path = write_csv(tmp_path, "RAJ2000,DEJ2000,Ra,Dec\n1,2,3,4\n")
     row = next(iter(read_catalogue(path)))
