@@ -17,7 +17,6 @@ from galmorph.inference.blocks import chunk
 from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
 from galmorph.preprocessing.size import measure_size
 
-
 AT_ONCE = 16
 
 

@@ -33,7 +33,7 @@ TRAINING_DATA = (
     "(6,894) and Galaxy Zoo DECaLS (470) without"
 )
 DESCRIPTION = {
-    "fused_fast": "Fused CNN-ViT encoder at a tenth of the operations of Wei et al. 2022",
+    "fused_fast": "Fused CNN-ViT encoder at a ninth of the operations of Wei et al. 2022",
     "wei2022": "The encoder of Wei et al. 2022 as published, with weights of our own training",
 }
 RECIPE = {
@@ -64,10 +64,13 @@ MEASURED_ON = {
 
 def describe_input(preprocessing: Preprocessing, crop: float | str | None = None) -> ExpectedInput:
     """What the encoder, or a head with a field of its own, expects."""
-    fraction = crop if isinstance(crop, float) else preprocessing.crop
+    if crop == "auto":
+        field = FieldOfView(preprocessing.sizes_in_field, "petrosian_radius")
+    else:
+        field = FieldOfView(crop if isinstance(crop, float) else preprocessing.crop, "fraction")
     return ExpectedInput(
         bands=("red", "green", "blue"),
-        field_of_view=FieldOfView(fraction, "fraction"),
+        field_of_view=field,
         img_size=preprocessing.img_size,
         interpolation="bilinear",
         stretch="rendered",

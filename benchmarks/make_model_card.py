@@ -22,10 +22,15 @@ TITLES = {
     "decals4": "DECaLS, four classes (`decals`, cross-validated)",
     "gz2_head_on_sdss": "Across surveys: the Galaxy Zoo 2 head on `sdss/test`",
     "sdss_head_on_gz2": "Across surveys: the SDSS head on `gz2/test`",
+    "gz2_head_on_decals": (
+        "Across surveys: the Galaxy Zoo 2 head with `--crop auto` on `decals` (spirals together, "
+        "without disturbed and merging)"
+    ),
 }
 END_TO_END = {
     "gz2_classify": "`gz2/test`, head gz2",
     "sdss_classify": "`sdss/test`, head sdss",
+    "decals_classify": "`decals`, head decals, which learned from these",
     "artifacts_classify": "`artifacts` (no galaxies; only the last column means anything)",
 }
 

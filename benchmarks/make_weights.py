@@ -37,11 +37,14 @@ GZ2 = "round,in_between,cigar,edge_on,spiral"
 SDSS = "elliptical,spiral,edge_on"
 DECALS = "round,in_between,cigar,edge_on,unbarred_spiral,barred_spiral,disturbed,merging"
 DECALS4 = "round,cigar,edge_on,unbarred_spiral"
-CROPS = "0.2,0.25,0.3,0.35,0.4,0.5"
+AUTO = ["--crop", "auto"]
+"""Frames of DECaLS are not scaled to the galaxy."""
+
 SDSS_CROPS = f"0.38,{180 / 424}"
 """None below 0.38: of less, the shards hold fewer pixels than the network sees, and files more."""
 SMOOTH = "smooth=round+in_between+cigar"
 ELLIPTICAL = "elliptical=round+in_between+cigar"
+SPIRAL = "spiral=unbarred_spiral+barred_spiral"
 
 
 class Maker:
@@ -124,8 +127,8 @@ def make_heads(maker: Maker) -> None:
     maker.fit("gz2", maker.shards("gz2"), GZ2, *seen, "--recut", RECUT, "--typicality")
     maker.fit("sdss", maker.shards("sdss"), SDSS, *seen, "--select-crop", SDSS_CROPS)
     decals = [str(maker.data / "decals")]
-    maker.fit("decals", decals, DECALS, "--select-crop", CROPS)
-    maker.fit("decals4", decals, DECALS4, "--select-crop", CROPS)
+    maker.fit("decals", decals, DECALS, *AUTO)
+    maker.fit("decals4", decals, DECALS4, *AUTO)
 
 
 def measure(maker: Maker) -> None:
@@ -139,11 +142,19 @@ def measure(maker: Maker) -> None:
     maker.evaluate("sdss", sdss, "--head", "sdss", *maker.train_options("sdss"), *projection)
     maker.evaluate("gz2_head_on_sdss", sdss, "--head", "gz2", "--merge", ELLIPTICAL, *only_head)
     maker.evaluate("sdss_head_on_gz2", gz2, "--head", "sdss", "--merge", ELLIPTICAL, *only_head)
-    folds = ["--folds", "5", "--select-crop", CROPS, "--protocols", "probe,knn"]
+    spiral = [
+        "--classes",
+        GZ2.replace("spiral", "unbarred_spiral,barred_spiral"),
+        "--merge",
+        SPIRAL,
+    ]
+    maker.evaluate("gz2_head_on_decals", decals, "--head", "gz2", *spiral, *AUTO, *only_head)
+    folds = ["--folds", "5", *AUTO, "--protocols", "probe,knn"]
     maker.evaluate("decals", decals, "--classes", DECALS, *folds)
     maker.evaluate("decals4", decals, "--classes", DECALS4, *folds)
     maker.classify("gz2_classify", gz2, "gz2")
     maker.classify("sdss_classify", sdss, "sdss")
+    maker.classify("decals_classify", decals, "decals", labelled=False)
     maker.classify("artifacts_classify", str(maker.data / "artifacts"), "gz2", labelled=False)
 
 

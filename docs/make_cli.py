@@ -26,7 +26,7 @@ Made from the help texts by `docs/make_cli.py`; do not edit.
 | 2 | usage: an option, a path, a column, a head, a device or an output format that is not there |
 | 3 | nothing could be read |
 | 130 | interrupted with Ctrl-C; with `-o` the finished rows are kept, and `--resume` goes on |
-| 143 | ended by SIGTERM, as schedulers do when the time of a job is over; otherwise as 130 |
+| 143 | ended by SIGTERM, as schedulers do when the time of a job is over; otherwise as 130 (`pretrain` ends with 130 in both cases, after writing a checkpoint) |
 """  # noqa: E501
 
 

@@ -65,7 +65,7 @@ def load_model(
     Parameters
     ----------
     name : str or path, optional
-        A name of `list_models`, ``hf_hub:ORG/NAME`` of a timm encoder among them, or the path of a
+        A name of `list_models`, ``hf_hub:ORG/NAME`` for a timm encoder of the Hub, or the path of a
         safetensors file or of an ONNX file of ``galmorph export``. By default the manifest's
         default model, which comes with galmorph.
     backend : {"torch", "onnx"}

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.tables.columns import probability_name
+from galmorph.typicality import Typicality
 
 __all__ = ["LinearHead", "make_class_name", "softmax"]
 
@@ -55,6 +56,9 @@ class LinearHead:
         Field of view that this head was trained on, where it is not the encoder's own.
     notes : mapping
         Training data, protocol and figures.
+    typicality : Typicality or None
+        What its own training data look like to the encoder, in this field of view; None where
+        that of the model stands for it.
     """
 
     name: str
@@ -64,6 +68,7 @@ class LinearHead:
     temperature: float = 1.0
     crop: float | Literal["auto"] | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    typicality: Typicality | None = None
 
     def __post_init__(self) -> None:
         k = len(self.class_names)

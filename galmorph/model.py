@@ -105,12 +105,15 @@ class Model:
 
 
 def _head_to_json(head: LinearHead) -> dict[str, Any]:
-    return {
+    values = {
         "class_names": list(head.class_names),
         "temperature": head.temperature,
         "crop": head.crop,
         "notes": dict(head.notes),
     }
+    if head.typicality is not None:
+        values["typicality"] = head.typicality.to_dict()
+    return values
 
 
 def _head_tensors(heads: Mapping[str, LinearHead]) -> dict[str, Any]:
@@ -118,7 +121,16 @@ def _head_tensors(heads: Mapping[str, LinearHead]) -> dict[str, Any]:
     for name, head in heads.items():
         tensors[f"heads.{name}.weight"] = np.asarray(head.weight, dtype=np.float32)
         tensors[f"heads.{name}.bias"] = np.asarray(head.bias, dtype=np.float32)
+        if head.typicality is not None:
+            tensors |= head.typicality.to_tensors(f"heads.{name}.")
     return tensors
+
+
+def _typicality_from(
+    values: Mapping[str, Any], tensors: Mapping[str, Any], prefix: str = ""
+) -> Typicality | None:
+    found = values.get("typicality")
+    return None if found is None else Typicality.from_parts(found, tensors, prefix)
 
 
 def _heads_from(
@@ -135,6 +147,7 @@ def _heads_from(
                 temperature=values["temperature"],
                 crop=values["crop"],
                 notes=values["notes"],
+                typicality=_typicality_from(values, tensors, f"heads.{name}."),
             )
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: the heads are not complete ({error})") from error
@@ -334,14 +347,13 @@ def _read_onnx_model(path: Path) -> Model:
 def _build_model(
     encoder: Any, metadata: Mapping[str, Any], tensors: Mapping[str, Any], path: Path
 ) -> Model:
-    typicality = metadata.get("typicality")
     return Model(
         name=metadata["name"],
         architecture=metadata["architecture"],
         encoder=encoder,
         preprocessing=Preprocessing.from_dict(metadata["preprocessing"]),
         heads=_heads_from(metadata, tensors, path),
-        typicality=None if typicality is None else Typicality.from_parts(typicality, tensors),
+        typicality=_typicality_from(metadata, tensors),
         provenance=metadata.get("provenance", {}),
     )
 

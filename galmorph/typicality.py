@@ -12,12 +12,15 @@ import numpy.typing as npt
 
 from galmorph.errors import TrainingError
 
-__all__ = ["ATYPICAL_PERCENTILE", "Typicality", "fit_typicality"]
+__all__ = ["ATYPICAL_PERCENTILE", "ENOUGH_ROWS", "Typicality", "fit_typicality"]
 
 ATYPICAL_PERCENTILE = 99.0
 """Rows above this percentile of held-out training data are flagged."""
 
 NUM_QUANTILES = 201
+
+ENOUGH_ROWS = 200
+"""Embeddings from which a head learns by itself what is typical."""
 
 MIN_ROWS = 40
 """Embeddings without which nothing can be said of what is typical."""
@@ -86,13 +89,13 @@ class Typicality:
         percentile = np.interp(self.compute_distance(embeddings), self.quantiles, grid)
         return percentile.astype(np.float32)
 
-    def to_tensors(self) -> dict[str, npt.NDArray[Any]]:
+    def to_tensors(self, prefix: str = "") -> dict[str, npt.NDArray[Any]]:
         """Arrays to store, float16 where that loses nothing that matters."""
         return {
-            "typicality.mean": self.mean,
-            "typicality.components": self.components.astype(np.float16),
-            "typicality.references": self.references.astype(np.float16),
-            "typicality.quantiles": self.quantiles,
+            f"{prefix}typicality.mean": self.mean,
+            f"{prefix}typicality.components": self.components.astype(np.float16),
+            f"{prefix}typicality.references": self.references.astype(np.float16),
+            f"{prefix}typicality.quantiles": self.quantiles,
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,11 +103,16 @@ class Typicality:
         return {"neighbours": self.neighbours}
 
     @classmethod
-    def from_parts(cls, values: Mapping[str, Any], tensors: Mapping[str, Any]) -> Typicality:
+    def from_parts(
+        cls, values: Mapping[str, Any], tensors: Mapping[str, Any], prefix: str = ""
+    ) -> Typicality:
         """Rebuild from what `to_dict` and `to_tensors` gave."""
         names = ("mean", "components", "references", "quantiles")
-        arrays = [np.asarray(tensors[f"typicality.{name}"], dtype=np.float32) for name in names]
-        return cls(**dict(zip(names, arrays, strict=True)), neighbours=int(values["neighbours"]))
+        arrays = {
+            name: np.asarray(tensors[f"{prefix}typicality.{name}"], dtype=np.float32)
+            for name in names
+        }
+        return cls(**arrays, neighbours=int(values["neighbours"]))
 
 
 def fit_typicality(
@@ -122,8 +130,7 @@ def fit_typicality(
     embeddings : ndarray, shape (n, num_features)
         Of training cutouts, through the same path as a user's.
     num_components, num_references, neighbours : int
-        Principal components kept, references stored, nearest references used. Many components
-        tell more than many references: see docs/field_of_view.md.
+        Principal components kept, references stored, nearest references used.
     seed : int
         Of the halves: one gives components and references, the other calibrates the percentile.
 

@@ -21,6 +21,7 @@ from galmorph.errors import (
     WeightsError,
 )
 from galmorph.model import METADATA_KEY, Model, read_heads, read_model, write_heads, write_model
+from galmorph.typicality import fit_typicality
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,21 @@ def test_typicality_comes_back(model: Model, file: Path) -> None:
     np.testing.assert_allclose(
         back.compute_distance(points), model.typicality.compute_distance(points), rtol=2e-3
     )
+
+
+def test_a_head_keeps_what_is_typical_for_it(model: Model, tmp_path: Path) -> None:
+    points = np.random.default_rng(6).normal(2, 1, (500, 512)).astype(np.float32)
+    own = fit_typicality(points)
+    head = replace(model.heads["test"], typicality=own)
+    write_model(tmp_path / "a.safetensors", replace(model, heads={"own": head, **model.heads}))
+    back = read_model(tmp_path / "a.safetensors")
+    assert back.heads["test"].typicality is None
+    write_heads(tmp_path / "b.safetensors", {"own": head}, model=model.name)
+    for found in (back.heads["own"], read_heads(tmp_path / "b.safetensors").heads["own"]):
+        assert found.typicality is not None
+        np.testing.assert_allclose(
+            found.typicality.compute_atypicality(points), own.compute_atypicality(points), atol=1
+        )
 
 
 def test_half_size_for_half_precision(model: Model, file: Path, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,8 @@ __all__ = ["fit"]
 @click.option(
     "--typicality",
     is_flag=True,
-    help="With --add-to: learn from DATA what typical cutouts are, for the column atypicality.",
+    help="With --add-to: DATA are what the model takes for typical in the column atypicality; else "
+    "the head alone does, where there are 200 cutouts or more.",
 )
 @click.option("--note", multiple=True, metavar="KEY=VALUE", help="Written into the head.")
 def fit(
@@ -87,8 +88,8 @@ def fit(
     the word `folders`: the folder in which an image lies names its class. DATA are images, folders,
     globs, tar shards or stacks, as for `galmorph classify`.
 
-    The head is a multinomial logistic regression. Its penalty is chosen by 5-fold cross-validation
-    on DATA, its temperature calibrated on the out-of-fold predictions. The accuracy that is
+    The head is a multinomial logistic regression. Its penalty is chosen by cross-validation on DATA
+    (5-fold, or as many as the rarest class has cutouts), its temperature calibrated on the out-of-fold predictions. The accuracy that is
     printed is that of the cross-validation; for test data of your own use `galmorph evaluate`.
     """
     target = _Target.check(output, add_to, name, given.pop("typicality"))
@@ -107,10 +108,20 @@ def fit(
         split_classes(given.pop("classes")),
         given.pop("data_frame"),
     )
+    pixels = _find_pixel_options(given)
     seed, quiet, balanced = given.pop("seed"), given.pop("quiet"), given.pop("balanced")
     recut, held_out = given.pop("recut"), given.pop("held_out")
     fitting = _Fitting(
-        make_base_job(given), wanted, target.name, seed, balanced, quiet, notes, recut, held_out
+        make_base_job(given),
+        wanted,
+        target.name,
+        seed,
+        balanced,
+        quiet,
+        notes,
+        recut,
+        held_out,
+        pixels,
     )
     if select_crop is None:
         crops = [fitting.job.field.crop]  # of a part that --center and --fov cut out: all of it
@@ -151,16 +162,20 @@ class _Target:
 
     def write(self, found: HeadFit, embedded: LabelledSet, model: Model, seed: int) -> None:
         from galmorph.model import compute_signature, write_heads
+        from galmorph.typicality import ENOUGH_ROWS, fit_typicality
 
+        head, typical = found.head, None
+        if self.typicality or len(embedded.labels) >= ENOUGH_ROWS:
+            typical = fit_typicality(embedded.embeddings, seed=seed)
+        if not self.typicality:  # else it is the model's, for all that has none of its own
+            head, typical = replace(head, typicality=typical), None
         if not self.into_model:
             signature = compute_signature(model)
-            write_heads(self.path, {self.name: found.head}, model=model.name, signature=signature)
+            write_heads(self.path, {self.name: head}, model=model.name, signature=signature)
             return
         from galmorph.training.export import add_to_model
-        from galmorph.typicality import fit_typicality
 
-        typical = fit_typicality(embedded.embeddings, seed=seed) if self.typicality else None
-        add_to_model(self.path, {self.name: found.head}, typicality=typical)
+        add_to_model(self.path, {self.name: head}, typicality=typical)
 
 
 def _is_whole_model(path: str) -> bool:
@@ -190,6 +205,7 @@ class _Fitting:
     notes: dict[str, Any]
     recut: float | None = None
     held_out: float | None = None
+    pixels: dict[str, str] = field(default_factory=dict)
 
     def choose(self, crops: Sequence[Any]) -> tuple[HeadFit, LabelledSet]:
         """The fit with the smallest cross-validated log loss."""
@@ -221,6 +237,8 @@ class _Fitting:
         notes = {"data": data, "held_out": self.held_out, **self.notes}
         if self.job.field.fov is not None:
             notes["fov"] = self.job.field.fov
+        if self.pixels:
+            notes["pixels"] = self.pixels
         rows = embedded
         if self.recut is not None:
             notes["recut"] = self.recut
@@ -265,6 +283,19 @@ class _Fitting:
         return embed_set(self.job, labels, crop="auto", quiet=True, recut=recut)
 
 
+def _find_pixel_options(given: Mapping[str, Any]) -> dict[str, str]:
+    """Options that change what the encoder sees of an image, as they would be typed."""
+    usual = {"stretch": "auto", "nan": "interpolate"}
+    found = {}
+    for name in ("hdu", "bands", "stretch", "zeropoint", "nan", "center"):
+        value = given[name]
+        if value is not None and value != usual.get(name):
+            several = isinstance(value, (tuple, list))
+            separator = " " if name == "center" else ","
+            found[name] = separator.join(map(str, value)) if several else str(value)
+    return found
+
+
 def _short_name(path: object) -> str:
     """File and folder only: where it lay on this machine tells others nothing."""
     return "/".join(Path(str(path)).parts[-2:])
@@ -295,4 +326,7 @@ def _describe(found: HeadFit, embedded: LabelledSet, path: str) -> str:
         lines.append(f"{embedded.repeated} named again, counted once")
     if "fov" in head.notes:
         lines.append(f"classify with the same field of view: --fov {head.notes['fov']}")
+    if "pixels" in head.notes:
+        given = " ".join(f"--{name} {value}" for name, value in head.notes["pixels"].items())
+        lines.append(f"classify with pixels treated in the same way: {given}")
     return "\n".join(lines)

@@ -126,7 +126,8 @@ def _apply(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 model_option = click.option(
     "--model",
     metavar="NAME|FILE",
-    help="A model of `galmorph weights list`, or a safetensors file [default: the bundled one].",
+    help="A model of `galmorph weights list`, a safetensors or ONNX file of galmorph's, or "
+    "hf_hub:ORG/NAME for an encoder of timm [default: the bundled one].",
 )
 
 input_options = _apply(
@@ -188,7 +189,8 @@ pixel_options = _apply(
         "--hdu",
         type=HDU,
         metavar="N|NAME",
-        help="FITS: HDU that holds the image [default: the first with one].",
+        help="FITS: HDU that holds the image; several, as in 1,2,3, are stacked as bands "
+        "[default: the first with an image, and those after it that hold other bands].",
     ),
     click.option(
         "--bands",

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 __all__ = ["SharedSetting", "count_cores", "keep_numpy_on_one_core"]
 
 
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux shows a container its limits."""
+
+
 def count_cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use, by its affinity and by the time that its container gets."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    quota = _read_quota()
+    return cores if quota is None else max(1, min(cores, math.floor(quota)))
+
+
+def _read_quota() -> float | None:
+    """Cores' worth of time that the container gets; None where it is not limited."""
+    try:
+        if (CGROUP / "cpu.max").is_file():  # version 2
+            quota, period = (CGROUP / "cpu.max").read_text(encoding="ascii").split()
+        else:
+            folder = CGROUP / "cpu"
+            quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii")
+            period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii")
+        cores = int(quota) / int(period)  # "max", and -1 in version 1: no limit
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+    return cores if cores > 0 else None
 
 
 class SharedSetting:

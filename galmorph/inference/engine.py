@@ -83,7 +83,7 @@ def explain_options(options: EngineOptions) -> dict[str, str]:
     said = {
         "used": f"{device}, {precision}",
         "batches": f"{size} cutouts, halved on a device whose memory is too small",
-        "torch.compile": "not used: needs a C++ compiler and takes minutes to start",
+        "torch.compile": "not used: needs a C++ compiler, and starts slowly",
     }
     if device == "cpu":
         from galmorph.inference.fused_layers import can_fuse

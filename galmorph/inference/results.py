@@ -20,7 +20,7 @@ from galmorph.preprocessing.pipeline import FieldOptions
 from galmorph.preprocessing.render import RenderOptions
 from galmorph.tables.angles import to_degrees
 from galmorph.tables.columns import ColumnSpec, probability_name, result_columns
-from galmorph.typicality import ATYPICAL_PERCENTILE
+from galmorph.typicality import ATYPICAL_PERCENTILE, Typicality
 
 __all__ = ["ResultPlan", "describe_run", "package_version"]
 
@@ -76,13 +76,19 @@ class ResultPlan:
     carried: tuple[ColumnSpec, ...] = ()
 
     @property
+    def typicality(self) -> Typicality | None:
+        """What training data look like: those of the head, where it knows, else of the model."""
+        own = None if self.head is None else self.head.typicality
+        return own if own is not None else self.model.typicality
+
+    @property
     def specs(self) -> tuple[ColumnSpec, ...]:
         """The columns in order."""
         width = self.model.num_features
         return result_columns(
             self.head.class_names if self.head else (),
             embedding_dim=width if self.with_embedding else None,
-            atypicality=self.model.typicality is not None,
+            atypicality=self.typicality is not None,
             extra=_TREATMENT_COLUMNS,
             carried=self.carried,
         )
@@ -109,8 +115,8 @@ class ResultPlan:
         }
         if self.with_embedding:
             columns["embedding"] = block.embeddings
-        if self.model.typicality is not None:
-            columns["atypicality"] = self._fill_atypicality(block)
+        if self.typicality is not None:
+            columns["atypicality"] = self._fill_atypicality(self.typicality, block)
         if self.head is not None:
             columns |= self._fill_classes(self.head, block)
         columns["flags"] = np.array([int(row.flags) for row in rows], dtype=np.int32)
@@ -118,12 +124,12 @@ class ResultPlan:
             columns[spec.name] = [row.source.columns[spec.name] for row in rows]
         return columns
 
-    def _fill_atypicality(self, block: Block) -> Any:
-        assert self.model.typicality is not None
+    @staticmethod
+    def _fill_atypicality(typicality: Typicality, block: Block) -> Any:
         good = [i for i, row in enumerate(block.rows) if not row.flags & NO_LABEL]
         values = np.full(len(block.rows), np.nan, dtype=np.float32)
         if good:
-            values[good] = self.model.typicality.compute_atypicality(block.embeddings[good])
+            values[good] = typicality.compute_atypicality(block.embeddings[good])
         for i in good:
             if values[i] > ATYPICAL_PERCENTILE:
                 block.rows[i].flags |= Flags.ATYPICAL

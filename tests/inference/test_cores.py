@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from galmorph.inference.cores import SharedSetting, keep_numpy_on_one_core
+from galmorph.inference import cores
+from galmorph.inference.cores import SharedSetting, count_cores, keep_numpy_on_one_core
 
 
 def count_blas_threads() -> list[int]:
@@ -51,3 +55,28 @@ def test_overlapping_runs_leave_numpy_its_threads() -> None:
         assert set(count_blas_threads()) == {1}
         second.__exit__(None, None, None)
         assert count_blas_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "250000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "1600000 100000"}, 8),
+        ({"cpu.max": "nonsense"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "0"}, 8),
+    ],
+)
+def test_a_container_gets_no_more_workers_than_time(
+    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "\n")
+    monkeypatch.setattr(cores, "CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert count_cores() == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from galmorph.inference.engine import Block, EngineOptions, Row
 from galmorph.inference.results import ResultPlan, concatenate, describe_treatment
 from galmorph.model import Model
 from galmorph.tables.columns import ColumnSpec
+from galmorph.typicality import fit_typicality
 
 
 def make_block(count: int = 4, *, bad: tuple[int, ...] = (2,)) -> Block:
@@ -72,6 +74,25 @@ def test_far_embeddings_are_flagged_as_atypical(model: Model) -> None:
     columns = ResultPlan(model, model.heads["test"]).fill(block)
     assert columns["atypicality"][1] == 100
     assert columns["flags"][1] & Flags.ATYPICAL
+
+
+def test_what_is_typical_is_up_to_the_head_where_it_knows(model: Model) -> None:
+    rng = np.random.default_rng(3)
+    there = (rng.normal(size=(600, 512)) + 20).astype(np.float32)
+    own = replace(model.heads["test"], typicality=fit_typicality(there))
+    here = rng.normal(size=512).astype(np.float32)
+    rows = make_block(2, bad=()).rows
+    block = Block(rows, np.stack([there[0], here]))
+    by_model = ResultPlan(model, model.heads["test"]).fill(block)["atypicality"]
+    assert [bool(row.flags & Flags.ATYPICAL) for row in rows] == [True, False]
+    block = Block(make_block(2, bad=()).rows, block.embeddings)
+    by_head = ResultPlan(model, own).fill(block)["atypicality"]
+    assert [bool(row.flags & Flags.ATYPICAL) for row in block.rows] == [False, True]
+    assert by_model[0] == by_head[1] == 100
+    assert max(by_model[1], by_head[0]) < 100
+    without = replace(model, typicality=None)
+    assert "atypicality" in {spec.name for spec in ResultPlan(without, own).specs}
+    assert "atypicality" not in {spec.name for spec in ResultPlan(without).specs}
 
 
 def test_embeddings_alone_have_no_classes(model: Model) -> None:

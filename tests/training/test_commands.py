@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from galmorph import typicality
 from galmorph.images.cutout import Cutout
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
@@ -147,6 +148,32 @@ def test_a_head_goes_into_a_model_file(model_file: Path, galaxies: Path, tmp_pat
     image = next((galaxies / "test").rglob("*.png"))
     found = call("classify", image, "--head", path, "--model", model_file, "-q", status=2)
     assert f"with the heads test, two; give it as --model {path} --head NAME" in found.output
+
+
+def test_a_head_learns_what_is_typical_from_enough_cutouts(
+    model_file: Path, galaxies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = tmp_path / "h.safetensors"
+    fit = ("fit", "folders", galaxies / "train", "--model", model_file, "-q", "-o", head)
+    call(*fit)
+    assert read_heads(head).heads["h"].typicality is None
+    monkeypatch.setattr(typicality, "ENOUGH_ROWS", 40)
+    call(*fit)
+    found = read_heads(head).heads["h"].typicality
+    assert found is not None and len(found.references) == 20
+
+
+def test_options_of_the_pixels_are_remembered_and_said(
+    model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    head = tmp_path / "h.safetensors"
+    fit = ("fit", "folders", galaxies / "train", "--model", model_file, "-q", "-o", head)
+    assert "treated in the same way" not in call(*fit).output
+    found = call(*fit, "--stretch", "asinh", "--bands", "red,green,blue")
+    said = "classify with pixels treated in the same way: --bands red,green,blue --stretch asinh"
+    assert said in found.output
+    pixels = {"bands": "red,green,blue", "stretch": "asinh"}
+    assert read_heads(head).heads["h"].notes["pixels"] == pixels
 
 
 @pytest.mark.parametrize("column", ["kind", "label"])
