@@ -89,8 +89,9 @@ def fit(
     globs, tar shards or stacks, as for `galmorph classify`.
 
     The head is a multinomial logistic regression. Its penalty is chosen by cross-validation on DATA
-    (5-fold, or as many as the rarest class has cutouts), its temperature calibrated on the out-of-fold predictions. The accuracy that is
-    printed is that of the cross-validation; for test data of your own use `galmorph evaluate`.
+    (5-fold, or as many as the rarest class has cutouts), its temperature calibrated on the
+    out-of-fold predictions. The accuracy that is printed is that of the cross-validation; for test
+    data of your own use `galmorph evaluate`.
     """
     target = _Target.check(output, add_to, name, given.pop("typicality"))
     if add_to is not None:

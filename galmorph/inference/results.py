@@ -22,9 +22,9 @@ from galmorph.tables.angles import to_degrees
 from galmorph.tables.columns import ColumnSpec, probability_name, result_columns
 from galmorph.typicality import ATYPICAL_PERCENTILE, Typicality
 
-__all__ = ["ResultPlan", "describe_run", "package_version"]
+__all__ = ["TREATMENT_COLUMNS", "ResultPlan", "describe_run", "package_version"]
 
-_TREATMENT_COLUMNS = (
+TREATMENT_COLUMNS = (
     ColumnSpec(
         "fov",
         "float32",
@@ -89,7 +89,7 @@ class ResultPlan:
             self.head.class_names if self.head else (),
             embedding_dim=width if self.with_embedding else None,
             atypicality=self.typicality is not None,
-            extra=_TREATMENT_COLUMNS,
+            extra=TREATMENT_COLUMNS,
             carried=self.carried,
         )
 

@@ -195,7 +195,8 @@ _ATYPICALITY = ColumnSpec(
     "atypicality",
     "float32",
     ucd="stat.rank",
-    description="Share of held-out training galaxies that lie nearer to the training data",
+    description="Percentile, 0 to 100: the share of held-out training galaxies that lie nearer to "
+    "the training data",
 )
 
 _REMARKS = (
