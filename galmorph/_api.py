@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import UnknownHeadError, UnknownModelError
+from galmorph.errors import GalmorphWarning, UnknownHeadError, UnknownModelError
 from galmorph.heads import LinearHead
 from galmorph.images.arrays import to_sources
 from galmorph.images.options import ReadOptions
@@ -197,6 +198,17 @@ class Job:
     field: FieldOptions = dataclasses.field(default_factory=FieldOptions)
     rendering: RenderOptions = dataclasses.field(default_factory=RenderOptions)
     options: EngineOptions = dataclasses.field(default_factory=EngineOptions)
+
+    def __post_init__(self) -> None:
+        fitted = {} if self.head is None else self.head.notes.get("pixels", {})
+        stretch = fitted.get("stretch", "auto")
+        if self.head is not None and stretch not in ("auto", self.rendering.stretch):
+            warnings.warn(
+                f"the head {self.head.name!r} was fitted with the stretch {stretch!r}, and the "
+                f"stretch of this run is {self.rendering.stretch!r}",
+                GalmorphWarning,
+                stacklevel=3,
+            )
 
     @property
     def field_of_view(self) -> FieldOptions:

@@ -163,6 +163,7 @@ def test_a_head_learns_what_is_typical_from_enough_cutouts(
     assert found is not None and len(found.references) == 20
 
 
+@pytest.mark.filterwarnings("default::galmorph.errors.GalmorphWarning")
 def test_options_of_the_pixels_are_remembered_and_said(
     model_file: Path, galaxies: Path, tmp_path: Path
 ) -> None:
@@ -174,6 +175,10 @@ def test_options_of_the_pixels_are_remembered_and_said(
     assert said in found.output
     pixels = {"bands": "red,green,blue", "stretch": "asinh"}
     assert read_heads(head).heads["h"].notes["pixels"] == pixels
+    image = next((galaxies / "test").rglob("*.png"))
+    classify = ("classify", image, "--head", head, "--model", model_file, "-q")
+    assert "was fitted with the stretch 'asinh'" in call(*classify).output
+    assert "Warning" not in call(*classify, "--stretch", "asinh").output
 
 
 @pytest.mark.parametrize("column", ["kind", "label"])
