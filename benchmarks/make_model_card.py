@@ -30,7 +30,7 @@ TITLES = {
 END_TO_END = {
     "gz2_classify": "`gz2/test`, head gz2",
     "sdss_classify": "`sdss/test`, head sdss",
-    "decals_classify": "`decals`, head decals, which learned from these",
+    "gz2_on_decals_classify": "`decals`, head gz2 with `--crop auto`",
     "artifacts_classify": "`artifacts` (no galaxies; only the last column means anything)",
 }
 

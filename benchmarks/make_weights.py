@@ -103,10 +103,12 @@ class Maker:
             options += ["--train-data", shard]
         return options
 
-    def classify(self, key: str, data: str, head: str, *, labelled: bool = True) -> None:
+    def classify(
+        self, key: str, data: str, head: str, *options: str, labelled: bool = True
+    ) -> None:
         """What a user gets: table of ``classify``, against the folders where they name classes."""
         table = self.folder / f"{key}.csv"
-        where = [data, "--model", self.model, "--head", head, "-o", str(table)]
+        where = [data, "--model", self.model, "--head", head, "-o", str(table), *options]
         self.call("classify", *where, *self.engine, "--quiet")
         with table.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["object_id"]]
@@ -154,7 +156,7 @@ def measure(maker: Maker) -> None:
     maker.evaluate("decals4", decals, "--classes", DECALS4, *folds)
     maker.classify("gz2_classify", gz2, "gz2")
     maker.classify("sdss_classify", sdss, "sdss")
-    maker.classify("decals_classify", decals, "decals", labelled=False)
+    maker.classify("gz2_on_decals_classify", decals, "gz2", *AUTO, labelled=False)
     maker.classify("artifacts_classify", str(maker.data / "artifacts"), "gz2", labelled=False)
 
 

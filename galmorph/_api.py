@@ -6,7 +6,7 @@ import dataclasses
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -200,8 +200,8 @@ class Job:
     options: EngineOptions = dataclasses.field(default_factory=EngineOptions)
 
     def __post_init__(self) -> None:
-        fitted = {} if self.head is None else self.head.notes.get("pixels", {})
-        stretch = fitted.get("stretch", "auto")
+        fitted = None if self.head is None else self.head.notes.get("pixels")
+        stretch = fitted.get("stretch", "auto") if isinstance(fitted, Mapping) else "auto"
         if self.head is not None and stretch not in ("auto", self.rendering.stretch):
             warnings.warn(
                 f"the head {self.head.name!r} was fitted with the stretch {stretch!r}, and the "

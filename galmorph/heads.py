@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -90,6 +91,17 @@ class LinearHead:
             raise ValueError(f"{k} classes but weight {self.weight.shape}, bias {self.bias.shape}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, not {self.temperature}")
+
+    def compute_sha256(self) -> str:
+        """What tells this head from another one of the same name, in 16 hexadecimal digits."""
+        arrays = {"weight": self.weight, "bias": self.bias}
+        if self.typicality is not None:
+            arrays |= self.typicality.to_tensors()
+        digest = hashlib.sha256(repr((self.class_names, self.temperature)).encode())
+        for name, array in sorted(arrays.items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
 
     def compute_logits(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Linear map before the temperature, (n, num_features) to (n, num_classes)."""

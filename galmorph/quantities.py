@@ -40,7 +40,7 @@ def strip_units(settings: Mapping[str, Any]) -> dict[str, Any]:
     center: Any = plain.get("center")
     if hasattr(center, "icrs"):
         center = (center.icrs.ra, center.icrs.dec)
-    if hasattr(center, "to_value"):
+    if hasattr(center, "to_value") and center.shape:
         center = tuple(center)
     if isinstance(center, (tuple, list)):
         plain["center"] = tuple(

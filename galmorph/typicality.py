@@ -19,7 +19,7 @@ ATYPICAL_PERCENTILE = 99.0
 
 NUM_QUANTILES = 201
 
-ENOUGH_ROWS = 200
+ENOUGH_ROWS = 400
 """Embeddings from which a head learns by itself what is typical."""
 
 MIN_ROWS = 40

@@ -184,7 +184,7 @@ def test_what_cannot_be_meant_is_refused(model):
     for wrong in ("0.4", -1, 0.4 * units.m, [0.4, 0.4] * units.arcsec):
         with pytest.raises(ValueError, match="pixel_scale"):
             galmorph.embed(make_rgb(50), model=model, pixel_scale=wrong, **CPU)
-    for wrong in ((10,), 10, ("10", "20"), (10 * units.kg, 20)):
+    for wrong in ((10,), 10, 10 * units.deg, ("10", "20"), (10 * units.kg, 20)):
         with pytest.raises(ValueError, match="center is"):
             galmorph.embed(make_rgb(50), model=model, center=wrong, **CPU)
     for wrong in (2.5, "2", 0):

@@ -239,7 +239,7 @@ class _Evaluation:
         train = self._embed_train()
         if train is not None:
             test.check_apart(train)
-        protocols = Protocols(test, self.merge, self.neighbours, self.seed)
+        protocols = Protocols(test, self.merge, self.neighbours, self.seed, self._crop())
         self._check_merge((*test.class_names, *(train.class_names if train is not None else ())))
         largest_fold = self._deal_folds(protocols)
         if self.job.head is not None and self.wants("head"):

@@ -29,6 +29,28 @@ if TYPE_CHECKING:
 
 __all__ = ["fit"]
 
+OWN_NOTES = frozenset(
+    [
+        "rows",
+        "galaxies",
+        "class_counts",
+        "penalty",
+        "balanced",
+        "folds",
+        "seed",
+        "recut",
+        "fov",
+        "cross_validated_accuracy",
+        "cross_validated_ece",
+        "temperature_from",
+        "data",
+        "held_out",
+        "pixels",
+        "crops_tried",
+    ]
+)
+"""What is noted of every head."""
+
 
 @click.command()
 @label_options
@@ -70,7 +92,7 @@ __all__ = ["fit"]
     "--typicality",
     is_flag=True,
     help="With --add-to: DATA are what the model takes for typical in the column atypicality; else "
-    "the head alone does, where there are 200 cutouts or more.",
+    "the head alone does, where there are 400 cutouts or more.",
 )
 @click.option("--note", multiple=True, metavar="KEY=VALUE", help="Written into the head.")
 def fit(
@@ -288,12 +310,17 @@ def _find_pixel_options(given: Mapping[str, Any]) -> dict[str, str]:
     """Options that change what the encoder sees of an image, as they would be typed."""
     usual = {"stretch": "auto", "nan": "interpolate"}
     found = {}
-    for name in ("hdu", "bands", "stretch", "zeropoint", "nan", "center"):
+    names = ["hdu", "bands", "stretch", "zeropoint", "nan", "pixel_scale", "center"]
+    if given["center"] is not None:
+        names.append("fov")  # of the part that is cut out
+    for name in names:
         value = given[name]
         if value is not None and value != usual.get(name):
             several = isinstance(value, (tuple, list))
             separator = " " if name == "center" else ","
-            found[name] = separator.join(map(str, value)) if several else str(value)
+            found[name.replace("_", "-")] = (
+                separator.join(map(str, value)) if several else str(value)
+            )
     return found
 
 
@@ -306,6 +333,11 @@ def _parse_notes(texts: Sequence[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     if not all(key and equals for key, equals, _ in pairs):
         raise click.UsageError("--note reads KEY=VALUE.")
+    taken = sorted(OWN_NOTES.intersection(key for key, _, _ in pairs))
+    if taken:
+        raise click.UsageError(
+            f"--note {taken[0]}=... is written by fit itself; choose another key."
+        )
     return {key: value for key, _, value in pairs}
 
 

@@ -63,7 +63,13 @@ def split_classes(text: str | None) -> tuple[str, ...] | None:
     from galmorph.heads import make_class_name
 
     names = split_list(text)
-    return None if names is None else tuple(make_class_name(name) for name in names)
+    if names is None:
+        return None
+    made = tuple(make_class_name(name) for name in names)
+    twice = next((name for name in made if made.count(name) > 1), None)
+    if twice is not None:
+        raise click.UsageError(f"--classes names {twice} twice.")
+    return made
 
 
 def label_options(command: Command) -> Command:

@@ -96,6 +96,7 @@ def _open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # in their order
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.set_inheritable(null, True)  # as a stream is
             setattr(sys, name, open(null, mode, encoding="utf-8"))  # noqa: SIM115 (for good)
 
 

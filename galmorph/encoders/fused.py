@@ -98,7 +98,7 @@ class Wei2022(FusedEncoder):
 
 
 class FusedFast(FusedEncoder):
-    """The same fusion at about a tenth of the operations.
+    """The same fusion at about a ninth of the operations.
 
     Two strided convolutions bring the image to 21 by 21 features before anything else, and both
     branches start from those: the residual stages directly, the transformer from 3 by 3 patches

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from galmorph.errors import BandError
 from galmorph.images.cutout import Cutout
-from galmorph.images.survey import find_unit, find_zeropoint
+from galmorph.images.survey import find_unit, find_zeropoint, is_magnitude
 
 __all__ = [
     "NANOMAGGY_ZEROPOINT",
@@ -79,12 +79,17 @@ class Calibration:
         """
         if not (self.known and other.known):
             return 1.0
+        if is_magnitude(self.unit) != is_magnitude(other.unit):
+            raise self._refuse(other)
         factor = float(10 ** ((other.magnitude - self.magnitude) / 2.5))
         if not math.isnan(factor):
             return factor
         if self.unit == other.unit and math.isnan(self.magnitude) == math.isnan(other.magnitude):
             return 1.0
-        raise BandError(
+        raise self._refuse(other)
+
+    def _refuse(self, other: Calibration) -> BandError:
+        return BandError(
             f"{self.where}: its flux ({self}) cannot be brought to that of {other.where} "
             f"({other}); write a zero point (MAGZERO) or a unit of flux (BUNIT) into the header "
             "that lacks it, or leave that band out with --bands"

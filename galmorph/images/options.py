@@ -59,7 +59,7 @@ class ReadOptions:
     def __post_init__(self) -> None:
         for name in ("hdu", "bands", "center"):
             value = getattr(self, name)
-            if hasattr(value, "tolist"):  # of numpy
+            if hasattr(value, "tolist") and not hasattr(value, "unit"):  # of numpy
                 value = value.tolist()
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
@@ -71,8 +71,9 @@ class ReadOptions:
             raise ValueError(f"seen must be positive, not {self.seen}")
         for name in ("pixel_scale", "fov"):
             value = getattr(self, name)
-            if value is not None and not (_is_number(value) and float(value) > 0):
+            if value is not None and not (_is_number(value) and 0 < float(value) < math.inf):
                 raise ValueError(f"{name} must be a positive number of arcseconds, not {value!r}")
+            object.__setattr__(self, name, None if value is None else float(value))
         if self.bands is not None:
             self._check_bands(self.bands)
         if self.center is not None:

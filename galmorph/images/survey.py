@@ -27,7 +27,10 @@ UNIT_NAMES = {
     "jy": "Jy", "mjy": "mJy", "ujy": "uJy", "microjy": "uJy", "njy": "nJy",
 }  # fmt: skip
 PER_PIXEL = ("/pixel", "/pix", "/px", "perpixel")
-MAGNITUDE = re.compile(r"[a-z]{0,6}?mag(s|nitudes?)?(?![a-z0-9_])", re.IGNORECASE)
+MAGNITUDE = re.compile(
+    r"[\[(]?(?!nano)([a-z]{0,6}?[ _])?[a-z]{0,6}?mag(s|nitudes?)?(?=$|[^a-z0-9_]|_(ab|st|vega)\b)",
+    re.IGNORECASE,
+)
 ZEROPOINT_KEYS = ("MAGZERO", "MAGZPT", "MAGZP", "ZEROPNT", "PHOTZP", "ZP")
 
 

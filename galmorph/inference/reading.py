@@ -113,13 +113,18 @@ class Reader:
         return pixels
 
 
-def _count_held_bytes(array: npt.NDArray[Any], source: Source) -> int:
-    """Of the whole image that the array may be a part of, where it is not the caller's own."""
-    if isinstance(source.data, np.ndarray):
-        return 0
+def _find_owner(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     while isinstance(array.base, np.ndarray):
         array = array.base
-    return array.nbytes
+    return array
+
+
+def _count_held_bytes(array: npt.NDArray[Any], source: Source) -> int:
+    """Of the whole image that the array may be a part of, where it is not the caller's own."""
+    owner = _find_owner(array)
+    if isinstance(source.data, np.ndarray) and _find_owner(source.data) is owner:
+        return 0
+    return owner.nbytes
 
 
 def _note_flags(row: Row, prepared: Prepared) -> None:

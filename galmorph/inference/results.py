@@ -187,6 +187,7 @@ def describe_run(
         "head": head.name if head else "",
         "class_names": list(head.class_names) if head else [],
         "temperature": head.temperature if head else "",
+        "head_sha256": head.compute_sha256() if head else "",
         "preprocessing": model.preprocessing.to_dict(),
         "field": asdict(field),
         "rendering": asdict(rendering),

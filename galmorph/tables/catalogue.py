@@ -324,7 +324,7 @@ def read_catalogue(
         except CatalogueError:
             if ra == "ra":
                 raise
-            break  # names that mean something else here
+            continue  # names that mean something else here
     return _open(reader, roles, start)
 
 

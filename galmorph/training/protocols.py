@@ -39,17 +39,20 @@ class Protocols:
         k of every kNN.
     seed : int
         Of folds and bootstrap.
+    crop : float, "auto" or None
+        Field of view of the test set, for the record.
     """
 
     test: LabelledSet
     merge: ClassMerge
     neighbours: int = 15
     seed: int = 0
+    crop: float | str | None = None
 
     def test_head(self, head: LinearHead) -> ProtocolResult:
         """A head that was fitted before, on the test set."""
         probabilities = head.compute_probabilities(self.test.embeddings)
-        details = {"temperature": head.temperature, "crop": head.crop}
+        details = {"temperature": head.temperature, "crop": self.crop}
         return self._from_probabilities(
             f"linear head {head.name!r} on the test set", probabilities, head.class_names, details
         )

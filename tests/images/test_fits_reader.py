@@ -340,6 +340,17 @@ def test_an_image_in_magnitudes_is_refused(tmp_path: Path) -> None:
     assert render(read_cutout(tmp_path / "b.fits")).kind == "rendered"
 
 
+@pytest.mark.parametrize("units", [("nanomaggy", "mag"), ("mag", "nanomaggy"), ("mag", "adu")])
+def test_magnitudes_beside_flux_are_refused(tmp_path: Path, units: tuple[str, str]) -> None:
+    """A zero point does not make flux of them."""
+    hdus = [fits.PrimaryHDU()]
+    for name, unit in zip("gr", units, strict=True):
+        hdus.append(fits.ImageHDU(GREY, make_header(BUNIT=unit, FILTER=name, MAGZERO=22.5)))
+    fits.HDUList(hdus).writeto(tmp_path / "a.fits")
+    with pytest.raises(BandError, match="cannot be brought"):
+        read_cutout(tmp_path / "a.fits")
+
+
 def test_magnitudes_in_a_band_that_is_left_out(tmp_path: Path) -> None:
     hdus = [fits.PrimaryHDU()]
     for name, unit in (("g", "nanomaggy"), ("r", "nanomaggy"), ("z", "mag")):

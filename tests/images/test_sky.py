@@ -314,7 +314,8 @@ def test_unit(unit: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["mag", "mag/arcsec2", "mag(AB)", "ABmag", "Magnitudes", "mmag", "Vmag", "mag arcsec^-2"],
+    ["mag", "mag/arcsec2", "mag(AB)", "ABmag", "Magnitudes", "mmag", "Vmag", "mag arcsec^-2"]
+    + ["AB mag", "ab mag/arcsec2", "mag_AB", "[mag]", "(mag)", "log mag"],
 )
 def test_magnitudes(unit: str) -> None:
     assert is_magnitude(find_unit({"BUNIT": unit}))
@@ -322,7 +323,7 @@ def test_magnitudes(unit: str) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["nanomaggies", "maggies", "image", "magnetic", "counts (mag zp 25)", "zp=22.5 mag"]
+    ["nanomaggies", "nanomags", "maggies", "image", "magnetic", "counts (mag zp 25)", "zp=22.5 mag"]
     + ["DN, AB mag zero point 27", "10**(-0.4*mag)", "flux for mag_zp=25", ""],
 )
 def test_units_that_only_look_like_magnitudes(unit: str) -> None:

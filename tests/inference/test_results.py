@@ -95,6 +95,20 @@ def test_what_is_typical_is_up_to_the_head_where_it_knows(model: Model) -> None:
     assert "atypicality" not in {spec.name for spec in ResultPlan(without).specs}
 
 
+def test_heads_of_one_name_are_told_apart(model: Model) -> None:
+    head = model.heads["test"]
+    own = fit_typicality(np.random.default_rng(3).normal(size=(600, 512)).astype(np.float32))
+    others = [
+        replace(head, weight=-head.weight),
+        replace(head, bias=head.bias + 1),
+        replace(head, typicality=own),
+        replace(head, temperature=2 * head.temperature),
+    ]
+    found = {Job(model, one).describe()["head_sha256"] for one in (head, *others)}
+    assert len(found) == 5
+    assert Job(model, replace(head, notes={})).describe()["head_sha256"] in found
+
+
 def test_embeddings_alone_have_no_classes(model: Model) -> None:
     columns = ResultPlan(model, None, with_embedding=True).fill(make_block())
     assert "label" not in columns and not any(name.startswith("p_") for name in columns)

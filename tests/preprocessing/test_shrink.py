@@ -72,7 +72,7 @@ def test_other_memory_is_not_mistaken_for_pillows() -> None:
     rgba = make_pixels(6, 5, 4)
     planes = rgba.transpose(2, 0, 1)
     same = np.lib.stride_tricks.as_strided(rgba, rgba.shape, (0, 4, 1)).transpose(2, 0, 1)[:3]
-    signed = rgba.view(np.int8).view(np.uint8).transpose(2, 0, 1)[:3]
+    signed = rgba.view(np.int8).copy().view(np.uint8).transpose(2, 0, 1)[:3]
     for other in (planes[1:], planes[:3, ::2], planes[:3, :, ::-1], planes[[0, 1, 2]], same):
         found = module._find_pixels(other)
         assert not np.shares_memory(found, rgba)

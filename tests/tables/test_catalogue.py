@@ -304,6 +304,12 @@ def test_columns_that_only_sound_like_positions_are_carried(value, tmp_path):
         read_catalogue(path, path_column="file", **options)
 
 
+def test_a_second_pair_of_names_where_the_first_means_something_else(tmp_path):
+    text = "file,RAJ2000,DEJ2000,RA_ICRS,DE_ICRS\na.jpg,unknown,2,3,4\n"
+    row = next(iter(read_catalogue(write_csv(tmp_path, text), path_column="file")))
+    assert (row.ra, row.dec) == (3.0, 4.0)
+
+
 def test_ra_goes_before_other_names(tmp_path):
     path = write_csv(tmp_path, "RAJ2000,DEJ2000,Ra,Dec\n1,2,3,4\n")
     row = next(iter(read_catalogue(path)))

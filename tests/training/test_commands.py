@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from galmorph import typicality
+from galmorph.cli.fit import OWN_NOTES
 from galmorph.images.cutout import Cutout
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
@@ -179,6 +180,25 @@ def test_options_of_the_pixels_are_remembered_and_said(
     classify = ("classify", image, "--head", head, "--model", model_file, "-q")
     assert "was fitted with the stretch 'asinh'" in call(*classify).output
     assert "Warning" not in call(*classify, "--stretch", "asinh").output
+
+
+def test_what_cannot_be_meant_is_refused_before_the_work(
+    model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    head = tmp_path / "h.safetensors"
+    fit = ("fit", "folders", galaxies / "train", "--model", model_file, "-q", "-o", head)
+    assert (
+        "--note pixels=... is written by fit itself"
+        in call(*fit, "--note", "pixels=x", status=2).output
+    )
+    assert (
+        "--classes names round twice"
+        in call(*fit, "--classes", "round,edge_on,round", status=2).output
+    )
+    assert not head.exists()
+    call(*fit, "--note", "who=me")
+    notes = set(read_heads(head).heads["h"].notes)
+    assert notes <= OWN_NOTES | {"who"}
 
 
 @pytest.mark.parametrize("column", ["kind", "label"])
