@@ -572,7 +572,9 @@ def test_a_real_ctrl_c_in_a_process_of_its_own(cutouts, model_file, tmp_path):
     command = [sys.executable, "-m", "galmorph", "classify", str(folder), "-o", str(out)]
     command += ["--model", str(model_file), "--head", "test", "--device", "cpu"]
     command += ["--workers", "1", "--batch-size", "4"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    # A shell lets what it starts in the background ignore SIGINT, and the tests may run there.
+    heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, **heed)
     deadline = time.monotonic() + 60
     partial = partial_path(out)
     while not (partial.exists() and partial.read_bytes().count(b".jpg") > 8):

@@ -260,7 +260,8 @@ def test_a_part_of_the_sky_is_looked_at_whole(model_file: Path, tmp_path: Path) 
     where = ["--center", 150.1, 2.2, "--fov", 10, "--model", model_file, "-q"]
     head = tmp_path / "h.safetensors"
     result = call("fit", "folders", tmp_path / "data", *where, "-o", head)
-    assert result.output.endswith("crop 1.0\n")
+    again = "classify with pixels treated in the same way: --center 150.1 2.2 --fov 10.0"
+    assert result.output.endswith(f"crop 1.0\n{again}\n")
     assert read_heads(head).heads["h"].crop == 1.0
 
 
