@@ -6,13 +6,15 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from galmorph.tables.columns import probability_name
-from galmorph.typicality import Typicality
+
+if TYPE_CHECKING:
+    from galmorph.typicality import Typicality
 
 __all__ = ["LinearHead", "make_class_name", "softmax"]
 

@@ -282,6 +282,7 @@ def result_columns(
 
     Examples
     --------
+    >>> from galmorph.tables import result_columns
     >>> [c.name for c in result_columns(["smooth", "spiral"], atypicality=False)][4:8]
     ['label', 'confidence', 'p_smooth', 'p_spiral']
     """
