@@ -200,15 +200,23 @@ class Job:
     options: EngineOptions = dataclasses.field(default_factory=EngineOptions)
 
     def __post_init__(self) -> None:
-        fitted = None if self.head is None else self.head.notes.get("pixels")
+        for difference in self._list_differences():
+            warnings.warn(difference, GalmorphWarning, stacklevel=3)
+
+    def _list_differences(self) -> Iterator[str]:
+        """Settings of the pixels that the head was fitted with, where those of this run differ."""
+        if self.head is None:
+            return
+        fitted = self.head.notes.get("pixels")
         stretch = fitted.get("stretch", "auto") if isinstance(fitted, Mapping) else "auto"
-        if self.head is not None and stretch not in ("auto", self.rendering.stretch):
-            warnings.warn(
-                f"the head {self.head.name!r} was fitted with the stretch {stretch!r}, and the "
-                f"stretch of this run is {self.rendering.stretch!r}",
-                GalmorphWarning,
-                stacklevel=3,
-            )
+        said = f"the head {self.head.name!r} was fitted with"
+        if stretch not in ("auto", self.rendering.stretch):
+            now = self.rendering.stretch
+            yield f"{said} the stretch {stretch!r}, and the stretch of this run is {now!r}"
+        fov = self.head.notes.get("fov")
+        if fov is not None and self.field.crop is None and self.field.fov != fov:
+            now = "a part of the frame" if self.field.fov is None else f"{self.field.fov} arcsec"
+            yield f"{said} a field of view of {fov} arcsec (--fov), and this run looks at {now}"
 
     @property
     def field_of_view(self) -> FieldOptions:
@@ -231,10 +239,11 @@ class Job:
 
     def describe(self) -> dict[str, Any]:
         """Provenance of the result."""
+        read = {k: v for k, v in dataclasses.asdict(self.read).items() if v is not None}
         device, precision = check_backend(
             self.model.backend, device=self.options.device, precision=self.options.precision
         )
-        return describe_run(
+        described = describe_run(
             self.model,
             self.head,
             field=self.field_of_view,
@@ -243,6 +252,7 @@ class Job:
             precision=precision,
             device=device,
         )
+        return {**described, "reading": read}
 
 
 def _raise_first(block: Block) -> None:
@@ -291,6 +301,9 @@ def _make_job(model: str | os.PathLike[str] | Model | None, **settings: Any) -> 
         "rendering": (RenderOptions, ("stretch", "nan", "nan_fraction", "zeropoint")),
         "options": (EngineOptions, ("device", "batch_size", "workers", "precision")),
     }
+    # The reader cuts that field out of a larger image, so that all of it is looked at.
+    cuts_out = settings.get("center") is not None and settings.get("fov") is not None
+    region = {"fov": settings.pop("fov")} if cuts_out else {}
     stages: dict[str, Any] = {}
     for stage, (kind, keys) in names.items():
         given = {k: settings.pop(k) for k in keys if k in settings}
@@ -298,10 +311,9 @@ def _make_job(model: str | os.PathLike[str] | Model | None, **settings: Any) -> 
     if settings:
         known = sorted(k for _, keys in names.values() for k in keys)
         raise TypeError(f"unknown options {sorted(settings)}; there are {', '.join(known)}")
-    if stages["read"].center is not None and stages["field"].fov is not None:
-        # The reader cuts that field out of a larger image, so that all of it is looked at.
-        stages["read"] = replace(stages["read"], fov=stages["field"].fov)
-        stages["field"] = FieldOptions(crop=1.0)
+    if cuts_out:
+        stages["read"] = replace(stages["read"], **region)
+        stages["field"] = FieldOptions(crop=stages["field"].crop or 1.0)
     return Job(loaded, find_head(loaded, head) if head is not None else None, **stages)
 
 

@@ -42,6 +42,9 @@ NAN_POLICIES = ("interpolate", "zero", "refuse")
 PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
 BACKEND_NAMES = ("torch", "onnx")
 
+MAX_CROP = 10.0
+"""Frames that leave so much of the field empty show nothing; larger numbers are meant as pixels."""
+
 # click's ParamType is generic from 8.4 on only.
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -65,6 +68,13 @@ class _Crop(_ParamType):
             self.fail(f"{value!r} is neither a number nor 'auto'", param, ctx)
         if not 0 < crop < math.inf:
             self.fail(f"{value!r} must be positive", param, ctx)
+        if crop > MAX_CROP:
+            self.fail(
+                f"{value!r} is a fraction of the frame's shorter side, not a number of pixels: the "
+                "central 180 of 424 px are 0.4245",
+                param,
+                ctx,
+            )
         return crop
 
 

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import click
 
-__all__ = ["prepare_output", "prepare_picture", "refuse_image"]
+__all__ = ["find_file", "prepare_output", "prepare_picture", "refuse_image"]
 
 HEAD_BYTES = 1 << 20
 """Where the mark of a FITS table of galmorph's stands, however many columns come before it."""
 
 FITS_MAGIC = b"SIMPLE  ="
 OWN_FITS_MARK = b"GALMORPH= "
+
+
+def find_file(path: str) -> str:
+    """Real path of the file that an input names: of the stack, where it names an array in one."""
+    return os.path.realpath(path if os.path.lexists(path) else path.partition("::")[0])
 
 
 def refuse_image(path: str) -> None:
@@ -85,7 +90,7 @@ def prepare_picture(path: str, *, inputs: Iterable[str] = ()) -> None:
 
 
 def _refuse_inputs(path: str, inputs: Iterable[str]) -> None:
-    if os.path.realpath(path) in map(os.path.realpath, inputs):
+    if os.path.realpath(path) in map(find_file, inputs):
         raise click.UsageError(f"{path} is an input and the output; name another file.")
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from galmorph.images.source import Source
 
 __all__ = ["Counter", "Progress", "format_duration"]
 
@@ -31,12 +34,13 @@ def format_duration(seconds: float) -> str:
 
 
 class Counter:
-    """Count items in a thread of its own, while the work goes on.
+    """Count sources in a thread of its own, while the work goes on.
 
     Parameters
     ----------
-    items : iterable
-        What to count; listing it must have no effect on the work.
+    items : iterable of Source
+        What to count; listing it must have no effect on the work. At the first that carries its
+        bytes it is given up: all of the container would be read twice.
 
     Attributes
     ----------
@@ -44,17 +48,17 @@ class Counter:
         None until everything is counted.
     """
 
-    def __init__(self, items: Iterable[object]) -> None:
+    def __init__(self, items: Iterable[Source]) -> None:
         self.total: int | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._count, args=(items,), daemon=True)
         self._thread.start()
 
-    def _count(self, items: Iterable[object]) -> None:
+    def _count(self, items: Iterable[Source]) -> None:
         count = 0
         try:
-            for _ in items:
-                if self._stop.is_set():
+            for source in items:
+                if self._stop.is_set() or isinstance(source.data, bytes):
                     return
                 count += 1
         except Exception:  # whatever it is, the run meets it too and says so

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from galmorph.cli.outputs import refuse_image
+from galmorph.cli.outputs import find_file, refuse_image
 
 if TYPE_CHECKING:
     from galmorph.images.options import ReadOptions
@@ -96,9 +96,9 @@ class Request:
                 raise click.UsageError("Only a file can be resumed: name it with -o.")
             return
         place = os.path.realpath(self.output)
-        if [*map(os.path.realpath, self.paths)] == [place]:
+        if self._is_read(place):
             raise click.UsageError(
-                f"{self.output} is the only input and the output; name another file with -o."
+                f"{self.output} is an input and the output; name another file with -o."
             )
         whole = {
             "catalogue": (self.catalogue,) if self.catalogue else (),
@@ -111,19 +111,40 @@ class Request:
                 )
         refuse_image(self.output)
 
+    def _is_read(self, place: str) -> bool:
+        """Whether a PATH is the file at that place.
+
+        One of several images may be, because a glob of the shell also finds the result of before.
+        """
+        same = [path for path in self.paths if find_file(path) == place]
+        if not same or len(self.paths) == 1:
+            return bool(same)
+        from galmorph.images.discover import is_container
+
+        return any(map(is_container, same))
+
     def _check_catalogue(self) -> None:
         if self.catalogue is None:
             needs = {
                 "--path-column": self.path_column,
                 "--id-column": self.id_column,
+                "--ra-column": self.ra_column,
+                "--dec-column": self.dec_column,
                 "--mosaic": self.mosaic,
             }
             lonely = [name for name, value in needs.items() if value]
             if lonely:
                 raise click.UsageError(f"{lonely[0]} needs --catalogue FILE.")
+        elif self.bands_from_name is not None:
+            raise click.UsageError(
+                "--bands-from-name joins the files of PATHs; with --catalogue give one "
+                "--path-column per band."
+            )
         elif self.mosaic:
             if self.path_column:
                 raise click.UsageError("Give --mosaic or --path-column, not both.")
+            if self.center is not None:
+                raise click.UsageError("Give --mosaic or --center: the catalogue has the centres.")
             if self.fov is None:
                 raise click.UsageError("--mosaic needs --fov ARCSEC, the side of each cutout.")
         elif not self.path_column:
@@ -183,6 +204,23 @@ class Inputs:
         """List the cutouts in order, lazily; those of this part alone."""
         number, count = self.request.part
         return islice(self._list_all(), number - 1, None, count)
+
+    def check_pattern(self) -> None:
+        """Refuse a pattern of names that joins nothing; looks no further than the first match.
+
+        Raises
+        ------
+        click.UsageError
+            Names the first file.
+        """
+        pattern = self.request.bands_from_name
+        first = next(self._list_all(), None) if pattern is not None else None
+        if first is None or any(source.band_paths for source in self._list_all()):
+            return
+        raise click.UsageError(
+            f"no file matches the pattern {pattern!r} of --bands-from-name; the first is "
+            f"{first.location}"
+        )
 
     def _list_all(self) -> Iterator[Source]:
         if self.catalogue is not None and self.request.mosaic:
@@ -273,10 +311,13 @@ def open_inputs(request: Request) -> Inputs:
         A path that names nothing.
     CatalogueError
         The catalogue or a column of it cannot be used.
+    click.UsageError
+        A pattern of names that joins nothing.
     """
     if request.catalogue is None:
         inputs = Inputs(request)
         inputs.list_sources()  # looks at the arguments, not yet into them
+        inputs.check_pattern()
         return inputs
     from galmorph.tables.catalogue import read_catalogue
 

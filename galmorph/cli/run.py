@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -193,8 +193,7 @@ class _Run:
 
     def _describe(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Provenance, and the part of it that must be the same on resuming."""
-        read = {key: value for key, value in asdict(self.job.read).items() if value is not None}
-        meta = {**self.job.describe(), "reading": read, "inputs": self.inputs.describe()}
+        meta = {**self.job.describe(), "inputs": self.inputs.describe()}
         place = ("device", "torch", "numpy", "python", "onnxruntime")
         return meta, {key: value for key, value in meta.items() if key not in place}
 
@@ -243,7 +242,9 @@ class _Run:
                        "WebP and FITS files and tar shards", err=True)  # fmt: skip
             return NOTHING_READ
         if failed == rows:
-            click.echo("Error: not one cutout could be used", err=True)
+            first = self.summary.failures[:1] if self.request.quiet else []
+            said = ", the first: ".join(["Error: not one cutout could be used", *first])
+            click.echo(said, err=True)
             return NOTHING_READ
         return SOME_FAILED if failed and self.request.strict else OK
 

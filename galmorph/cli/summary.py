@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from galmorph.cli.progress import format_duration
 from galmorph.flags import NO_LABEL, decode_flags
-from galmorph.images.source import make_printable
+from galmorph.images.source import make_object_id, make_printable
 
 if TYPE_CHECKING:
     from galmorph.inference.engine import Row
@@ -23,6 +23,14 @@ MAX_SHOWN = 10
 def say_failed(count: int) -> str:
     """End of a sentence about rows of an earlier run."""
     return f", {count} of them failed" if count else ""
+
+
+def _describe_failure(row: Row) -> str:
+    """Where, and why; the identifier too where the path does not show it."""
+    shown = make_printable(row.path)
+    text = row.message if row.message.startswith(shown) else f"{shown}: {row.message}"
+    by_path = make_object_id(row.path.rpartition("::")[2])
+    return text if row.object_id in (by_path, "") else f"{row.object_id}: {text}"
 
 
 @dataclass
@@ -65,9 +73,7 @@ class Summary:
     def _add_failure(self, row: Row) -> None:
         self.failed += 1
         if len(self.failures) < MAX_SHOWN:
-            shown = make_printable(row.path)
-            named = row.message.startswith(shown)
-            self.failures.append(row.message if named else f"{shown}: {row.message}")
+            self.failures.append(_describe_failure(row))
 
     def format(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from galmorph.errors import ImageError, UnreadableImageError
@@ -24,6 +25,7 @@ STACK_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".parquet")
 CONTAINER_SUFFIXES = TAR_SUFFIXES + STACK_SUFFIXES
 MEMBER_MARK = "::"
 GLOB_CHARACTERS = "*?["
+ITEM_END = re.compile(r"\[[0-9]+\]\Z")
 
 
 def discover_sources(
@@ -73,7 +75,7 @@ def discover_sources(
 
 def is_container(path: str) -> bool:
     """Whether a path holds many cutouts: tar shard, stack or table."""
-    return MEMBER_MARK in path or path.lower().endswith(CONTAINER_SUFFIXES)
+    return MEMBER_MARK in path or ITEM_END.sub("", path.lower()).endswith(CONTAINER_SUFFIXES)
 
 
 def _expand(
@@ -94,7 +96,7 @@ def _expand(
 
 
 def _expand_one(path: str) -> Sequence[str]:
-    if os.path.lexists(path):
+    if os.path.lexists(path) or _is_item(path):
         return [path]
     if any(char in path for char in GLOB_CHARACTERS):
         found = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 (strings all the way)
@@ -104,6 +106,15 @@ def _expand_one(path: str) -> Sequence[str]:
     if MEMBER_MARK in path and os.path.exists(path.partition(MEMBER_MARK)[0]):
         return [path]
     raise UnreadableImageError("there is no such file or folder", make_printable(path))
+
+
+def _is_item(path: str) -> bool:
+    """Whether a path is the address of one item of a stack, ``stack.npy[12]``."""
+    return (
+        ITEM_END.search(path) is not None
+        and is_container(path)
+        and os.path.exists(ITEM_END.sub("", path).partition(MEMBER_MARK)[0])
+    )
 
 
 def _walk_arguments(

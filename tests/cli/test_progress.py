@@ -71,7 +71,7 @@ def test_a_file_gets_few_lines_and_a_terminal_one():
 
 
 def test_the_counter_counts_in_the_background_and_can_be_stopped():
-    counter = Counter(range(1000))
+    counter = Counter([Source("a")] * 1000)
     counter._thread.join(5)
     assert counter.total == 1000
     started = threading.Event()
@@ -79,7 +79,7 @@ def test_the_counter_counts_in_the_background_and_can_be_stopped():
     def endless():
         while True:
             started.set()
-            yield 1
+            yield Source("a")
 
     counter = Counter(endless())
     assert started.wait(5)
@@ -89,12 +89,35 @@ def test_the_counter_counts_in_the_background_and_can_be_stopped():
 
 def test_a_counter_whose_items_fail_knows_no_total():
     def broken():
-        yield 1
+        yield Source("a")
         raise OSError("gone")
 
     counter = Counter(broken())
-    counter.stop()
+    counter._thread.join(5)
     assert counter.total is None
+
+
+def test_the_counter_unpacks_no_container_a_second_time():
+    unpacked = []
+
+    def members():
+        for number in range(9):
+            unpacked.append(number)
+            yield Source(f"g{number}", "s.tar.gz", data=b"JPEG", member=f"g{number}.jpg")
+
+    counter = Counter(members())
+    counter._thread.join(5)
+    assert (counter.total, unpacked) == (None, [0])
+
+
+def test_failures_are_told_apart_where_many_rows_have_one_path():
+    summary = Summary()
+    said = {"flags": Flags.READ_FAILED, "message": "m.fits: no position here"}
+    summary.add([Row(Source("NGC 1"), "NGC 1", "m.fits", **said)], [""])
+    summary.add([Row(Source("m"), "m", "m.fits", **said)], [""])
+    summary.add([Row(Source("a"), "a", "s.tar::x/a.jpg", flags=Flags.READ_FAILED)], [""])
+    assert summary.failures[:2] == ["NGC 1: m.fits: no position here", "m.fits: no position here"]
+    assert summary.failures[2] == "s.tar::x/a.jpg: "
 
 
 def make_row(number, flags=Flags.NONE, message=""):

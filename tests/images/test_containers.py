@@ -346,7 +346,41 @@ def test_without_pyarrow_the_extra_is_named(
 def test_member_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     (source,) = discover_sources(str(tmp_path / "a.jpg") + "::b")
-    with pytest.raises(UnsupportedImageError, match=r"names a member of \.npz, \.h5 or \.parquet"):
+    said = r"names a member of \.tar, \.npz, \.h5 or \.parquet"
+    with pytest.raises(UnsupportedImageError, match=said):
+        read_cutout(source)
+    np.save(tmp_path / "s.npy", np.zeros((5, 9, 9)))
+    (source,) = discover_sources(str(tmp_path / "s.npy") + "::b")
+    with pytest.raises(UnsupportedImageError, match=said):
+        read_cutout(source)
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "npy", "npz", "h5", "parquet"])
+def test_the_address_of_an_item_gives_that_item_alone(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"s.{kind}"
+    if kind.startswith("tar"):
+        write_tar(path, "w:gz" if kind.endswith("gz") else "w")
+    elif kind == "parquet":
+        write_parquet(path)
+    elif kind == "h5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            file["data/images"] = STACK
+    else:
+        np.savez(path, images=STACK) if kind == "npz" else np.save(path, STACK)
+    listed = list(discover_sources(path))
+    for number in (0, 4):
+        (source,) = discover_sources(listed[number].address)
+        assert source.object_id == listed[number].object_id
+        array = read_cutout(source).array
+        np.testing.assert_array_equal(array, IMAGES[number].transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(("end", "said"), [("::9.png", "no such member"), ("[6]", "not so many")])
+def test_an_address_of_nothing_is_a_row_that_says_so(tmp_path: Path, end: str, said: str) -> None:
+    np.save(tmp_path / "s.npy", STACK)
+    path = write_tar(tmp_path / "s.tar") if end.startswith("::") else tmp_path / "s.npy"
+    (source,) = discover_sources(f"{path}{end}")
+    with pytest.raises(UnreadableImageError, match=said):
         read_cutout(source)
 
 
