@@ -121,8 +121,10 @@ def compute_ece_floor(
     confidence = probabilities.max(axis=1)
     rng = np.random.default_rng(seed)
     index = _find_bins(confidence, num_bins)
-    gaps = (rng.random((draws, len(confidence))) < confidence) - confidence
-    sums = [np.bincount(index, weights=row, minlength=num_bins) for row in gaps]
+    sums = []
+    for _ in range(draws):
+        gaps = (rng.random(len(confidence)) < confidence) - confidence
+        sums.append(np.bincount(index, weights=gaps, minlength=num_bins))
     return float(np.abs(sums).sum(axis=1).mean() / len(confidence))
 
 

@@ -92,6 +92,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the accuracy (Efron & Tibshirani 1993, ch. 13).
 
+    Where all rows are right, or none, every sample is like these, and the bootstrap knows of no
+    doubt: there it is the exact interval of Clopper & Pearson 1934, Biometrika 26.
+
     Parameters
     ----------
     labels, predicted : ndarray of int, shape (n,)
@@ -110,7 +113,10 @@ def bootstrap_interval(
     if not len(labels):
         return float("nan"), float("nan")
     # The hits among n rows drawn with replacement are binomial.
-    hits = int(np.count_nonzero(labels == predicted))
-    draws = np.random.default_rng(seed).binomial(len(labels), hits / len(labels), resamples)
-    low, high = np.quantile(draws / len(labels), [(1 - level) / 2, (1 + level) / 2])
+    count, hits = len(labels), int(np.count_nonzero(labels == predicted))
+    limit = ((1 - level) / 2) ** (1 / count)
+    if hits in (0, count):
+        return (limit, 1.0) if hits else (0.0, 1 - limit)
+    draws = np.random.default_rng(seed).binomial(count, hits / count, resamples)
+    low, high = np.quantile(draws / count, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

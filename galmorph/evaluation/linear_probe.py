@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ def stratified_folds(
     *,
     seed: int,
     groups: npt.NDArray[Any] | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int64]:
     """Deal the rows of each class evenly to folds.
 
@@ -34,6 +35,8 @@ def stratified_folds(
         Of the order within each class.
     groups : ndarray of int, shape (n,), optional
         Rows of one group (views of one galaxy) stay together; all have the same class.
+    class_names : sequence of str, optional
+        For the message; by default classes have their number.
 
     Returns
     -------
@@ -54,7 +57,8 @@ def stratified_folds(
     for k in np.unique(classes):
         rows = generator.permutation(np.flatnonzero(classes == k))
         if len(rows) < folds:
-            raise ValueError(f"class number {k} has {len(rows)} members, too few for {folds} folds")
+            name = f"class number {k}" if class_names is None else f"the class {class_names[k]!r}"
+            raise ValueError(f"{name} has {len(rows)} members, too few for {folds} folds")
         # The remainder of one class does not always fall into the same folds.
         fold[rows] = (np.arange(len(rows)) + generator.integers(folds)) % folds
     return fold[member]

@@ -103,3 +103,13 @@ def test_ece_floor_is_the_ece_of_labels_drawn_from_the_probabilities() -> None:
     assert compute_ece_floor(np.tile([1.0, 0.0], (9, 1))) == 0
     more = np.repeat(probabilities, 25, axis=0)
     assert compute_ece_floor(more) == pytest.approx(floor / 5, rel=0.1)  # 1 / sqrt(n)
+
+
+def test_ece_floor_draws_for_each_row_in_turn() -> None:
+    probabilities = softmax(draw(50)[0])
+    confidence = probabilities.max(axis=1)
+    bins = np.ceil(confidence * 15).astype(int) - 1
+    gaps = (np.random.default_rng(3).random((20, 50)) < confidence) - confidence
+    sums = np.stack([gaps[:, bins == b].sum(axis=1) for b in range(15)], axis=1)
+    expected = np.abs(sums).sum(axis=1).mean() / 50
+    assert compute_ece_floor(probabilities, draws=20, seed=3) == pytest.approx(expected, rel=1e-6)

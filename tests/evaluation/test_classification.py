@@ -53,9 +53,18 @@ def test_bootstrap_interval_agrees_with_resampling_rows() -> None:
     assert low < compute_accuracy(labels, predicted) < high
 
 
-def test_interval_is_repeatable_and_a_point_where_all_is_right() -> None:
+def test_interval_is_repeatable() -> None:
     assert bootstrap_interval(LABELS, PREDICTED, seed=3) == bootstrap_interval(
         LABELS, PREDICTED, seed=3
     )
-    assert bootstrap_interval(LABELS, LABELS) == (1.0, 1.0)
     assert np.isnan(bootstrap_interval(LABELS[:0], LABELS[:0])).all()
+
+
+@pytest.mark.parametrize("level", [0.95, 0.68])
+def test_where_all_is_right_or_nothing_is_some_doubt_is_left(level: float) -> None:
+    """At the limit, so good a result has the probability that the level leaves to one side."""
+    low, high = bootstrap_interval(LABELS, LABELS, level=level)
+    assert high == 1
+    assert low ** len(LABELS) == pytest.approx((1 - level) / 2)
+    wrong = bootstrap_interval(LABELS, LABELS + 1, level=level)
+    assert wrong == pytest.approx((0, 1 - low))

@@ -28,6 +28,8 @@ def test_groups_stay_together() -> None:
 def test_too_few_members_are_refused() -> None:
     with pytest.raises(ValueError, match="class number 1 has 2 members, too few for 3 folds"):
         stratified_folds(np.array([0, 0, 0, 1, 1]), 3, seed=0)
+    with pytest.raises(ValueError, match="the class 'ring' has 2 members, too few for 3 folds"):
+        stratified_folds(np.array([0, 0, 0, 1, 1]), 3, seed=0, class_names=("disk", "ring"))
 
 
 def test_no_row_is_scored_by_a_probe_that_saw_it() -> None:
