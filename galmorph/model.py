@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -19,7 +16,7 @@ from galmorph.errors import CheckpointError, UnknownHeadError, WeightsError
 from galmorph.heads import LinearHead
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.typicality import Typicality
-from galmorph.writing import say_unwritable
+from galmorph.writing import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -187,25 +184,6 @@ def _save(
     contiguous = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
     # save_file would make a file that only its owner can read.
     write_whole(path, save(contiguous, metadata={METADATA_KEY: json.dumps(metadata)}))
-
-
-def write_whole(path: str | Path, data: bytes) -> None:
-    """Write a file, or leave the one that was there.
-
-    Raises
-    ------
-    OutputError
-        It cannot be written.
-    """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with say_unwritable(path):
-            temporary.write_bytes(data)
-            os.replace(temporary, target)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def write_model(path: str | Path, model: Model, *, half: bool = False) -> None:

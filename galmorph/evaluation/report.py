@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +27,7 @@ from galmorph.evaluation.classification import (
     compute_confusion,
 )
 from galmorph.evaluation.clustering import compute_ari, compute_nmi
-from galmorph.writing import say_unwritable
+from galmorph.writing import write_whole
 
 __all__ = ["ProtocolResult", "evaluate_labels", "evaluate_probabilities", "write_report"]
 
@@ -202,9 +201,11 @@ def write_report(
     results : sequence of ProtocolResult
     meta : mapping
         Model, data and settings.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written; a report that was there stays as it was.
     """
     text = json.dumps({**meta, "results": [r.to_dict() for r in results]}, indent=2) + "\n"
-    partial = Path(f"{path}.partial")
-    with say_unwritable(path):
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+    write_whole(path, text.encode())

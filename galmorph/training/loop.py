@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from galmorph.errors import TrainingError
 from galmorph.training.checkpoint import CHECKPOINT
 from galmorph.training.contrastive import PretrainingRun
 from galmorph.training.monitor import KnnMonitor
-from galmorph.writing import say_unwritable
+from galmorph.writing import say_unwritable, write_whole
 
 __all__ = ["LOG", "StepReport", "pretrain", "read_log"]
 
@@ -62,15 +61,10 @@ class _Log:
 
     def __init__(self, folder: Path, step: int) -> None:
         self.path = folder / LOG
-        partial = folder / f"{LOG}.partial"
         with say_unwritable(self.path):
             folder.mkdir(parents=True, exist_ok=True)
             kept = [json.dumps(line) + "\n" for line in read_log(folder) if line["step"] <= step]
-            try:
-                partial.write_text("".join(kept), encoding="utf-8")
-                os.replace(partial, self.path)
-            finally:
-                partial.unlink(missing_ok=True)
+        write_whole(self.path, "".join(kept).encode())
 
     def write(self, step: int, loss: float, lr: float, knn: float | None) -> None:
         """Add the line of one step."""

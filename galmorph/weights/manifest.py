@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +21,7 @@ from galmorph.weights.entry import (
     ManifestEntry,
     Metric,
 )
+from galmorph.writing import write_whole
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -258,22 +258,14 @@ def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
-    OSError
+    OutputError
         The folder cannot be written to.
     """
-    target = Path(path)
     data = {
         "$schema": "galmorph/weights/manifest_schema.json",
         "schema_version": SCHEMA_VERSION,
         "default_model": manifest.default_model,
         "models": [entry_to_dict(entry) for entry in manifest.models],
     }
-    handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    write_whole(os.fspath(path), text.encode())

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from galmorph.errors import OutputError
 from galmorph.evaluation.curves import draw_curves
 from galmorph.evaluation.figure import draw_report
 from galmorph.evaluation.merging import ClassMerge, parse_merges
@@ -68,6 +69,29 @@ def test_json_holds_everything_and_no_nan(tmp_path: Path) -> None:
     assert stored["ece"] == pytest.approx((0.2 + 0.6) / 2)
     assert sum(b["count"] for b in stored["reliability"]) == 2
     assert list(tmp_path.iterdir()) == [tmp_path / "r.json"]
+
+
+def test_a_report_goes_where_a_link_leads_or_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = evaluate_labels("kNN", np.array([0, 1]), np.array([0, 1]), NAMES)
+    target, link = tmp_path / "there" / "r.json", tmp_path / "r.json"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    write_report(link, [result], meta={})
+    assert link.is_symlink()
+    before = target.read_bytes()
+    assert json.loads(before)["results"][0]["count"] == 2
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OutputError, match=r"r\.json: cannot be written .No space left"):
+        write_report(link, [result, result], meta={})
+    assert target.read_bytes() == before
+    assert [*target.parent.iterdir()] == [target]
+    assert [*tmp_path.glob("*.*")] == [link]
 
 
 def test_figures_are_written(tmp_path: Path) -> None:
