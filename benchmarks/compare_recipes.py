@@ -80,7 +80,7 @@ def judge(model: Model, recipe: Recipe, data: TrainingSet, split: Split) -> dict
     """Which of the held-out images each protocol gets right."""
     learnt, asked = (embed(model, recipe, data, rows) for rows in (split.fit, split.judge))
     labels, truth = data.labels[split.fit], data.labels[split.judge]
-    head = fit_head(learnt, labels, split.classes, name="probe", seed=0)
+    head = fit_head(learnt, labels, split.classes, name="probe", seed=0).head
     return {
         f"{split.name} probe": head.compute_probabilities(asked).argmax(axis=1) == truth,
         f"{split.name} kNN": knn_predict(learnt, labels, asked) == truth,

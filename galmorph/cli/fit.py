@@ -23,6 +23,7 @@ from galmorph.cli.outputs import prepare_output
 
 if TYPE_CHECKING:
     from galmorph._api import Job
+    from galmorph.heads import LinearHead
     from galmorph.model import Model
     from galmorph.training.heads import HeadFit
     from galmorph.training.labelled import LabelledSet
@@ -108,12 +109,13 @@ def fit(
 
     LABELS is a table (CSV, ECSV, FITS, VOTable, Parquet) with the columns object_id and label; or
     the word `folders`: the folder in which an image lies names its class. DATA are images, folders,
-    globs, tar shards or stacks, as for `galmorph classify`.
+    globs, tar shards or stacks, as for `galmorph classify`: a folder stands for all images and
+    shards in it, and not, as for `galmorph pretrain`, for its shards alone.
 
     The head is a multinomial logistic regression. Its penalty is chosen by cross-validation on DATA
-    (5-fold, or as many as the rarest class has cutouts), its temperature calibrated on the
-    out-of-fold predictions. The accuracy that is printed is that of the cross-validation; for test
-    data of your own use `galmorph evaluate`.
+    (10-fold, 5-fold from 5,000 cutouts on, or as many as the rarest class has cutouts), its
+    temperature calibrated on the out-of-fold predictions. The accuracy that is printed is that of
+    the cross-validation; for test data of your own use `galmorph evaluate`.
     """
     target = _Target.check(output, add_to, name, given.pop("typicality"))
     if add_to is not None:
@@ -146,8 +148,9 @@ def fit(
         held_out,
         pixels,
     )
+    _check_held_out(fitting.job.model, held_out)
     if select_crop is None:
-        crops = [fitting.job.field.crop]  # of a part that --center and --fov cut out: all of it
+        crops = [_find_crop(fitting.job)]
     found, embedded = fitting.choose(crops)
     target.write(found, embedded, fitting.job.model, seed)
     click.echo(_describe(found, embedded, target.path))
@@ -252,7 +255,7 @@ class _Fitting:
     def _fit(self, crop: Any) -> tuple[HeadFit, LabelledSet]:
         import numpy as np
 
-        from galmorph.training.heads import fit_head_with_figures
+        from galmorph.training.heads import fit_head
         from galmorph.training.labelled import join_sets
 
         embedded = embed_set(self.job, self.labels, crop=crop, quiet=self.quiet)
@@ -266,7 +269,7 @@ class _Fitting:
         if self.recut is not None:
             notes["recut"] = self.recut
             rows = join_sets(embedded, self._embed_recut(crop, embedded.class_names))
-        found = fit_head_with_figures(
+        found = fit_head(
             rows.embeddings,
             rows.labels,
             rows.class_names,
@@ -299,11 +302,30 @@ class _Fitting:
 
         if self.job.field.fov is not None or crop == "auto":
             raise click.UsageError("--recut needs a field that is a fraction of the frame.")
-        fraction = crop or self.job.model.preprocessing.crop
-        side = min(1.0, self.recut * fraction / self.labels.data_frame)  # type: ignore[operator]
+        side = min(1.0, self.recut * crop / self.labels.data_frame)
         recut = Recut(side, seed=self.seed)
         labels = replace(self.labels, class_names=class_names)
         return embed_set(self.job, labels, crop="auto", quiet=True, recut=recut)
+
+
+def _find_crop(job: Job) -> Any:
+    """Field of view as the head is to remember it, also where it is the model's own."""
+    if job.field.fov is not None:
+        return None
+    # Of a part that --center and --fov cut out it is all.
+    return job.model.preprocessing.crop if job.field.crop is None else job.field.crop
+
+
+def _check_held_out(model: Model, fraction: float | None) -> None:
+    """Refuse more of the labels than the training of the encoder has held out."""
+    run = model.provenance.get("pretraining")
+    recipe = run.get("recipe", {}) if isinstance(run, Mapping) else {}
+    known = recipe.get("hold_out", 0)
+    if fraction is not None and 0 < known < fraction:
+        raise click.UsageError(
+            f"--held-out {fraction:g}: the recipe of {model.name!r} held out {known:g} of the "
+            "labels, and has learnt from the others; give no more than that."
+        )
 
 
 def _find_pixel_options(given: Mapping[str, Any]) -> dict[str, str]:
@@ -341,6 +363,12 @@ def _parse_notes(texts: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
+def _describe_field(head: LinearHead) -> str:
+    if head.crop is None:
+        return f"field of view {head.notes['fov']} arcsec"
+    return f"crop {head.crop if head.crop == 'auto' else round(head.crop, 4)}"
+
+
 def _describe(found: HeadFit, embedded: LabelledSet, path: str) -> str:
     head, (low, high) = found.head, found.interval
     counts = ", ".join(f"{k} {v}" for k, v in head.notes["class_counts"].items())
@@ -351,7 +379,7 @@ def _describe(found: HeadFit, embedded: LabelledSet, path: str) -> str:
         f"(95 % interval {low:.4f} to {high:.4f}), "
         f"ECE {head.notes['cross_validated_ece']:.4f}",
         f"penalty 10^{math.log10(head.notes['penalty']):.1f}, "
-        f"temperature {head.temperature:.3f}, crop {head.crop or 'that of the model'}",
+        f"temperature {head.temperature:.3f}, {_describe_field(head)}",
     ]
     if embedded.unlabelled or embedded.failed:
         lines.append(f"{embedded.unlabelled} without a label, {len(embedded.failed)} failed")

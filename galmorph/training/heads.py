@@ -17,16 +17,26 @@ from galmorph.evaluation.linear_probe import stratified_folds
 from galmorph.heads import LinearHead, softmax
 from galmorph.training.logistic import Coefficients, class_weights, fit_path, standardize
 
-__all__ = ["HeadFit", "fit_head", "fit_head_with_figures"]
+__all__ = ["HeadFit", "fit_head"]
 
 logger = logging.getLogger(__name__)
 
 PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(0.0, -6.1, -0.5))
 """Strongest first; relative to the mean log loss of standardized features."""
 
-FOLDS = 5
+FOLDS, FOLDS_OF_FEW = 5, 10
+FEW = 5000
+"""Galaxies below which there are `FOLDS_OF_FEW` folds.
+
+The probes of five learn from a fifth fewer rows than the head itself. Where labels are few that
+makes them less sure, and a temperature that suits them leaves the head under-confident.
+"""
+
 PATIENCE = 1
 """Weaker penalties that may do worse before the path is given up."""
+
+MAX_NAMED = 5
+"""Classes that a message names; the others are counted."""
 
 MIN_JUDGES = 50
 """Rows with held-out labels without which no temperature is fitted."""
@@ -72,7 +82,7 @@ def fit_head(
     judges: npt.NDArray[np.bool_] | None = None,
     originals: npt.NDArray[np.bool_] | None = None,
     notes: Mapping[str, Any] | None = None,
-) -> LinearHead:
+) -> HeadFit:
     """Fit a linear head on embeddings of a frozen encoder.
 
     Parameters
@@ -82,7 +92,7 @@ def fit_head(
     labels : ndarray of int, shape (n,)
         Index into ``class_names``.
     class_names : sequence of str
-        Every class with two members at least, five where there are as many.
+        Every class with two members at least.
     name : str
         Of the head.
     seed : int
@@ -104,47 +114,18 @@ def fit_head(
 
     Returns
     -------
-    LinearHead
-        Multinomial logistic regression. The L2 penalty is the one with the smallest log loss
-        in 5-fold cross-validation; the temperature is fitted to the out-of-fold logits of that
-        penalty; weight and bias come from a last fit on every row, with the standardization of
-        the features folded in.
+    HeadFit
+        With the figures of the cross-validation. The head is a multinomial logistic regression.
+        Its L2 penalty is the one with the smallest log loss in cross-validation by `FOLDS` folds,
+        `FOLDS_OF_FEW` where there are few galaxies, or as many as the rarest class has of them;
+        the temperature is fitted to the out-of-fold logits of that penalty; weight and bias come
+        from a last fit on every row, with the standardization of the features folded in.
 
     Raises
     ------
     TrainingError
         The rows do not allow for a fit: too few, not finite, or a class without members.
     """
-    return fit_head_with_figures(
-        embeddings,
-        labels,
-        class_names,
-        name=name,
-        seed=seed,
-        crop=crop,
-        groups=groups,
-        balanced=balanced,
-        judges=judges,
-        originals=originals,
-        notes=notes,
-    ).head
-
-
-def fit_head_with_figures(
-    embeddings: npt.NDArray[Any],
-    labels: npt.NDArray[Any],
-    class_names: Sequence[str],
-    *,
-    name: str,
-    seed: int,
-    crop: Crop = None,
-    groups: npt.NDArray[Any] | None = None,
-    balanced: bool = False,
-    judges: npt.NDArray[np.bool_] | None = None,
-    originals: npt.NDArray[np.bool_] | None = None,
-    notes: Mapping[str, Any] | None = None,
-) -> HeadFit:
-    """As `fit_head`, with the figures of the cross-validation."""
     judges = _check_judges(labels, judges)
     folds = _check_rows(embeddings, labels, class_names, groups)
     fold = stratified_folds(labels, folds, seed=seed, groups=groups)
@@ -230,13 +211,16 @@ def _check_rows(
     if not np.isfinite(embeddings).all():
         raise TrainingError("embeddings must be finite; leave out the rows that have none")
     counts = _count(labels[_first_of_each(labels, groups)], class_names)
-    rare = {name: count for name, count in counts.items() if count < 2}
+    rare = [name for name, count in counts.items() if count < 2]
     if rare:
+        more = f" and {len(rare) - MAX_NAMED} more" if len(rare) > MAX_NAMED else ""
         raise TrainingError(
-            f"classes need two members at least to be cross-validated, but: {rare}; label more "
-            "of them, or leave these classes out (--classes)"
+            f"classes need two members at least to be cross-validated; {len(rare)} of "
+            f"{len(counts)} have fewer: {', '.join(rare[:MAX_NAMED])}{more}; label more of them, "
+            "or leave these classes out (--classes)"
         )
-    return min(FOLDS, *counts.values())
+    folds = FOLDS_OF_FEW if sum(counts.values()) < FEW else FOLDS
+    return min(folds, *counts.values())
 
 
 def _fit_all(

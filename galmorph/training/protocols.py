@@ -15,7 +15,7 @@ from galmorph.evaluation.linear_probe import cross_validate, stratified_folds
 from galmorph.evaluation.merging import ClassMerge
 from galmorph.evaluation.report import ProtocolResult, evaluate_labels, evaluate_probabilities
 from galmorph.heads import LinearHead
-from galmorph.training.heads import fit_head, fit_head_with_figures
+from galmorph.training.heads import fit_head
 from galmorph.training.labelled import LabelledSet
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Protocols:
         """A linear probe fitted on the training part."""
         head = fit_head(
             train.embeddings, train.labels, train.class_names, name="probe", seed=self.seed
-        )
+        ).head
         return self._from_probabilities(
             "linear probe, training part to test set",
             head.compute_probabilities(self.test.embeddings),
@@ -178,7 +178,8 @@ class Protocols:
 
     def _deal(self, folds: int) -> npt.NDArray[np.int64]:
         try:
-            return stratified_folds(self.test.labels, folds, seed=self.seed)
+            names = self.test.class_names
+            return stratified_folds(self.test.labels, folds, seed=self.seed, class_names=names)
         except ValueError as error:
             raise TrainingError(f"{error}; take fewer folds, or fewer classes") from error
 
@@ -235,10 +236,7 @@ class _FieldChoice:
     def fit(self, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Callable[[Any], Any]:
         """Probe at the best field, judged by cross-validation on these rows."""
         names, seed = self.protocols.test.class_names, self.protocols.seed
-        fits = [
-            fit_head_with_figures(part, y, names, name="probe", seed=seed)
-            for part in self._split(x)
-        ]
+        fits = [fit_head(part, y, names, name="probe", seed=seed) for part in self._split(x)]
         best = min(range(self.count), key=lambda i: fits[i].log_loss)
         self.chosen.append(best)
         head = fits[best].head

@@ -9,8 +9,9 @@ from galmorph.errors import TrainingError
 from galmorph.evaluation.calibration import compute_ece, fit_temperature
 from galmorph.evaluation.linear_probe import stratified_folds
 from galmorph.heads import softmax
+from galmorph.training import heads as training_heads
 from galmorph.training import logistic
-from galmorph.training.heads import fit_head, fit_head_with_figures
+from galmorph.training.heads import fit_head
 from galmorph.training.logistic import class_weights, fit_path, standardize
 
 NAMES = ("a", "b", "c")
@@ -79,7 +80,7 @@ def test_class_weights_make_classes_equal() -> None:
 
 def test_separable_classes_are_told_apart() -> None:
     x, y = make_blobs(apart=12)
-    head = fit_head(x, y, NAMES, name="easy", seed=0, crop=0.5)
+    head = fit_head(x, y, NAMES, name="easy", seed=0, crop=0.5).head
     unseen, truth = make_blobs(apart=12, seed=1)
     p = head.compute_probabilities(unseen)
     np.testing.assert_array_equal(p.argmax(axis=1), truth)
@@ -90,7 +91,7 @@ def test_separable_classes_are_told_apart() -> None:
 
 def test_overlapping_classes_come_out_calibrated_and_as_good_as_can_be() -> None:
     x, y = make_blobs(900, apart=2)
-    found = fit_head_with_figures(x, y, NAMES, name="hard", seed=0)
+    found = fit_head(x, y, NAMES, name="hard", seed=0)
     unseen, truth = make_blobs(6000, apart=2, seed=1)
     p = found.head.compute_probabilities(unseen)
     accuracy = (p.argmax(axis=1) == truth).mean()
@@ -105,7 +106,7 @@ def test_overlapping_classes_come_out_calibrated_and_as_good_as_can_be() -> None
 
 def test_out_of_fold_logits_set_the_temperature() -> None:
     x, y = make_blobs(90, d=60)
-    found = fit_head_with_figures(x, y, NAMES, name="wide", seed=0)
+    found = fit_head(x, y, NAMES, name="wide", seed=0)
     assert found.head.temperature == pytest.approx(fit_temperature(found.logits, y))
     # 60 features for 90 rows: in-sample logits are better than those out of fold.
     inside = (found.head.compute_logits(x).argmax(axis=1) == y).mean()
@@ -114,7 +115,8 @@ def test_out_of_fold_logits_set_the_temperature() -> None:
 
 def test_noise_gets_no_confidence() -> None:
     rng = np.random.default_rng(3)
-    head = fit_head(rng.normal(size=(150, 40)), np.arange(150) % 3, NAMES, name="noise", seed=0)
+    x, y = rng.normal(size=(150, 40)), np.arange(150) % 3
+    head = fit_head(x, y, NAMES, name="noise", seed=0).head
     assert head.compute_probabilities(rng.normal(size=(50, 40))).max() < 0.5
 
 
@@ -123,7 +125,8 @@ def test_balanced_finds_the_rare_class_more_often() -> None:
     y = (np.arange(400) % 10 == 0).astype(int)
     x = rng.normal(size=(400, 5)) + 1.2 * y[:, None]
     plain, balanced = (
-        fit_head(x, y, ("common", "rare"), name="x", seed=0, balanced=b) for b in (False, True)
+        fit_head(x, y, ("common", "rare"), name="x", seed=0, balanced=balanced).head
+        for balanced in (False, True)
     )
     rare = x[y == 1]
     recalls = [(h.compute_logits(rare).argmax(axis=1) == 1).mean() for h in (plain, balanced)]
@@ -135,8 +138,8 @@ def test_views_of_a_galaxy_stay_in_one_fold() -> None:
     rng = np.random.default_rng(6)
     x, y = rng.normal(size=(60, 80)), np.arange(60) % 3
     copies, labels, groups = np.tile(x, (2, 1)), np.tile(y, 2), np.tile(np.arange(60), 2)
-    leaking = fit_head_with_figures(copies, labels, NAMES, name="x", seed=0)
-    honest = fit_head_with_figures(copies, labels, NAMES, name="x", seed=0, groups=groups)
+    leaking = fit_head(copies, labels, NAMES, name="x", seed=0)
+    honest = fit_head(copies, labels, NAMES, name="x", seed=0, groups=groups)
     assert leaking.accuracy > 0.7
     assert honest.accuracy < 0.55
     assert honest.head.notes["galaxies"] == 60
@@ -144,7 +147,7 @@ def test_views_of_a_galaxy_stay_in_one_fold() -> None:
 
 def test_the_same_seed_gives_the_same_head() -> None:
     x, y = make_blobs(60)
-    one, other = (fit_head(x, y, NAMES, name="x", seed=2) for _ in range(2))
+    one, other = (fit_head(x, y, NAMES, name="x", seed=2).head for _ in range(2))
     np.testing.assert_array_equal(one.weight, other.weight)
     assert one.temperature == other.temperature
 
@@ -152,10 +155,30 @@ def test_the_same_seed_gives_the_same_head() -> None:
 def test_rare_classes_lower_the_number_of_folds() -> None:
     x, y = make_blobs(60, apart=12)
     keep = np.concatenate((np.flatnonzero(y != 2), np.flatnonzero(y == 2)[:3]))
-    head = fit_head(x[keep], y[keep], NAMES, name="x", seed=0)
-    assert head.notes["folds"] == 3
-    with pytest.raises(TrainingError, match=r"two members at least.*\{'c': 1\}.*--classes"):
+    assert fit_head(x[keep], y[keep], NAMES, name="x", seed=0).head.notes["folds"] == 3
+    with pytest.raises(TrainingError, match=r"two members at least.*; 1 of 3 have fewer: c; label"):
         fit_head(x[keep[:-2]], y[keep[:-2]], NAMES, name="x", seed=0)
+
+
+def test_few_galaxies_are_dealt_to_more_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = make_blobs(90, apart=12)
+    copies, labels, groups = np.tile(x, (2, 1)), np.tile(y, 2), np.tile(np.arange(90), 2)
+
+    def count_folds() -> int:
+        found = fit_head(copies, labels, NAMES, name="x", seed=0, groups=groups)
+        return found.head.notes["folds"]
+
+    monkeypatch.setattr(training_heads, "FEW", 91)
+    assert count_folds() == 10
+    monkeypatch.setattr(training_heads, "FEW", 90)
+    assert count_folds() == 5
+
+
+def test_of_many_classes_that_are_too_rare_some_are_named() -> None:
+    """As where the labels are fractions of votes."""
+    names = tuple(f"0_{n}" for n in range(78))
+    with pytest.raises(TrainingError, match="78 of 78 have fewer: 0_0, 0_1, 0_2, 0_3, 0_4 and 73 "):
+        fit_head(np.ones((78, 4)), np.arange(78), names, name="x", seed=0)
 
 
 def test_what_cannot_be_fitted_is_refused() -> None:
@@ -181,14 +204,14 @@ def test_memorized_rows_do_not_judge() -> None:
     judges = np.arange(900) % 5 == 0
     learnt, _ = make_blobs(900, apart=4.0)
     x[~judges] = learnt[~judges]
-    fooled = fit_head_with_figures(x, y, NAMES, name="m", seed=0)
-    honest = fit_head_with_figures(x, y, NAMES, name="m", seed=0, judges=judges)
+    fooled = fit_head(x, y, NAMES, name="m", seed=0)
+    honest = fit_head(x, y, NAMES, name="m", seed=0, judges=judges)
     logits, truth = honest.logits[judges], y[judges]
     assert honest.accuracy == (logits.argmax(axis=1) == truth).mean()
     assert honest.head.temperature == fit_temperature(logits, truth)
     assert honest.head.notes["cross_validated_accuracy"] == honest.accuracy
     assert fooled.accuracy > 0.95 > 0.9 > honest.accuracy
-    assert fooled.head.temperature < 0.8 < 1 < honest.head.temperature
+    assert fooled.head.temperature < 0.8 < 0.9 < honest.head.temperature
     assert "180 rows with labels new to the encoder" in honest.head.notes["temperature_from"]
     with pytest.raises(TrainingError, match="9 rows with held-out labels are too few"):
         fit_head(x, y, NAMES, name="m", seed=0, judges=np.arange(900) < 9)
