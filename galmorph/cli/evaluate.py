@@ -116,7 +116,6 @@ def evaluate(
     intervals over the cutouts of DATA.
     """
     from galmorph.evaluation.merging import parse_merges
-    from galmorph.evaluation.report import write_report
     from galmorph.heads import make_class_name
 
     columns = (given.pop("label_column"), given.pop("id_column"), given.pop("path_column"))
@@ -146,20 +145,33 @@ def evaluate(
     inputs = (*test.list_inputs(), *(train.list_inputs() if train is not None else ()))
     _check_outputs(output, figure, inputs)
     job = _make_job(given, head)
-    results = []
-    for result in _Evaluation(job, test, train, merge, **options).run():
-        click.echo(result.summarize())
-        results.append(result)
+    results: list[ProtocolResult] = []
+    try:
+        for result in _Evaluation(job, test, train, merge, **options).run():
+            click.echo(result.summarize())
+            results.append(result)
+    finally:  # what was measured is kept also where a later protocol fails
+        if results:
+            _write(output, figure, results, _describe(job, test, train, merge, options))
     if not results:
         raise click.ClickException(
             "nothing was measured: give --head, --train-data, --folds, or fewer --neighbours"
         )
+
+
+def _write(
+    output: str | None, figure: str | None, results: list[ProtocolResult], meta: dict[str, Any]
+) -> None:
     if output:
-        write_report(output, results, meta=_describe(job, test, train, merge, options))
+        from galmorph.evaluation.report import write_report
+
+        write_report(output, results, meta=meta)
+        click.echo(f"report: {output}")
     if figure:
         from galmorph.evaluation.figure import draw_report
 
         draw_report(figure, results)
+        click.echo(f"figure: {figure}")
 
 
 def _choose_protocols(text: str | None, possible: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -322,8 +334,5 @@ class _Evaluation:
         return found
 
     def _crop(self) -> Any:
-        """Field of view: the one asked for, else the head's, else the model's."""
-        asked = self.job.field.crop
-        if asked is not None or self.job.head is None:
-            return asked
-        return self.job.head.crop
+        """Field of view as a fraction: the one asked for, else the head's, else the model's."""
+        return self.job.field_of_view.crop

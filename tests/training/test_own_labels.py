@@ -98,8 +98,14 @@ def test_a_small_test_set_loses_no_result(
     result = call(*few, "--head", head_file, "-o", report)
     assert "no leave-one-out kNN: 16 cutouts do not leave 16 neighbours" in result.output
     assert len(json.loads(report.read_text())["results"]) == 1
-    result = call(*few, "--protocols", "loo", status=1)
+    assert result.output.endswith(f"report: {report}\n")
+    report.unlink()
+    result = call(
+        *few, "--head", head_file, "--protocols", "head,loo", "-o", report, status=1
+    )  # one that fails after another has been measured
     assert "15 labelled cutouts cannot give 16 neighbours; take fewer" in result.output
+    assert f"report: {report}\n" in result.output
+    assert len(json.loads(report.read_text())["results"]) == 1
     result = call(*few, "--folds", 2, "--protocols", "knn", status=1)
     assert "8 labelled cutouts cannot give 16 neighbours" in result.output
 
@@ -125,7 +131,7 @@ def test_what_fails_for_sure_fails_before_anything_is_measured(
     assert "none.pt: there is no checkpoint" in result.output
     assert "accuracy" not in result.output
     result = call(*common, "--folds", 9, status=1)
-    assert "too few for 9 folds; take fewer folds" in result.output
+    assert "the class 'edge_on' has 8 members, too few for 9 folds; take fewer" in result.output
     assert "accuracy" not in result.output
 
 
@@ -210,13 +216,17 @@ def test_every_option_of_the_pixels_reaches_the_job() -> None:
 
 
 def test_a_field_in_arcseconds_by_the_scale_of_the_pixels(
-    model_file: Path, galaxies: Path, tmp_path: Path
+    head_file: Path, model_file: Path, galaxies: Path, tmp_path: Path
 ) -> None:
     report = tmp_path / "r.json"
     common = ["evaluate", "folders", galaxies / "test", "--model", model_file, "-q"]
-    call(*common, "--neighbours", 3, "--fov", 20, "--pixel-scale", 0.4, "-o", report)
-    (result,) = json.loads(report.read_text())["results"]
-    assert result["count"] == 16
+    common += ["--head", head_file, "--neighbours", 3, "-o", report]
+    call(*common, "--fov", 20, "--pixel-scale", 0.4)
+    by_head, by_neighbours = json.loads(report.read_text())["results"]
+    assert by_neighbours["count"] == 16
+    assert by_head["details"]["crop"] is None
+    call(*common)
+    assert json.loads(report.read_text())["results"][0]["details"]["crop"] == 0.9
 
 
 def test_nothing_measured_is_an_error(model_file: Path, galaxies: Path, tmp_path: Path) -> None:
