@@ -111,6 +111,8 @@ class Recipe:
         for name in ("cnn_pool", "frame_size", "batch_size", "views_per_image"):
             if type(getattr(self, name)) is not int:
                 raise TrainingError(f"{name} is a whole number, not {getattr(self, name)!r}")
+        if type(self.symmetric) is not bool:
+            raise TrainingError(f"symmetric is true or false, not {self.symmetric!r}")
         if self.optimizer not in ("adamw", "sgd"):
             raise TrainingError(f"optimizer is adamw or sgd, not {self.optimizer!r}")
         if self.cnn_pool not in ((1, 2) if self.architecture == "wei2022" else (1,)):
@@ -125,7 +127,8 @@ class Recipe:
                 raise TrainingError(f"{name} must be 0 or positive, not {getattr(self, name)}")
         if self.frame > 1:
             raise TrainingError(f"frame is a part of each image, at most 1, not {self.frame}")
-        if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if len(self.mean) != 3 or len(self.std) != 3 or not (finite and min(self.std) > 0):
             raise TrainingError(
                 "mean and std are three numbers each, and std positive, not "
                 f"{self.mean} and {self.std}"
@@ -148,6 +151,15 @@ class Recipe:
     def guided(self) -> bool:
         """Whether labels are used."""
         return self.sup_con_weight > 0 or self.cross_entropy_weight > 0
+
+    @property
+    def trains_projection(self) -> bool:
+        """Whether a loss is on the projections."""
+        return self.nt_xent_weight > 0 or self.sup_con_weight > 0
+
+    def count_steps(self, images: int) -> int:
+        """Steps of the whole run on so many images."""
+        return max(1, round(self.epochs * (images // self.batch_size)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the log and the checkpoint."""

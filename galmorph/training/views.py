@@ -6,8 +6,10 @@ so that augmentation neither starves the device nor depends on how many workers 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,13 +73,24 @@ class ViewOptions:
     cut_to: tuple[float, float] = (0.35, 0.75)
 
     def __post_init__(self) -> None:
-        for name in ("scale", "cut_to"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise ValueError(f"{name} must be (smaller, larger) and positive, not {low, high}")
+        for field in dataclasses.fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if name in ("scale", "cut_to"):
+                if not (_is_pair(value) and 0 < value[0] <= value[1]):
+                    raise ValueError(f"{name} must be (smaller, larger) and positive, not {value}")
+            elif not (_is_number(value) and value >= 0):
+                raise ValueError(f"{name} is a number, 0 or positive, not {value!r}")
         for name in ("grey", "jitter", "cut"):
-            if not 0 <= getattr(self, name) <= 1:
+            if getattr(self, name) > 1:
                 raise ValueError(f"{name} is a probability, not {getattr(self, name)}")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,12 @@ def test_options_check_themselves() -> None:
         ViewOptions(grey=2)
     with pytest.raises(ValueError, match="scale must be"):
         ViewOptions(scale=(1.0, 0.5))
+    for wrong in ("a", True, None, -0.1, float("nan"), (0.1, 0.2)):
+        with pytest.raises(ValueError, match="shift is a number, 0 or positive, not"):
+            ViewOptions(shift=wrong)  # type: ignore[arg-type]
+    for wrong in (0.5, (0.5,), (0.5, "a"), (0.0, 0.5), (0.4, float("inf"))):
+        with pytest.raises(ValueError, match="cut_to must be .smaller, larger. and positive, not"):
+            ViewOptions(cut_to=wrong)  # type: ignore[arg-type]
 
 
 def test_cut_views_are_what_users_get_of_frames_that_end_too_early() -> None:
