@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from galmorph.errors import CatalogueError, MissingExtraError
-from galmorph.images.discover import discover_sources, is_container
+from galmorph.images.discover import TAR_SUFFIXES, discover_sources, is_container
 from galmorph.images.source import Source, make_object_id
 from galmorph.tables.catalogue import list_columns, pick_column, read_catalogue
 from galmorph.training.labelled import to_label
@@ -45,8 +45,15 @@ def list_cutouts(argument: str, *, path_column: str | None = None) -> Iterator[S
             Source(make_object_id(r.path), r.path, columns={PATH: r.path, **r.columns})
             for r in rows
         )
-    shards = sorted(Path(argument).glob("*.tar")) if Path(argument).is_dir() else []
-    return discover_sources(shards or [argument])
+    return discover_sources(_list_shards(Path(argument)) or [argument])
+
+
+def _list_shards(folder: Path) -> list[Path]:
+    """Tar shards right in a folder, by the endings that they are read by; none in a file."""
+    if not folder.is_dir():
+        return []
+    shown = (path for path in folder.glob("*") if not path.name.startswith("."))
+    return sorted(path for path in shown if path.name.lower().endswith(TAR_SUFFIXES))
 
 
 def is_table(argument: str) -> bool:

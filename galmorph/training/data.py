@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
@@ -29,6 +30,10 @@ logger = logging.getLogger(__name__)
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where Linux keeps it; elsewhere there is no such bound to look at."""
+
+CHUNK = 1024
+"""Images that are allocated together: at 112 px more than the 32 MiB up to which glibc may keep
+memory for itself that has been let go."""
 
 
 def is_held_out(object_id: str, fraction: float) -> bool:
@@ -159,6 +164,7 @@ def load_training_set(
     frame_size: int = 112,
     path_column: str | None = None,
     label_column: str | None = None,
+    leave_out: str | Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TrainingSet:
     """Read every image of the sources into memory.
@@ -177,6 +183,8 @@ def load_training_set(
     label_column : str, optional
         For `galmorph.training.cutouts.Labeller`. The folder in which an image lies names its
         class; an image right in a source has none.
+    leave_out : path, optional
+        An image that is none of them wherever it lies: what the run itself draws.
     on_progress : callable, optional
         Called with the numbers of images read and skipped so far.
 
@@ -198,6 +206,8 @@ def load_training_set(
     found = _Found()
     for domain, argument in enumerate(map(str, sources)):
         for source in list_cutouts(argument, path_column=path_column):
+            if leave_out is not None and _is_same_file(source.path, leave_out):
+                continue
             name = name_cutout(argument, source)
             try:
                 image = reader.read_square(source)
@@ -207,8 +217,8 @@ def load_training_set(
                 label = labeller.label(source, name, argument)
                 found.add(image, name, source.object_id, domain, label)
             if on_progress is not None:
-                on_progress(len(found.images), len(found.skipped))
-    if not found.images:
+                on_progress(len(found.names), len(found.skipped))
+    if not found.names:
         raise TrainingError(
             f"no image could be read from {', '.join(map(str, sources))}"
             + (f"; {found.skipped[0]}" if found.skipped else "")
@@ -220,7 +230,7 @@ def load_training_set(
 class _Found:
     """A training set that grows."""
 
-    images: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    chunks: list[npt.NDArray[np.uint8]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     object_ids: list[str] = field(default_factory=list)
     domains: list[int] = field(default_factory=list)
@@ -234,7 +244,10 @@ class _Found:
     def add(
         self, image: npt.NDArray[np.uint8], name: str, object_id: str, domain: int, label: str
     ) -> None:
-        self.images.append(image)
+        place = len(self.names) % CHUNK
+        if place == 0:
+            self.chunks.append(np.empty((CHUNK, *image.shape), dtype=np.uint8))
+        self.chunks[-1][place] = image
         self.names.append(name)
         self.object_ids.append(object_id)
         self.domains.append(domain)
@@ -243,16 +256,16 @@ class _Found:
     def close(self, count: int) -> TrainingSet:
         """All of it, from ``count`` sources."""
         pairs = list(zip(self.domains, self.classes, strict=True))
-        class_names = tuple(
-            tuple(sorted({c for domain, c in pairs if domain == which and c}))
-            for which in range(count)
-        )
+        classes: list[set[str]] = [set() for _ in range(count)]
+        for domain, name in pairs:
+            classes[domain].update({name} - {""})
+        class_names = tuple(tuple(sorted(names)) for names in classes)
         places = [
             {name: i for i, name in enumerate(names)} if len(names) > 1 else {}
             for names in class_names
         ]
         return TrainingSet(
-            np.stack(self.images),
+            self._join(),
             np.array([places[d].get(c, -1) for d, c in pairs], dtype=np.int64),
             np.array(self.domains, dtype=np.int64),
             class_names,
@@ -260,6 +273,19 @@ class _Found:
             tuple(self.skipped),
             tuple(self.object_ids),
         )
+
+    def _join(self) -> npt.NDArray[np.uint8]:
+        """All images in one array; each chunk is let go when it has been copied."""
+        joined = np.empty((len(self.names), *self.chunks[0].shape[1:]), dtype=np.uint8)
+        for start in range(0, len(joined), CHUNK):
+            joined[start : start + CHUNK] = self.chunks.pop(0)[: len(joined) - start]
+        return joined
+
+
+def _is_same_file(path: str, other: str | Path) -> bool:
+    """By the name first, which asks no file system."""
+    same_name = os.path.basename(path) == os.path.basename(other)
+    return same_name and os.path.realpath(path) == os.path.realpath(other)
 
 
 def _explain(source: Source, error: Exception) -> str:

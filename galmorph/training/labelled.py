@@ -419,12 +419,18 @@ class _Picker:
     def explain_nothing(self, failed: Sequence[str]) -> str:
         if failed:
             return f"none of {len(failed)} labelled cutouts could be embedded; {failed[0]}"
-        if self.unlabelled:
-            return (
-                f"none of {self.unlabelled} cutouts has a label of those asked for; the first is "
-                f"{self.example!r}: its identifier must be in the table, or its folder a class"
-            )
-        return "there is no cutout; give images, folders or tar shards"
+        if not self.unlabelled:
+            return "there is no cutout; give images, folders or tar shards"
+        text = f"none of {self.unlabelled} cutouts has a label of those asked for"
+        if self.other_classes:
+            return f"{text}; there are {', '.join(sorted(self.other_classes))}: see --classes"
+        text = f"{text}; the first is {self.example!r}"
+        if callable(self.label_of):
+            return f"{text}: its folder must be a class, or its row have one"
+        return (
+            f"{text}, and the first of the table {next(iter(self.label_of), '')!r}: an identifier "
+            "is a file's name without its ending; a column of paths is named by --path-column"
+        )
 
 
 def _find_real(path: str) -> str:

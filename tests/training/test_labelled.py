@@ -118,6 +118,16 @@ def test_table_labels_pick_their_cutouts(galaxies: Path) -> None:
 def test_no_label_at_all_says_what_to_look_at(galaxies: Path) -> None:
     with pytest.raises(TrainingError, match="none of 16 cutouts has a label.*'edge_on150'"):
         embed_labelled(make_job(), discover_sources(galaxies / "test"), {"other": "x"})
+    labels = {"edge_on150.png": "flat", "round50.png": "round"}
+    message = r"first is 'edge_on150', .* table 'edge_on150\.png': an .* without its ending"
+    with pytest.raises(TrainingError, match=message):
+        embed_labelled(make_job(), discover_sources(galaxies / "test"), labels)
+    with pytest.raises(TrainingError, match="of those asked for; there are edge_on, round: see --"):
+        embed_labelled(
+            make_job(), discover_sources(galaxies / "test"), label_by_folder, class_names=("x", "y")
+        )
+    with pytest.raises(TrainingError, match="'edge_on150': its folder must be a class"):
+        embed_labelled(make_job(), discover_sources(galaxies / "test"), lambda source: None)
     with pytest.raises(TrainingError, match="there is no cutout"):
         embed_labelled(make_job(), [], {"other": "x"})
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -332,10 +335,14 @@ def test_unreadable_images_are_skipped_and_listed(tmp_path: Path) -> None:
     ]
 
 
-def test_a_folder_of_shards_stands_for_its_shards_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [".tar", ".TAR", ".tar.gz", ".tgz"])
+def test_a_folder_of_shards_stands_for_its_shards_alone(tmp_path: Path, ending: str) -> None:
     write_galaxies(tmp_path / "made", "round", range(3))
     write_galaxies(tmp_path / "set" / "test", "edge_on", range(2))
-    shutil.make_archive(str(tmp_path / "set" / "train"), "tar", tmp_path / "made")
+    kind = "tar" if ending.lower() == ".tar" else "gztar"
+    made = shutil.make_archive(str(tmp_path / "made"), kind, tmp_path / "made")
+    shutil.move(made, tmp_path / "set" / f"train{ending}")
+    (tmp_path / "set" / f"._train{ending}").write_bytes(b"what macOS leaves beside it")
     found = load_training_set([tmp_path / "set"], frame_size=24)
     assert {Path(name).name for name in found.names} == {
         "round0.png",
@@ -344,6 +351,52 @@ def test_a_folder_of_shards_stands_for_its_shards_alone(tmp_path: Path) -> None:
     }
     assert found.class_names == (("round",),)
     assert (found.labels == -1).all()  # one class says nothing
+
+
+def test_what_the_run_itself_draws_is_left_out(tmp_path: Path) -> None:
+    write_galaxies(tmp_path / "set", "round", range(2))
+    Image.fromarray(draw_galaxy("round", 9)).save(tmp_path / "set" / "curves.png")
+    (tmp_path / "set" / "run").mkdir()
+    Image.fromarray(draw_galaxy("round", 9)).save(tmp_path / "set" / "run" / "curves.png")
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    own = tmp_path / "link" / "run" / "curves.png"
+    found = load_training_set([tmp_path / "set"], frame_size=24, leave_out=own)
+    assert found.names == ("curves.png", "round/round0.png", "round/round1.png")
+    assert not found.skipped
+
+
+def test_many_sources_each_have_their_classes(tmp_path: Path) -> None:
+    for number in range(3):
+        write_galaxies(tmp_path / str(number), "round", range(number, number + 1))
+        write_galaxies(tmp_path / str(number), "edge_on", range(number % 2))
+    found = load_training_set([tmp_path / str(n) for n in range(3)], frame_size=24)
+    assert found.class_names == (("round",), ("edge_on", "round"), ("round",))
+    assert found.labels.tolist() == [-1, 0, 1, -1]
+
+
+FILL = """
+import resource
+import numpy as np
+from galmorph.training.data import _Found
+
+found, image = _Found(), np.ones((3, 112, 112), np.uint8)
+for n in range(3000):
+    image[0, 0, 0] = n % 251
+    found.add(image, str(n), str(n), 0, "")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+images = found.close(1).images
+assert images.shape == (3000, 3, 112, 112) and not found.chunks
+assert (images[:, 0, 0, 0] == np.arange(3000) % 251).all() and images[:, 1:].min() == 1
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / images.nbytes)
+"""
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc", reason="glibc alone"
+)
+def test_images_are_not_held_twice_at_the_end_of_reading() -> None:
+    done = subprocess.run([sys.executable, "-c", FILL], capture_output=True, check=True)
+    assert float(done.stdout) < 0.6
 
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
@@ -466,6 +519,12 @@ def test_recipes_that_are_wrong_say_where(tmp_path: Path) -> None:
         ("mean = [0.1]", "mean and std are three numbers each"),
         ("views = 3", r"the recipe has a wrong value: \[views\] is a section, not 3"),
         ("[views]\nscale = 0.5", "the recipe has a wrong value: "),
+        ('[views]\nshift = "a"', "the recipe has a wrong value: shift is a number, .*not 'a'"),
+        ("[views]\nnoise = -1", "the recipe has a wrong value: noise is a number, 0 or positive"),
+        ('symmetric = "no"', "symmetric is true or false, not 'no'"),
+        ("symmetric = 0", "symmetric is true or false, not 0"),
+        ("mean = [nan, 0, 0]", "mean and std are three numbers each"),
+        ('mean = ["a", 0, 0]', "the recipe has a wrong value: "),
     ],
 )
 def test_wrong_values_of_recipes_are_named(tmp_path: Path, text: str, message: str) -> None:
