@@ -112,7 +112,13 @@ def label_options(command: Command) -> Command:
         model_option,
         pixel_options,
         engine_options,
-        click.option("--seed", default=0, show_default=True, help="Of every random choice."),
+        click.option(
+            "--seed",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="Of every random choice.",
+        ),
         click.option("-q", "--quiet", is_flag=True, help="No progress."),
     )
     for option in reversed(options):

@@ -11,7 +11,7 @@ import click
 
 from galmorph.cli.outputs import prepare_output
 from galmorph.cli.progress import Progress
-from galmorph.cli.status import INTERRUPTED
+from galmorph.cli.status import OK
 from galmorph.writing import say_unwritable
 
 if TYPE_CHECKING:
@@ -71,7 +71,13 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".csv.gz", ".tsv.gz",
 )
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Instead of the recipe's.")
 @click.option("--batch-size", type=click.IntRange(2), help="Instead of the recipe's.")
-@click.option("--seed", default=0, show_default=True, help="Of weights, order and views.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of weights, order and views.",
+)
 @click.option(
     "--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or mps."
 )
@@ -138,18 +144,18 @@ def pretrain(
         raise click.UsageError(f"{export_to!r} must end in .safetensors.")
     if export is not None:
         prepare_output(export)
-    elif not _train(data, output, **given):
+    elif (status := _train(data, output, **given)) != OK:
         click.echo(f"Stopped; go on with: --resume -o {output}", err=True)
-        ctx.exit(INTERRUPTED)
+        ctx.exit(status)
     from galmorph.model import write_model
-    from galmorph.training.export import build_model, is_first_part
+    from galmorph.training.export import build_model, carry_heads, is_first_part
     from galmorph.weights.verify import update_sidecar
 
     if export is None and is_first_part(output):
         click.echo(f"{output}: a first part; go on from it with --init {output}, to another -o")
         return
     model = build_model(output, name=name or output.resolve().name, crop=crop)
-    write_model(export_to, model, half=half)
+    write_model(export_to, carry_heads(model, export_to), half=half)
     update_sidecar(Path(export_to))
     click.echo(export_to)
 
@@ -167,34 +173,37 @@ def _train(
     path_column: str | None,
     label_column: str | None,
     **options: Any,
-) -> bool:
-    """Train to the end, or until a signal; whether the end was reached."""
+) -> int:
+    """Train to the end, or until a signal; the exit status."""
     from galmorph.cli.training import Training, choose_processes, stop_on_signal
     from galmorph.inference.devices import choose_device
-    from galmorph.training.export import load_init
+    from galmorph.training.export import check_replaceable
     from galmorph.training.ranks import Ranks
 
     _check(data, output, path_column, options)
     prepare_output(str(output / MODEL_FILE))
+    check_replaceable(output / MODEL_FILE, output)
     chosen = _choose_recipe(recipe, frame=frame, epochs=epochs, batch_size=batch_size)
     device = str(choose_device(device))
     count = choose_processes(processes, device, chosen.batch_size)
-    if options["init"]:  # a wrong one is found before the images are read
-        load_init(options["init"], architecture=chosen.architecture)
+    if options["init"]:
+        _check_init(options["init"], chosen)
     columns = {"path_column": path_column, "label_column": label_column}
     quiet = options["quiet"]
     images: Any = _load(data, chosen, output, quiet, columns)
     try:
-        with stop_on_signal() as should_stop:
+        with stop_on_signal() as stop:
             if count == 1:
                 work = Training(images, chosen, output, device=device, **options)
-                return work(Ranks(), should_stop)
-            from galmorph.training.data import share_set
-            from galmorph.training.processes import run_in_processes
+                ended = work(Ranks(), stop)
+            else:
+                from galmorph.training.data import share_set
+                from galmorph.training.processes import run_in_processes
 
-            images = share_set(images)  # and the ones before are let go
-            work = Training(images, chosen, output, device=device, **options)
-            return run_in_processes(work, count, should_stop=should_stop, advise=work.advise)
+                images = share_set(images)  # and the ones before are let go
+                work = Training(images, chosen, output, device=device, **options)
+                ended = run_in_processes(work, count, should_stop=stop, advise=work.advise)
+            return OK if ended else stop.status
     finally:
         _draw(output, quiet)
 
@@ -234,6 +243,20 @@ def _choose_recipe(name: str, **changes: Any) -> Recipe:
     return replace(load_recipe(name), **given)
 
 
+def _check_init(origin: str, recipe: Recipe) -> None:
+    """Find out before the images are read whether a run can start from these weights, and how."""
+    from galmorph.training.export import load_init
+
+    there = load_init(origin, architecture=recipe.architecture)["normalization"]
+    if there != (recipe.mean, recipe.std):
+        click.echo(
+            f"Warning: the weights of {origin} know images of mean {there[0]} and std {there[1]}, "
+            f"and the recipe normalizes by {recipe.mean} and {recipe.std}: set mean and std in the "
+            "recipe to go on from what they know",
+            err=True,
+        )
+
+
 def _load(
     data: tuple[str, ...],
     recipe: Recipe,
@@ -248,6 +271,7 @@ def _load(
         data,
         frame=recipe.frame,
         frame_size=recipe.frame_size,
+        leave_out=output / CURVES_FILE,
         on_progress=progress.update if progress else None,
         **columns,
     )

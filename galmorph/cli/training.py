@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galmorph.cli.progress import PLAIN_INTERVAL_S, TERMINAL_INTERVAL_S, format_duration
+from galmorph.cli.status import INTERRUPTED, TERMINATED
 
 if TYPE_CHECKING:
     from galmorph.training.data import SharedSet, TrainingSet
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from galmorph.training.ranks import Ranks
     from galmorph.training.recipe import Recipe
 
-__all__ = ["StepLine", "Training", "choose_processes", "stop_on_signal"]
+__all__ = ["StepLine", "Stop", "Training", "choose_processes", "stop_on_signal"]
 
 
 @dataclass(frozen=True)
@@ -171,14 +172,30 @@ class StepLine:
             self.unfinished = False
 
 
+class Stop:
+    """What a signal has asked for."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self) -> bool:
+        """Whether the run is to end."""
+        return self.signal is not None
+
+    @property
+    def status(self) -> int:
+        """Exit status of a run that was stopped."""
+        return TERMINATED if self.signal == signal.SIGTERM else INTERRUPTED
+
+
 @contextmanager
-def stop_on_signal() -> Iterator[Callable[[], bool]]:
+def stop_on_signal() -> Iterator[Stop]:
     """Let the first Ctrl-C or SIGTERM end the run after its step, with a checkpoint."""
-    caught: list[int] = []
+    stop = Stop()
     before: dict[int, Any] = {}
 
     def remember(number: int, _: object) -> None:
-        caught.append(number)
+        stop.signal = number
         signal.signal(number, before[number])  # the second one stops at once
 
     try:
@@ -187,7 +204,7 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
     except ValueError:  # not in the main thread: signals stay as they are
         pass
     try:
-        yield lambda: bool(caught)
+        yield stop
     finally:
-        for caught_number, handler in before.items():
-            signal.signal(caught_number, handler)
+        for caught, handler in before.items():
+            signal.signal(caught, handler)

@@ -135,7 +135,7 @@ class PretrainingRun:
                 use_buffers=True,
             )
         self.steps_per_epoch = len(data) // recipe.batch_size
-        self.steps = max(1, round(recipe.epochs * self.steps_per_epoch))
+        self.steps = recipe.count_steps(len(data))
         self.step = 0
         self.mean = torch.tensor(recipe.mean, device=self.device).reshape(1, 3, 1, 1)
         self.std = torch.tensor(recipe.std, device=self.device).reshape(1, 3, 1, 1)

@@ -15,18 +15,20 @@ import torch
 from galmorph._api import load_model
 from galmorph.encoders.fused import ProjectionHead
 from galmorph.encoders.registry import create_encoder
-from galmorph.errors import TrainingError
+from galmorph.errors import TrainingError, WeightsError
 from galmorph.heads import LinearHead
 from galmorph.model import Model, read_model, write_model
 from galmorph.preprocessing.pipeline import Preprocessing
-from galmorph.training.checkpoint import get_kept, load_checkpoint
-from galmorph.training.recipe import Recipe
+from galmorph.training.checkpoint import CHECKPOINT, get_kept, load_checkpoint
+from galmorph.training.recipe import Recipe, recipe_from_dict
 from galmorph.typicality import Typicality
 from galmorph.weights.verify import update_sidecar
 
 __all__ = [
     "add_to_model",
     "build_model",
+    "carry_heads",
+    "check_replaceable",
     "compute_projection",
     "is_first_part",
     "is_half",
@@ -93,6 +95,74 @@ def is_first_part(checkpoint: str | Path) -> bool:
     return int(recipe.get("cnn_pool", 1)) > 1
 
 
+def check_replaceable(path: str | Path, run: Path) -> None:
+    """Refuse, before a training, to end with a model in place of one with heads.
+
+    A run that is at its end already makes no other encoder: `carry_heads` keeps them.
+
+    Parameters
+    ----------
+    path : path
+        Of the model file.
+    run : Path
+        Folder of the run.
+
+    Raises
+    ------
+    TrainingError
+        With the way out.
+    """
+    there = _read_there(path)
+    if there is None or not there.heads:
+        return
+    if (run / CHECKPOINT).exists():
+        state = load_checkpoint(run)
+        began = json.loads(state["fingerprint"])
+        if state["step"] >= recipe_from_dict(began["recipe"]).count_steps(began["images"]):
+            return
+    raise _explain_heads(path, there)
+
+
+def carry_heads(model: Model, path: str | Path) -> Model:
+    """The model with the heads and the typicality of the file that it is to replace.
+
+    Parameters
+    ----------
+    model : Model
+        Without heads.
+    path : path
+        Where it is to be written; nothing is carried over where no model is.
+
+    Raises
+    ------
+    TrainingError
+        There are heads of another encoder, which would be lost.
+    """
+    there = _read_there(path)
+    if there is None:
+        return model
+    if _has_weights(there, model.encoder.state_dict()):
+        return dataclasses.replace(model, heads=there.heads, typicality=there.typicality)
+    if there.heads:
+        raise _explain_heads(path, there)
+    return model
+
+
+def _read_there(path: str | Path) -> Model | None:
+    try:
+        return read_model(path)
+    except WeightsError:  # nothing there, or no model
+        return None
+
+
+def _explain_heads(path: str | Path, there: Model) -> TrainingError:
+    return TrainingError(
+        f"{path}: holds the heads {', '.join(there.heads)} of another encoder than the one that "
+        "would take its place, and they would be lost: move this file to another place, or (with "
+        "--export) name another one"
+    )
+
+
 def load_init(origin: str, *, architecture: str) -> dict[str, Any]:
     """Load weights to start a new run from.
 
@@ -106,7 +176,8 @@ def load_init(origin: str, *, architecture: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        State dict ``encoder``; from a run ``projection`` as well.
+        State dict ``encoder``, from a run ``projection`` as well; ``normalization``, the mean and
+        the std that the encoder knows.
 
     Raises
     ------
@@ -117,8 +188,9 @@ def load_init(origin: str, *, architecture: str) -> dict[str, Any]:
     """
     if origin.endswith(".pt") or Path(origin).is_dir():
         state = load_checkpoint(Path(origin))
-        there = json.loads(state["fingerprint"])["recipe"]["architecture"]
-        found = {part: get_kept(state, part) for part in ("encoder", "projection")}
+        recipe = json.loads(state["fingerprint"])["recipe"]
+        there, normalization = recipe["architecture"], (recipe["mean"], recipe["std"])
+        found: dict[str, Any] = {p: get_kept(state, p) for p in ("encoder", "projection")}
     elif origin.endswith(".onnx"):
         raise TrainingError(
             f"{origin}: an ONNX file cannot be trained; give its model by name, or the "
@@ -127,9 +199,10 @@ def load_init(origin: str, *, architecture: str) -> dict[str, Any]:
     else:
         model = load_model(origin)
         there, found = model.architecture, {"encoder": model.encoder.state_dict()}
+        normalization = (model.preprocessing.mean, model.preprocessing.std)
     if there != architecture:
         raise TrainingError(f"{origin} is of {there}, and the recipe trains {architecture}")
-    return found
+    return {**found, "normalization": tuple(map(tuple, normalization))}
 
 
 def load_projection(checkpoint: str | Path, *, model: Model) -> ProjectionHead:
@@ -145,9 +218,15 @@ def load_projection(checkpoint: str | Path, *, model: Model) -> ProjectionHead:
     Raises
     ------
     TrainingError
-        The checkpoint cannot be read, has none, or is not the one that the model was made of.
+        The checkpoint cannot be read, has none or none that was trained, or is not the one that
+        the model was made of.
     """
     state = load_checkpoint(Path(checkpoint))
+    if not recipe_from_dict(json.loads(state["fingerprint"])["recipe"]).trains_projection:
+        raise TrainingError(
+            f"{checkpoint}: its recipe does not train the projection head (nt_xent_weight and "
+            "sup_con_weight are 0), and a figure of it would say nothing: leave out --checkpoint"
+        )
     head = ProjectionHead()
     try:
         head.load_state_dict(get_kept(state, "projection"))
@@ -170,7 +249,11 @@ def _is_origin(state: Mapping[str, Any], model: Model) -> bool:
     if model.backend == "onnx":
         run = {**json.loads(state["fingerprint"]), "step": state["step"]}
         return bool(model.provenance.get("pretraining") == run)
-    kept, own = get_kept(dict(state), "encoder"), model.encoder.state_dict()
+    return _has_weights(model, get_kept(dict(state), "encoder"))
+
+
+def _has_weights(model: Model, kept: Mapping[str, torch.Tensor]) -> bool:
+    own = model.encoder.state_dict()
     return kept.keys() == own.keys() and all(_is_stored(kept[key], own[key]) for key in kept)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ import pytest
 
 from galmorph import typicality
 from galmorph.cli.fit import OWN_NOTES
+from galmorph.cli.training import StepLine
 from galmorph.images.cutout import Cutout
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
-from galmorph.model import read_heads, read_model
+from galmorph.model import read_heads, read_model, write_model
 from galmorph.weights import locate_weights
 from galmorph.weights.verify import compute_sha256, write_sidecar
 from tests.training.commands import call
@@ -222,12 +225,13 @@ def test_a_run_starts_from_a_model_of_the_same_architecture(
     galaxies: Path, model_file: Path, tmp_path: Path
 ) -> None:
     run = ("pretrain", galaxies / "train", "--batch-size", 8, "--epochs", 1e-9, "-q")
-    call(*run, "--init", model_file, "-o", tmp_path / "run")
+    began_with = call(*run, "--init", model_file, "-o", tmp_path / "run").output
     began = read_model(model_file).encoder.state_dict()
     ended = read_model(tmp_path / "run" / "model.safetensors").encoder.state_dict()
     distance = {k: float((ended[k].float() - began[k].float()).abs().max()) for k in began}
     assert distance["vit_branch.pos_embed"] < 0.01  # one step away, not a random start
     assert distance["vit_branch.pos_embed"] > 0
+    assert "know images of mean (0.1, 0.2, 0.3) and std (0.2, 0.25, 0.3), and the" in began_with
     wrong = call(*run, "--init", model_file, "--recipe", "wei2022", "-o", tmp_path / "w", status=1)
     assert "is of fused_fast, and the recipe trains wei2022" in wrong.output
     wrong = call(*run, "--init", "model.onnx", "-o", tmp_path / "w", status=1)
@@ -244,6 +248,38 @@ def test_a_head_is_judged_by_held_out_labels(
     assert "cross-validation on these" in result.output
 
 
+def test_no_more_labels_are_held_out_than_in_the_training(
+    galaxies: Path, model_file: Path, tmp_path: Path
+) -> None:
+    known = tmp_path / "known.safetensors"
+    history = {"pretraining": {"recipe": {"hold_out": 0.25}}}
+    write_model(known, replace(read_model(model_file), provenance=history))
+    fit = ("fit", "folders", galaxies / "train", "--model", known, "-q")
+    fit += ("-o", tmp_path / "h.safetensors", "--held-out")
+    result = call(*fit, 0.3, status=2)
+    assert "--held-out 0.3: the recipe of 'fused_fast' held out 0.25 of the" in result.output
+    assert "too few to calibrate on" in call(*fit, 0.25, status=1).output
+
+
+def test_a_head_remembers_the_field_of_its_model(
+    galaxies: Path, model_file: Path, tmp_path: Path
+) -> None:
+    """A model that is exported again for another field changes nothing for it."""
+    head, output = tmp_path / "h.safetensors", tmp_path / "t.csv"
+    fit = ("fit", "folders", galaxies / "train", "-q", "-o", head, "--model", model_file)
+    assert ", crop 0.5\n" in call(*fit).output
+    assert read_heads(head).heads["h"].crop == 0.5
+    model, wide = read_model(model_file), tmp_path / "wide.safetensors"
+    write_model(wide, replace(model, preprocessing=replace(model.preprocessing, crop=0.9)))
+    image = next((galaxies / "test").rglob("*.png"))
+    call("classify", image, "--head", head, "--model", wide, "-o", output, "-q")
+    with output.open(newline="") as file:
+        assert float(next(csv.DictReader(file))["crop"]) == pytest.approx(0.5, abs=0.02)
+    found = call(*fit, "--fov", 20, "--pixel-scale", 0.5).output
+    assert ", field of view 20.0 arcsec\n" in found
+    assert read_heads(head).heads["h"].crop is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -255,6 +291,9 @@ def test_a_head_is_judged_by_held_out_labels(
         (["evaluate", "folders", "x", "--select-crop", "1,2"], "--select-crop needs --folds"),
         (["evaluate", "folders", "x", "--protocols", "svm"], "No protocol 'svm'"),
         (["evaluate", "folders", "x", "--train-labels", "y"], "needs --train-data"),
+        (["fit", "folders", "x", "-o", "h.safetensors", "--seed", "-1"], "-1 is not in the range"),
+        (["evaluate", "folders", "x", "--seed", "-1"], "-1 is not in the range"),
+        (["pretrain", "x", "-o", "run", "--seed", "-1"], "-1 is not in the range"),
         (["pretrain", "-o", "run"], "Give DATA to train on"),
         (["pretrain", "x", "-o", "run", "--resume", "--init", "c.pt"], "--resume or --init"),
     ],
@@ -361,6 +400,32 @@ def test_pretrain_resume_and_export(
     monkeypatch.chdir(run)
     call("pretrain", "-o", ".", "--export", "here.safetensors")
     assert read_model("here.safetensors").name == "run"
+
+
+def test_curves_among_the_images_are_none_of_them(galaxies: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(galaxies / "test" / "round", tmp_path / "data")
+    run = data / "run"
+    run.mkdir()
+    shutil.copy(data / "round50.png", run / "curves.png")
+    train = ("pretrain", data, "-o", run, "--batch-size", 8, "--epochs", 1e-9, "-q")
+    call(*train)
+    call(*train, "--resume")
+    assert read_model(run / "model.safetensors").provenance["pretraining"]["images"] == 8
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_says_by_what(
+    number: signal.Signals,
+    status: int,
+    galaxies: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(StepLine, "__call__", lambda *_: signal.raise_signal(number))
+    train = ("pretrain", galaxies / "train", "-o", tmp_path, "--batch-size", 8, "--epochs", 0.4)
+    result = call(*train, status=status)
+    assert f"Stopped; go on with: --resume -o {tmp_path}" in result.output
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
 
 
 def test_a_head_learns_from_smaller_frames(model_file: Path, galaxies: Path) -> None:

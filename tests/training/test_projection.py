@@ -35,13 +35,26 @@ def test_a_checkpoint_knows_the_model_that_was_made_of_it(
         load_projection(tmp_path / "checkpoint.pt", model=model)
 
 
+def test_a_projection_that_no_loss_has_trained_is_refused(
+    training_set: TrainingSet, recipe: Recipe, tmp_path: Path
+) -> None:
+    off = {"nt_xent_weight": 0.0, "sup_con_weight": 0.0}
+    for name in ("vicreg_weight", "cross_entropy_weight"):
+        others = replace(recipe, **off, **{name: 1.0})
+        run = PretrainingRun(training_set, others, precision="float32")
+        run.save(tmp_path)
+        with pytest.raises(TrainingError, match="does not train the projection head .*leave out"):
+            load_projection(tmp_path, model=build_model(tmp_path, name="m"))
+
+
 def test_evaluate_refuses_the_checkpoint_of_another_model(
     model_file: Path, galaxies: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     run, report = tmp_path / "run", tmp_path / "r.json"
-    call("pretrain", galaxies / "train", "--batch-size", 8, "--epochs", 1e-9, "-q", "-o", run)
+    train = ("pretrain", galaxies / "train", "--recipe", "contrastive", "--batch-size", 8)
+    call(*train, "--epochs", 1e-9, "-q", "-o", run)
     own = run / "model.safetensors"
     call("export", "--model", own, "-o", tmp_path / "own.onnx")
     call("export", "--model", model_file, "-o", tmp_path / "other.onnx")
