@@ -41,9 +41,26 @@ def export(kind: str, model: str | None, output: Path) -> None:
     if output.suffix != f".{kind}":
         raise click.UsageError(f"The name of an ONNX file ends in .{kind}, not {output.name!r}.")
     prepare_output(str(output))
+    _refuse_timm(model)
     from galmorph._api import load_model
     from galmorph.inference.onnx_file import write_onnx
 
     loaded = load_model(model, backend="onnx")
     write_onnx(output, loaded)
     click.echo(f"{output}  {loaded.name}, {', '.join(loaded.heads) or 'no heads'}", err=True)
+
+
+def _refuse_timm(model: str | None) -> None:
+    """Refuse what cannot be exported before its weights are downloaded."""
+    from galmorph.errors import UnknownModelError
+    from galmorph.weights.manifest import load_manifest
+    from galmorph.weights.unlisted import is_hub_name
+
+    try:
+        of_timm = model is not None and load_manifest().get(model).kind == "timm"
+    except UnknownModelError:  # a file, or nothing
+        of_timm = is_hub_name(str(model))
+    if of_timm:
+        raise click.UsageError(
+            f"{model} is an encoder of timm; galmorph exports those of its own architectures."
+        )

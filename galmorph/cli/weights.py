@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from galmorph.cli.status import SOME_FAILED
 from galmorph.errors import ChecksumError
 
 if TYPE_CHECKING:
@@ -100,20 +101,29 @@ def _choose(names: Iterable[str], all_: bool) -> list[ManifestEntry]:
 
 @weights.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-def verify(names: tuple[str, ...]) -> None:
+@click.pass_context
+def verify(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Check the weights on this machine, byte by byte.
 
-    Without a NAME, those of all models.
+    Without a NAME, those of all models. The exit status is 1 where a file is not the published one,
+    or a model that is named is not on this machine.
     """
     from galmorph.weights.locate import verify_local
 
-    bad = 0
+    bad = absent = 0
     for entry in _choose(names, all_=not names):
-        for path, error in verify_local(entry):
+        found = list(verify_local(entry))
+        for path, error in found:
             click.echo(f"{entry.name}  {'ok' if error is None else 'BAD'}  {error or path}")
             bad += error is not None
+        if not found:
+            absent += 1
+            advice = f"galmorph weights download {entry.name}"
+            click.echo(f"{entry.name}  not on this machine ({advice})")
     if bad:
         raise ChecksumError(f"{bad} files are not the published ones; they will not be used")
+    if names and absent:
+        ctx.exit(SOME_FAILED)
 
 
 @weights.command()

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from galmorph.errors import CheckpointError, WeightsError
 from galmorph.weights.environment import galmorph_cache
 from galmorph.weights.verify import (
+    OWN_CHECKPOINT,
     check_safetensors,
     compute_sha256,
+    explain_own_checkpoint,
     read_sidecar,
     update_sidecar,
     write_sidecar,
@@ -149,6 +151,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         It cannot be read, is damaged, holds code, or holds no state_dict; the message names it.
     """
     content = _load_safely(Path(path))
+    if isinstance(content, Mapping) and content.keys() >= OWN_CHECKPOINT:
+        raise CheckpointError(explain_own_checkpoint(Path(path)))
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]

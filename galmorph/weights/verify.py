@@ -19,8 +19,10 @@ from galmorph.errors import CheckpointError, ChecksumError, OutputError
 from galmorph.weights.environment import galmorph_cache
 
 __all__ = [
+    "OWN_CHECKPOINT",
     "check_safetensors",
     "compute_sha256",
+    "explain_own_checkpoint",
     "read_metadata",
     "read_sidecar",
     "update_sidecar",
@@ -34,6 +36,13 @@ MAX_HEADER_BYTES = 100_000_000
 """Longest header that the safetensors format allows."""
 
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+OWN_CHECKPOINT = frozenset({"encoder", "projection", "step", "fingerprint"})
+"""Keys of a checkpoint of ``galmorph pretrain``, which holds no model yet."""
+
+HEAD_BYTES = 1 << 20
+"""Of a checkpoint: torch writes the names in it first."""
 
 
 def compute_sha256(path: Path, *, remembered: bool = True) -> str:
@@ -116,6 +125,9 @@ def check_safetensors(path: Path) -> None:
         start = file.read(8)
         size = os.fstat(file.fileno()).st_size
         if start.startswith(_PICKLE_STARTS):
+            head = file.read(HEAD_BYTES)
+            if all(key.encode() in head for key in OWN_CHECKPOINT):
+                raise CheckpointError(explain_own_checkpoint(path))
             raise CheckpointError(
                 f"{path}: is a pickled checkpoint, not safetensors; convert it with: "
                 f"galmorph weights convert {path} -o model.safetensors"
@@ -127,6 +139,14 @@ def check_safetensors(path: Path) -> None:
     if size != end:
         what = "cut short" if size < end else "too long"
         raise ChecksumError(f"{path}: is {what}: {size} bytes, its header promises {end}")
+
+
+def explain_own_checkpoint(path: Path) -> str:
+    """What to do with a checkpoint of ``galmorph pretrain``."""
+    return (
+        f"{path}: is a checkpoint of galmorph pretrain; make a model of it with: galmorph pretrain "
+        f"-o {path.parent} --export model.safetensors"
+    )
 
 
 def _data_bytes(path: Path, header: bytes, length: int) -> int:

@@ -150,6 +150,20 @@ def test_verify_reads_every_byte(
     assert "1 files are not the published ones" in bad.output
 
 
+def test_verify_says_what_is_not_here(
+    carried: ManifestEntry, published: ManifestEntry, use_manifest: UseManifest
+) -> None:
+    use_manifest(carried, published)
+    absent = "demo  not on this machine (galmorph weights download demo)"
+    every = run("verify")
+    assert every.exit_code == 0
+    assert every.stdout.splitlines()[1] == absent
+    named = run("verify", "carried", "demo")
+    assert named.exit_code == 1
+    assert named.stdout.splitlines()[1] == absent
+    assert run("verify", "carried").exit_code == 0
+
+
 def test_an_error_is_one_line(published: ManifestEntry, use_manifest: UseManifest) -> None:
     use_manifest(dataclasses.replace(published, revision="1" * 40))
     result = run("path", "demo")
