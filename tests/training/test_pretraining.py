@@ -350,6 +350,7 @@ def test_a_folder_of_shards_stands_for_its_shards_alone(tmp_path: Path, ending: 
         "round2.png",
     }
     assert found.class_names == (("round",),)
+    assert not found.skipped
     assert (found.labels == -1).all()  # one class says nothing
 
 
