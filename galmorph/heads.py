@@ -56,7 +56,8 @@ class LinearHead:
     temperature : float
         Divides the logits (Guo et al. 2017, ICML).
     crop : float, "auto" or None
-        Field of view that this head was trained on, where it is not the encoder's own.
+        Field of view that this head was trained on; None for the encoder's own, or for one in
+        arcseconds, which ``notes`` hold.
     notes : mapping
         Training data, protocol and figures.
     typicality : Typicality or None
