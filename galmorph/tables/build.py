@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from galmorph.errors import ResumeError
+from galmorph.errors import ResumeError, TableFormatError
 from galmorph.tables.cells import Values, from_cells, normalize
 from galmorph.tables.columns import DTYPES, ColumnSpec, nearest_dtype
 from galmorph.tables.journal import read_record
@@ -77,21 +77,25 @@ def column_spec(column: Column) -> ColumnSpec | None:
 
     Parameters
     ----------
-    column : astropy.table.Column
+    column : astropy.table.Column, or Quantity of a QTable
 
     Returns
     -------
     ColumnSpec or None
-        None where no output format can hold the values (objects, complex numbers, several axes).
+        None where no output format can hold the values (objects, coordinates, times, complex
+        numbers, several axes).
     """
+    if not hasattr(column, "dtype"):
+        return None
     dtype = "str" if column.dtype.kind in "SU" else column.dtype.newbyteorder("=").name
     dtype = nearest_dtype(dtype)
     shape = tuple(column.shape[1:])
     if dtype not in DTYPES or len(shape) > 1 or (shape and dtype in ("str", "bool")):
         return None
-    ucd = column.meta.get("ucd") or getattr(column.info, "ucd", None) or ""
-    unit = "" if column.unit is None else str(column.unit)
-    return ColumnSpec(column.name, dtype, unit, str(ucd), column.description or "", shape)
+    info = column.info
+    ucd = (info.meta or {}).get("ucd") or getattr(info, "ucd", None) or ""
+    unit = "" if info.unit is None else str(info.unit)
+    return ColumnSpec(info.name, dtype, unit, str(ucd), info.description or "", shape)
 
 
 def table_specs(table: Table) -> tuple[ColumnSpec, ...]:
@@ -107,13 +111,16 @@ def table_specs(table: Table) -> tuple[ColumnSpec, ...]:
 
     Raises
     ------
-    ValueError
+    TableFormatError
         Where no output format can hold a column.
     """
     specs = {name: column_spec(table[name]) for name in table.colnames}
     refused = [name for name, spec in specs.items() if spec is None]
     if refused:
-        raise ValueError(f"the columns {refused} are of types that no output can hold")
+        raise TableFormatError(
+            f"the columns {refused} are of types that no output can hold; make numbers or text of "
+            "them, or leave them out"
+        )
     return tuple(spec for spec in specs.values() if spec is not None)
 
 

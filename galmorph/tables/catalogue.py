@@ -339,6 +339,7 @@ def _check_roles(reader: TableReader, roles: _Roles) -> None:
     if missing:
         raise CatalogueError(
             f"{reader.path}: no column {', '.join(missing)}; there are: {', '.join(reader.specs)}"
+            f"{reader.remark}"
         )
     if not roles.path and not roles.bands and not (roles.ra and roles.dec):
         raise CatalogueError(

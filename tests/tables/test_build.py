@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from astropy.table import MaskedColumn, Table
+from astropy import units
+from astropy.coordinates import SkyCoord
+from astropy.table import MaskedColumn, QTable, Table
+from astropy.time import Time
 
+from galmorph.errors import TableFormatError
 from galmorph.tables import ColumnSpec, build_table
 from galmorph.tables.build import column_spec, table_specs
 from tests.tables.table_cases import META
@@ -59,3 +63,23 @@ def test_columns_that_no_file_can_hold_are_refused():
     assert column_spec(Table({"u": np.array([1], "u2")})["u"]) == ColumnSpec("u", "int32")
     with pytest.raises(ValueError, match=r"\['c'\] are of types that no output can hold"):
         table_specs(Table({"c": [1j]}))
+
+
+def test_columns_of_a_qtable():
+    table = QTable({"flux": [1.0, 2.0] * units.uJy, "n": [1, 2]})
+    table["flux"].info.description = "Flux"
+    table["flux"].info.meta = {"ucd": "phot.flux"}
+    assert table_specs(table) == (
+        ColumnSpec("flux", "float64", "uJy", "phot.flux", "Flux"),
+        ColumnSpec("n", "int64"),
+    )
+
+
+@pytest.mark.parametrize(
+    "column", [SkyCoord([1, 2], [3, 4], unit="deg"), Time(["2020-01-01", "2020-01-02"])]
+)
+def test_columns_that_are_no_numbers_are_named(column):
+    with pytest.raises(
+        TableFormatError, match=r"the columns \['c'\] are of types .* leave them out"
+    ):
+        table_specs(QTable({"c": column, "n": [1, 2]}))

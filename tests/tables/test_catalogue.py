@@ -580,3 +580,26 @@ def test_vectors_of_whole_numbers_with_gaps_are_left_out_aloud(form, tmp_path):
         catalogue = read_catalogue(path, path_column="file")
     assert [spec.kind for spec in catalogue.specs] == ["str", "int32[2]"]
     assert [row.columns["whole"].tolist() for row in catalogue] == [[1, 2], [3, 4]]
+
+
+def test_the_header_table_of_a_fits_ldac_file_is_no_catalogue(tmp_path):
+    cards = fits.BinTableHDU.from_columns(
+        [fits.Column("Field Header Card", "80A", array=["SIMPLE = T"])], name="LDAC_IMHEAD"
+    )
+    objects = fits.BinTableHDU.from_columns(
+        [fits.Column("file", "9A", array=["a.fits", "b.fits"])], name="LDAC_OBJECTS"
+    )
+    fits.HDUList([fits.PrimaryHDU(), cards, objects]).writeto(tmp_path / "cat.fits")
+    rows = list(read_catalogue(tmp_path / "cat.fits", path_column="file", root="/d"))
+    assert [row.path for row in rows] == ["/d/a.fits", "/d/b.fits"]
+
+
+def test_names_of_columns_behind_a_comment_sign(tmp_path):
+    path = write_csv(tmp_path, "#path,ra,dec\na.jpg,1,2\nb.jpg,3,4\n")
+    with pytest.raises(
+        CatalogueError, match="no column path; .*if #path,ra,dec are the names, take"
+    ):
+        read_catalogue(path, path_column="path")
+    path = write_csv(tmp_path, "# made by hand\nfile,ra\na.jpg,1\n")
+    with pytest.raises(CatalogueError, match=r"there are: file, ra$"):
+        read_catalogue(path, path_column="path")

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from astropy.io.votable import parse, validate
 
-from galmorph.tables import open_writer
+from galmorph.tables import ColumnSpec, open_writer, result_columns
 from galmorph.tables.provenance import flatten_meta
 from tests.tables.table_cases import META, make_block
 
@@ -90,3 +90,14 @@ def test_topcat_reads_the_values(path, block):
     assert votes == block["n_votes"].tolist()
     assert rows[3]["object_id"] == block["object_id"][3]
     assert [row["label"] for row in rows] == block["label"]
+
+
+def test_only_the_own_position_is_said_to_be_icrs(tmp_path):
+    old = ColumnSpec("RAB1950", "float64", "deg", "pos.eq.ra")
+    specs = result_columns(
+        carried=(old, ColumnSpec("dec_catalogue", "float64", "deg", "pos.eq.dec"))
+    )
+    with open_writer(tmp_path / "out.vot", specs) as writer:
+        writer.append({s.name: [""] if s.is_text else [0] for s in specs})
+    refs = {field.name: field.ref for field in parse(tmp_path / "out.vot").get_first_table().fields}
+    assert [name for name, ref in refs.items() if ref == "icrs"] == ["ra", "dec"]

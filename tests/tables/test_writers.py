@@ -5,9 +5,13 @@ import json
 import logging
 import math
 import re
+import warnings
 
 import numpy as np
 import pytest
+from astropy import units
+from astropy.table import QTable, Table
+from astropy.utils.masked import Masked
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -329,3 +333,25 @@ def test_any_name_survives(form, names, tmp_path):
     block["embedding"] = np.zeros((len(names), 3))
     path = write(tmp_path / f"out.{form}", specs, [block])
     assert [name or "" for name in READERS[form](path)["object_id"]] == names
+
+
+@pytest.mark.parametrize("form", ["ecsv", "fits", "vot"])
+def test_a_qtable_in_memory_keeps_its_units(form, tmp_path):
+    table = QTable({"flux": [1.5, 2.5] * units.uJy, "name": ["a", "b"]})
+    table["size"] = Masked([3.0, 4.0] * units.arcsec, mask=[False, True])
+    write_table(table, tmp_path / f"out.{form}")
+    back = Table.read(tmp_path / f"out.{form}")
+    assert (str(back["flux"].unit), str(back["size"].unit)) == ("uJy", "arcsec")
+    assert list(back["flux"]) == [1.5, 2.5] and list(back["name"]) == ["a", "b"]
+    sizes = np.ma.filled(np.ma.asarray(back["size"]), np.nan)
+    assert sizes[0] == 3 and np.isnan(sizes[1])
+
+
+def test_astropy_reads_parquet_without_a_warning(tmp_path):
+    pytest.importorskip("pyarrow")
+    table = Table({"name": ["a", "długa nazwa"], "empty": ["", ""], "n": [1, 2]})
+    write_table(table, tmp_path / "out.parquet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        back = Table.read(tmp_path / "out.parquet")
+    assert list(back["name"]) == ["a", "długa nazwa"] and list(back["empty"]) == ["", ""]

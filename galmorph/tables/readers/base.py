@@ -46,9 +46,12 @@ class TableReader(ABC):
     specs : mapping of str to ColumnSpec or None
         In order; None where no output format can hold the column. Those of vectors of whole numbers
         do not know of gaps before `leave_out_gaps`.
+    remark : str
+        What may explain that a column is missing; "" for nothing.
     """
 
     specs: Mapping[str, ColumnSpec | None]
+    remark = ""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""FITS tables, memory-mapped; the first table of the file."""
+"""FITS tables, memory-mapped; the first of the file that is no header of SExtractor's."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from galmorph.tables.escape import unescape_all
 from galmorph.tables.readers.base import CHUNK_ROWS, TableReader, unreadable
 
 __all__ = ["FitsReader"]
+
+
+LDAC_HEADER = "LDAC_IMHEAD"
+"""Ahead of each catalogue in a FITS_LDAC file stands the header of its image, as a table."""
 
 
 class FitsReader(TableReader):
@@ -49,7 +53,11 @@ class FitsReader(TableReader):
 
     def _table(self, hdus: Any) -> Any:
         try:
-            tables = [hdu for hdu in hdus if hasattr(hdu, "columns") and hdu.data is not None]
+            tables = [
+                hdu
+                for hdu in hdus
+                if hasattr(hdu, "columns") and hdu.name != LDAC_HEADER and hdu.data is not None
+            ]
         except (OSError, TypeError, ValueError) as error:
             raise unreadable(self.path, error) from error
         if not tables:

@@ -108,7 +108,11 @@ class TextReader(TableReader):
         """Lines of an ECSV header without their "# "; empty for plain CSV."""
         with self._open() as file:
             lines = [line[1:].strip("\r\n") for line in _leading_comments(file)]
-        return lines if lines and lines[0].strip().startswith("%ECSV") else []
+        if lines and lines[0].strip().startswith("%ECSV"):
+            return lines
+        if lines and self._delimiter in lines[-1]:
+            self.remark = f" (if #{lines[-1]} are the names, take the # away: it makes a comment)"
+        return []
 
     def _rows(self) -> Iterator[list[str]]:
         with self._open() as file:

@@ -1,9 +1,9 @@
 """Parquet, through pyarrow.
 
 Unit, UCD and description stand in the metadata of each field; the provenance as JSON in the
-metadata of the schema under "galmorph"; and astropy's own ``table_meta_yaml``, so that
-``Table.read`` gives units and descriptions back; it cannot read null strings, so that empty ones
-stay empty. Vectors are lists of fixed size.
+metadata of the schema under "galmorph"; and astropy's own ``table_meta_yaml`` and lengths of
+strings, so that ``Table.read`` gives units and descriptions back without a warning; it cannot read
+null strings, so that empty ones stay empty. Vectors are lists of fixed size.
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ def _arrow_schema(rows: Journal, meta: Mapping[str, Any]) -> Any:
 
     yaml = "\n".join(make_header(rows.specs, flatten_meta(meta))[2:])
     metadata = {"galmorph": json.dumps(plain(meta)), "table_meta_yaml": yaml}
+    for spec, measure in zip(rows.specs, rows.measures, strict=True):
+        if spec.is_text:
+            metadata[f"table::len::{spec.name}"] = str(max(measure.length, 1))
     return pa.schema([_arrow_field(spec) for spec in rows.specs], metadata=metadata)
 
 

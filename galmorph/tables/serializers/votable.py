@@ -49,7 +49,8 @@ def _attributes(pairs: Mapping[str, str]) -> str:
 
 def _field(spec: ColumnSpec, measure: Measure) -> str:
     text = "char" if measure.ascii else "unicodeChar"
-    position = spec.ucd.startswith(("pos.eq.ra", "pos.eq.dec"))
+    # the system of positions that a catalogue has brought along is not known
+    position = spec.name in ("ra", "dec") and spec.ucd.startswith("pos.eq.")
     attributes = {
         "name": spec.name,
         "datatype": text if spec.is_text else _DATATYPES[spec.dtype],
