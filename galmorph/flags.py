@@ -57,12 +57,19 @@ def decode_flags(flags: int) -> list[str]:
     Parameters
     ----------
     flags : int
-        A value of the ``flags`` column.
+        One value of the ``flags`` column.
 
     Returns
     -------
     list of str
         Lower-case names, lowest bit first; empty for 0.
+
+    Raises
+    ------
+    TypeError
+        A whole column, or no number at all.
+    ValueError
+        Not a whole number, or bits that are no flags.
 
     Examples
     --------
@@ -70,4 +77,9 @@ def decode_flags(flags: int) -> list[str]:
     >>> decode_flags(257)
     ['read_failed', 'bad_pixels_filled']
     """
-    return [flag.name.lower() for flag in Flags if flag.value & int(flags) and flag.name]
+    if getattr(flags, "ndim", 0) or isinstance(flags, (list, tuple)):
+        raise TypeError('decode_flags takes one value; of a column: map(decode_flags, t["flags"])')
+    value = int(flags)
+    if value != flags or value < 0 or value & ~sum(Flags):
+        raise ValueError(f"{flags!r} is no value of the flags column")
+    return [flag.name.lower() for flag in Flags if flag.value & value and flag.name]
