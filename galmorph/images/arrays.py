@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from galmorph.images.cutout import Cutout
 from galmorph.images.discover import discover_sources
 from galmorph.images.options import ReadOptions
 from galmorph.images.planes import to_rendered
-from galmorph.images.source import Source, make_object_id
+from galmorph.images.source import Source, make_object_id, make_printable
 
 __all__ = ["cutout_from_array", "find_masked", "to_array", "to_sources"]
 
@@ -34,9 +34,7 @@ WAY_OUT = (
 )
 
 
-def to_sources(
-    images: Any, *, recursive: bool = True, bands_from_name: str | None = None
-) -> Iterator[Source]:
+def to_sources(images: Any, *, recursive: bool = True) -> Iterator[Source]:
     """Turn one or many images of any kind into sources, lazily and in order.
 
     Parameters
@@ -45,14 +43,16 @@ def to_sources(
         Path, glob, folder, container (see `discover_sources`); ``bytes`` or a binary file object;
         PIL image; array (y, x), (y, x, 3), (3, y, x) or a stack with one more axis; torch
         tensor; `NDData`, `CCDData`, `Cutout2D`, HDU, `HDUList`; `Cutout` or `Source`; or any
-        iterable of these, which is consumed one by one. Masked arrays keep their mask.
-    recursive, bands_from_name
+        iterable of these, which is consumed one by one. Masked arrays, those of astropy as
+        well, keep their mask.
+    recursive : bool
         As in `discover_sources`.
 
     Returns
     -------
     iterator of Source
-        Objects in memory get their position as identifier.
+        Objects in memory get their position as identifier, a list of HDUs their names where all
+        are different.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def to_sources(
         Not an image at all.
     """
     if isinstance(images, (str, os.PathLike)):
-        return discover_sources(images, recursive=recursive, bands_from_name=bands_from_name)
+        return discover_sources(images, recursive=recursive)
     if isinstance(images, Mapping):
         raise TypeError("a mapping is not an image; give its .values()")
     if hasattr(images, "colnames") or (hasattr(images, "iloc") and hasattr(images, "columns")):
@@ -72,14 +72,13 @@ def to_sources(
         raise TypeError(f"a {kind} is not an image; give one of its columns, as in table['path']")
     images = _list_texts(images)
     if _is_path_list(images):
-        return discover_sources(
-            images, recursive=recursive, bands_from_name=bands_from_name, keep_missing=True
-        )
+        return discover_sources(images, recursive=recursive, keep_missing=True)
     if _is_single(images):
         _check_axes(images)
         return _number(_split(images))
     if isinstance(images, Iterable):
-        return _number(_flatten(images, recursive, bands_from_name))
+        names = _list_hdu_names(images) if isinstance(images, (list, tuple)) else []
+        return _number(_flatten(images, recursive), names)
     raise TypeError(f"{type(images).__name__} is not an image, a path, or an iterable of these")
 
 
@@ -135,10 +134,17 @@ def _is_pil(item: Any) -> bool:
     return hasattr(item, "getbands") and hasattr(item, "mode")
 
 
-def _flatten(images: Iterable[Any], recursive: bool, pattern: str | None) -> Iterator[Any]:
+def _list_hdu_names(images: Sequence[Any]) -> list[str]:
+    """EXTNAME of each HDU where they tell all images apart, else nothing."""
+    names = [str(getattr(item, "name", "")) for item in images if hasattr(item, "is_image")]
+    apart = len(set(names)) == len(images) and all(names)
+    return list(map(make_printable, names)) if apart else []
+
+
+def _flatten(images: Iterable[Any], recursive: bool) -> Iterator[Any]:
     for item in images:
         if isinstance(item, (str, os.PathLike)):
-            yield from _look_into(os.fspath(item), recursive, pattern)
+            yield from _look_into(os.fspath(item), recursive)
         elif _is_missing(item):
             yield Source("", data=UnreadableImageError("no file is named here"))
         elif _is_single(item):
@@ -147,10 +153,10 @@ def _flatten(images: Iterable[Any], recursive: bool, pattern: str | None) -> Ite
             raise TypeError(f"{type(item).__name__} is not an image or a path")
 
 
-def _look_into(path: str, recursive: bool, pattern: str | None) -> Iterator[Source]:
+def _look_into(path: str, recursive: bool) -> Iterator[Source]:
     """Images of one path among many; one that does not exist is an error of its row."""
     try:
-        found = discover_sources(path, recursive=recursive, bands_from_name=pattern)
+        found = discover_sources(path, recursive=recursive)
     except ImageError as error:
         found = iter([Source(make_object_id(path), path, data=error)])
     yield from found
@@ -174,9 +180,10 @@ def _split(item: Any) -> Iterator[Any]:
         yield item
 
 
-def _number(items: Iterable[Any]) -> Iterator[Source]:
+def _number(items: Iterable[Any], names: Sequence[str] = ()) -> Iterator[Source]:
     for number, item in enumerate(items):
-        yield item if isinstance(item, Source) else Source(str(number), data=item)
+        name = names[number] if names else str(number)
+        yield item if isinstance(item, Source) else Source(name, data=item)
 
 
 def to_array(item: Any) -> Array:
@@ -184,6 +191,7 @@ def to_array(item: Any) -> Array:
 
     Masked floats become NaN; for masked integers see `find_masked`.
     """
+    item = to_masked(item)
     if _is_tensor(item):
         item = item.detach().cpu()
         if not hasattr(np, str(item.dtype).removeprefix("torch.")):  # bfloat16
@@ -192,6 +200,13 @@ def to_array(item: Any) -> Array:
     if isinstance(item, np.ma.MaskedArray) and item.dtype.kind == "f":
         item = item.filled(np.nan)
     return np.asarray(item)
+
+
+def to_masked(item: Any) -> Any:
+    """A `Masked` array or quantity of astropy as a masked array; anything else as it is."""
+    if not hasattr(item, "unmasked"):
+        return item
+    return np.ma.MaskedArray(np.asarray(item.unmasked), np.asarray(item.mask))
 
 
 def find_masked(item: Any, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
@@ -209,6 +224,7 @@ def find_masked(item: Any, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | No
     ndarray of bool, shape (y, x), or None
         None where nothing is masked that `to_array` has not made NaN.
     """
+    item = to_masked(item)
     if not isinstance(item, np.ma.MaskedArray) or item.dtype.kind == "f":
         return None
     mask = np.ma.getmaskarray(item)

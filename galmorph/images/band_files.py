@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
-from galmorph.errors import BandError
+from galmorph.errors import BandError, UnsupportedImageError
 from galmorph.flags import Flags
 from galmorph.images.bands import choose_planes
 from galmorph.images.calibration import calibration_from_cutout, match_planes
 from galmorph.images.cutout import Cutout
 from galmorph.images.options import ReadOptions
 from galmorph.images.planes import stack_planes
+from galmorph.images.sky import SkyFrame, explain_difference
 from galmorph.images.source import Source, make_object_id, make_printable
 
 __all__ = ["BandPattern", "join_band_files"]
@@ -109,7 +110,7 @@ def join_band_files(
     BandError
         A file with several planes, a band twice or missing, units that cannot be compared.
     UnsupportedImageError
-        Files of different sizes.
+        Files of different sizes, or of different parts of the sky by their WCS.
     """
     for band, cutout in files:
         if cutout.array.shape[0] != 1:
@@ -119,6 +120,7 @@ def join_band_files(
     bands, indices = choose_planes(names, options.bands, len(files), path)
     chosen = [files[n][1] for n in (indices if indices is not None else range(len(files)))]
     array = stack_planes([cutout.array for cutout in chosen], path)
+    _check_sky(chosen, path)
     calibrations = [calibration_from_cutout(cutout) for cutout in chosen]
     array, calibration, scaled = match_planes(array, calibrations)
     if not math.isnan(calibration.zeropoint):
@@ -127,11 +129,24 @@ def join_band_files(
     flags = Flags.NONE
     for cutout in chosen:
         flags |= cutout.flags
+    zeros = next(({"zeros": c.notes["zeros"]} for c in chosen if "zeros" in c.notes), {})
     return Cutout(
         array, bands, "flux", object_id, path, first.ra, first.dec, first.pixel_scale,
         first.survey, calibration.unit, flags,
-        notes={**first.notes, "files": str(len(chosen)), **scaled},
+        notes={**first.notes, "files": str(len(chosen)), **zeros, **scaled},
     )  # fmt: skip
+
+
+def _check_sky(chosen: list[Cutout], path: str) -> None:
+    frames = [SkyFrame(cutout.ra, cutout.dec, cutout.pixel_scale) for cutout in chosen]
+    for cutout, frame in zip(chosen, frames, strict=True):
+        said = explain_difference(frames[0], frame)
+        if said:
+            raise UnsupportedImageError(
+                f"{chosen[0].path} and {cutout.path} show different parts of the sky: {said}; "
+                "bring the bands to one grid, or leave one out with --bands",
+                path,
+            )
 
 
 def _check_names(files: list[tuple[str, Cutout]]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from galmorph.errors import BandError
@@ -13,8 +14,10 @@ __all__ = [
     "UNKNOWN_BAND",
     "choose_planes",
     "clean_band_name",
+    "find_band",
     "find_band_names",
     "is_band_name",
+    "name_bands",
     "sort_by_wavelength",
 ]
 
@@ -22,17 +25,29 @@ UNKNOWN_BAND = "unknown"
 RENDERED_NAMES = ("red", "green", "blue")
 
 CENTRAL_WAVELENGTHS = {
-    "FUV": 154, "NUV": 232, "u": 355, "U": 365, "B": 445, "blue": 450, "g": 477, "V": 551,
-    "green": 550, "r": 623, "red": 650, "R": 658, "VIS": 715, "i": 763, "I": 806, "N": 668,
-    "z": 913, "Z": 877, "y": 980, "Y": 1020, "J": 1250, "H": 1635, "K": 2200, "Ks": 2150,
-    "W1": 3353, "W2": 4603, "W3": 11561, "W4": 22088,
+    "FUV": 154, "NUV": 232, "u": 355, "U": 365, "v": 384, "B": 445, "blue": 450, "g": 477,
+    "V": 551, "green": 550, "w": 608, "r": 623, "r2": 623, "red": 650, "R": 658, "Rc": 658,
+    "N": 668, "VIS": 715, "i": 763, "i2": 770, "Ic": 805, "I": 806, "z": 913, "Z": 877, "y": 980,
+    "Y": 1020, "J": 1250, "H": 1635, "K": 2200, "Ks": 2150, "W1": 3353, "W2": 4603, "W3": 11561,
+    "W4": 22088,
 }  # fmt: skip
 """Nanometres, rounded; only the order is used (SVO Filter Profile Service, effective values)."""
 
+OTHER_CASE = {name.lower(): name for name in CENTRAL_WAVELENGTHS}
+OTHER_CASE |= {name: name for name in CENTRAL_WAVELENGTHS}  # "r" and "R" are two bands
+
 SURVEY_PREFIX = re.compile(
-    r"^(?:sdss|hsc|des|decam|ps1|panstarrs|kids|lsst|cfht|wise|nisp|legacysurvey)[-_. ]+",
+    r"^(?:sdss|hsc|des|decam|ps1|panstarrs|kids|lsst|cfht|wise|euclid|nisp|nir|skymapper|galex|"
+    r"legacysurvey)[-_. ]+",
     re.IGNORECASE,
 )
+SLOAN_NAMES = frozenset({*"ugrizy", "r2", "i2"})
+SLOAN_SUFFIX = re.compile(r"^([ugrizy])(?:'|\.MP\d{4})$")
+"""Of the primed system, and of MegaCam."""
+
+NARROW_FILTER = re.compile(r"^(?:NB|IB|IA|J)0?([3-9]\d\d|1[01]\d\d)$", re.IGNORECASE)
+"""Of Subaru and of J-PLUS, numbered in nanometres."""
+
 SPACE_WIDE_FILTER = re.compile(r"^F(\d{3,4})(?:W|N|M|LP|X)2?$", re.IGNORECASE)
 HUBBLE_OPTICAL = frozenset(
     (218, 225, 275, 336, 390, 435, 438, 450, 467, 475, 502, 547, 550, 555, 606, 621, 625, 631, 645,
@@ -42,12 +57,12 @@ MAX_NAMED_PLANES = 64
 
 
 def clean_band_name(name: object) -> str:
-    """Shorten a header's filter name to the usual one.
+    """Shorten the name of a filter to the usual one.
 
     Parameters
     ----------
     name : object
-        Value of a header card.
+        Of a header card, of a file name, or as the user gives it.
 
     Returns
     -------
@@ -58,18 +73,53 @@ def clean_band_name(name: object) -> str:
     --------
     >>> clean_band_name("g DECam SDSS c0001 4720.0 1520.0"), clean_band_name("HSC-R")
     ('g', 'r')
+    >>> clean_band_name("G"), clean_band_name("R"), clean_band_name("KS")
+    ('g', 'R', 'Ks')
     """
     text = str(name).strip()
     bare = SURVEY_PREFIX.sub("", text)
-    word = bare.split()[0] if bare.split() else ""
-    if bare != text and len(word) == 1 and word.lower() in "ugrizy":
+    word = SLOAN_SUFFIX.sub(r"\1", bare.split()[0]) if bare.split() else ""
+    if bare != text and word.lower() in SLOAN_NAMES:
         return word.lower()
-    return word
+    return OTHER_CASE.get(word) or OTHER_CASE.get(word.lower(), word)
+
+
+def name_bands(names: Iterable[object]) -> tuple[str, ...]:
+    """The usual names of bands that stand together.
+
+    R and Z are bands too, of other systems; beside G, or R or I beside Z, they mean the small
+    letters. Where two names would become one, all stay as they are.
+
+    Parameters
+    ----------
+    names : iterable of object
+        See `clean_band_name`.
+
+    Examples
+    --------
+    >>> name_bands(["HSC-G", "R", "Z"]), name_bands(["B", "V", "R"])
+    (('g', 'r', 'z'), ('B', 'V', 'R'))
+    """
+    given = tuple(map(str, names))
+    cleaned = tuple(map(clean_band_name, given))
+    lowered = tuple(name.lower() for name in cleaned)
+    found = set(lowered)
+    if found <= SLOAN_NAMES and ("g" in found or ("z" in found and found & {"r", "i"})):
+        cleaned = lowered
+    return cleaned if len(set(cleaned)) == len(set(given)) else given
+
+
+def find_band(wanted: str, names: Sequence[str]) -> str | None:
+    """The one of the names that is meant: the same, or else the only one in other letters."""
+    if wanted in names:
+        return wanted
+    similar = [name for name in names if name.lower() == clean_band_name(wanted).lower()]
+    return similar[0] if len(similar) == 1 else None
 
 
 def is_band_name(name: str) -> bool:
-    """Whether a name is that of a known band ("g", "Ks", "W1", "F814W")."""
-    return name in CENTRAL_WAVELENGTHS or bool(SPACE_WIDE_FILTER.match(name))
+    """Whether a name is that of a known band ("g", "Ks", "W1", "F814W", "NB921")."""
+    return math.isfinite(_wavelength(name))
 
 
 def find_band_names(header: Mapping[str, Any], planes: int) -> tuple[str, ...] | None:
@@ -112,22 +162,18 @@ def _from_list(value: object, planes: int) -> tuple[str, ...] | None:
     text = value.strip()
     if text.upper() == "RGB" and planes == 3:
         return RENDERED_NAMES
-    names = [clean_band_name(word) for word in re.split(r"[,;|/\s]+", text) if word]
-    if len(names) == planes and all(is_band_name(name) for name in names):
-        return tuple(names)
-    if len(names) == 1 and len(text) == planes and all(is_band_name(char) for char in text):
-        return tuple(text)
-    lowered = text.lower()
-    if len(names) == 1 and len(text) == planes and all(is_band_name(char) for char in lowered):
-        return tuple(lowered)
-    return None
+    words = [word for word in re.split(r"[,;|/\s]+", text) if word]
+    if len(words) == 1 and len(text) == planes:  # "grz"
+        words = list(text)
+    names = name_bands(words)
+    return names if len(names) == planes and all(map(is_band_name, names)) else None
 
 
 def _from_numbered(
     header: Mapping[str, Any], stem: str, first: int, planes: int
 ) -> tuple[str, ...] | None:
-    names = [clean_band_name(header.get(f"{stem}{first + n}", "")) for n in range(planes)]
-    return tuple(names) if all(names) else None
+    names = name_bands(header.get(f"{stem}{first + n}", "") for n in range(planes))
+    return names if all(names) else None
 
 
 def _from_single(header: Mapping[str, Any], planes: int) -> tuple[str, ...] | None:
@@ -168,16 +214,15 @@ def choose_planes(
         No names for several planes, or names that are not there.
     """
     if named is not None and wanted is not None:
-        missing = [band for band in wanted if band not in named]
-        if missing:
-            raise BandError(
-                f"{where}: no band {', '.join(missing)}; the file has {', '.join(named)}"
-            )
-        return tuple(wanted), [named.index(band) for band in wanted]
+        return _choose_named(named, wanted, where)
     if wanted is not None:
         if len(wanted) != planes:
+            (first, *more) = wanted
+            split = not more and len(first) == planes
+            advice = f"; separate them by commas, as in {','.join(first)}" if split else ""
             raise BandError(
                 f"{where}: {len(wanted)} band names ({', '.join(wanted)}) for {planes} planes"
+                f"{advice}"
             )
         return tuple(wanted), None
     if named is not None:
@@ -190,21 +235,48 @@ def choose_planes(
     )
 
 
+def _choose_named(
+    named: tuple[str, ...], wanted: Sequence[str], where: str
+) -> tuple[tuple[str, ...], list[int]]:
+    found = [find_band(band, named) for band in wanted]
+    missing = [band for band, name in zip(wanted, found, strict=True) if name is None]
+    if missing:
+        raise BandError(f"{where}: no band {', '.join(missing)}; the file has {', '.join(named)}")
+    bands = tuple(name for name in found if name is not None)
+    return bands, [named.index(band) for band in bands]
+
+
 def sort_by_wavelength(bands: Sequence[str]) -> list[int]:
-    """Order planes from the bluest to the reddest; unknown names keep their place at the end.
+    """Order planes from the bluest to the reddest.
+
+    Raises
+    ------
+    BandError
+        Several bands, one of them of unknown wavelength.
 
     Examples
     --------
     >>> sort_by_wavelength(("z", "g", "r"))
     [1, 2, 0]
     """
+    strange = [band for band in bands if not is_band_name(band)]
+    if strange and len(bands) > 1:
+        raise BandError(
+            f"the wavelength of {', '.join(strange)} is not known, and so the order of the bands "
+            f"{', '.join(bands)}; give those to take from the bluest to the reddest, as in "
+            "--bands g,r,z"
+        )
     return sorted(range(len(bands)), key=lambda n: (_wavelength(bands[n]), n))
 
 
 def _wavelength(band: str) -> float:
+    band = clean_band_name(band)
+    narrow = NARROW_FILTER.match(band)
+    if narrow is not None:
+        return float(narrow[1])
     wide = SPACE_WIDE_FILTER.match(band)
     if wide is None:
-        return float(CENTRAL_WAVELENGTHS.get(band, float("inf")))
+        return float(CENTRAL_WAVELENGTHS.get(band, math.inf))
     number = int(wide[1])
     # Hubble's optical filters count in nanometres, its infrared ones and Webb's in tens of them.
     return float(number if number in HUBBLE_OPTICAL else 10 * number)

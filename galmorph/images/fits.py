@@ -14,12 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import (
+    BandError,
     GalmorphError,
     ImageTooLargeError,
     UnreadableImageError,
+    UnsupportedImageError,
 )
 from galmorph.flags import Flags
-from galmorph.images.bands import RENDERED_NAMES, choose_planes, find_band_names
+from galmorph.images.bands import RENDERED_NAMES, choose_planes, find_band, find_band_names
 from galmorph.images.calibration import Calibration, calibration_from_header, match_planes
 from galmorph.images.cutout import Cutout
 from galmorph.images.fits_structure import check_structure
@@ -34,20 +36,36 @@ from galmorph.images.planes import (
 )
 from galmorph.images.quiet import quiet
 from galmorph.images.regions import cut_region, find_region
-from galmorph.images.sky import SkyFrame, frame_from_header, load_wcs
+from galmorph.images.sky import (
+    WCS_KEYS,
+    SkyFrame,
+    explain_difference,
+    frame_from_header,
+    frame_from_keywords,
+    load_wcs,
+)
 from galmorph.images.source import Region
-from galmorph.images.survey import find_survey, find_zeropoint
+from galmorph.images.survey import ZEROPOINT_KEYS, find_survey, find_zeropoint
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
-__all__ = ["cutout_from_hdus", "find_wanted_region", "read_fits"]
+__all__ = ["Planes", "assemble_planes", "cutout_from_hdus", "find_wanted_region", "read_fits"]
 
 Array = npt.NDArray[Any]
+SPECTRAL_AXES = frozenset(
+    {"WAVE", "AWAV", "LAMB", "FREQ", "VELO", "VRAD", "VOPT", "FELO", "ZOPT", "ENER", "WAVN", "BETA"}
+)
+NO_DITHER = -1
+"""As astropy.io.fits numbers the ways of quantizing."""
+
 MAX_TILES = 50_000
 """Tiles of a compressed image, which are unpacked one by one."""
 
-INHERITED_KEYS = ("SURVEY", "BANDS", "FILTER", "BUNIT", "ORIGIN", "TELESCOP", "MAGZERO", "LEGPIPEV")
+INHERITED_KEYS = (
+    *("SURVEY", "BANDS", "FILTER", "BUNIT", "ORIGIN", "TELESCOP", "LEGPIPEV", "RA", "DEC"),
+    *ZEROPOINT_KEYS,
+)
 """Cards that an extension takes from the primary header where it lacks them."""
 
 
@@ -80,7 +98,8 @@ def read_fits(
     Raises
     ------
     UnreadableImageError, UnsupportedImageError, ImageTooLargeError
-        Damaged, without an image, or beyond `options.max_pixels`.
+        Damaged, without an image, with bands of different parts of the sky, or beyond
+        `options.max_pixels`.
     BandError
         Several planes without names, bands that are not there, or bands of HDUs whose units
         cannot be compared.
@@ -134,11 +153,57 @@ def cutout_from_hdus(
     choice = choose_hdus(hdus, options.hdu, path)
     headers = [_find_cards(hdus, hdu) for hdu in choice.hdus]
     planes = _read_planes(choice, options, region or find_wanted_region(options), wcs, path)
+    if math.isnan(planes.frame.ra):
+        planes.frame = frame_from_keywords(headers[0])
     names = [path] if len(headers) == 1 else _name_hdus(hdus, choice, path)
+    _check_sky(choice, names, options)
     for header, name, count in zip(headers, names, planes.counts, strict=True):
         planes.calibrations += [calibration_from_header(header, name)] * count
+    planes.notes = {**_describe_choice(choice), **planes.notes}
     named = choice.bands or find_band_names(headers[0], planes.array.shape[0])
-    return _assemble(planes, headers[0], named, choice, options, object_id, path)
+    return assemble_planes(planes, headers[0], named, options, object_id, path)
+
+
+def _describe_choice(choice: HduChoice) -> dict[str, str]:
+    notes = {"hdu": choice.label}
+    if choice.left:
+        notes["more_images"] = choice.left
+    if any(map(_is_rounded, choice.hdus)):
+        notes["zeros"] = "rounded by the compression"
+    return notes
+
+
+def _is_rounded(hdu: Any) -> bool:
+    """Whether compression made steps of floats, without noise in place of what was lost.
+
+    Sky between half a step above 0 and half a step below is 0 then.
+    """
+    return (
+        getattr(hdu, "quantize_method", None) == NO_DITHER
+        and hdu.header.get("BITPIX", 0) < 0
+        and hdu.fileinfo() is not None  # else nothing was compressed yet
+        and "ZSCALE" in hdu.compressed_data.names
+    )
+
+
+def _check_sky(choice: HduChoice, names: list[str], options: ReadOptions) -> None:
+    """Refuse bands of one file that show different parts of the sky."""
+    numbers = [name.rpartition(", ")[2] for name in names]
+    taken = list(zip(numbers, choice.hdus, strict=True))
+    if choice.bands is not None and options.bands is not None:
+        wanted = {find_band(band, choice.bands) for band in options.bands}
+        taken = [pair for band, pair in zip(choice.bands, taken, strict=True) if band in wanted]
+    for number, hdu in taken[1:]:
+        first_number, first = taken[0]
+        if all(first.header.get(key) == hdu.header.get(key) for key in WCS_KEYS):
+            continue
+        frames = [frame_from_header(one.header, one.shape[-2:]) for one in (first, hdu)]
+        said = explain_difference(*frames)
+        if said:
+            raise UnsupportedImageError(
+                f"{first_number} and {number} show different parts of the sky: {said}; bring the "
+                "bands to one grid, or leave one out with --bands or --hdu"
+            )
 
 
 def find_wanted_region(options: ReadOptions) -> Region | None:
@@ -157,7 +222,8 @@ def _find_cards(hdus: HDUList, hdu: Any) -> Mapping[str, Any]:
     primary = hdus[0].header
     inherited = {key: primary[key] for key in INHERITED_KEYS if key in primary}
     if not math.isnan(find_zeropoint(own)):  # it may have another name there
-        inherited.pop("MAGZERO", None)
+        for key in ZEROPOINT_KEYS:
+            inherited.pop(key, None)
     return ChainMap(own, inherited)
 
 
@@ -167,27 +233,27 @@ def _name_hdus(hdus: HDUList, choice: HduChoice, path: str) -> list[str]:
 
 
 @dataclass(slots=True)
-class _Planes:
-    """Pixels of the chosen HDUs, still as FITS has them: row 0 at the bottom."""
+class Planes:
+    """Pixels of an image, still as FITS has them: row 0 at the bottom."""
 
     array: Array
     frame: SkyFrame
     flags: Flags
     notes: dict[str, str]
-    counts: list[int]  # planes of each HDU
+    counts: list[int] = field(default_factory=list)  # planes of each HDU
     calibrations: list[Calibration] = field(default_factory=list)  # of each plane
 
 
 def _read_planes(
     choice: HduChoice, options: ReadOptions, region: Region | None, wcs: Any, path: str
-) -> _Planes:
+) -> Planes:
     first = choice.hdus[0]
     shape = check_shape(first, len(choice.hdus), options, region, path)
     if region is None:
         arrays = [_read_whole(hdu) for hdu in choice.hdus]
         frame = frame_from_header(first.header, (shape[-2], shape[-1]))
         counts = [len(array) for array in arrays]
-        return _Planes(stack_planes(arrays, path), frame, Flags.NONE, {}, counts)
+        return Planes(stack_planes(arrays, path), frame, Flags.NONE, {}, counts)
     wcs = wcs if wcs is not None else load_wcs(first.header)
     box = find_region(wcs, (shape[-2], shape[-1]), region, path)
     box.check_size(options, path)
@@ -196,7 +262,7 @@ def _read_planes(
     flags = Flags.PADDED if box.padded(shape[-2], shape[-1]) else Flags.NONE
     counts = [len(piece) for piece in pieces]
     notes = {"region": str(box)}
-    return _Planes(stack_planes(pieces, path), box.frame, flags, notes, counts)
+    return Planes(stack_planes(pieces, path), box.frame, flags, notes, counts)
 
 
 def check_shape(
@@ -240,21 +306,23 @@ def _read_whole(hdu: Any) -> Array:
     return blank_to_nan(drop_axes(np.asarray(data)), blank)
 
 
-def _assemble(
-    planes: _Planes,
+def assemble_planes(
+    planes: Planes,
     header: Mapping[str, Any],
     named: tuple[str, ...] | None,
-    choice: HduChoice,
     options: ReadOptions,
     object_id: str,
     path: str,
 ) -> Cutout:
+    """Make a cutout of planes, their names in the file (None: none) and the cards of the first."""
     array, flags, calibrations = planes.array, planes.flags, planes.calibrations
-    notes = {"hdu": choice.label, **planes.notes}
-    if named is None and options.bands is None and _looks_rgb(array):
-        named, flags = RENDERED_NAMES, flags | Flags.ASSUMED_STRETCH
-        notes["bands"] = "8-bit planes without names taken for red, green, blue"
-    bands, indices = choose_planes(named, options.bands, array.shape[0], path or "the FITS")
+    notes, where = dict(planes.notes), path or "the image"
+    if named is None and options.bands is None:
+        if _looks_rgb(array):
+            named, flags = RENDERED_NAMES, flags | Flags.ASSUMED_STRETCH
+            notes["bands"] = "8-bit planes without names taken for red, green, blue"
+        _refuse_spectrum(header, array.shape[0], where)
+    bands, indices = choose_planes(named, options.bands, array.shape[0], where)
     if indices is not None:
         array, calibrations = array[indices], [calibrations[n] for n in indices]
     array, kind = to_cutout_array(array, bands)
@@ -274,3 +342,12 @@ def _assemble(
 
 def _looks_rgb(array: Array) -> bool:
     return array.dtype == np.uint8 and array.shape[0] == 3
+
+
+def _refuse_spectrum(header: Mapping[str, Any], planes: int, where: str) -> None:
+    axis = str(header.get("CTYPE3", ""))
+    if planes > 1 and axis[:4].upper() in SPECTRAL_AXES:
+        raise BandError(
+            f"{where}: a spectral cube of {planes} planes (CTYPE3 = {axis!r}); make one image of "
+            "each band out of it, or of few planes name each, as in --bands g,r,z"
+        )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from galmorph.errors import UnsupportedImageError
-from galmorph.images.bands import clean_band_name, is_band_name
+from galmorph.images.bands import clean_band_name, is_band_name, name_bands
+from galmorph.images.source import TABLE_ADVICE
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
@@ -17,6 +19,13 @@ __all__ = ["HduChoice", "choose_hdus", "describe_hdus"]
 
 MAX_HDUS = 256
 """How far into a file an image is looked for."""
+
+COMPANION = re.compile(
+    r"(?:.*[_ .-])?(?:ERR|SIG|STD|RMS|NOISE|UNC|VAR|INV|IVAR|WEIGHT|WT|WHT|DQ|MASK|FLAG|BAD|QUAL|"
+    r"CON|CTX|EXP|COV|SKY|BACK|BKG|MODEL|RESID|PSF)[A-Z]*\d*(?:[_ .-].*)?",
+    re.IGNORECASE,
+)
+"""Names of extensions that say something of an image and are none themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +40,14 @@ class HduChoice:
         One name per HDU where each is one band, else None.
     label : str
         For provenance: "1 (SCI)", "1-3".
+    left : str
+        Which further images of the same kind the file holds, in words; "" for none.
     """
 
     hdus: tuple[Any, ...]
     bands: tuple[str, ...] | None
     label: str
+    left: str = ""
 
 
 def choose_hdus(
@@ -69,19 +81,30 @@ def choose_hdus(
 
 
 def _choose_first(hdus: HDUList, path: str) -> HduChoice:
-    images: list[tuple[int, Any]] = []
-    for number, hdu in enumerate(islice(hdus, MAX_HDUS)):
-        if not _is_image(hdu):
-            continue
-        if not images:
-            images.append((number, hdu))
-            if not _band_of(hdu) or len(hdu.shape) != 2:
-                break
-        elif tuple(hdu.shape) == tuple(images[0][1].shape):
-            images.append((number, hdu))
+    images = [pair for pair in enumerate(islice(hdus, MAX_HDUS)) if _is_image(pair[1])]
     if not images:
         raise UnsupportedImageError(f"no HDU with a 2-D or 3-D image: {describe_hdus(hdus)}", path)
-    return _join_bands(images)
+    first = images[0][1]
+    single = bool(_band_of(first)) and len(first.shape) == 2
+    same = [pair for pair in images if tuple(pair[1].shape) == tuple(first.shape)]
+    choice = _join_bands(same if single else images[:1])
+    rest = [pair for pair in images if all(pair[1] is not hdu for hdu in choice.hdus)]
+    others = [_label(number, hdu) for number, hdu in rest if _is_another(hdu, first)]
+    if not others:
+        return choice
+    names = others[0] if len(others) == 1 else f"{others[0]}, ..."
+    return replace(choice, left=f"{len(others)} not read, {names}: see --hdu")
+
+
+def _is_another(hdu: Any, first: Any) -> bool:
+    """Whether an image may be of another galaxy, and not the error or mask of the first one."""
+    if COMPANION.fullmatch(str(hdu.name)) or len(hdu.shape) != len(first.shape):
+        return False
+    if first.header.get("BITPIX", 0) < 0 < hdu.header.get("BITPIX", 0):  # whole numbers: a mask
+        return False
+    stem, same_stem = (str(one.name).rstrip("0123456789_- ") for one in (hdu, first))
+    named_alike = bool(stem) and stem == same_stem and hdu.shape[:-2] == first.shape[:-2]
+    return named_alike or tuple(hdu.shape) == tuple(first.shape)
 
 
 def _join_bands(images: list[tuple[int, Any]]) -> HduChoice:
@@ -117,7 +140,7 @@ def _is_image(hdu: Any) -> bool:
 
 
 def _band_of(hdu: Any) -> str:
-    name = _band_by_extname(hdu)
+    name = clean_band_name(hdu.header.get("EXTNAME", ""))
     return _band_by_card(hdu) or (name if is_band_name(name) else "")
 
 
@@ -126,24 +149,13 @@ def _band_by_card(hdu: Any) -> str:
     return next(filter(is_band_name, names), "")
 
 
-def _band_by_extname(hdu: Any) -> str:
-    name = clean_band_name(hdu.header.get("EXTNAME", ""))
-    return name if is_band_name(name) else name.lower()
-
-
 def _list_bands(hdus: Sequence[Any]) -> list[str]:
-    """Band of each HDU, "" for none.
-
-    Names of extensions that astropy has written are in capitals. R and Z are bands too, of other
-    systems; beside G, or R or I beside Z, they mean the small letters.
-    """
+    """Band of each HDU, "" for none; extensions that astropy has written are in capitals."""
     bands = [_band_of(hdu) for hdu in hdus]
-    by_extname = [
-        bool(band) and not _band_by_card(hdu) for band, hdu in zip(bands, hdus, strict=True)
-    ]
-    named = {band.upper() for band, free in zip(bands, by_extname, strict=True) if free}
-    sloan = named <= set("UGRIZY") and ("G" in named or ("Z" in named and named & {"R", "I"}))
-    return [b.lower() if sloan and free else b for b, free in zip(bands, by_extname, strict=True)]
+    free = [n for n, hdu in enumerate(hdus) if bands[n] and not _band_by_card(hdu)]
+    for n, name in zip(free, name_bands(bands[n] for n in free), strict=True):
+        bands[n] = name
+    return bands
 
 
 def _label(number: int, hdu: Any) -> str:
@@ -152,16 +164,19 @@ def _label(number: int, hdu: Any) -> str:
 
 
 def describe_hdus(hdus: HDUList) -> str:
-    """One line on what a file holds, as in ``0 no data, 1 (CAT) table``."""
+    """One line on what a file holds, as in ``HDU 0: no data, HDU 1 (CAT): table``."""
     words = []
+    advice = ""
     for number, hdu in enumerate(islice(hdus, 8)):
         is_image = getattr(hdu, "is_image", False)
         shape: tuple[int, ...] | None = getattr(hdu, "shape", ()) if is_image else None
-        if shape is None:
-            kind = "table or other"
+        if hasattr(hdu, "columns") and shape is None:
+            kind, advice = "table", f" ({TABLE_ADVICE})"
+        elif shape is None:
+            kind = "neither image nor table"
         elif len(shape) == 1:
             kind = f"{shape[0]} values in a row"
         else:
             kind = "x".join(map(str, shape[::-1])) or "no data"
-        words.append(f"{_label(number, hdu)} {kind}")
-    return "the file has " + (", ".join(words) or "no HDU that can be read")
+        words.append(f"HDU {_label(number, hdu)}: {kind}")
+    return "the file has " + (", ".join(words) or "no HDU that can be read") + advice

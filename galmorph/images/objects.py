@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,22 +10,23 @@ import numpy.typing as npt
 
 from galmorph.errors import (
     GalmorphError,
-    ImageError,
+    ImageTooLargeError,
     UnreadableImageError,
     UnsupportedImageError,
 )
 from galmorph.flags import Flags
 from galmorph.images.arrays import cutout_from_array, find_masked, to_array
-from galmorph.images.bands import choose_planes, find_band_names
+from galmorph.images.bands import find_band_names
+from galmorph.images.calibration import calibration_from_header
 from galmorph.images.cutout import Cutout
-from galmorph.images.fits import cutout_from_hdus, find_wanted_region
+from galmorph.images.fits import Planes, assemble_planes, cutout_from_hdus, find_wanted_region
 from galmorph.images.options import ReadOptions
-from galmorph.images.planes import drop_axes, to_cutout_array
+from galmorph.images.planes import drop_axes
 from galmorph.images.quiet import quiet
-from galmorph.images.raster import cutout_from_pil
+from galmorph.images.raster import check_size, cutout_from_pil
 from galmorph.images.regions import cut_array, find_region
-from galmorph.images.sky import SkyFrame, frame_from_wcs
-from galmorph.images.survey import find_survey, find_unit, find_zeropoint
+from galmorph.images.sky import frame_from_wcs
+from galmorph.images.survey import find_unit
 
 __all__ = ["cutout_from_object"]
 
@@ -56,7 +56,7 @@ def cutout_from_object(
     if isinstance(item, Cutout):
         return item
     if hasattr(item, "getbands"):
-        return _from_pil(item, object_id, path)
+        return _from_pil(item, options, object_id, path)
     if isinstance(item, list):
         return _from_hdus(item, options, object_id, path)
     if hasattr(item, "header") and hasattr(item, "is_image"):
@@ -71,7 +71,8 @@ def cutout_from_object(
     return cutout if masked is None else replace(cutout, bad=masked)
 
 
-def _from_pil(item: Any, object_id: str, path: str) -> Cutout:
+def _from_pil(item: Any, options: ReadOptions, object_id: str, path: str) -> Cutout:
+    check_size(item.size, len(item.getbands()), options, path)
     try:
         return cutout_from_pil(item, object_id=object_id, path=path)
     except GalmorphError:
@@ -95,20 +96,18 @@ def _from_nddata(item: Any, options: ReadOptions, object_id: str, path: str) -> 
     if data.ndim < 2 or data.size == 0:
         raise UnsupportedImageError(f"an array of shape {data.shape} is not an image", path)
     header = _find_cards(item)
-    part = _cut(drop_axes(data), _find_mask(item), item.wcs, options, path)
-    named = find_band_names(header, part.planes.shape[0])
-    bands, indices = choose_planes(named, options.bands, part.planes.shape[0], path or "the object")
-    array, kind = to_cutout_array(part.planes if indices is None else part.planes[indices], bands)
-    bad = None if part.bad is None else np.ascontiguousarray(part.bad[::-1])
-    frame, notes, zeropoint = part.frame, part.notes, find_zeropoint(header)
-    if frame.orientation:
-        notes["orientation"] = frame.orientation
-    if not math.isnan(zeropoint):
-        notes["zeropoint"] = repr(zeropoint)
-    return Cutout(
-        array, bands, kind, object_id, path, frame.ra, frame.dec, frame.pixel_scale,
-        find_survey(header), find_unit(header), part.flags, bad, notes,
-    )  # fmt: skip
+    mask = _find_mask(item, data.shape)
+    bad = None
+    if mask is not None and data.dtype.kind == "f":
+        data = np.where(mask, data.dtype.type(np.nan), data)
+    elif mask is not None:
+        bad = np.asarray(drop_axes(mask).any(axis=0))
+    planes, bad = _cut(drop_axes(data), bad, item.wcs, options, path)
+    count = planes.array.shape[0]
+    planes.calibrations = [calibration_from_header(header, path)] * count
+    named = find_band_names(header, count)
+    cutout = assemble_planes(planes, header, named, options, object_id, path)
+    return cutout if bad is None else replace(cutout, bad=np.ascontiguousarray(bad[::-1]))
 
 
 def _find_cards(item: Any) -> dict[str, Any]:
@@ -118,25 +117,14 @@ def _find_cards(item: Any) -> dict[str, Any]:
     return header
 
 
-def _find_mask(item: Any) -> npt.NDArray[np.bool_] | None:
+def _find_mask(item: Any, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
+    """Mask of each pixel of each plane; None where nothing is masked."""
     mask = getattr(item, "mask", None)
-    if mask is None and isinstance(item.data, np.ma.MaskedArray):  # Cutout2D has no mask
-        mask = np.ma.getmaskarray(item.data)
-    if mask is None:
+    if mask is None:  # Cutout2D has none of its own
+        mask = getattr(item.data, "mask", None)
+    if mask is None or not np.any(mask):
         return None
-    full = np.broadcast_to(np.asarray(mask, dtype=bool), np.asarray(item.data).shape)
-    return np.asarray(drop_axes(full).any(axis=0))
-
-
-@dataclass(slots=True)
-class _Part:
-    """What is taken of an object, row 0 at the bottom."""
-
-    planes: npt.NDArray[Any]
-    bad: npt.NDArray[np.bool_] | None
-    frame: SkyFrame
-    flags: Flags
-    notes: dict[str, str]
+    return np.broadcast_to(np.asarray(mask, dtype=bool), shape)
 
 
 def _cut(
@@ -145,15 +133,17 @@ def _cut(
     wcs: Any,
     options: ReadOptions,
     path: str,
-) -> _Part:
+) -> tuple[Planes, npt.NDArray[np.bool_] | None]:
+    """The part that is asked for, row 0 at the bottom, and its bad pixels."""
     rows, columns = planes.shape[-2:]
     region = find_wanted_region(options)
     if region is None:
         if planes.size > options.max_pixels:
-            raise ImageError(f"{planes.shape} is more than max_pixels = {options.max_pixels}", path)
-        return _Part(planes, bad, frame_from_wcs(wcs, (rows, columns)), Flags.NONE, {})
+            reason = f"{planes.shape} is more than max_pixels = {options.max_pixels}"
+            raise ImageTooLargeError(reason, path)
+        return Planes(planes, frame_from_wcs(wcs, (rows, columns)), Flags.NONE, {}), bad
     box = find_region(wcs, (rows, columns), region, path)
     box.check_size(options, path)
     flags = Flags.PADDED if box.padded(rows, columns) else Flags.NONE
     bad = None if bad is None else cut_array(bad[None], box)[0]
-    return _Part(cut_array(planes, box), bad, box.frame, flags, {"region": str(box)})
+    return Planes(cut_array(planes, box), box.frame, flags, {"region": str(box)}), bad

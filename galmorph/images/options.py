@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from galmorph.images.bands import is_band_name, name_bands
+
 __all__ = ["ReadOptions"]
 
 DEFAULT_MAX_PIXELS = 27_000_000
@@ -24,7 +26,9 @@ class ReadOptions:
         band of the same shape.
     bands : tuple of str, optional
         FITS and flux arrays: names of the planes where the file does not give them; where it
-        does, the bands to take, in this order.
+        does, the bands to take, in this order. Kept as `galmorph.images.bands.name_bands` spells
+        them. The order counts as that of wavelength, from the bluest on, where that of a band is
+        not known.
     max_pixels : int
         Largest y * x * band that is read; more is refused with `ImageTooLargeError`.
     min_side : int, optional
@@ -76,12 +80,17 @@ class ReadOptions:
             object.__setattr__(self, name, None if value is None else float(value))
         if self.bands is not None:
             self._check_bands(self.bands)
+            object.__setattr__(self, "bands", name_bands(self.bands))
         if self.center is not None:
             self._check_center(self.center)
 
     @staticmethod
     def _check_bands(bands: tuple[str, ...]) -> None:
-        if isinstance(bands, str) or not bands or len(set(bands)) != len(bands):
+        if isinstance(bands, str):
+            letters = bands if all(map(is_band_name, bands)) else [bands]
+            names = tuple(bands.split(",") if "," in bands else letters) or ("g", "r", "z")
+            raise ValueError(f"bands are different names in a tuple: {names}, not {bands!r}")
+        if not bands or len(set(bands)) != len(bands):
             raise ValueError(f'bands are different names such as ("g", "r", "z"), not {bands!r}')
 
     @staticmethod

@@ -21,7 +21,7 @@ from galmorph.images.quiet import quiet
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["cutout_from_pil", "lay_on_black", "read_raster", "sniff_raster"]
+__all__ = ["check_size", "cutout_from_pil", "lay_on_black", "read_raster", "sniff_raster"]
 
 MAX_JPEG_SCANS = 100
 """A progressive JPEG has about ten scans; thousands are an attack on the decoder's time."""
@@ -126,7 +126,7 @@ def _decode(
     try:
         image = _open_image(data, format_name, options, path)
         size = image.size
-        _check_size(size, len(image.getbands()), options, path)
+        check_size(size, len(image.getbands()), options, path)
         if format_name == "TIFF" and _is_deep_colour(image):
             reason = ValueError("Pillow keeps 8 of the 16 bits of its colours")
             return _read_tiff_again(data, reason, options, object_id, path)
@@ -172,7 +172,7 @@ def _open_image(data: bytes, format_name: str, options: ReadOptions, path: str) 
         return TiffImageFile(io.BytesIO(drop_orientation(data)))
     from PIL.WebPImagePlugin import WebPImageFile
 
-    _check_size(_find_webp_size(data), 4, options, path)  # its decoder allocates when opened
+    check_size(_find_webp_size(data), 4, options, path)  # its decoder allocates when opened
     return WebPImageFile(stream)
 
 
@@ -189,7 +189,8 @@ def _find_webp_size(data: bytes) -> tuple[int, int]:
     return packed & 0x3FFF, packed >> 16 & 0x3FFF
 
 
-def _check_size(size: tuple[int, int], planes: int, options: ReadOptions, path: str) -> None:
+def check_size(size: tuple[int, int], planes: int, options: ReadOptions, path: str) -> None:
+    """Refuse an empty image, and one of more pixels than `options.max_pixels`."""
     if size[0] < 1 or size[1] < 1:
         raise UnreadableImageError(f"the image is empty ({size[0]} x {size[1]})", path)
     if size[0] * size[1] * planes > options.max_pixels:

@@ -13,12 +13,13 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+from galmorph.images.bands import find_band, is_band_name, name_bands
 from galmorph.images.compressed import COMPRESSION_MAGIC, decompress
 from galmorph.images.cutout import Cutout
 from galmorph.images.names import find_position
 from galmorph.images.options import ReadOptions
 from galmorph.images.raster import read_raster, sniff_raster
-from galmorph.images.source import Source, make_object_id, make_printable
+from galmorph.images.source import TABLE_ADVICE, Source, make_object_id, make_printable
 
 __all__ = ["ReadOptions", "read_cutout"]
 
@@ -26,6 +27,7 @@ DEFAULT_OPTIONS = ReadOptions()
 FIRST_READ = 1 << 18
 # Opening a FIFO without it would wait for a writer for ever.
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".txt", ".dat", ".vot", ".votable", ".xml")
 FITS_MAGIC = (b"SIMPLE", b"XTENSION")
 CONTAINER_MAGIC = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file; name the data set, as in file.h5::images",
@@ -85,7 +87,7 @@ def read_cutout(
         raise type(error)(error.reason, source.location or None) from error
     except MemoryError as error:
         raise ImageTooLargeError("not enough memory", source.location or None) from error
-    return _add_scale(_add_position(cutout), options)
+    return _note_order(_add_scale(_add_position(cutout), options), options)
 
 
 def _check_region(cutout: Cutout, source: Source, options: ReadOptions) -> None:
@@ -132,10 +134,11 @@ def _read_band_files(source: Source, options: ReadOptions) -> Cutout:
     from galmorph.images.band_files import join_band_files
 
     single = replace(options, bands=None)
-    wanted = options.bands
+    names = name_bands(band for band, _ in source.band_paths)
+    wanted = None if options.bands is None else {find_band(b, names) for b in options.bands}
     files = [
         (band, _read_file(replace(source, path=path, band_paths=()), single))
-        for band, path in source.band_paths
+        for band, (_, path) in zip(names, source.band_paths, strict=True)
         if wanted is None or band in wanted
     ]
     return join_band_files(files, options=options, object_id=source.object_id, path=source.location)
@@ -219,8 +222,10 @@ def _read_bytes(data: bytes, source: Source, options: ReadOptions, depth: int = 
             raise UnsupportedImageError(f"this is {advice}", source.location)
     if data[257:262] == b"ustar":
         raise UnsupportedImageError("this is a tar file; it must be named *.tar", source.location)
+    advice = f" ({TABLE_ADVICE})" if source.path.lower().endswith(TABLE_SUFFIXES) else ""
     raise UnreadableImageError(
-        f"not an image: what begins with {data[:8]!r} is none of JPEG, PNG, TIFF, WebP, FITS",
+        f"not an image: what begins with {data[:8]!r} is none of JPEG, PNG, TIFF, WebP, FITS"
+        f"{advice}",
         source.location,
     )
 
@@ -256,6 +261,13 @@ def _add_scale(cutout: Cutout, options: ReadOptions) -> Cutout:
     reduced = float(cutout.notes.get("reduced", 1))
     notes = {**cutout.notes, "pixel_scale": "as given"}
     return replace(cutout, pixel_scale=options.pixel_scale * reduced, notes=notes)
+
+
+def _note_order(cutout: Cutout, options: ReadOptions) -> Cutout:
+    """Say where the order of the bands is only known from the user."""
+    if options.bands is None or all(map(is_band_name, cutout.bands)):
+        return cutout
+    return replace(cutout, notes={**cutout.notes, "band_order": "as given"})
 
 
 def _add_position(cutout: Cutout) -> Cutout:

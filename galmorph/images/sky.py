@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,29 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["UNKNOWN_SKY", "SkyFrame", "frame_at", "frame_from_header", "frame_from_wcs"]
+__all__ = [
+    "UNKNOWN_SKY",
+    "WCS_KEYS",
+    "SkyFrame",
+    "explain_difference",
+    "frame_at",
+    "frame_from_header",
+    "frame_from_keywords",
+    "frame_from_wcs",
+]
 
 DEGENERATE_SCALE = 1e-12  # degrees per pixel below which a matrix says nothing
 FARTHEST_PIXEL = 1e8  # a reference point farther away than any mosaic is a damaged card
 PLAIN_KEYS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
+WCS_KEYS = ("CTYPE1", *PLAIN_KEYS, "CDELT1", "CDELT2", "PC1_1", "PC2_1", "CROTA2")
+"""Two images of the same cards show the same sky."""
+
 NOT_PLAIN = ("A_ORDER", "AP_ORDER", "PV1_0", "PV1_1", "PV2_1", "CPDIS1", "CROTA2", "RADECSYS")
 EQUATORIAL = {"ICRS", "FK5", ""}
 J2000 = 2000.0
 RIGHT_ANGLE_TOLERANCE = 1.0  # degrees within which "north up" is said
+SCALE_TOLERANCE = 0.01  # by which the pixel scales of two bands on one grid may differ
+SHIFT_TOLERANCE = 1.5  # pixels between them: squares cut out of two grids differ by whole ones
 SQUARE_TOLERANCE = 1.05  # ratio of the sides of a pixel above which they are said
 CROSS = np.array([(0, 0), (-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5)])  # pixels around a point
 Array = npt.NDArray[Any]
@@ -99,7 +114,20 @@ def frame_from_header(header: Header, shape: tuple[int, int]) -> SkyFrame:
     frame = _frame_of_plain_tan(header, shape)
     if frame is None:
         frame = frame_from_wcs(load_wcs(header), shape)
-    return _from_keywords(header) if math.isnan(frame.ra) else frame
+    return frame_from_keywords(header) if math.isnan(frame.ra) else frame
+
+
+def explain_difference(one: SkyFrame, other: SkyFrame) -> str:
+    """How two images of one size differ in what they show; "" where not, or where it is unknown."""
+    if math.isnan(one.pixel_scale) or math.isnan(other.pixel_scale):
+        return ""
+    if abs(other.pixel_scale / one.pixel_scale - 1) > SCALE_TOLERANCE:
+        return f"pixels of {one.pixel_scale:.4g} and {other.pixel_scale:.4g} arcsec"
+    east = ((other.ra - one.ra + 180) % 360 - 180) * math.cos(math.radians(one.dec))
+    shift = math.hypot(east, other.dec - one.dec) * 3600
+    if shift > SHIFT_TOLERANCE * one.pixel_scale:
+        return f"centres {shift:.4g} arcsec apart"
+    return ""
 
 
 def _frame_of_plain_tan(header: Header, shape: tuple[int, int]) -> SkyFrame | None:
@@ -253,7 +281,8 @@ def describe_orientation(matrix: Any) -> str:
     return f"top at position angle {angle:.0f} deg, {seen}{sides}"
 
 
-def _from_keywords(header: Header) -> SkyFrame:
+def frame_from_keywords(header: Mapping[str, Any]) -> SkyFrame:
+    """Position by the cards RA and DEC, in degrees or as text."""
     ra, dec = header.get("RA"), header.get("DEC")
     if isinstance(ra, str) and isinstance(dec, str):
         ra, dec = _parse_texts(ra, dec)

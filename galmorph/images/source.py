@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Region", "Source", "make_object_id", "make_printable"]
+__all__ = ["TABLE_ADVICE", "Region", "Source", "make_object_id", "make_printable"]
+
+TABLE_ADVICE = "a catalogue? give it with --catalogue FILE --path-column NAME"
+"""For messages on a table where an image is expected."""
 
 COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".fz")
 

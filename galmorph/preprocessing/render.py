@@ -31,7 +31,7 @@ from galmorph.preprocessing.stretch import (
     get_stretch,
 )
 
-__all__ = ["RenderOptions", "render"]
+__all__ = ["RenderOptions", "is_zero_bad", "render"]
 
 Array = npt.NDArray[Any]
 RENDERED = ("red", "green", "blue")
@@ -111,7 +111,7 @@ def render(
     PixelError
         Bad pixels that are to be refused, or no good pixel in any band.
     BandError
-        The stretch is for other bands.
+        The stretch is for other bands, or it takes any and the order of these is not known.
     UnsupportedImageError
         The stretch needs nanomaggies and the unit cannot be turned into them; or the pixels are
         magnitudes.
@@ -136,7 +136,7 @@ def render(
         )
         flags = Flags.ASSUMED_STRETCH if assumed else Flags.NONE
     stretch = get_stretch(name)
-    bands = stretch.choose_bands(cutout.bands)
+    bands = stretch.choose_bands(cutout.bands, in_order="band_order" in cutout.notes)
     filled = _fill(cutout, [cutout.bands.index(band) for band in bands], options, within)
     planes, unit_note = _calibrate(filled.array, cutout, stretch, options)
     colours = stretch.render(dict(zip(bands, planes, strict=True)))
@@ -148,9 +148,15 @@ def render(
     return _finish(cutout, colours, filled, flags, notes)
 
 
+def is_zero_bad(cutout: Cutout) -> bool:
+    """Whether exactly 0 means that a band was not observed there."""
+    unobserved = cutout.kind == "flux" and cutout.survey in ZERO_IS_UNOBSERVED
+    return unobserved and "zeros" not in cutout.notes
+
+
 def _drop_empty_bands(cutout: Cutout) -> tuple[Cutout, list[str]]:
     """Leave out bands that were not observed at all, as long as one is left."""
-    zero_is_bad = cutout.survey in ZERO_IS_UNOBSERVED
+    zero_is_bad = cutout.survey in ZERO_IS_UNOBSERVED  # one that is 0 everywhere, in any file
     kept = [n for n, p in enumerate(cutout.array) if has_good_pixel(p, zero_is_bad=zero_is_bad)]
     if not kept or len(kept) == len(cutout.bands):
         return cutout, []
@@ -185,7 +191,7 @@ def _fill(
         cutout.bad,
         policy=options.nan,
         max_fraction=options.nan_fraction,
-        zero_is_bad=cutout.kind == "flux" and cutout.survey in ZERO_IS_UNOBSERVED,
+        zero_is_bad=is_zero_bad(cutout),
         within=within,
     )
 

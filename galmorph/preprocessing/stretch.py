@@ -85,26 +85,30 @@ class Stretch:
     scales: Mapping[tuple[str, ...], Mapping[str, float]] = field(default_factory=dict)
     calibrated: bool = False
 
-    def choose_bands(self, bands: tuple[str, ...]) -> tuple[str, ...]:
+    def choose_bands(self, bands: tuple[str, ...], *, in_order: bool = False) -> tuple[str, ...]:
         """Bands to use out of those of a cutout, from blue to red.
+
+        Parameters
+        ----------
+        bands : tuple of str
+        in_order : bool
+            They are from blue to red as they stand, whatever their names.
 
         Raises
         ------
         BandError
-            The recipe is for other bands.
+            The recipe is for other bands; or it takes any, and their order is not known.
         """
         for wanted in self.band_sets:
             if set(wanted) <= set(bands):
                 return wanted
-        ordered = tuple(bands[n] for n in sort_by_wavelength(bands))
-        if not self.band_sets:
-            return ordered if len(ordered) <= 3 else _spread(ordered)
         known = {band for wanted in self.band_sets for band in wanted}
-        usable = tuple(band for band in ordered if band in known)
         if len(bands) == 1:
-            return ordered
-        if len(usable) == 2 and len(bands) == 2:
-            return usable
+            return bands
+        if not self.band_sets or (len(bands) == 2 and known.issuperset(bands)):
+            order = range(len(bands)) if in_order else sort_by_wavelength(bands)
+            ordered = tuple(bands[n] for n in order)
+            return ordered if len(ordered) <= 3 else _spread(ordered)
         raise BandError(
             f"the stretch {self.name!r} is for {' or '.join('+'.join(s) for s in self.band_sets)}, "
             f"not {', '.join(bands)}; choose one of lupton, asinh, zscale, percentile"

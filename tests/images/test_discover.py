@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from synthetic import make_flux, write_fits, write_jpeg
 
 from galmorph.errors import BandError, ImageError, UnreadableImageError, UnsupportedImageError
@@ -16,6 +17,7 @@ from galmorph.images.discover import discover_sources
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source, make_object_id
+from galmorph.preprocessing.render import render
 
 
 def ids(*args: object, **options: object) -> list[str]:
@@ -301,3 +303,50 @@ def test_location_of_members() -> None:
     assert Source("a", "s.tar", member="x/a.jpg").location == "s.tar::x/a.jpg"
     assert Source("a", "f.h5", member="images", index=12).location == "f.h5::images[12]"
     assert Source("a", "f.npy", index=3).location == "f.npy[3]"
+
+
+@pytest.mark.parametrize("bands", ["G R Z", "HSC-G HSC-R HSC-Z", "z g r"])
+def test_bands_of_file_names_are_known_in_any_letters(tmp_path: Path, bands: str) -> None:
+    planes = dict(zip("grz", make_flux(), strict=True))
+    for name in bands.split():
+        write_fits(tmp_path / f"a_{name}.fits", planes[name[-1].lower()])
+    (source,) = discover_sources(tmp_path, bands_from_name="{id}_{band}.fits")
+    cutout = read_cutout(source)
+    assert sorted(cutout.bands) == ["g", "r", "z"]
+    for options in (ReadOptions(), ReadOptions(bands=tuple(bands.split()))):
+        cutout = read_cutout(source, options=options)
+        for band, plane in zip(cutout.bands, cutout.array, strict=True):
+            np.testing.assert_array_equal(plane, planes[band])
+        assert render(cutout).notes["bands"] == "g,r,z"
+
+
+def test_some_bands_of_capital_letters(tmp_path: Path) -> None:
+    """Which system R and I are of is told by all files, also by those that are not taken."""
+    for name in "GRI":
+        write_fits(tmp_path / f"a_{name}.fits", make_flux()[0])
+    (source,) = discover_sources(tmp_path, bands_from_name="{id}_{band}.fits")
+    assert read_cutout(source, options=ReadOptions(bands=("R", "I"))).bands == ("r", "i")
+
+
+@pytest.mark.parametrize(
+    ("cards", "said"),
+    [
+        ({"CRVAL1": 151.0}, r"a_g\.fits and .*a_r\.fits show different .*: centres 3238 arcsec"),
+        ({"CD1_1": -0.524 / 3600, "CD2_2": 0.524 / 3600}, "pixels of 0.262 and 0.524 arcsec"),
+    ],
+)
+def test_band_files_of_different_sky(tmp_path: Path, cards: dict[str, float], said: str) -> None:
+    write_fits(tmp_path / "a_g.fits", make_flux()[0])
+    write_fits(tmp_path / "a_r.fits", make_flux()[1], **cards)
+    write_fits(tmp_path / "a_z.fits", make_flux()[2], CRPIX1=33.5)
+    (source,) = discover_sources(tmp_path, bands_from_name="{id}_{band}.fits")
+    with pytest.raises(UnsupportedImageError, match=said):
+        read_cutout(source)
+    assert read_cutout(source, options=ReadOptions(bands=("g", "z"))).bands == ("g", "z")
+
+
+def test_band_files_without_a_wcs_are_taken_as_they_are(tmp_path: Path) -> None:
+    write_fits(tmp_path / "a_g.fits", make_flux()[0])
+    fits.PrimaryHDU(make_flux()[1]).writeto(tmp_path / "a_r.fits")
+    (source,) = discover_sources(tmp_path, bands_from_name="{id}_{band}.fits")
+    assert read_cutout(source).bands == ("g", "r")

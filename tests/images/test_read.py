@@ -7,6 +7,7 @@ import gzip
 import os
 import pickle
 import random
+import re
 import threading
 import time
 import tracemalloc
@@ -256,3 +257,20 @@ def test_hypothesis_finds_no_way_through(
         start = int(place * max(0, len(data) - len(patch)))
         data[start : start + len(patch)] = patch
     check_mutant(bytes(data[: int(keep * len(data))]))
+
+
+@pytest.mark.parametrize(
+    ("bands", "names"),
+    [("i", "('i',)"), ("grz", "('g', 'r', 'z')"), ("g,r", "('g', 'r')"), ("F814W", "('F814W',)")],
+)
+def test_bands_in_one_string_are_shown_as_a_tuple(bands: str, names: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"in a tuple: {names}, not '{bands}'")):
+        ReadOptions(bands=bands)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "advised"), [("a.csv", True), ("a.XML", True), ("a.jpg", False)])
+def test_a_table_in_place_of_an_image(tmp_path: Path, name: str, advised: bool) -> None:
+    (tmp_path / name).write_text("path,ra,dec\na.jpg,1,2\n")
+    with pytest.raises(UnreadableImageError, match="not an image") as caught:
+        read_cutout(tmp_path / name)
+    assert ("--catalogue FILE --path-column NAME" in str(caught.value)) == advised

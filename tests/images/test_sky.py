@@ -13,11 +13,21 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from synthetic import make_header, make_profile, write_fits, write_jpeg
 
-from galmorph.images.bands import clean_band_name, find_band_names, is_band_name, sort_by_wavelength
+from galmorph.errors import BandError
+from galmorph.images.bands import (
+    clean_band_name,
+    find_band,
+    find_band_names,
+    is_band_name,
+    name_bands,
+    sort_by_wavelength,
+)
 from galmorph.images.names import find_position
 from galmorph.images.read import read_cutout
 from galmorph.images.sky import (
+    SkyFrame,
     describe_orientation,
+    explain_difference,
     frame_from_header,
     frame_from_wcs,
     load_wcs,
@@ -274,8 +284,72 @@ def test_wavelength_order() -> None:
     bands = ("F444W", "F115W", "F200W")
     assert sort_by_wavelength(bands) == [1, 2, 0]
     assert sort_by_wavelength(("F160W", "F606W", "F814W")) == [1, 2, 0]
-    assert sort_by_wavelength(("strange", "z", "u")) == [2, 1, 0]
+    assert sort_by_wavelength(("G", "R", "Z")) == [0, 1, 2]
+    assert sort_by_wavelength(("i2", "r2", "g")) == [2, 1, 0]
+    assert sort_by_wavelength(("NB921", "J0378", "NB0515")) == [1, 2, 0]
     assert is_band_name("Ks") and not is_band_name("SCI")
+
+
+def test_bands_of_unknown_wavelength_have_no_order() -> None:
+    assert sort_by_wavelength(("strange",)) == [0]
+    with pytest.raises(BandError, match="the wavelength of strange is not known.*--bands g,r,z"):
+        sort_by_wavelength(("strange", "z", "u"))
+
+
+@pytest.mark.parametrize(
+    ("names", "bands"),
+    [
+        (["G", "R", "Z"], "g r z"),
+        (["G", "R", "I"], "g r i"),
+        (["R", "G", "B"], "R g B"),
+        (["HSC-G", "HSC-R2", "HSC-I2"], "g r2 i2"),
+        (["HSC-I", "HSC-G", "HSC-R"], "i g r"),
+        (["g", "R2", "I2"], "g r2 i2"),
+        (["g'", "r'", "i.MP9702"], "g r i"),
+        (["U", "B", "V", "R", "I"], "U B V R I"),
+        (["j", "h", "KS"], "J H Ks"),
+        (["NIR_Y", "vis"], "y VIS"),
+        (["g", "G"], "g G"),
+        (["first", "second"], "first second"),
+    ],
+)
+def test_names_of_bands_that_stand_together(names: list[str], bands: str) -> None:
+    assert name_bands(names) == tuple(bands.split())
+
+
+def test_a_band_is_found_in_other_letters() -> None:
+    assert find_band("R", ("g", "r", "z")) == "r"
+    assert find_band("HSC-G", ("g", "r")) == "g"
+    assert find_band("R", ("r", "R")) == "R"
+    assert find_band("i", ("g", "r")) is None
+
+
+def test_what_two_images_show() -> None:
+    """By the distance on the sphere, that of the chord."""
+
+    def chord(one: SkyFrame, other: SkyFrame) -> float:
+        points = []
+        for frame in (one, other):
+            ra, dec = math.radians(frame.ra), math.radians(frame.dec)
+            points.append(
+                (math.cos(dec) * math.cos(ra), math.cos(dec) * math.sin(ra), math.sin(dec))
+            )
+        return math.degrees(2 * math.asin(math.dist(*points) / 2)) * 3600
+
+    first = SkyFrame(359.9999, 60.0, 0.262)
+    for pixels, differ in ((1.4, False), (1.6, True), (1000.0, True)):
+        step = pixels * 0.262 / 3600
+        for shifted in (
+            SkyFrame((359.9999 + 2 * step) % 360, 60.0, 0.262),
+            SkyFrame(359.9999, 60.0 + step, 0.262),
+        ):
+            assert chord(first, shifted) == pytest.approx(pixels * 0.262, rel=0.01)
+            assert bool(explain_difference(first, shifted)) == differ
+    assert "pixels of 0.262 and 0.524 arcsec" in explain_difference(
+        first, SkyFrame(359.9999, 60.0, 0.524)
+    )
+    assert not explain_difference(first, SkyFrame(359.9999, 60.0, 0.2635))
+    assert not explain_difference(first, SkyFrame(10.0, 60.0))
 
 
 @pytest.mark.parametrize(

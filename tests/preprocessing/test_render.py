@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -190,3 +191,12 @@ def test_unobserved_band_of_the_legacy_surveys() -> None:
 def test_options_check_themselves(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RenderOptions(**values)
+
+
+def test_zeros_that_compression_made_are_used() -> None:
+    cutout = make_cutout(survey="legacysurvey", notes={"zeros": "rounded by the compression"})
+    cutout.array[:, 3:9, 3:9] = 0
+    assert "bad_pixels" not in render(cutout).notes
+    assert render(replace(cutout, notes={})).notes["bad_pixels"] == "36"
+    cutout.array[2] = 0  # a band that is nothing else was not observed all the same
+    assert render(cutout).notes["empty_bands"] == "z"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,26 @@ def test_more_than_three_bands() -> None:
     assert get_stretch("asinh").choose_bands(("u", "g", "r", "i", "z")) == ("u", "r", "z")
     assert get_stretch("sdss").choose_bands(("u", "g", "r", "i", "z")) == ("g", "r", "i")
     assert get_stretch("legacysurvey").choose_bands(("z", "i", "r", "g")) == ("g", "r", "i", "z")
+
+
+@pytest.mark.parametrize(
+    ("bands", "ordered"),
+    [("RGZ", "GRZ"), ("IRG", "GRI"), ("RGB", "BGR"), (("r2", "i2", "g"), ("g", "r2", "i2"))],
+)
+def test_capital_letters_are_in_order(bands: Sequence[str], ordered: Sequence[str]) -> None:
+    assert get_stretch("lupton").choose_bands(tuple(bands)) == tuple(ordered)
+
+
+def test_unknown_bands_need_an_order() -> None:
+    strange = ("one", "g", "two", "three")
+    for name in ("lupton", "asinh", "zscale", "percentile"):
+        with pytest.raises(BandError, match="wavelength of one, two, three is not known"):
+            get_stretch(name).choose_bands(strange)
+        assert get_stretch(name).choose_bands(strange, in_order=True) == ("one", "two", "three")
+        assert get_stretch(name).choose_bands(("one",)) == ("one",)
+    with pytest.raises(BandError, match="'sdss' is for"):
+        get_stretch("sdss").choose_bands(("one", "g"), in_order=True)
+    assert get_stretch("sdss").choose_bands(("one", "i", "g", "r")) == ("g", "r", "i")
 
 
 def make_cutout(bands: tuple[str, ...], **values: Any) -> Cutout:
