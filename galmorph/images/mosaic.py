@@ -21,7 +21,7 @@ from galmorph.images.sky import load_wcs
 from galmorph.images.source import Region, Source, make_printable
 from galmorph.images.unpacked import FITS_MAGIC, find_unpacked
 
-__all__ = ["Position", "close_mosaics", "mosaic_sources", "read_region"]
+__all__ = ["Position", "mosaic_sources", "read_region"]
 
 OPEN_MOSAICS = 6
 
@@ -36,8 +36,6 @@ class Position:
         Identifier of the row.
     ra, dec : float
         Degrees, ICRS.
-    fov : float
-        Side of the cutout in arcseconds; NaN for the common one.
     columns : mapping
         Further columns, carried into the result.
     """
@@ -45,7 +43,6 @@ class Position:
     object_id: str
     ra: float
     dec: float
-    fov: float = math.nan
     columns: Mapping[str, Any] | None = None
 
 
@@ -70,7 +67,7 @@ def mosaic_sources(
     positions : iterable of Position
         Read lazily, in order.
     fov : float
-        Side of the cutouts in arcseconds, where a position has none of its own.
+        Side of the cutouts in arcseconds.
     bands : sequence of str, optional
         Band of each file, where their headers do not say.
 
@@ -111,13 +108,12 @@ def _check_magic(file: str, shown: str) -> None:
 
 def _list_positions(mosaic: Source, positions: Iterable[Position], fov: float) -> Iterator[Source]:
     for position in positions:
-        side = fov if math.isnan(position.fov) else position.fov
         nowhere = math.isnan(position.ra) or math.isnan(position.dec)
         yield replace(
             mosaic,
             object_id=position.object_id,
             columns={"ra": position.ra, "dec": position.dec, **(position.columns or {})},
-            region=Region(position.ra, position.dec, side),
+            region=Region(position.ra, position.dec, fov),
             data=UnsupportedImageError("the catalogue has no position here") if nowhere else None,
         )
 
@@ -183,11 +179,6 @@ class _OpenMosaics(threading.local):
 
 
 _open_mosaics = _OpenMosaics()
-
-
-def close_mosaics() -> None:
-    """Close the mosaics that the calling thread has open."""
-    _open_mosaics.close()
 
 
 def read_region(source: Source, *, options: ReadOptions) -> Cutout:

@@ -24,8 +24,8 @@ def find_position(name: str) -> tuple[float, float] | None:
     Parameters
     ----------
     name : str
-        File stem: with an IAU designation, with ``ra...dec...``, or two decimal numbers with at
-        least four places.
+        File stem: with an IAU designation or ``ra...dec...`` anywhere in it; or nothing but two
+        decimal numbers with at least four places, so that other numbers are not taken for one.
 
     Returns
     -------

@@ -52,6 +52,12 @@ def list_parquet(path: str, column: str = "") -> Iterator[Source]:
             f"no column {column!r}; there are {', '.join(schema.names[:12])}",
             make_printable(path),
         )
+    if not _holds_images(schema.field(column).type):
+        raise UnsupportedImageError(
+            f"the column {column!r} holds {schema.field(column).type}, not the bytes of images (of "
+            f"paths? give it with --catalogue FILE --path-column {column})",
+            make_printable(path),
+        )
     scalars = [name for name in schema.names if name != column and _is_scalar(schema, name)]
     return _list_rows(file, path, column, scalars)
 
@@ -72,13 +78,18 @@ def _open(path: str) -> Any:
 def _find_image_column(schema: Any, path: str) -> str:
     from pyarrow import types
 
-    for field in schema:
-        if types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
-            return str(field.name)
-    for field in schema:
-        if types.is_binary(field.type) or types.is_large_binary(field.type):
-            return str(field.name)
-    raise UnsupportedImageError("no column of images (bytes)", make_printable(path))
+    fields = [field for field in schema if _holds_images(field.type)]
+    if not fields:
+        raise UnsupportedImageError("no column of images (bytes)", make_printable(path))
+    structs = [field for field in fields if types.is_struct(field.type)]
+    return str((structs or fields)[0].name)
+
+
+def _holds_images(kind: Any) -> bool:
+    from pyarrow import types
+
+    with_bytes = types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    return bool(with_bytes or types.is_binary(kind) or types.is_large_binary(kind))
 
 
 def _is_scalar(schema: Any, name: str) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import (
+    BandError,
     GalmorphWarning,
     ImageError,
     ImageTooLargeError,
@@ -26,7 +27,7 @@ from galmorph.images.cutout import Cutout
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source, make_object_id, make_printable
 
-__all__ = ["list_stack", "read_item"]
+__all__ = ["close_stacks", "list_stack", "read_item"]
 
 OPEN_STACKS = 4
 MAX_NPZ_BYTES = 1 << 30
@@ -63,7 +64,14 @@ def list_stack(path: str, member: str = "") -> Iterator[Source]:
     """
     member = member or _find_member(path)
     with _lock:
-        array = _get_stack(path, member)
+        try:
+            array = _get_stack(path, member)
+        except UnreadableImageError as error:
+            if isinstance(error.__cause__, KeyError):
+                names = _list_arrays(path)
+                reason = f"no array {member!r}; name one"
+                raise _ask_for_member(reason, path, names, *names[:1]) from error
+            raise
         shape = tuple(array.shape)
         identifiers = _find_identifiers(path, member, shape)
     if len(shape) == 2 or (len(shape) == 3 and min(shape[0], shape[2]) <= 4):
@@ -100,6 +108,12 @@ def read_item(source: Source, *, options: ReadOptions) -> Cutout:
         _check_item(stack.shape if source.size == 0 else stack.shape[1:], options, source)
         # size 0 marks a file that holds a single image, not a stack
         array = _read_array(stack, None if source.size == 0 else source.index, source)
+    if source.size != 0 and array.ndim == 2 and len(options.bands or ()) > 1:
+        shape = tuple(stack.shape)
+        raise BandError(
+            f"{source.location}: the shape {shape} is that of {shape[0]} images of one band; save "
+            f"one image of several bands as {(1, *shape)}"
+        )
     return cutout_from_array(
         array, options=options, object_id=source.object_id, path=source.location
     )
@@ -139,6 +153,12 @@ def _get_stack(path: str, member: str) -> Any:
     while len(_stacks) > OPEN_STACKS:
         _stacks.popitem(last=False)
     return _stacks[key]
+
+
+def close_stacks() -> None:
+    """Let go of the files and arrays that are kept for the next item; who needs one opens it."""
+    with _lock:
+        _stacks.clear()
 
 
 def _open_stack(path: str, member: str) -> Any:
@@ -184,10 +204,9 @@ def _open_hdf5(path: str) -> Any:
 
 
 def _find_member(path: str) -> str:
-    lowered = path.lower()
-    if lowered.endswith(".npy"):
+    if path.lower().endswith(".npy"):
         return ""
-    names = _list_npz(path) if lowered.endswith(".npz") else _list_hdf5(path)
+    names = _list_arrays(path)
     if len(names) == 1:
         return names[0]
     raise _ask_for_member("name the array", path, names)
@@ -198,6 +217,10 @@ def _ask_for_member(reason: str, path: str, names: list[str], example: str = "NA
     shown = ", ".join(names[:8]) or "nothing with image axes"
     said = f"{reason}, as in {os.path.basename(path)}::{example}; it holds {shown}"
     return UnsupportedImageError(make_printable(said), make_printable(path))
+
+
+def _list_arrays(path: str) -> list[str]:
+    return _list_npz(path) if path.lower().endswith(".npz") else _list_hdf5(path)
 
 
 def _list_npz(path: str) -> list[str]:

@@ -49,8 +49,8 @@ class Row:
         Without the pixels, where they were in memory.
     object_id, path : str
         As they go into the table.
-    ra, dec, pixel_scale : float
-        Degrees, ICRS, and arcseconds per pixel; NaN where unknown.
+    ra, dec : float
+        Degrees, ICRS; NaN where unknown.
     fov, crop : float
         Field of view in arcseconds and as a fraction of the frame.
     flags : Flags
@@ -67,7 +67,6 @@ class Row:
     path: str
     ra: float = math.nan
     dec: float = math.nan
-    pixel_scale: float = math.nan
     fov: float = math.nan
     crop: float = math.nan
     flags: Flags = Flags.NONE

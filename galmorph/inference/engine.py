@@ -17,6 +17,7 @@ from numbers import Integral
 
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source
+from galmorph.images.stacks import close_stacks
 from galmorph.inference.backends import Backend, check_backend, open_backend
 from galmorph.inference.blocks import Block, Row, chunk, concatenate_blocks, make_block
 from galmorph.inference.cores import count_cores, keep_numpy_on_one_core
@@ -196,6 +197,7 @@ def _run_in_workers(
                 yield pending.popleft().result()[0]
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            close_stacks()
 
 
 def _take(batches: Iterator[list[Source]], count: int) -> list[list[Source]]:
@@ -218,3 +220,4 @@ def _run_beside(
             yield from run_in_lanes(sources, processes.read_block, backend, **sizes)
         finally:
             processes.close()
+            close_stacks()

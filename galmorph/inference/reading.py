@@ -78,13 +78,13 @@ class Reader:
             cutout = read_cutout(source, options=self.read)
             row.object_id = cutout.object_id or row.object_id
             row.path = row.path or cutout.path
-            row.ra, row.dec, row.pixel_scale = cutout.ra, cutout.dec, cutout.pixel_scale
-            row.flags = cutout.flags
+            row.ra, row.dec = cutout.ra, cutout.dec
+            row.flags, row.notes = cutout.flags, cutout.notes
             placed = self.preprocessing.place(cutout, field=self.field, rendering=self.rendering)
         except Exception as error:
             _fail(row, error)
             return row, None
-        row.notes = {**cutout.notes, **placed.notes}
+        row.notes = placed.notes
         return row, placed
 
     def _finish(
@@ -100,7 +100,6 @@ class Reader:
             if len(placed) == 1:
                 (k,) = placed
                 _fail(rows[k], error)
-                rows[k].notes = {}
                 return {}
         if prepared is None:  # one of them is at fault, or all are too much for the memory
             each = [self._finish(rows, {k: part}) for k, part in placed.items()]

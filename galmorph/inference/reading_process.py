@@ -51,15 +51,15 @@ def _pack_source(source: Source) -> tuple[Any, ...]:
 
 def _pack_row(row: Row) -> tuple[Any, ...]:
     return (
-        *(row.object_id, row.path, row.ra, row.dec, row.pixel_scale, row.fov, row.crop),
+        *(row.object_id, row.path, row.ra, row.dec, row.fov, row.crop),
         *(int(row.flags), row.message, dict(row.notes), _make_portable(row.error)),
     )
 
 
 def _unpack_row(source: Source, packed: tuple[Any, ...]) -> Row:
-    object_id, path, ra, dec, pixel_scale, fov, crop, flags, message, notes, error = packed
+    object_id, path, ra, dec, fov, crop, flags, message, notes, error = packed
     return Row(
-        *(source, object_id, path, ra, dec, pixel_scale, fov, crop),
+        *(source, object_id, path, ra, dec, fov, crop),
         *(Flags(flags), message, notes, error),
     )
 

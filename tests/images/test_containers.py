@@ -17,6 +17,7 @@ from synthetic import make_flux, make_rgb
 
 from galmorph.errors import (
     AmbiguousShapeError,
+    BandError,
     GalmorphWarning,
     ImageError,
     ImageTooLargeError,
@@ -24,9 +25,11 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+from galmorph.images import stacks
 from galmorph.images.discover import discover_sources
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
+from galmorph.images.stacks import close_stacks
 
 IMAGES = [make_rgb(48, seed=n) for n in range(6)]
 STACK = np.stack(IMAGES)
@@ -206,7 +209,7 @@ def test_npz_with_several_arrays_must_be_named(tmp_path: Path) -> None:
 def test_npz_without_that_array(tmp_path: Path) -> None:
     np.savez(tmp_path / "s.npz", images=STACK)
     (source,) = discover_sources(str(tmp_path / "s.npz") + "::none")
-    with pytest.raises(UnreadableImageError, match=r"cannot be opened .*none"):
+    with pytest.raises(UnsupportedImageError, match=r"no array 'none'.*s\.npz::images; it holds"):
         read_cutout(source)
 
 
@@ -389,3 +392,53 @@ def test_a_real_shard(realdata: Path) -> None:
     sources = discover_sources(realdata / "sdss" / "train-00000.tar")
     shapes = {read_cutout(next(sources)).array.shape for _ in range(50)}
     assert shapes == {(3, 112, 112)}
+
+
+def test_a_data_set_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["data/images"] = STACK
+    (source,) = discover_sources(f"{tmp_path}/s.h5::imags")
+    said = r"no array 'imags'; name one, as in s\.h5::data/images; it holds data/images$"
+    with pytest.raises(UnsupportedImageError, match=said):
+        read_cutout(source)
+
+
+def test_files_are_closed_when_they_are_no_longer_needed(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["images"] = STACK
+    np.savez(tmp_path / "s.npz", images=STACK)
+    (first, *_), (other, *_) = (
+        list(discover_sources(tmp_path / name)) for name in ("s.h5", "s.npz")
+    )
+    read_cutout(first), read_cutout(other)
+    close_stacks()
+    assert not stacks._stacks
+    with h5py.File(tmp_path / "s.h5", "a") as file:
+        file["images"][0] = 7
+    assert (read_cutout(first).array == 7).all()  # opened again for who goes on
+    close_stacks()
+
+
+def test_bands_of_a_file_that_counts_as_a_stack(tmp_path: Path) -> None:
+    cube = np.stack([*make_flux(), *make_flux(seed=1)])[:5]
+    options = ReadOptions(bands=("u", "g", "r", "i", "z"))
+    np.save(tmp_path / "s.npy", cube)
+    source = next(discover_sources(tmp_path / "s.npy"))
+    said = r"s\.npy\[0\]: the shape \(5, 64, 64\) is that of 5 images.* as \(1, 5, 64, 64\)"
+    with pytest.raises(BandError, match=said):
+        read_cutout(source, options=options)
+    np.save(tmp_path / "t.npy", cube[None])
+    (source,) = discover_sources(tmp_path / "t.npy")
+    np.testing.assert_array_equal(read_cutout(source, options=options).array, cube)
+
+
+def test_a_parquet_column_of_paths_is_no_column_of_images(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"paths": ["a.jpg", "b.jpg"]}), tmp_path / "s.parquet")
+    (source,) = discover_sources(f"{tmp_path}/s.parquet::paths")
+    said = "the column 'paths' holds string, not .*--catalogue FILE --path-column paths"
+    with pytest.raises(UnsupportedImageError, match=said):
+        read_cutout(source)

@@ -28,8 +28,9 @@ from galmorph.errors import (
     UnsupportedImageError,
 )
 from galmorph.flags import Flags
+from galmorph.images import mosaic as mosaic_module
 from galmorph.images import unpacked
-from galmorph.images.mosaic import Position, close_mosaics, mosaic_sources
+from galmorph.images.mosaic import Position, mosaic_sources
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
 
@@ -40,7 +41,7 @@ SCALE = 0.262
 @pytest.fixture(autouse=True)
 def _close() -> Iterator[None]:
     yield
-    close_mosaics()
+    mosaic_module._open_mosaics.close()
 
 
 @pytest.fixture
@@ -98,13 +99,6 @@ def test_mosaic_that_is_no_fits(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(UnsupportedImageError, match=r"a\.jpg: a mosaic must be a FITS image"):
         mosaic_sources(tmp_path / "a.jpg", [], fov=5.0)
-
-
-def test_each_position_may_have_its_own_field(mosaic: Path) -> None:
-    ra, dec = position_of(mosaic, 200, 200)
-    positions = [Position("a", ra, dec), Position("b", ra, dec, fov=30 * SCALE)]
-    shapes = [read_cutout(s).array.shape for s in mosaic_sources(mosaic, positions, fov=10 * SCALE)]
-    assert shapes == [(1, 10, 10), (1, 30, 30)]
 
 
 def test_catalogue_columns_travel(mosaic: Path) -> None:
@@ -238,7 +232,7 @@ def test_many_threads(mosaic: Path) -> None:
 
     def read_in_thread(chunk: list[Source]) -> list[float]:
         centres = [float(read_cutout(source).array[0, 10, 10]) for source in chunk]
-        close_mosaics()
+        mosaic_module._open_mosaics.close()
         return centres
 
     with ThreadPoolExecutor(4) as pool:

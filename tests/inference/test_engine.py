@@ -347,3 +347,18 @@ def test_progress_is_called_with_the_count(model: Model, mixed_folder: Path) -> 
 
 def test_embed_of_nothing_has_the_right_width(model: Model) -> None:
     assert galmorph.embed([], model=model).shape == (0, 512)
+
+
+def test_stacks_are_closed_when_a_run_ends(model: Model, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["images"] = np.stack([make_rgb(100, seed=n) for n in range(6)])
+    listed = list(discover_sources(f"{tmp_path}/s.h5::images"))
+    assert len(join(run(model, listed))[0]) == 6
+    with h5py.File(tmp_path / "s.h5", "a") as file:  # refused while it is open for reading
+        file["more"] = [1]
+    begun = run_inference(model, listed, options=make_options(workers=1, batch_size=1))
+    next(begun)
+    begun.close()  # type: ignore[attr-defined]
+    with h5py.File(tmp_path / "s.h5", "a") as file:
+        del file["more"]

@@ -101,3 +101,25 @@ def test_one_that_fails_does_not_take_the_others_along(
     assert found.rows[0].notes == expected.rows[0].notes
     assert found.pixels is not None and expected.pixels is not None
     np.testing.assert_array_equal(found.pixels, np.delete(expected.pixels, 1, axis=0))
+
+
+def test_a_row_whose_pixels_fail_keeps_what_was_noted_of_it(tmp_path: Path) -> None:
+    path = write_jpeg(tmp_path / "J100000.00+020000.0.jpg", side=200)
+    fov = FieldOptions(fov=20.0)  # which needs a pixel scale
+    reader = Reader(Preprocessing(crop=0.5), ReadOptions(), fov, RenderOptions())
+    (row,) = reader.read_block([Source("J100000.00+020000.0", str(path))]).rows
+    assert row.flags == Flags.READ_FAILED and "needs a pixel scale" in row.message
+    assert (row.ra, row.dec) == (150.0, 2.0)
+    assert row.notes == {"position": "from the file name"}
+
+
+def test_notes_stay_where_the_last_step_fails(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Preprocessing, "finish", fail)
+    flux = Source("a", data=make_rgb(200)[:, :, 0])
+    (row,) = reader.read_block([flux]).rows
+    assert row.flags & Flags.READ_FAILED and row.notes == {"mode": "grey"}

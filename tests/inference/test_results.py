@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from inference_model import CLASSES
+from synthetic import write_jpeg
 
 import galmorph
 from galmorph._api import Job
@@ -17,6 +18,7 @@ from galmorph.images.source import Source
 from galmorph.inference.engine import Block, EngineOptions, Row
 from galmorph.inference.results import ResultPlan, concatenate, describe_treatment
 from galmorph.model import Model
+from galmorph.preprocessing.pipeline import FieldOptions
 from galmorph.tables.columns import ColumnSpec
 from galmorph.typicality import fit_typicality
 
@@ -187,3 +189,14 @@ def test_classify_can_raise(model: Model, mixed_folder: Path) -> None:
 def test_classify_of_nothing_is_an_empty_table(model: Model) -> None:
     table = galmorph.classify([], head="test", model=model)
     assert len(table) == 0 and "p_spiral" in table.colnames
+
+
+def test_a_catalogue_goes_before_the_name_of_a_file_that_failed(
+    model: Model, tmp_path: Path
+) -> None:
+    path = write_jpeg(tmp_path / "J100000.00+020000.0.jpg", side=120)
+    source = Source("J100000.00+020000.0", str(path), columns={"ra": 150.001, "dec": 2.001})
+    (block,) = Job(model, field=FieldOptions(fov=20.0)).run(iter([source]))
+    columns = ResultPlan(model, None).fill(block)
+    assert (columns["ra"][0], columns["dec"][0]) == (150.001, 2.001)
+    assert columns["flags"][0] == Flags.READ_FAILED
