@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["inspect"]
 
+SHARED_LABELS = (("position", "position"), ("pixel scale", "pixel_scale"), ("bands", "bands"))
+"""Lines that a note of the reader belongs to."""
+
+LATER_LABELS = {"bands": "bands used", "unit": "unit used", "bad_pixels": "bad pixels seen"}
+"""Of what the preprocessing notes, beside lines that say the same of the file."""
+
 
 @click.command()
 @click.argument("file", metavar="FILE")
@@ -63,9 +69,10 @@ def _inspect(job: Job, source: Source, output: Path | None, *, has_head: bool) -
     if not has_head and job.model.heads:
         job = replace(job, head=next(iter(job.model.heads.values())))
     cutout = read_cutout(source, options=job.read)
-    _print_pairs(_describe_cutout(cutout))
+    described = _describe_cutout(cutout)
+    _print_pairs(described)
     prepared = _prepare(job, cutout)
-    _print_pairs(_describe_prepared(prepared, cutout))
+    _print_pairs(_describe_prepared(prepared, cutout, described))
     block = next(job.run(iter([source])))
     _print_pairs(_describe_result(job, block))
     if output is not None:
@@ -90,10 +97,10 @@ def _prepare(job: Job, cutout: Cutout) -> Prepared:
 def _describe_cutout(cutout: Cutout) -> dict[str, str]:
     import numpy as np
 
-    array = cutout.array
+    array, notes = cutout.array, dict(cutout.notes)
     finite = np.isfinite(array)
     height, width = array.shape[1:]
-    return {
+    described = {
         "file": cutout.path,
         "object_id": cutout.object_id,
         "size": f"{width} x {height} pixels, {array.shape[0]} planes of {array.dtype}",
@@ -105,15 +112,19 @@ def _describe_cutout(cutout: Cutout) -> dict[str, str]:
         "survey": cutout.survey or "unknown",
         "position": _format_position(cutout.ra, cutout.dec),
         "pixel scale": _format_number(cutout.pixel_scale, "arcsec"),
-        **{key: str(value) for key, value in cutout.notes.items()},
     }
+    for label, key in SHARED_LABELS:
+        if key in notes:
+            described[label] += f" ({notes.pop(key)})"
+    return described | notes
 
 
 def _count_bad(cutout: Cutout) -> int:
-    import numpy as np
+    from galmorph.preprocessing.pixels import find_bad_pixels
+    from galmorph.preprocessing.render import is_zero_bad
 
-    bad = ~np.isfinite(cutout.array).all(axis=0)
-    return int(np.count_nonzero(bad if cutout.bad is None else bad | cutout.bad))
+    bad = find_bad_pixels(cutout.array, cutout.bad, zero_is_bad=is_zero_bad(cutout))
+    return 0 if bad is None else int(bad.any(axis=0).sum())
 
 
 def _format_position(ra: float, dec: float) -> str:
@@ -124,9 +135,16 @@ def _format_number(value: float, unit: str) -> str:
     return "unknown" if math.isnan(value) else f"{value:.4g} {unit}"
 
 
-def _describe_prepared(prepared: Prepared, cutout: Cutout) -> dict[str, str]:
+def _describe_prepared(
+    prepared: Prepared, cutout: Cutout, described: dict[str, str]
+) -> dict[str, str]:
     side = prepared.pixels.shape[-1]
-    new = {key: str(value) for key, value in prepared.notes.items() if key not in cutout.notes}
+    new = {
+        LATER_LABELS.get(key, key): value
+        for key, value in prepared.notes.items()
+        if cutout.notes.get(key) != value
+        and described.get(key.replace("_", " ")) not in (value, value.replace(",", ", "))
+    }
     return {
         "field of view": f"{_format_number(prepared.fov, 'arcsec')}, "
         f"{prepared.crop:.4g} of the frame's shorter side",

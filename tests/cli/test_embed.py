@@ -62,7 +62,7 @@ def test_inspect_says_what_is_done_and_draws_it(run, cutouts, tmp_path):
     assert result.exit_code == 0, result.output
     lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if " " in line)
     assert lines["stretch"] == "gzdecals"
-    assert lines["bands"] == "g,r,z"
+    assert lines["bands"] == "g, r, z"
     assert "label" in lines
     with Image.open(out) as image:
         assert image.width > 3 * image.height
