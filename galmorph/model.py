@@ -31,7 +31,6 @@ __all__ = [
     "read_model",
     "write_heads",
     "write_model",
-    "write_whole",
 ]
 
 BackendName = Literal["torch", "onnx"]

@@ -113,7 +113,7 @@ def fit(
     shards in it, and not, as for `galmorph pretrain`, for its shards alone.
 
     The head is a multinomial logistic regression. Its penalty is chosen by cross-validation on DATA
-    (10-fold, 5-fold from 5,000 cutouts on, or as many as the rarest class has cutouts), its
+    (10-fold, 5-fold from 2,000 cutouts on, or as many as the rarest class has cutouts), its
     temperature calibrated on the out-of-fold predictions. The accuracy that is printed is that of
     the cross-validation; for test data of your own use `galmorph evaluate`.
     """

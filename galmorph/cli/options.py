@@ -176,8 +176,8 @@ input_options = _apply(
         "--mosaic",
         metavar="FILE",
         multiple=True,
-        help="Cut the catalogue's positions out of this FITS image (with --fov); repeat it where "
-        "each band has an image of its own.",
+        help="Cut the catalogue's positions out of this FITS image (with --fov); once per band where "
+        "each has an image of its own. Tiles of a field take a run each.",
     ),
     click.option(
         "--bands-from-name",

@@ -12,7 +12,8 @@ import numpy as np
 from galmorph.encoders.onnx_encoder import OnnxEncoder, make_onnx_encoder
 from galmorph.errors import MissingExtraError
 from galmorph.heads import LinearHead
-from galmorph.model import METADATA_KEY, TENSORS_KEY, Model, describe_model, write_whole
+from galmorph.model import METADATA_KEY, TENSORS_KEY, Model, describe_model
+from galmorph.writing import write_whole
 
 __all__ = ["write_onnx"]
 

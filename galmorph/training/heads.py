@@ -25,7 +25,7 @@ PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(0.0, -6.1, -0.5))
 """Strongest first; relative to the mean log loss of standardized features."""
 
 FOLDS, FOLDS_OF_FEW = 5, 10
-FEW = 5000
+FEW = 2000
 """Galaxies below which there are `FOLDS_OF_FEW` folds.
 
 The probes of five learn from a fifth fewer rows than the head itself. Where labels are few that
