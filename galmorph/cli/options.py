@@ -161,7 +161,12 @@ input_options = _apply(
         help="Column of the catalogue that holds the paths; repeat it once per band "
         "(with --bands) where each band has a file of its own.",
     ),
-    click.option("--id-column", metavar="NAME", help="Column that becomes object_id."),
+    click.option(
+        "--id-column",
+        metavar="NAME",
+        help="Column that becomes object_id [default: object_id, else by the file, or the row's "
+        "number].",
+    ),
     click.option(
         "--ra-column",
         metavar="NAME",
@@ -176,8 +181,8 @@ input_options = _apply(
         "--mosaic",
         metavar="FILE",
         multiple=True,
-        help="Cut the catalogue's positions out of this FITS image (with --fov); once per band where "
-        "each has an image of its own. Tiles of a field take a run each.",
+        help="Cut the catalogue's positions out of this FITS image (with --fov); once per band "
+        "where each has an image of its own. Tiles of a field take a run each.",
     ),
     click.option(
         "--bands-from-name",

@@ -253,7 +253,8 @@ class Inputs:
         request = self.request
         bands = tuple(zip(request.bands or (), row.band_paths, strict=False))
         path = bands[0][1] if bands and row.band_paths else row.path
-        object_id = row.object_id if request.id_column or not path else make_object_id(path)
+        named = self.catalogue is not None and self.catalogue.id_column is not None
+        object_id = row.object_id if named or not path else make_object_id(path)
         return Source(object_id, path, columns=columns, band_paths=bands)
 
     def describe(self) -> dict[str, Any]:

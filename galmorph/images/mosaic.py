@@ -94,16 +94,21 @@ def mosaic_sources(
     found = {file: find_unpacked(file) for file in files}
     unpacked = {file: other for file, other in found.items() if other != file}
     for file, other in found.items():
-        _check_magic(other, make_printable(file))
+        _check_image(other, make_printable(file))
     band_paths = _name_bands(files, bands, unpacked) if len(files) > 1 else ()
     source = Source("", files[0], band_paths=band_paths, unpacked=unpacked)
     return _list_positions(source, positions, fov)
 
 
-def _check_magic(file: str, shown: str) -> None:
+def _check_image(file: str, shown: str) -> None:
+    """Refuse what no position can be cut out of."""
     with open(file, "rb") as stream:
-        if not stream.read(len(FITS_MAGIC)).startswith(FITS_MAGIC):
-            raise UnsupportedImageError("a mosaic must be a FITS image with a WCS", shown)
+        found = stream.read(len(FITS_MAGIC)).startswith(FITS_MAGIC)
+    if found:
+        with reading_fits(shown), open_fits(file, shown) as hdus:
+            found = any(load_wcs(hdu.header) is not None for hdu in hdus)
+    if not found:
+        raise UnsupportedImageError("a mosaic must be a FITS image with a WCS", shown)
 
 
 def _list_positions(mosaic: Source, positions: Iterable[Position], fov: float) -> Iterator[Source]:
@@ -128,7 +133,8 @@ def _name_bands(
         raise BandError(f"{len(names)} bands for {len(files)} mosaics")
     if UNKNOWN_BAND in names or len(set(names)) < len(names):
         raise BandError(
-            f"the mosaics are of the bands {', '.join(names)}; name them in the order of the files"
+            f"the mosaics are of the bands {', '.join(names)}; name them in the order of the "
+            "files, one image per band (tiles of a field take a run each)"
         )
     return tuple(zip(names, files, strict=True))
 

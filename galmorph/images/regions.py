@@ -56,7 +56,8 @@ class Box:
         """Raise `ImageTooLargeError` where the square is beyond `options.max_pixels`."""
         if self.side * self.side > options.max_pixels:
             raise ImageTooLargeError(
-                f"a field of {self.side} x {self.side} pixels is more than max_pixels",
+                f"a field of {self.side} x {self.side} pixels is more than max_pixels = "
+                f"{options.max_pixels}; take a smaller --fov, or more --max-pixels",
                 path,
             )
 

@@ -37,6 +37,7 @@ from galmorph.tables.readers import TableReader, open_reader
 __all__ = ["Catalogue", "CatalogueRow", "list_columns", "pick_column", "read_catalogue"]
 
 SUFFIX = "_catalogue"
+IDENTIFIER = "object_id"
 POSITION_NAMES = (
     ("ra", "dec"),
     ("raj2000", "dej2000"),
@@ -99,10 +100,13 @@ class Catalogue:
         The catalogue itself.
     specs : tuple of ColumnSpec
         Carried columns as they stand in the result.
+    id_column : str or None
+        Column of identifiers.
     """
 
     def __init__(self, reader: TableReader, roles: _Roles, root: Path | None) -> None:
         self.path = reader.path
+        self.id_column = roles.object_id
         self._reader = reader
         self._roles = roles
         positions = (roles.ra, roles.dec)
@@ -285,7 +289,7 @@ def read_catalogue(
     path_column : str, optional
         Column of image paths. Needed unless there are band columns or positions.
     id_column : str, optional
-        Column that becomes ``object_id``.
+        Column that becomes ``object_id``; by default one of that name.
     ra_column, dec_column : str, optional
         Positions: numbers, in degrees unless the column says another unit of angle; or text like
         "12:34:56.7" (hours for ``ra``) or "12h34m56.7s". By default the first pair of
@@ -309,9 +313,12 @@ def read_catalogue(
     MissingExtraError
         Where the catalogue is Parquet and pyarrow is not installed.
     """
-    exact = {name for name in (path_column, id_column, *band_columns) if name is not None}
-    reader = open_reader(Path(path), exact=exact)
+    names = (path_column, id_column or IDENTIFIER, *band_columns)
+    reader = open_reader(Path(path), exact={name for name in names if name is not None})
     start = Path(root) if root is not None else None
+    own = reader.specs.get(IDENTIFIER)
+    if id_column is None and own is not None and not own.shape:
+        id_column = IDENTIFIER
     roles = _Roles(path_column, id_column, ra_column, dec_column, tuple(band_columns))
     if ra_column is not None or dec_column is not None:
         return _open(reader, roles, start)

@@ -47,6 +47,18 @@ def test_options_that_would_be_ignored_are_refused(given, said):
         Request(kind="classify", output="-", catalogue="c.csv", **given)
 
 
+def test_a_result_is_a_catalogue_with_its_identifiers(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flux = make_flux(("g", "r", "z"), side=80)
+    write_fits(tmp_path / "a.fits", flux, BANDS="grz", SURVEY="LegacySurvey")
+    Path("c.csv").write_text("object_id,path\nNGC 7,a.fits\n")
+    assert (
+        run("classify", "--catalogue", "c.csv", "--path-column", "path")
+        .stdout.splitlines()[1]
+        .startswith("NGC 7,a.fits,")
+    )
+
+
 def test_a_pattern_that_joins_nothing_is_refused(run, tmp_path):
     flux = make_flux(("g", "r", "z"), side=80)
     for band, plane in zip("grz", flux, strict=True):

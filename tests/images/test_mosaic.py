@@ -101,6 +101,15 @@ def test_mosaic_that_is_no_fits(tmp_path: Path) -> None:
         mosaic_sources(tmp_path / "a.jpg", [], fov=5.0)
 
 
+def test_mosaic_without_a_wcs_is_refused_before_any_row(tmp_path: Path) -> None:
+    fits.PrimaryHDU(np.zeros((40, 40), dtype=np.float32)).writeto(tmp_path / "plain.fits")
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "J", array=np.arange(3))])
+    table.writeto(tmp_path / "table.fits")
+    for name in ("plain.fits", "table.fits"):
+        with pytest.raises(UnsupportedImageError, match=f"{name}: a mosaic must be a FITS image"):
+            mosaic_sources(tmp_path / name, [Position("a", 150.1, 2.2)], fov=5.0)
+
+
 def test_catalogue_columns_travel(mosaic: Path) -> None:
     ra, dec = position_of(mosaic, 200, 200)
     (source,) = mosaic_sources(mosaic, [Position("a", ra, dec, columns={"z": 0.03})], fov=5.0)

@@ -199,6 +199,15 @@ def test_names_that_look_like_numbers_are_kept_as_they_are(tmp_path):
     assert [row.path for row in rows] == [str(tmp_path / "2.50"), str(tmp_path / "2.5")]
 
 
+def test_a_column_object_id_holds_the_identifiers(tmp_path):
+    path = write_csv(tmp_path, "object_id,id,file\n1.10,x,a.jpg\n1e5,y,b.jpg\n")
+    catalogue = read_catalogue(path, path_column="file")
+    assert [row.object_id for row in catalogue] == ["1.10", "1e5"]
+    assert [spec.name for spec in catalogue.specs] == ["id", "file"]
+    other = read_catalogue(path, path_column="file", id_column="id")
+    assert [row.object_id for row in other] == ["x", "y"]
+
+
 def test_blanks_after_commas_are_no_part_of_names(tmp_path):
     path = write_csv(tmp_path, 'id, file\n1, a.jpg\n2, "b, c.jpg"\n')
     rows = list(read_catalogue(path, path_column="file", id_column="id"))
