@@ -121,6 +121,7 @@ def _find_differences(
     now = _record(specs, fingerprint)
     recorded = {key: value for key, value in record.items() if key != "specs"}
     differences = list_differences(recorded, now)
+    differences = [text.removeprefix("fingerprint.") for text in differences]
     if not differences and list(record["columns"]) != list(now["columns"]):
         differences = ["the order of the columns"]
     return differences
@@ -250,7 +251,7 @@ class Journal:
         if differences:
             raise ResumeError(
                 f"{path}: belongs to another run. " + "; ".join(differences) + ". Repeat the "
-                "options of that run, or start anew without resuming (the partial result is lost)"
+                "options of that run, or start anew without --resume (the partial result is lost)"
             )
         journal = cls(path, specs)
         try:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 __all__ = ["flatten_meta", "list_differences", "plain"]
 
 Scalar = str | int | float | bool
+
+_SHA256 = re.compile('"[0-9a-f]{64}"')
 
 
 def plain(value: Any) -> Any:
@@ -98,10 +101,15 @@ def list_differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> lis
     before, after = dict(_walk(plain(recorded), "")), dict(_walk(plain(now), ""))
     keys = list(before) + [key for key in after if key not in before]
     return [
-        f"{key}: recorded {_quote(before, key)}, now {_quote(after, key)}"
+        f"{key}: recorded {_shorten(_quote(before, key))}, now {_shorten(_quote(after, key))}"
         for key in keys
         if _quote(before, key) != _quote(after, key)
     ]
+
+
+def _shorten(text: str) -> str:
+    """The beginning of a sha256; all else as it is."""
+    return f'{text[:9]}..."' if _SHA256.fullmatch(text) else text
 
 
 def _quote(mapping: Mapping[str, Any], key: str) -> str:

@@ -38,5 +38,10 @@ def test_differences_name_key_and_both_values():
     ]
 
 
+def test_of_a_sha256_the_beginning_is_shown():
+    recorded, now = {"sha256": "ab" * 32}, {"sha256": "cd" * 32}
+    assert list_differences(recorded, now) == ['sha256: recorded "abababab...", now "cdcdcdcd..."']
+
+
 def test_true_is_not_one():
     assert list_differences({"a": 1}, {"a": True}) == ["a: recorded 1, now true"]

@@ -92,10 +92,10 @@ def test_a_torn_multibyte_letter_is_cut_with_its_row(tmp_path, specs):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weights": {"sha256": "cd"}}, 'fingerprint.weights.sha256: recorded "ab", now "cd"'),
-        ({"inputs": ["d", "e"]}, r'fingerprint.inputs: recorded \["d"\], now \["d", "e"\]'),
+        ({"weights": {"sha256": "cd"}}, ' weights.sha256: recorded "ab", now "cd"'),
+        ({"inputs": ["d", "e"]}, r' inputs: recorded \["d"\], now \["d", "e"\]'),
         ({"options": {"stretch": "auto"}}, "options.eps: recorded 1e-05, now nothing"),
-        ({"seed": 1}, "fingerprint.seed: recorded nothing, now 1"),
+        ({"seed": 1}, " seed: recorded nothing, now 1"),
     ],
 )
 def test_another_run_is_refused_with_what_differs(change, message, tmp_path, specs):
