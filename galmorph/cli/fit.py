@@ -19,6 +19,7 @@ from galmorph.cli.labelled import (
     parse_crops,
     split_classes,
 )
+from galmorph.cli.options import describe_pixels
 from galmorph.cli.outputs import prepare_output
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def fit(
         split_classes(given.pop("classes")),
         given.pop("data_frame"),
     )
-    pixels = _find_pixel_options(given)
+    pixels = describe_pixels(given)
     seed, quiet, balanced = given.pop("seed"), given.pop("quiet"), given.pop("balanced")
     recut, held_out = given.pop("recut"), given.pop("held_out")
     fitting = _Fitting(
@@ -326,24 +327,6 @@ def _check_held_out(model: Model, fraction: float | None) -> None:
             f"--held-out {fraction:g}: the recipe of {model.name!r} held out {known:g} of the "
             "labels, and has learnt from the others; give no more than that."
         )
-
-
-def _find_pixel_options(given: Mapping[str, Any]) -> dict[str, str]:
-    """Options that change what the encoder sees of an image, as they would be typed."""
-    usual = {"stretch": "auto", "nan": "interpolate"}
-    found = {}
-    names = ["hdu", "bands", "stretch", "zeropoint", "nan", "pixel_scale", "center"]
-    if given["center"] is not None:
-        names.append("fov")  # of the part that is cut out
-    for name in names:
-        value = given[name]
-        if value is not None and value != usual.get(name):
-            several = isinstance(value, (tuple, list))
-            separator = " " if name == "center" else ","
-            found[name.replace("_", "-")] = (
-                separator.join(map(str, value)) if several else str(value)
-            )
-    return found
 
 
 def _short_name(path: object) -> str:

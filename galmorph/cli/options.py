@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,11 +19,14 @@ __all__ = [
     "PRECISION_NAMES",
     "STRETCH_NAMES",
     "backend_option",
+    "describe_pixels",
     "engine_options",
     "input_options",
+    "max_pixels_option",
     "model_option",
     "output_options",
     "pixel_options",
+    "rendering_options",
 ]
 
 # Written out, because the modules that own these names are too heavy to be loaded for --help;
@@ -199,7 +202,7 @@ input_options = _apply(
     ),
 )
 
-pixel_options = _apply(
+rendering_options = _apply(
     click.option(
         "--hdu",
         type=HDU,
@@ -233,6 +236,17 @@ pixel_options = _apply(
         show_default=True,
         help="What to do with bad pixels.",
     ),
+)
+
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Refuse larger images: width x height x bands [default: 27 million].",
+)
+
+pixel_options = _apply(
+    rendering_options,
     click.option(
         "--crop",
         type=CROP,
@@ -258,12 +272,7 @@ pixel_options = _apply(
         metavar="RA DEC",
         help="FITS: centre in degrees, ICRS [default: the middle].",
     ),
-    click.option(
-        "--max-pixels",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Refuse larger images: width x height x bands [default: 27 million].",
-    ),
+    max_pixels_option,
 )
 
 engine_options = _apply(
@@ -315,3 +324,21 @@ output_options = _apply(
     ),
     click.option("-q", "--quiet", is_flag=True, help="No progress, no summary."),
 )
+
+
+def describe_pixels(given: Mapping[str, Any]) -> dict[str, str]:
+    """Options that change what the encoder sees of an image, as they would be typed."""
+    usual = {"stretch": "auto", "nan": "interpolate"}
+    found = {}
+    names = ["hdu", "bands", "stretch", "zeropoint", "nan", "pixel_scale", "center"]
+    if given.get("center") is not None:
+        names.append("fov")  # of the part that is cut out
+    for name in names:
+        value = given.get(name)
+        if value is not None and value != usual.get(name):
+            several = isinstance(value, (tuple, list))
+            separator = " " if name == "center" else ","
+            found[name.replace("_", "-")] = (
+                separator.join(map(str, value)) if several else str(value)
+            )
+    return found

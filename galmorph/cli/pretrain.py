@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from galmorph.cli.options import describe_pixels, max_pixels_option, rendering_options
 from galmorph.cli.outputs import prepare_output
 from galmorph.cli.progress import Progress
 from galmorph.cli.status import OK
@@ -23,6 +24,8 @@ __all__ = ["pretrain"]
 MODEL_FILE = "model.safetensors"
 SKIPPED_FILE = "skipped.txt"
 CURVES_FILE = "curves.png"
+
+PIXEL_OPTIONS = ("hdu", "bands", "stretch", "zeropoint", "nan", "max_pixels")
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".csv.gz", ".tsv.gz", ".ecsv.gz")
 """Of files that cannot hold images (FITS and Parquet can)."""
@@ -69,6 +72,8 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".csv.gz", ".tsv.gz",
     help="Column of the table, or array beside the stack, that holds the class; images in folders "
     "and tar shards have their folder's name.",
 )
+@rendering_options
+@max_pixels_option
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Instead of the recipe's.")
 @click.option("--batch-size", type=click.IntRange(2), help="Instead of the recipe's.")
 @click.option(
@@ -158,6 +163,10 @@ def pretrain(
     write_model(export_to, carry_heads(model, export_to), half=half)
     update_sidecar(Path(export_to))
     click.echo(export_to)
+    treatment = model.provenance["pretraining"].get("treatment", {})
+    if treatment:
+        same = " ".join(f"--{name} {value}" for name, value in treatment.items())
+        click.echo(f"fit and classify with pixels treated in the same way: {same}", err=True)
 
 
 def _train(
@@ -188,9 +197,10 @@ def _train(
     count = choose_processes(processes, device, chosen.batch_size)
     if options["init"]:
         _check_init(options["init"], chosen)
+    pixels = {name: options.pop(name) for name in PIXEL_OPTIONS}
     columns = {"path_column": path_column, "label_column": label_column}
     quiet = options["quiet"]
-    images: Any = _load(data, chosen, output, quiet, columns)
+    images: Any = _load(data, chosen, output, quiet, columns, pixels)
     try:
         with stop_on_signal() as stop:
             if count == 1:
@@ -263,7 +273,10 @@ def _load(
     output: Path,
     quiet: bool,
     columns: dict[str, str | None],
+    pixels: dict[str, Any],
 ) -> TrainingSet:
+    from galmorph.images.options import DEFAULT_MAX_PIXELS, ReadOptions
+    from galmorph.preprocessing.render import RenderOptions
     from galmorph.training.data import load_training_set
 
     progress = None if quiet else Progress(sys.stderr, lambda: None)
@@ -272,6 +285,14 @@ def _load(
         frame=recipe.frame,
         frame_size=recipe.frame_size,
         leave_out=output / CURVES_FILE,
+        read=ReadOptions(
+            hdu=pixels["hdu"],
+            bands=pixels["bands"],
+            max_pixels=pixels["max_pixels"] or DEFAULT_MAX_PIXELS,
+        ),
+        rendering=RenderOptions(
+            stretch=pixels["stretch"], nan=pixels["nan"], zeropoint=pixels["zeropoint"]
+        ),
         on_progress=progress.update if progress else None,
         **columns,
     )
@@ -280,7 +301,7 @@ def _load(
     _list_skipped(images.skipped, output)
     if not quiet:
         click.echo(_describe(images, recipe), err=True)
-    return images
+    return replace(images, treatment=describe_pixels(pixels))
 
 
 def _list_skipped(skipped: tuple[str, ...], output: Path) -> None:

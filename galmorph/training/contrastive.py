@@ -291,6 +291,8 @@ class PretrainingRun:
         }
         if self.recipe.guided:
             found["labels"] = _digest(self.data.labels.tolist())
+        if self.data.treatment:  # compared by the pixels
+            found["treatment"] = dict(self.data.treatment)
         return found
 
     def save(self, folder: Path) -> None:

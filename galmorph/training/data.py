@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source, make_object_id
 from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.preprocessing.render import RenderOptions
 from galmorph.training.cutouts import Labeller, list_cutouts, name_cutout
 
 __all__ = ["SharedSet", "TrainingSet", "is_held_out", "load_training_set", "share_set"]
@@ -70,6 +71,8 @@ class TrainingSet:
         Files that could not be read, each with the reason.
     object_ids : tuple of str
         As `galmorph classify` would show them; made of the names where they are not given.
+    treatment : mapping
+        Options by which their pixels were read and rendered, for the record.
     """
 
     images: npt.NDArray[np.uint8]
@@ -79,6 +82,7 @@ class TrainingSet:
     names: tuple[str, ...]
     skipped: tuple[str, ...]
     object_ids: tuple[str, ...] = ()
+    treatment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.object_ids:
@@ -142,13 +146,17 @@ def share_set(data: TrainingSet) -> SharedSet:
 class _Reader:
     """Cutouts to squares of bytes, through the same path as a user's."""
 
-    def __init__(self, frame: float, size: int) -> None:
+    def __init__(
+        self, frame: float, size: int, read: ReadOptions, rendering: RenderOptions | None
+    ) -> None:
         self.preprocessing = Preprocessing(img_size=size, crop=frame)
-        self.read = ReadOptions(min_side=math.ceil(size / frame))
+        self.read = replace(read, min_side=math.ceil(size / frame))
+        self.rendering = rendering
 
     def read_square(self, source: Source) -> npt.NDArray[np.uint8]:
         """Central part of a cutout, (3, size, size)."""
-        prepared = self.preprocessing.prepare(read_cutout(source, options=self.read))
+        cutout = read_cutout(source, options=self.read)
+        prepared = self.preprocessing.prepare(cutout, rendering=self.rendering)
         if prepared.flags & NO_LABEL:
             raise ValueError("the frame is empty or has one value everywhere")
         pixels = prepared.pixels
@@ -165,6 +173,8 @@ def load_training_set(
     path_column: str | None = None,
     label_column: str | None = None,
     leave_out: str | Path | None = None,
+    read: ReadOptions | None = None,
+    rendering: RenderOptions | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TrainingSet:
     """Read every image of the sources into memory.
@@ -185,6 +195,8 @@ def load_training_set(
         class; an image right in a source has none.
     leave_out : path, optional
         An image that is none of them wherever it lies: what the run itself draws.
+    read, rendering : ReadOptions, RenderOptions, optional
+        How files are read, and flux becomes colour.
     on_progress : callable, optional
         Called with the numbers of images read and skipped so far.
 
@@ -202,7 +214,8 @@ def load_training_set(
     CatalogueError
         A table cannot be used, or there is no such column.
     """
-    reader, labeller = _Reader(frame, frame_size), Labeller(label_column)
+    reader = _Reader(frame, frame_size, read or ReadOptions(), rendering)
+    labeller = Labeller(label_column)
     found = _Found()
     for domain, argument in enumerate(map(str, sources)):
         for source in list_cutouts(argument, path_column=path_column):

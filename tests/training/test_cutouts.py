@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from synthetic import make_flux
 from two_classes import draw_galaxy
 
 from galmorph.cli.main import cli
 from galmorph.errors import CatalogueError
+from galmorph.images.options import ReadOptions
+from galmorph.model import read_model
+from galmorph.preprocessing.render import RenderOptions
 from galmorph.training.data import TrainingSet, is_held_out, load_training_set
 
 KINDS = ["round", "edge_on"] * 3
@@ -166,3 +170,28 @@ def test_a_loss_that_is_not_finite_stops_the_command(tmp_path: Path) -> None:
     result = call(*where, "--save-every", 1e-9, status=1)
     assert "Error: the loss of step 2 is nan; the last good checkpoint is kept" in result.output
     assert (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_flux_is_rendered_as_the_options_say(tmp_path: Path) -> None:
+    from astropy.io import fits
+
+    for number in range(4):
+        flux = make_flux(("g", "r", "z"), side=60, seed=number)
+        fits.PrimaryHDU(flux).writeto(tmp_path / f"{number}.fits")  # nothing names the planes
+    cutouts = tmp_path / "*.fits"
+    run = (cutouts, "--batch-size", 2, "--epochs", 0.5, "--precision", "float32")
+    assert "as in --bands g,r,z" in call(*run, "-o", tmp_path / "none", status=1).stderr
+    pixels = ("--bands", "g,r,z", "--stretch", "asinh")
+    result = call(*run, "-o", tmp_path / "run", *pixels, "-q")
+    assert "treated in the same way: --bands g,r,z --stretch asinh" in result.stderr
+    model = read_model(tmp_path / "run" / "model.safetensors")
+    treatment = model.provenance["pretraining"]["treatment"]
+    assert treatment == {"bands": "g,r,z", "stretch": "asinh"}
+
+    read = ReadOptions(bands=("g", "r", "z"))
+    asinh, lupton = (
+        load_training_set([str(cutouts)], read=read, rendering=RenderOptions(stretch=stretch))
+        for stretch in ("asinh", "lupton")
+    )
+    assert len(asinh) == len(lupton) == 4
+    assert (asinh.images != lupton.images).any()
