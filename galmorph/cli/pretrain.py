@@ -229,7 +229,7 @@ def _check(
         With the way out.
     """
     from galmorph.training.checkpoint import CHECKPOINT
-    from galmorph.training.cutouts import is_table
+    from galmorph.training.cutouts import is_table, list_cutouts
 
     if not data:
         raise click.UsageError("Give DATA to train on, or --export FILE.")
@@ -244,6 +244,8 @@ def _check(
     tables = [name for name in data if name.lower().endswith(TABLE_SUFFIXES)]
     if tables and not path_column:
         raise click.UsageError(f"{tables[0]} is a table: say its --path-column NAME.")
+    for argument in data:
+        list_cutouts(argument, path_column=path_column)  # says what is not there
 
 
 def _choose_recipe(name: str, **changes: Any) -> Recipe:

@@ -302,6 +302,12 @@ def test_what_does_not_go_together_is_a_usage_error(arguments: list[str], messag
     assert message in call(*arguments, status=2).output
 
 
+def test_pretrain_makes_no_folder_for_images_that_are_not_there(tmp_path: Path) -> None:
+    result = call("pretrain", tmp_path / "nothere", "-o", tmp_path / "run", status=2)
+    assert "nothere: there is no such file or folder" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_foreign_classes_are_explained(
     head_file: Path, model_file: Path, galaxies: Path, tmp_path: Path
 ) -> None:
