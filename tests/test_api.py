@@ -135,6 +135,11 @@ def test_provenance_and_units_are_in_the_table(model):
     table = galmorph.classify(make_rgb(100), head="test", model=model, crop=0.5, **CPU)
     assert table.meta["model"] == model.name
     assert table.meta["field"]["crop"] == 0.5
+    flux = make_flux(side=100) * 10
+    options = {"bands": ("g", "r", "z"), "pixel_scale": 0.3, "stretch": "lupton"}
+    table = galmorph.classify(flux, head="test", model=model, **options, **CPU)
+    assert table.meta["reading"]["bands"] == ["g", "r", "z"]
+    assert table.meta["reading"]["pixel_scale"] == 0.3
     assert str(table["ra"].unit) == "deg"
 
 
@@ -157,6 +162,8 @@ def test_angles_may_be_of_astropy(model, tmp_path):
     sky = SkyCoord(150.1, 2.2, unit="deg")
     found = galmorph.embed(path, model=model, center=sky, fov=0.25 * units.arcmin, **CPU)
     np.testing.assert_array_equal(found, expected)
+    auto = galmorph.embed(path, model=model, center=sky, fov=15, crop="auto", **CPU)
+    assert np.isfinite(auto).all() and not np.allclose(auto, expected)
     one = SkyCoord([150.1], [2.2], unit="deg")
     array = [150.1, 2.2] * units.deg
     for same in (sky.galactic, [sky.ra, sky.dec], (sky.ra.to("rad"), 2.2), one, array):

@@ -184,6 +184,12 @@ def test_options_of_the_pixels_are_remembered_and_said(
     assert "was fitted with the stretch 'asinh'" in call(*classify).output
     assert "Warning" not in call(*classify, "--stretch", "asinh").output
 
+    call(*fit, "--fov", 20, "--pixel-scale", 0.5)
+    assert "with a field of view of 20.0 arcsec (--fov), and this run looks at a part of the" in (
+        call(*classify).output
+    )
+    assert "Warning" not in call(*classify, "--fov", 20, "--pixel-scale", 0.5).output
+
 
 def test_what_cannot_be_meant_is_refused_before_the_work(
     model_file: Path, galaxies: Path, tmp_path: Path
