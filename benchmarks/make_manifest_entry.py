@@ -43,7 +43,7 @@ RECIPE = {
     ),
     "wei2022": (
         "guided in batches of 64: on pixels averaged two by two (1,677 steps), then on all pixels "
-        "(783, 1,342, 795, 671 and 2,795 steps)"
+        "(783, 1,342, 795, 671 and twice 2,795 steps)"
     ),
 }
 PAPER = "Wei et al. 2022, PASP 134, 114508 (the fusion of branches and the pretraining by contrast)"
