@@ -146,13 +146,16 @@ def evaluate(
     _check_outputs(output, figure, inputs)
     job = _make_job(given, head)
     results: list[ProtocolResult] = []
+    complete = False
     try:
         for result in _Evaluation(job, test, train, merge, **options).run():
             click.echo(result.summarize())
             results.append(result)
+        complete = True
     finally:  # what was measured is kept also where a later protocol fails
         if results:
-            _write(output, figure, results, _describe(job, test, train, merge, options))
+            meta = {**_describe(job, test, train, merge, options), "complete": complete}
+            _write(output, figure, results, meta)
     if not results:
         raise click.ClickException(
             "nothing was measured: give --head, --train-data, --folds, or fewer --neighbours"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,13 +14,18 @@ __all__ = ["find_file", "prepare_output", "prepare_picture", "refuse_image"]
 HEAD_BYTES = 1 << 20
 """Where the mark of a FITS table of galmorph's stands, however many columns come before it."""
 
+ITEM_END = re.compile(r"\[[0-9]+\]\Z")
+"""Of ``stack.npy[12]``."""
+
 FITS_MAGIC = b"SIMPLE  ="
 OWN_FITS_MARK = b"GALMORPH= "
 
 
 def find_file(path: str) -> str:
-    """Real path of the file that an input names: of the stack, where it names an array in one."""
-    return os.path.realpath(path if os.path.lexists(path) else path.partition("::")[0])
+    """Real path of the file that an input names: of the stack, where it names an item in one."""
+    if not os.path.lexists(path):
+        path = ITEM_END.sub("", path).partition("::")[0]
+    return os.path.realpath(path)
 
 
 def refuse_image(path: str) -> None:

@@ -254,7 +254,8 @@ class Inputs:
         bands = tuple(zip(request.bands or (), row.band_paths, strict=False))
         path = bands[0][1] if bands and row.band_paths else row.path
         named = self.catalogue is not None and self.catalogue.id_column is not None
-        object_id = row.object_id if named or not path else make_object_id(path)
+        use = (named and row.object_id) or not path
+        object_id = row.object_id if use else make_object_id(path)
         return Source(object_id, path, columns=columns, band_paths=bands)
 
     def describe(self) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def _is_pil(item: Any) -> bool:
 def _list_hdu_names(images: Sequence[Any]) -> list[str]:
     """EXTNAME of each HDU where they tell all images apart, else nothing."""
     names = [str(getattr(item, "name", "")) for item in images if hasattr(item, "is_image")]
-    apart = len(set(names)) == len(images) and all(names)
+    apart = len(set(names)) == len(images) > 1 and all(names) and "PRIMARY" not in names
     return list(map(make_printable, names)) if apart else []
 
 

@@ -29,26 +29,32 @@ CENTRAL_WAVELENGTHS = {
     "V": 551, "green": 550, "w": 608, "r": 623, "r2": 623, "red": 650, "R": 658, "Rc": 658,
     "N": 668, "VIS": 715, "i": 763, "i2": 770, "Ic": 805, "I": 806, "z": 913, "Z": 877, "y": 980,
     "Y": 1020, "J": 1250, "H": 1635, "K": 2200, "Ks": 2150, "W1": 3353, "W2": 4603, "W3": 11561,
-    "W4": 22088,
+    "W4": 22088, "UVW2": 206, "UVM2": 225, "UVW1": 263, "VR": 626, "ch1": 3557, "ch2": 4505,
+    "ch3": 5739, "ch4": 7927, "I1": 3557, "I2": 4505, "I3": 5739, "I4": 7927,
 }  # fmt: skip
 """Nanometres, rounded; only the order is used (SVO Filter Profile Service, effective values)."""
 
-OTHER_CASE = {name.lower(): name for name in CENTRAL_WAVELENGTHS}
+OTHER_CASE = {"k_s": "Ks"}
+OTHER_CASE |= {n.lower(): n for n in CENTRAL_WAVELENGTHS if n not in ("r2", "i2", "v", "w", "N")}
 OTHER_CASE |= {name: name for name in CENTRAL_WAVELENGTHS}  # "r" and "R" are two bands
 
 SURVEY_PREFIX = re.compile(
-    r"^(?:sdss|hsc|des|decam|ps1|panstarrs|kids|lsst|cfht|wise|euclid|nisp|nir|skymapper|galex|"
+    r"^(?:sdss|hsc|des|decam|ps1|panstarrs|kids|lsst|cfht|wise|euclid|nisp|nir|skymapper|galex|ztf|"
     r"legacysurvey)[-_. ]+",
     re.IGNORECASE,
 )
 SLOAN_NAMES = frozenset({*"ugrizy", "r2", "i2"})
-SLOAN_SUFFIX = re.compile(r"^([ugrizy])(?:'|\.MP\d{4})$")
-"""Of the primed system, and of MegaCam."""
+SLOAN_SUFFIX = re.compile(r"^([ugrizy])(?:'|_?SDSS|_\d\d|\.MP\d{4})$")
+"""Of the primed system, OmegaCAM, LSST, and MegaCam."""
 
 NARROW_FILTER = re.compile(r"^(?:NB|IB|IA|J)0?([3-9]\d\d|1[01]\d\d)$", re.IGNORECASE)
 """Of Subaru and of J-PLUS, numbered in nanometres."""
 
 SPACE_WIDE_FILTER = re.compile(r"^F(\d{3,4})(?:W|N|M|LP|X)2?$", re.IGNORECASE)
+BARE_NUMBER = re.compile(r"^F(\d{3})$")
+ROMAN = frozenset((62, 87, 106, 129, 146, 158, 184, 213))
+"""Counted in tens of nanometres; S-PLUS, which names its filters alike, in nanometres."""
+
 HUBBLE_OPTICAL = frozenset(
     (218, 225, 275, 336, 390, 435, 438, 450, 467, 475, 502, 547, 550, 555, 606, 621, 625, 631, 645,
      656, 657, 658, 665, 673, 680, 689, 702, 763, 775, 791, 814, 845, 850, 892, 953)
@@ -179,11 +185,13 @@ def _from_numbered(
 def _from_single(header: Mapping[str, Any], planes: int) -> tuple[str, ...] | None:
     if planes != 1:
         return None
-    for key in ("FILTER", "BAND", "FILTERX", "FILTNAM", "FILTER1", "FILTER2"):
-        name = clean_band_name(header.get(key, ""))
-        if name and not name.upper().startswith("CLEAR"):  # the empty one of Hubble's two wheels
-            return (name,)
-    return None
+    keys = ("FILTER", "BAND", "FILTERX", "FILTNAM", "FILTER1", "FILTER2")
+    found = [clean_band_name(header.get(key, "")) for key in keys]
+    # CLEAR is the empty one of Hubble's two wheels.
+    names = [name for name in found if name and not name.upper().startswith("CLEAR")]
+    known = [name for name in names if is_band_name(name)]
+    best = next(iter(known or names), None)
+    return None if best is None else (best,)
 
 
 def choose_planes(
@@ -274,6 +282,9 @@ def _wavelength(band: str) -> float:
     narrow = NARROW_FILTER.match(band)
     if narrow is not None:
         return float(narrow[1])
+    bare = BARE_NUMBER.match(band)
+    if bare is not None:
+        return float(bare[1]) * (10 if int(bare[1]) in ROMAN else 1)
     wide = SPACE_WIDE_FILTER.match(band)
     if wide is None:
         return float(CENTRAL_WAVELENGTHS.get(band, math.inf))

@@ -41,7 +41,6 @@ from galmorph.images.sky import (
     SkyFrame,
     explain_difference,
     frame_from_header,
-    frame_from_keywords,
     load_wcs,
 )
 from galmorph.images.source import Region
@@ -63,7 +62,7 @@ MAX_TILES = 50_000
 """Tiles of a compressed image, which are unpacked one by one."""
 
 INHERITED_KEYS = (
-    *("SURVEY", "BANDS", "FILTER", "BUNIT", "ORIGIN", "TELESCOP", "LEGPIPEV", "RA", "DEC"),
+    *("SURVEY", "BANDS", "FILTER", "BUNIT", "ORIGIN", "TELESCOP", "LEGPIPEV"),
     *ZEROPOINT_KEYS,
 )
 """Cards that an extension takes from the primary header where it lacks them."""
@@ -153,8 +152,6 @@ def cutout_from_hdus(
     choice = choose_hdus(hdus, options.hdu, path)
     headers = [_find_cards(hdus, hdu) for hdu in choice.hdus]
     planes = _read_planes(choice, options, region or find_wanted_region(options), wcs, path)
-    if math.isnan(planes.frame.ra):
-        planes.frame = frame_from_keywords(headers[0])
     names = [path] if len(headers) == 1 else _name_hdus(hdus, choice, path)
     _check_sky(choice, names, options)
     for header, name, count in zip(headers, names, planes.counts, strict=True):
@@ -178,12 +175,12 @@ def _is_rounded(hdu: Any) -> bool:
 
     Sky between half a step above 0 and half a step below is 0 then.
     """
-    return (
-        getattr(hdu, "quantize_method", None) == NO_DITHER
-        and hdu.header.get("BITPIX", 0) < 0
-        and hdu.fileinfo() is not None  # else nothing was compressed yet
-        and "ZSCALE" in hdu.compressed_data.names
-    )
+    if getattr(hdu, "quantize_method", None) != NO_DITHER or hdu.header.get("BITPIX", 0) > 0:
+        return False
+    try:
+        return hdu.fileinfo() is not None and "ZSCALE" in hdu.compressed_data.names
+    except (OSError, ValueError):  # in memory, of a file that is closed
+        return False
 
 
 def _check_sky(choice: HduChoice, names: list[str], options: ReadOptions) -> None:

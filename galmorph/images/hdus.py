@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from galmorph.errors import UnsupportedImageError
-from galmorph.images.bands import clean_band_name, is_band_name, name_bands
+from galmorph.images.bands import NARROW_FILTER, clean_band_name, is_band_name, name_bands
 from galmorph.images.source import TABLE_ADVICE
 
 if TYPE_CHECKING:
@@ -20,9 +21,13 @@ __all__ = ["HduChoice", "choose_hdus", "describe_hdus"]
 MAX_HDUS = 256
 """How far into a file an image is looked for."""
 
+NEAR = 2
+"""Further HDUs whose headers are read to find out whether there are more images."""
+
 COMPANION = re.compile(
     r"(?:.*[_ .-])?(?:ERR|SIG|STD|RMS|NOISE|UNC|VAR|INV|IVAR|WEIGHT|WT|WHT|DQ|MASK|FLAG|BAD|QUAL|"
-    r"CON|CTX|EXP|COV|SKY|BACK|BKG|MODEL|RESID|PSF)[A-Z]*\d*(?:[_ .-].*)?",
+    r"CON|CTX|EXP|COV|SKY|BACK|BKG|MODEL|RESID|PSF|WGT|MSK|TIME|SAMP|AREA|STAT|CHI|SEG|APER)"
+    r"[A-Z]*\d*(?:[_ .-].*)?",
     re.IGNORECASE,
 )
 """Names of extensions that say something of an image and are none themselves."""
@@ -81,19 +86,31 @@ def choose_hdus(
 
 
 def _choose_first(hdus: HDUList, path: str) -> HduChoice:
-    images = [pair for pair in enumerate(islice(hdus, MAX_HDUS)) if _is_image(pair[1])]
+    images: list[tuple[int, Any]] = []
+    for number, hdu in enumerate(islice(hdus, MAX_HDUS)):
+        if not _is_image(hdu):
+            continue
+        if not images:
+            images.append((number, hdu))
+            if not _band_of(hdu) or len(hdu.shape) != 2:
+                break
+        elif tuple(hdu.shape) == tuple(images[0][1].shape):
+            images.append((number, hdu))
     if not images:
         raise UnsupportedImageError(f"no HDU with a 2-D or 3-D image: {describe_hdus(hdus)}", path)
-    first = images[0][1]
-    single = bool(_band_of(first)) and len(first.shape) == 2
-    same = [pair for pair in images if tuple(pair[1].shape) == tuple(first.shape)]
-    choice = _join_bands(same if single else images[:1])
-    rest = [pair for pair in images if all(pair[1] is not hdu for hdu in choice.hdus)]
-    others = [_label(number, hdu) for number, hdu in rest if _is_another(hdu, first)]
-    if not others:
-        return choice
-    names = others[0] if len(others) == 1 else f"{others[0]}, ..."
-    return replace(choice, left=f"{len(others)} not read, {names}: see --hdu")
+    choice = _join_bands(images)
+    return replace(choice, left=_find_another(hdus, choice, start=images[0][0] + 1))
+
+
+def _find_another(hdus: HDUList, choice: HduChoice, start: int) -> str:
+    """An image of the same kind that was not taken, among the next few HDUs; "" for none."""
+    first, *_ = choice.hdus
+    with suppress(Exception):  # a damaged HDU that nobody asked for
+        for number, hdu in islice(enumerate(hdus), start, start + len(choice.hdus) + NEAR):
+            taken = any(hdu is one for one in choice.hdus)
+            if not taken and _is_image(hdu) and _is_another(hdu, first):
+                return f"not read: {_label(number, hdu)} and any after it, see --hdu"
+    return ""
 
 
 def _is_another(hdu: Any, first: Any) -> bool:
@@ -141,7 +158,9 @@ def _is_image(hdu: Any) -> bool:
 
 def _band_of(hdu: Any) -> str:
     name = clean_band_name(hdu.header.get("EXTNAME", ""))
-    return _band_by_card(hdu) or (name if is_band_name(name) else "")
+    # J0912 is a galaxy and W a weight, sooner than bands.
+    meant = is_band_name(name) and name.lower() != "w" and not NARROW_FILTER.match(name)
+    return _band_by_card(hdu) or (name if meant else "")
 
 
 def _band_by_card(hdu: Any) -> str:

@@ -88,8 +88,12 @@ def _find_image_column(schema: Any, path: str) -> str:
 def _holds_images(kind: Any) -> bool:
     from pyarrow import types
 
+    if types.is_dictionary(kind):
+        kind = kind.value_type
     with_bytes = types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-    return bool(with_bytes or types.is_binary(kind) or types.is_large_binary(kind))
+    plain = types.is_binary(kind) or types.is_large_binary(kind)
+    view = getattr(types, "is_binary_view", lambda _: False)(kind)  # of newer pyarrow
+    return bool(with_bytes or plain or view)
 
 
 def _is_scalar(schema: Any, name: str) -> bool:

@@ -20,7 +20,6 @@ __all__ = [
     "explain_difference",
     "frame_at",
     "frame_from_header",
-    "frame_from_keywords",
     "frame_from_wcs",
 ]
 
@@ -34,7 +33,7 @@ NOT_PLAIN = ("A_ORDER", "AP_ORDER", "PV1_0", "PV1_1", "PV2_1", "CPDIS1", "CROTA2
 EQUATORIAL = {"ICRS", "FK5", ""}
 J2000 = 2000.0
 RIGHT_ANGLE_TOLERANCE = 1.0  # degrees within which "north up" is said
-SCALE_TOLERANCE = 0.01  # by which the pixel scales of two bands on one grid may differ
+SCALE_TOLERANCE = 0.02  # by which the pixel scales of two bands on one grid may differ
 SHIFT_TOLERANCE = 1.5  # pixels between them: squares cut out of two grids differ by whole ones
 SQUARE_TOLERANCE = 1.05  # ratio of the sides of a pixel above which they are said
 CROSS = np.array([(0, 0), (-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5)])  # pixels around a point
@@ -114,7 +113,7 @@ def frame_from_header(header: Header, shape: tuple[int, int]) -> SkyFrame:
     frame = _frame_of_plain_tan(header, shape)
     if frame is None:
         frame = frame_from_wcs(load_wcs(header), shape)
-    return frame_from_keywords(header) if math.isnan(frame.ra) else frame
+    return _from_keywords(header) if math.isnan(frame.ra) else frame
 
 
 def explain_difference(one: SkyFrame, other: SkyFrame) -> str:
@@ -281,7 +280,7 @@ def describe_orientation(matrix: Any) -> str:
     return f"top at position angle {angle:.0f} deg, {seen}{sides}"
 
 
-def frame_from_keywords(header: Mapping[str, Any]) -> SkyFrame:
+def _from_keywords(header: Mapping[str, Any]) -> SkyFrame:
     """Position by the cards RA and DEC, in degrees or as text."""
     ra, dec = header.get("RA"), header.get("DEC")
     if isinstance(ra, str) and isinstance(dec, str):

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from galmorph.images.cutout import Cutout
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source, make_object_id, make_printable
 
-__all__ = ["close_stacks", "list_stack", "read_item"]
+__all__ = ["list_stack", "read_item", "stacks_in_use"]
 
 OPEN_STACKS = 4
 MAX_NPZ_BYTES = 1 << 30
@@ -36,6 +37,7 @@ ID_NAMES = ("object_id", "id", "ids", "name", "names")
 # one small item.
 _lock = threading.Lock()
 _stacks: OrderedDict[tuple[int, str, str, int], Any] = OrderedDict()
+_runs: set[object] = set()
 
 
 def list_stack(path: str, member: str = "") -> Iterator[Source]:
@@ -155,10 +157,19 @@ def _get_stack(path: str, member: str) -> Any:
     return _stacks[key]
 
 
-def close_stacks() -> None:
-    """Let go of the files and arrays that are kept for the next item; who needs one opens it."""
+@contextmanager
+def stacks_in_use() -> Iterator[None]:
+    """Keep files and arrays open for the next item, until the last run at the time has ended."""
+    run = object()
     with _lock:
-        _stacks.clear()
+        _runs.add(run)
+    try:
+        yield
+    finally:
+        with _lock:
+            _runs.discard(run)
+            if not _runs:
+                _stacks.clear()
 
 
 def _open_stack(path: str, member: str) -> Any:

@@ -17,7 +17,7 @@ from numbers import Integral
 
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source
-from galmorph.images.stacks import close_stacks
+from galmorph.images.stacks import stacks_in_use
 from galmorph.inference.backends import Backend, check_backend, open_backend
 from galmorph.inference.blocks import Block, Row, chunk, concatenate_blocks, make_block
 from galmorph.inference.cores import count_cores, keep_numpy_on_one_core
@@ -184,7 +184,7 @@ def _run_in_workers(
     pending: deque[Future[tuple[Block, float]]] = deque()
     batches = chunk(sources, batch_size)
     count = 1
-    with backend.guard(), keep_numpy_on_one_core():
+    with backend.guard(), keep_numpy_on_one_core(), stacks_in_use():
         pool = ThreadPoolExecutor(workers, "galmorph", initializer=backend.start_worker)
         try:
             while several := _take(batches, count):
@@ -197,7 +197,6 @@ def _run_in_workers(
                 yield pending.popleft().result()[0]
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            close_stacks()
 
 
 def _take(batches: Iterator[list[Source]], count: int) -> list[list[Source]]:
@@ -215,9 +214,8 @@ def _run_beside(
 ) -> Iterator[Block]:
     """The workers only read, each in a process of its own where that pays."""
     processes = ReaderProcesses(reader, sizes["workers"])
-    with backend.guard(), keep_numpy_on_one_core():
+    with backend.guard(), keep_numpy_on_one_core(), stacks_in_use():
         try:
             yield from run_in_lanes(sources, processes.read_block, backend, **sizes)
         finally:
             processes.close()
-            close_stacks()

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from galmorph.errors import CatalogueError, MissingExtraError
-from galmorph.images.discover import TAR_SUFFIXES, discover_sources, is_container
+from galmorph.images.discover import (
+    IMAGE_SUFFIXES,
+    TAR_SUFFIXES,
+    discover_sources,
+    is_container,
+)
 from galmorph.images.source import Source, make_object_id
 from galmorph.tables.catalogue import list_columns, pick_column, read_catalogue
 from galmorph.training.labelled import to_label
@@ -49,11 +54,16 @@ def list_cutouts(argument: str, *, path_column: str | None = None) -> Iterator[S
 
 
 def _list_shards(folder: Path) -> list[Path]:
-    """Tar shards right in a folder, by the endings that they are read by; none in a file."""
+    """Tar shards right in a folder; none in a file.
+
+    A compressed tar beside images may hold anything, their labels for instance.
+    """
     if not folder.is_dir():
         return []
-    shown = (path for path in folder.glob("*") if not path.name.startswith("."))
-    return sorted(path for path in shown if path.name.lower().endswith(TAR_SUFFIXES))
+    shown = [path for path in folder.glob("*") if not path.name.startswith(".")]
+    plain = any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in shown)
+    endings = (".tar",) if plain else TAR_SUFFIXES
+    return sorted(path for path in shown if path.name.lower().endswith(endings))
 
 
 def is_table(argument: str) -> bool:

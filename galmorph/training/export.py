@@ -126,6 +126,8 @@ def check_replaceable(path: str | Path, run: Path) -> None:
 def carry_heads(model: Model, path: str | Path) -> Model:
     """The model with the heads and the typicality of the file that it is to replace.
 
+    Heads look at the field that they did there; typicality of another field is left out.
+
     Parameters
     ----------
     model : Model
@@ -142,7 +144,16 @@ def carry_heads(model: Model, path: str | Path) -> Model:
     if there is None:
         return model
     if _has_weights(there, model.encoder.state_dict()):
-        return dataclasses.replace(model, heads=there.heads, typicality=there.typicality)
+        crop = there.preprocessing.crop  # what a head without a field of its own has looked at
+        heads = {
+            name: dataclasses.replace(head, crop=crop)
+            if head.crop is None and "fov" not in head.notes
+            else head
+            for name, head in there.heads.items()
+        }
+        same = there.preprocessing == model.preprocessing
+        typicality = there.typicality if same else None
+        return dataclasses.replace(model, heads=heads, typicality=typicality)
     if there.heads:
         raise _explain_heads(path, there)
     return model

@@ -18,7 +18,12 @@ def test_a_stack_that_is_read_is_not_replaced(run, tmp_path, monkeypatch):
     for name in ("one.npz", "two.npz"):
         np.savez(name, images=images)
     before = Path("two.npz").read_bytes()
-    for inputs in (["two.npz"], ["two.npz::images"], ["one.npz", "./two.npz::images"]):
+    for inputs in (
+        ["two.npz"],
+        ["two.npz::images"],
+        ["one.npz", "./two.npz::images"],
+        ["two.npz[1]"],
+    ):
         result = run("embed", *inputs, "-o", "two.npz")
         assert result.exit_code == 2
         assert "two.npz is an input and the output" in result.stderr
@@ -77,3 +82,12 @@ def test_a_quiet_run_without_a_usable_cutout_says_why(run, tmp_path):
     assert result.exit_code == 3
     assert "not one cutout could be used, the first: " in result.stderr
     assert "a.jpg" in result.stderr
+
+
+def test_a_row_without_an_identifier_has_that_of_its_file(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flux = make_flux(("g", "r", "z"), side=80)
+    write_fits(tmp_path / "a.fits", flux, BANDS="grz", SURVEY="LegacySurvey")
+    Path("c.csv").write_text("object_id,path\n,a.fits\n")
+    result = run("classify", "--catalogue", "c.csv", "--path-column", "path")
+    assert result.stdout.splitlines()[1].startswith("a,a.fits,")

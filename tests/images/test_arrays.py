@@ -281,6 +281,7 @@ def test_names_of_hdus_are_identifiers_where_all_differ() -> None:
     assert [cutout.object_id for cutout in read_all(named)] == ["GAL0", "GAL1", "GAL2"]
     named[2].name = "GAL0"
     assert [cutout.object_id for cutout in read_all(named)] == ["0", "1", "2"]
+    assert [cutout.object_id for cutout in read_all(named[:1])] == ["0"]
     bare = [*named[:2], fits.ImageHDU(FLUX[0])]
     assert [cutout.object_id for cutout in read_all(bare)] == ["0", "1", "2"]
 

@@ -29,7 +29,7 @@ from galmorph.images import stacks
 from galmorph.images.discover import discover_sources
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
-from galmorph.images.stacks import close_stacks
+from galmorph.images.stacks import stacks_in_use
 
 IMAGES = [make_rgb(48, seed=n) for n in range(6)]
 STACK = np.stack(IMAGES)
@@ -412,13 +412,16 @@ def test_files_are_closed_when_they_are_no_longer_needed(tmp_path: Path) -> None
     (first, *_), (other, *_) = (
         list(discover_sources(tmp_path / name)) for name in ("s.h5", "s.npz")
     )
-    read_cutout(first), read_cutout(other)
-    close_stacks()
+    with stacks_in_use():
+        read_cutout(first), read_cutout(other)
+        with stacks_in_use():  # another run that ends meanwhile
+            pass
+        assert len(stacks._stacks) >= 2
     assert not stacks._stacks
     with h5py.File(tmp_path / "s.h5", "a") as file:
         file["images"][0] = 7
-    assert (read_cutout(first).array == 7).all()  # opened again for who goes on
-    close_stacks()
+    with stacks_in_use():
+        assert (read_cutout(first).array == 7).all()
 
 
 def test_bands_of_a_file_that_counts_as_a_stack(tmp_path: Path) -> None:

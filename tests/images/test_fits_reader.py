@@ -487,21 +487,25 @@ def make_galaxies(*names: str, planes: Any = FLUX, **cards: Any) -> fits.HDUList
 
 
 @pytest.mark.parametrize(
-    ("names", "planes", "cards", "said"),
+    ("names", "planes", "cards", "number"),
     [
-        (("GAL0", "GAL1", "GAL2"), FLUX, {"BANDS": "grz"}, "2 not read, 2 (GAL1), ...: see --hdu"),
-        (("SCI", "SCI"), GREY, {}, "1 not read, 2 (SCI): see --hdu"),
-        (("SCI", "ERR", "SCI", "ERR"), GREY, {"FILTER": "r"}, "1 not read, 3 (SCI): see --hdu"),
+        (("GAL0", "GAL1", "GAL2"), FLUX, {"BANDS": "grz"}, 2),
+        (("SCI", "SCI"), GREY, {}, 2),
+        (("SCI", "ERR", "SCI", "ERR"), GREY, {"FILTER": "r"}, 3),
         (("SCI", "ERR", "WHT", "RMS_R"), GREY, {"FILTER": "r"}, None),
         (("IMAGE", "INVVAR", "EXPTIME", "MASK"), FLUX, {"BANDS": "grz"}, None),
         (("G", "R", "Z"), GREY, {}, None),
     ],
 )
 def test_more_images_than_one_are_noted(
-    tmp_path: Path, names: Sequence[str], planes: Any, cards: dict[str, str], said: str | None
+    tmp_path: Path, names: Sequence[str], planes: Any, cards: dict[str, str], number: int | None
 ) -> None:
     make_galaxies(*names, planes=planes, **cards).writeto(tmp_path / "a.fits")
-    assert read_cutout(tmp_path / "a.fits").notes.get("more_images") == said
+    note = read_cutout(tmp_path / "a.fits").notes.get("more_images")
+    if number is None:
+        assert note is None
+    else:
+        assert note == f"not read: {number} ({names[number - 1]}) and any after it, see --hdu"
     chosen = read_cutout(tmp_path / "a.fits", options=ReadOptions(hdu=1, bands=None))
     assert "more_images" not in chosen.notes
 
@@ -514,7 +518,7 @@ def test_images_of_another_kind_are_not_noted(tmp_path: Path) -> None:
     hdus.append(fits.ImageHDU(GREY[:32, :32], name="SCI"))  # of another size
     hdus.append(fits.ImageHDU(GREY[:32, :32], name="SOMETHING"))
     hdus.writeto(tmp_path / "a.fits")
-    assert read_cutout(tmp_path / "a.fits").notes["more_images"].startswith("2 not read, 2 (SCI)")
+    assert read_cutout(tmp_path / "a.fits").notes["more_images"].startswith("not read: 2 (SCI)")
 
 
 @pytest.mark.parametrize(
@@ -556,13 +560,16 @@ def test_every_zero_point_of_the_primary_is_inherited(tmp_path: Path, key: str) 
     assert own.notes["zeropoint"] == "30.0"
 
 
-def test_the_position_of_the_primary_is_inherited_where_there_is_no_wcs(tmp_path: Path) -> None:
+def test_where_the_telescope_pointed_is_no_position_of_an_extension(tmp_path: Path) -> None:
     primary = fits.PrimaryHDU()
     primary.header["RA"], primary.header["DEC"] = 33.25, -5.5
     images = [fits.ImageHDU(as_stored(GREY)), fits.ImageHDU(as_stored(GREY), make_header())]
     fits.HDUList([primary, *images]).writeto(tmp_path / "a.fits")
-    cutout = read_cutout(tmp_path / "a.fits")
-    assert (cutout.ra, cutout.dec) == (33.25, -5.5)
+    assert np.isnan(read_cutout(tmp_path / "a.fits").ra)
+    (tmp_path / "a.fits").rename(tmp_path / "J093000.00+021500.0.fits")
+    named = read_cutout(tmp_path / "J093000.00+021500.0.fits")
+    assert (named.ra, named.dec) == pytest.approx((142.5, 2.25))
+    (tmp_path / "J093000.00+021500.0.fits").rename(tmp_path / "a.fits")
     with_wcs = read_cutout(tmp_path / "a.fits", options=ReadOptions(hdu=2))
     assert with_wcs.ra == pytest.approx(150.1)
 
@@ -648,3 +655,20 @@ def test_bands_of_unknown_wavelength_keep_the_order_given(tmp_path: Path) -> Non
     known = read_cutout(FLUX[[2, 0, 1]], options=ReadOptions(bands=("g", "r", "z")))
     np.testing.assert_array_equal(render(given).array, render(known).array)
     assert render(given).notes["bands"] == "three,one,two"
+
+
+def test_extensions_named_by_galaxies_and_weights_are_no_bands(tmp_path: Path) -> None:
+    make_galaxies("J0912", "J1023", "J0843", planes=GREY).writeto(tmp_path / "a.fits")
+    cutout = read_cutout(tmp_path / "a.fits")
+    assert (cutout.array.shape[0], cutout.bands) == (1, ("unknown",))
+    assert "J1023" in cutout.notes["more_images"]
+    make_galaxies("I", "W", planes=GREY).writeto(tmp_path / "b.fits")
+    assert read_cutout(tmp_path / "b.fits").array.shape[0] == 1
+
+
+def test_a_damaged_header_after_the_image_is_no_matter(tmp_path: Path) -> None:
+    make_galaxies("SCI", "SCI", planes=GREY).writeto(tmp_path / "a.fits")
+    data = (tmp_path / "a.fits").read_bytes()
+    place = data.rindex(b"NAXIS1  =")
+    (tmp_path / "a.fits").write_bytes(data[:place] + b"NAXISX  =" + data[place + 9 :])
+    assert read_cutout(tmp_path / "a.fits").array.shape == (1, *GREY.shape)

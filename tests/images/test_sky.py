@@ -274,6 +274,8 @@ def test_band_names_must_fit_the_planes() -> None:
         ({"FILTER1": "CLEAR1L", "FILTER2": "F814W"}, "F814W"),
         ({"FILTER1": "F475W", "FILTER2": "CLEAR2L"}, "F475W"),
         ({"FILTER": "CLEAR", "FILTER1": "F475W"}, "F475W"),
+        ({"FILTER": "empty_7", "BAND": "g"}, "g"),
+        ({"FILTER": "strange"}, "strange"),
     ],
 )
 def test_name_of_a_single_plane(cards: dict[str, str], name: str) -> None:
@@ -287,6 +289,11 @@ def test_wavelength_order() -> None:
     assert sort_by_wavelength(("G", "R", "Z")) == [0, 1, 2]
     assert sort_by_wavelength(("i2", "r2", "g")) == [2, 1, 0]
     assert sort_by_wavelength(("NB921", "J0378", "NB0515")) == [1, 2, 0]
+    assert sort_by_wavelength(("UVW1", "UVW2", "UVM2")) == [1, 2, 0]
+    assert sort_by_wavelength(("F158", "F106", "F129")) == [1, 2, 0]  # Roman
+    assert sort_by_wavelength(("F861", "F378", "F515")) == [1, 2, 0]  # S-PLUS
+    assert sort_by_wavelength(("K_s", "J", "H")) == [1, 2, 0]
+    assert sort_by_wavelength(("I3", "I2", "ch1")) == [2, 1, 0]  # Spitzer
     assert is_band_name("Ks") and not is_band_name("SCI")
 
 
@@ -306,6 +313,10 @@ def test_bands_of_unknown_wavelength_have_no_order() -> None:
         (["HSC-I", "HSC-G", "HSC-R"], "i g r"),
         (["g", "R2", "I2"], "g r2 i2"),
         (["g'", "r'", "i.MP9702"], "g r i"),
+        (["g_SDSS", "rSDSS", "i_SDSS"], "g r i"),
+        (["g_01", "r_57", "i_39"], "g r i"),
+        (["ZTF_g", "ztf-r"], "g r"),
+        (["I1", "I2"], "I1 I2"),
         (["U", "B", "V", "R", "I"], "U B V R I"),
         (["j", "h", "KS"], "J H Ks"),
         (["NIR_Y", "vis"], "y VIS"),

@@ -36,6 +36,12 @@ def test_heads_outlast_the_run_that_made_their_encoder(galaxies: Path, tmp_path:
     assert before.typicality is not None and after.typicality is not None
     np.testing.assert_array_equal(after.typicality.references, before.typicality.references)
 
+    call("pretrain", "-o", run, "--export", file, "--crop", 0.2)
+    other = read_model(file)
+    assert other.preprocessing.crop == 0.2
+    assert other.heads["mine"].crop == before.preprocessing.crop
+    assert other.typicality is None  # of another field
+
     (run / "checkpoint.pt").unlink()
     result = call(*train, "--epochs", 0.2, "-o", run, status=1)
     assert "holds the heads mine of another encoder" in result.output
