@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,9 +13,6 @@ __all__ = ["find_file", "prepare_output", "prepare_picture", "refuse_image"]
 HEAD_BYTES = 1 << 20
 """Where the mark of a FITS table of galmorph's stands, however many columns come before it."""
 
-ITEM_END = re.compile(r"\[[0-9]+\]\Z")
-"""Of ``stack.npy[12]``."""
-
 FITS_MAGIC = b"SIMPLE  ="
 OWN_FITS_MARK = b"GALMORPH= "
 
@@ -24,6 +20,8 @@ OWN_FITS_MARK = b"GALMORPH= "
 def find_file(path: str) -> str:
     """Real path of the file that an input names: of the stack, where it names an item in one."""
     if not os.path.lexists(path):
+        from galmorph.images.discover import ITEM_END
+
         path = ITEM_END.sub("", path).partition("::")[0]
     return os.path.realpath(path)
 

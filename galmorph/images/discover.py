@@ -26,6 +26,7 @@ CONTAINER_SUFFIXES = TAR_SUFFIXES + STACK_SUFFIXES
 MEMBER_MARK = "::"
 GLOB_CHARACTERS = "*?["
 ITEM_END = re.compile(r"\[[0-9]+\]\Z")
+"""Of ``stack.npy[12]``."""
 
 
 def discover_sources(

@@ -28,8 +28,8 @@ FOLDS, FOLDS_OF_FEW = 5, 10
 FEW = 2000
 """Galaxies below which there are `FOLDS_OF_FEW` folds.
 
-The probes of five learn from a fifth fewer rows than the head itself. Where labels are few that
-makes them less sure, and a temperature that suits them leaves the head under-confident.
+The probes of five learn from a fifth fewer rows than the head itself. Where labels are few that can
+make them less sure, and a temperature that suits them leave the head under-confident.
 """
 
 PATIENCE = 1
