@@ -57,11 +57,16 @@ def make_header(**cards: Any) -> Any:
     return header
 
 
+def as_stored(array: Any) -> Any:
+    """Row 0 at the bottom, as FITS has it."""
+    return np.ascontiguousarray(array[..., ::-1, :])
+
+
 def write_fits(path: Path, array: Array, **cards: Any) -> Path:
     """Write an array whose row 0 is the top as FITS (row 0 at the bottom)."""
     from astropy.io import fits
 
-    hdu = fits.PrimaryHDU(np.ascontiguousarray(array[..., ::-1, :]), make_header(**cards))
+    hdu = fits.PrimaryHDU(as_stored(array), make_header(**cards))
     hdu.writeto(path, overwrite=True)
     return path
 
@@ -71,4 +76,17 @@ def write_jpeg(path: Path, *, side: int = 64, seed: int = 0) -> Path:
     from PIL import Image
 
     Image.fromarray(make_rgb(side, seed=seed)).save(path, quality=95, subsampling=0)
+    return path
+
+
+def write_bands(path: Path, cards: list[dict[str, Any]], planes: Any = None) -> Path:
+    """One band per extension, each with its own cards."""
+    from astropy.io import fits
+
+    planes = make_flux() if planes is None else planes
+    images = [
+        fits.ImageHDU(as_stored(plane), make_header(FILTER=band, **own))
+        for band, plane, own in zip("grz", planes, cards, strict=True)
+    ]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(path)
     return path

@@ -1,0 +1,214 @@
+"""FITS of many extensions: which are the image, its bands, other galaxies, or nothing of these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from synthetic import as_stored, make_flux, make_header, write_bands, write_fits
+
+from galmorph.errors import BandError, UnsupportedImageError
+from galmorph.images.options import ReadOptions
+from galmorph.images.read import read_cutout
+from galmorph.preprocessing.render import render
+
+FLUX = make_flux()
+GREY = FLUX[1]
+
+
+def make_galaxies(*names: str, planes: Any = FLUX, **cards: Any) -> fits.HDUList:
+    """An empty primary HDU and one image per name."""
+    images = [fits.ImageHDU(as_stored(planes), make_header(**cards), name=name) for name in names]
+    return fits.HDUList([fits.PrimaryHDU(), *images])
+
+
+@pytest.mark.parametrize(
+    ("names", "planes", "cards", "number"),
+    [
+        (("GAL0", "GAL1", "GAL2"), FLUX, {"BANDS": "grz"}, 2),
+        (("SCI", "SCI"), GREY, {}, 2),
+        (("SCI", "ERR", "SCI", "ERR"), GREY, {"FILTER": "r"}, 3),
+        (("SCI", "ERR", "WHT", "RMS_R"), GREY, {"FILTER": "r"}, None),
+        (("IMAGE", "INVVAR", "EXPTIME", "MASK"), FLUX, {"BANDS": "grz"}, None),
+        (("G", "R", "Z"), GREY, {}, None),
+    ],
+)
+def test_more_images_than_one_are_noted(
+    tmp_path: Path, names: Sequence[str], planes: Any, cards: dict[str, str], number: int | None
+) -> None:
+    make_galaxies(*names, planes=planes, **cards).writeto(tmp_path / "a.fits")
+    note = read_cutout(tmp_path / "a.fits").notes.get("more_images")
+    if number is None:
+        assert note is None
+    else:
+        assert note == f"not read: {number} ({names[number - 1]}) and any after it, see --hdu"
+    chosen = read_cutout(tmp_path / "a.fits", options=ReadOptions(hdu=1, bands=None))
+    assert "more_images" not in chosen.notes
+
+
+def test_images_of_another_kind_are_not_noted(tmp_path: Path) -> None:
+    hdus = make_galaxies("SCI", planes=GREY)
+    hdus.append(fits.ImageHDU(as_stored(GREY), name="SCI"))
+    hdus.append(fits.ImageHDU((GREY > 0).astype(np.int16)))  # a mask without a name
+    hdus.append(fits.ImageHDU(as_stored(FLUX), name="CUBE"))
+    hdus.append(fits.ImageHDU(GREY[:32, :32], name="SCI"))  # of another size
+    hdus.append(fits.ImageHDU(GREY[:32, :32], name="SOMETHING"))
+    hdus.writeto(tmp_path / "a.fits")
+    assert read_cutout(tmp_path / "a.fits").notes["more_images"].startswith("not read: 2 (SCI)")
+
+
+@pytest.mark.parametrize(
+    ("cards", "said"),
+    [
+        (
+            {"CRVAL1": 151.0},
+            r"HDU 1 and HDU 2 show different parts of the sky: centres 3238 arcsec",
+        ),
+        ({"CD1_1": -0.524 / 3600, "CD2_2": 0.524 / 3600}, "pixels of 0.262 and 0.524 arcsec"),
+        ({"CRPIX1": 34.5}, "centres 0.524 arcsec apart"),
+    ],
+)
+def test_bands_of_one_file_that_show_different_sky(
+    tmp_path: Path, cards: dict[str, float], said: str
+) -> None:
+    path = write_bands(tmp_path / "a.fits", [{}, cards, {}])
+    with pytest.raises(UnsupportedImageError, match=said):
+        read_cutout(path)
+    assert read_cutout(path, options=ReadOptions(bands=("g", "z"))).bands == ("g", "z")
+    with pytest.raises(UnsupportedImageError, match=said):
+        read_cutout(path, options=ReadOptions(hdu=(1, 2)))
+
+
+def test_bands_of_one_file_that_show_the_same_sky(tmp_path: Path) -> None:
+    same = {"CRPIX1": 33.5, "CRVAL1": 150.1 - 0.262 / 3600 / np.cos(np.radians(2.2))}
+    path = write_bands(tmp_path / "a.fits", [{}, {"CRPIX1": 33.0}, same])
+    assert read_cutout(path).bands == ("g", "r", "z")
+
+
+@pytest.mark.parametrize("key", ["MAGZPT", "ZP", "PHOTZP"])
+def test_every_zero_point_of_the_primary_is_inherited(tmp_path: Path, key: str) -> None:
+    hdus = make_galaxies("SCI", "OTHER", FILTER="r", planes=GREY)
+    hdus[0].header[key] = 24.5
+    hdus[2].header["MAGZERO"] = 30.0
+    hdus.writeto(tmp_path / "a.fits")
+    assert read_cutout(tmp_path / "a.fits").notes["zeropoint"] == "24.5"
+    own = read_cutout(tmp_path / "a.fits", options=ReadOptions(hdu=2))
+    assert own.notes["zeropoint"] == "30.0"
+
+
+def test_where_the_telescope_pointed_is_no_position_of_an_extension(tmp_path: Path) -> None:
+    primary = fits.PrimaryHDU()
+    primary.header["RA"], primary.header["DEC"] = 33.25, -5.5
+    images = [fits.ImageHDU(as_stored(GREY)), fits.ImageHDU(as_stored(GREY), make_header())]
+    fits.HDUList([primary, *images]).writeto(tmp_path / "a.fits")
+    assert np.isnan(read_cutout(tmp_path / "a.fits").ra)
+    (tmp_path / "a.fits").rename(tmp_path / "J093000.00+021500.0.fits")
+    named = read_cutout(tmp_path / "J093000.00+021500.0.fits")
+    assert (named.ra, named.dec) == pytest.approx((142.5, 2.25))
+    (tmp_path / "J093000.00+021500.0.fits").rename(tmp_path / "a.fits")
+    with_wcs = read_cutout(tmp_path / "a.fits", options=ReadOptions(hdu=2))
+    assert with_wcs.ra == pytest.approx(150.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rounded"),
+    [
+        ({"quantize_level": 4, "quantize_method": -1}, True),
+        ({"quantize_level": 4, "quantize_method": 1}, False),
+        ({"quantize_level": 4, "quantize_method": 2}, False),
+        ({"quantize_level": 0, "compression_type": "GZIP_1"}, False),
+    ],
+)
+def test_zeros_that_compression_made_are_no_gaps(
+    tmp_path: Path, settings: dict[str, Any], rounded: bool
+) -> None:
+    header = make_header(BANDS="grz", SURVEY="LegacySurvey")
+    flux = FLUX.copy()
+    flux[:, 40:42, 3:5] = 0
+    hdu = fits.CompImageHDU(as_stored(flux), header, **settings)
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "a.fits.fz")
+    cutout = read_cutout(tmp_path / "a.fits.fz")
+    assert ("zeros" in cutout.notes) == rounded
+    if rounded:
+        assert (cutout.array == 0).sum() > 500
+        assert "bad_pixels" not in render(cutout).notes
+    if settings["quantize_level"] == 0 or settings["quantize_method"] == 2:
+        assert render(cutout).notes["bad_pixels"] == "4"
+
+
+def test_zeros_in_memory_are_no_matter_of_compression() -> None:
+    hdu = fits.CompImageHDU(FLUX, make_header(BANDS="grz"), quantize_level=4)
+    assert "zeros" not in read_cutout(fits.HDUList([fits.PrimaryHDU(), hdu])).notes
+
+
+@pytest.mark.parametrize("axis", ["WAVE", "FREQ", "VELO-LSR", "AWAV"])
+def test_spectral_cubes_are_called_so(tmp_path: Path, axis: str) -> None:
+    cube = np.zeros((40, 8, 8), dtype=np.float32)
+    path = write_fits(tmp_path / "a.fits", cube, CTYPE3=axis)
+    with pytest.raises(BandError, match=rf"a\.fits: a spectral cube of 40 planes .*'{axis}'"):
+        read_cutout(path)
+    few = write_fits(tmp_path / "b.fits", FLUX, CTYPE3=axis)
+    assert read_cutout(few, options=ReadOptions(bands=("g", "r", "z"))).bands == ("g", "r", "z")
+
+
+def test_band_names_without_commas(tmp_path: Path) -> None:
+    write_fits(tmp_path / "a.fits", FLUX)
+    with pytest.raises(BandError, match="1 band names .grz. for 3 planes; .* as in g,r,z"):
+        read_cutout(tmp_path / "a.fits", options=ReadOptions(bands=("grz",)))
+    with pytest.raises(BandError, match=r"1 band names \(g\) for 3 planes$"):
+        read_cutout(tmp_path / "a.fits", options=ReadOptions(bands=("g",)))
+
+
+def test_a_table_is_told_from_other_things(tmp_path: Path) -> None:
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=[1.0])], name="CAT")
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "a.fits")
+    said = r"HDU 0: no data, HDU 1 \(CAT\): table \(a catalogue\? give it with --catalogue FILE"
+    with pytest.raises(UnsupportedImageError, match=said):
+        read_cutout(tmp_path / "a.fits")
+
+
+@pytest.mark.parametrize("bands", ["grz", "GRZ", "HSC-G HSC-R HSC-Z"])
+def test_bands_given_in_other_letters(tmp_path: Path, bands: str) -> None:
+    names = tuple(bands.split() if " " in bands else bands)
+    turned = (names[2], names[0])
+    write_fits(tmp_path / "a.fits", FLUX)
+    assert read_cutout(tmp_path / "a.fits", options=ReadOptions(bands=names)).bands == tuple("grz")
+    write_fits(tmp_path / "b.fits", FLUX, BANDS="grz")
+    chosen = read_cutout(tmp_path / "b.fits", options=ReadOptions(bands=turned))
+    assert chosen.bands == ("z", "g")
+    np.testing.assert_array_equal(chosen.array, FLUX[[2, 0]])
+    with_capitals = write_fits(tmp_path / "c.fits", FLUX, BAND1="G", BAND2="R", BAND3="Z")
+    assert read_cutout(with_capitals).bands == ("g", "r", "z")
+
+
+def test_bands_of_unknown_wavelength_keep_the_order_given(tmp_path: Path) -> None:
+    path = write_fits(tmp_path / "a.fits", FLUX, BAND1="one", BAND2="two", BAND3="three")
+    with pytest.raises(BandError, match="the wavelength of one, two, three is not known"):
+        render(read_cutout(path))
+    options = ReadOptions(bands=("three", "one", "two"))
+    given = read_cutout(path, options=options)
+    assert given.notes["band_order"] == "as given"
+    known = read_cutout(FLUX[[2, 0, 1]], options=ReadOptions(bands=("g", "r", "z")))
+    np.testing.assert_array_equal(render(given).array, render(known).array)
+    assert render(given).notes["bands"] == "three,one,two"
+
+
+def test_extensions_named_by_galaxies_and_weights_are_no_bands(tmp_path: Path) -> None:
+    make_galaxies("J0912", "J1023", "J0843", planes=GREY).writeto(tmp_path / "a.fits")
+    cutout = read_cutout(tmp_path / "a.fits")
+    assert (cutout.array.shape[0], cutout.bands) == (1, ("unknown",))
+    assert "J1023" in cutout.notes["more_images"]
+    make_galaxies("I", "W", planes=GREY).writeto(tmp_path / "b.fits")
+    assert read_cutout(tmp_path / "b.fits").array.shape[0] == 1
+
+
+def test_a_damaged_header_after_the_image_is_no_matter(tmp_path: Path) -> None:
+    make_galaxies("SCI", "SCI", planes=GREY).writeto(tmp_path / "a.fits")
+    data = (tmp_path / "a.fits").read_bytes()
+    place = data.rindex(b"NAXIS1  =")
+    (tmp_path / "a.fits").write_bytes(data[:place] + b"NAXISX  =" + data[place + 9 :])
+    assert read_cutout(tmp_path / "a.fits").array.shape == (1, *GREY.shape)
