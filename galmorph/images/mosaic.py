@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from galmorph.errors import BandError, ImageError, UnreadableImageError, UnsupportedImageError
-from galmorph.images.bands import UNKNOWN_BAND
+from galmorph.images.bands import UNKNOWN_BAND, sort_by_wavelength
 from galmorph.images.cutout import Cutout
 from galmorph.images.fits import cutout_from_hdus, open_fits, reading_fits
 from galmorph.images.hdus import choose_hdus
@@ -126,6 +126,7 @@ def _list_positions(mosaic: Source, positions: Iterable[Position], fov: float) -
 def _name_bands(
     files: list[str], bands: Sequence[str] | None, unpacked: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
+    given = bands is not None
     if bands is None:
         bands = [_find_band(unpacked.get(file, file), make_printable(file)) for file in files]
     names = list(bands)
@@ -136,6 +137,8 @@ def _name_bands(
             f"the mosaics are of the bands {', '.join(names)}; name them in the order of the "
             "files, one image per band (tiles of a field take a run each)"
         )
+    if not given:
+        sort_by_wavelength(names)  # says once what each row would say
     return tuple(zip(names, files, strict=True))
 
 

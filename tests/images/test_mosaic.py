@@ -202,6 +202,11 @@ def test_position_outside_a_distorted_mosaic(tmp_path: Path, offset: float) -> N
 
 
 def test_bands_must_be_known(mosaic: Path) -> None:
+    strange = mosaic.with_name("strange.fits")
+    fits.writeto(strange, fits.getdata(mosaic), make_header(FILTER="strange"))
+    with pytest.raises(BandError, match="the wavelength of strange is not known"):
+        mosaic_sources([mosaic, strange], [], fov=5.0)
+    mosaic_sources([mosaic, strange], [], fov=5.0, bands=["r", "strange"])
     with pytest.raises(BandError, match="the mosaics are of the bands r, r; name them"):
         mosaic_sources([mosaic, mosaic], [], fov=5.0)
     with pytest.raises(BandError, match="1 bands for 2 mosaics"):
