@@ -1,4 +1,4 @@
-"""Angles of astropy as the plain numbers that galmorph's options take."""
+"""Values of astropy as the plain numbers and arrays that galmorph takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["strip_units"]
+import numpy as np
+
+__all__ = ["strip_units", "to_masked"]
 
 
 def strip_units(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,3 +59,10 @@ def _to_value(name: str, quantity: Any, *wanted: str) -> float:
         with suppress(ValueError):  # astropy's UnitConversionError is one
             return float(quantity.reshape(()).to_value(unit))
     raise ValueError(f"{name} is in {quantity.unit}, which cannot be brought to {wanted[0]}")
+
+
+def to_masked(item: Any) -> Any:
+    """A `Masked` array or quantity of astropy as a masked array; anything else as it is."""
+    if not hasattr(item, "unmasked"):
+        return item
+    return np.ma.MaskedArray(np.asarray(item.unmasked), np.asarray(item.mask))

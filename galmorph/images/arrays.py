@@ -24,6 +24,7 @@ from galmorph.images.discover import discover_sources
 from galmorph.images.options import ReadOptions
 from galmorph.images.planes import to_rendered
 from galmorph.images.source import Source, make_object_id, make_printable
+from galmorph.quantities import to_masked
 
 __all__ = ["cutout_from_array", "find_masked", "to_array", "to_sources"]
 
@@ -200,13 +201,6 @@ def to_array(item: Any) -> Array:
     if isinstance(item, np.ma.MaskedArray) and item.dtype.kind == "f":
         item = item.filled(np.nan)
     return np.asarray(item)
-
-
-def to_masked(item: Any) -> Any:
-    """A `Masked` array or quantity of astropy as a masked array; anything else as it is."""
-    if not hasattr(item, "unmasked"):
-        return item
-    return np.ma.MaskedArray(np.asarray(item.unmasked), np.asarray(item.mask))
 
 
 def find_masked(item: Any, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:

@@ -19,9 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 
-import numpy as np
-
 from galmorph.errors import OutputError, ResumeError, TableFormatError
+from galmorph.quantities import to_masked
 from galmorph.tables.build import table_specs
 from galmorph.tables.cells import normalize, to_cells
 from galmorph.tables.columns import ColumnSpec, check_names
@@ -428,11 +427,4 @@ def write_table(table: Table, path: str | os.PathLike[str]) -> None:
     with open_writer(path, specs, table.meta) as writer:
         for start in range(0, len(table), WRITE_ROWS):
             rows = table[start : start + WRITE_ROWS]
-            writer.append({spec.name: _to_masked(rows[spec.name]) for spec in specs})
-
-
-def _to_masked(column: Any) -> Any:
-    """A `Masked` quantity of astropy as a masked array; any other column as it is."""
-    if not hasattr(column, "unmasked"):
-        return column
-    return np.ma.MaskedArray(np.asarray(column.unmasked), np.asarray(column.mask))
+            writer.append({spec.name: to_masked(rows[spec.name]) for spec in specs})

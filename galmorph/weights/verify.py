@@ -39,7 +39,7 @@ _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x
 
 
 OWN_CHECKPOINT = frozenset({"encoder", "projection", "step", "fingerprint"})
-"""Keys of a checkpoint of ``galmorph pretrain``, which holds no model yet."""
+"""Keys of every checkpoint of ``galmorph pretrain``, which holds no model yet."""
 
 HEAD_BYTES = 1 << 20
 """Of a checkpoint: torch writes the names in it first."""
