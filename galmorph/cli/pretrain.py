@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from galmorph.writing import say_unwritable
 
 if TYPE_CHECKING:
     from galmorph.training.data import TrainingSet
+    from galmorph.training.ranks import Ranks
     from galmorph.training.recipe import Recipe
 
 __all__ = ["pretrain"]
@@ -87,12 +89,6 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".csv.gz", ".tsv.gz",
     "--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or mps."
 )
 @click.option(
-    "--processes",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Share every batch among N processes [default: one per GPU; 1 on the CPU].",
-)
-@click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default="auto",
@@ -142,23 +138,27 @@ def pretrain(
     lies, or what --label-column says.
 
     A run that was stopped, by Ctrl-C or otherwise, goes on with --resume and ends with the same
-    weights as if it had not been. Files that cannot be read are listed in RUN/skipped.txt.
+    weights as if it had not been. Files that cannot be read are listed in RUN/skipped.txt. Several
+    GPUs share every batch under torchrun --nproc-per-node N -m galmorph pretrain.
     """
     export_to = export or str(output / MODEL_FILE)
     if not export_to.endswith(".safetensors"):
         raise click.UsageError(f"{export_to!r} must end in .safetensors.")
     if export is not None:
         prepare_output(export)
-    elif (status := _train(data, output, **given)) != OK:
-        click.echo(f"Stopped; go on with: --resume -o {output}", err=True)
-        ctx.exit(status)
+    else:
+        from galmorph.training.ranks import join_ranks
+
+        with join_ranks() as ranks:
+            status = _train(data, output, ranks, **given)
+        if status != OK and ranks.leads:
+            click.echo(f"Stopped; go on with: --resume -o {output}", err=True)
+        if status != OK or not ranks.leads:
+            ctx.exit(status)
     from galmorph.model import write_model
-    from galmorph.training.export import build_model, carry_heads, is_first_part
+    from galmorph.training.export import build_model, carry_heads
     from galmorph.weights.verify import update_sidecar
 
-    if export is None and is_first_part(output):
-        click.echo(f"{output}: a first part; go on from it with --init {output}, to another -o")
-        return
     model = build_model(output, name=name or output.resolve().name, crop=crop)
     write_model(export_to, carry_heads(model, export_to), half=half)
     update_sidecar(Path(export_to))
@@ -172,50 +172,101 @@ def pretrain(
 def _train(
     data: tuple[str, ...],
     output: Path,
+    ranks: Ranks,
     *,
     recipe: str,
     frame: float | None,
     epochs: float | None,
     batch_size: int | None,
-    device: str,
-    processes: int | None,
     path_column: str | None,
     label_column: str | None,
     **options: Any,
 ) -> int:
     """Train to the end, or until a signal; the exit status."""
-    from galmorph.cli.training import Training, choose_processes, stop_on_signal
-    from galmorph.inference.devices import choose_device
+    from galmorph.cli.training import stop_on_signal
     from galmorph.training.export import check_replaceable
-    from galmorph.training.ranks import Ranks
 
     _check(data, output, path_column, options)
     prepare_output(str(output / MODEL_FILE))
     check_replaceable(output / MODEL_FILE, output)
     chosen = _choose_recipe(recipe, frame=frame, epochs=epochs, batch_size=batch_size)
-    device = str(choose_device(device))
-    count = choose_processes(processes, device, chosen.batch_size)
-    if options["init"]:
+    if options["init"] and ranks.leads:
         _check_init(options["init"], chosen)
+    quiet = options.pop("quiet") or not ranks.leads
     pixels = {name: options.pop(name) for name in PIXEL_OPTIONS}
     columns = {"path_column": path_column, "label_column": label_column}
-    quiet = options["quiet"]
-    images: Any = _load(data, chosen, output, quiet, columns, pixels)
+    images = _load(data, chosen, output, quiet, columns, pixels)
+    if ranks.leads:
+        _list_skipped(images.skipped, output)
+    if not quiet:
+        click.echo(_describe(images, chosen), err=True)
     try:
         with stop_on_signal() as stop:
-            if count == 1:
-                work = Training(images, chosen, output, device=device, **options)
-                ended = work(Ranks(), stop)
-            else:
-                from galmorph.training.data import share_set
-                from galmorph.training.processes import run_in_processes
-
-                images = share_set(images)  # and the ones before are let go
-                work = Training(images, chosen, output, device=device, **options)
-                ended = run_in_processes(work, count, should_stop=stop, advise=work.advise)
+            ended = _run(images, chosen, output, ranks, quiet=quiet, should_stop=stop, **options)
             return OK if ended else stop.status
     finally:
-        _draw(output, quiet)
+        if ranks.leads:
+            _draw(output, quiet)
+
+
+def _run(
+    data: TrainingSet,
+    recipe: Recipe,
+    output: Path,
+    ranks: Ranks,
+    *,
+    seed: int,
+    device: str,
+    precision: str,
+    init: str | None,
+    resume: bool,
+    save_every: float,
+    quiet: bool,
+    should_stop: Callable[[], bool],
+) -> bool:
+    """Train; whether the end was reached."""
+    import torch
+
+    from galmorph.cli.training import StepLine
+    from galmorph.inference.devices import choose_device, choose_precision
+    from galmorph.inference.memory import keep_freed_memory
+    from galmorph.training.contrastive import PretrainingRun
+    from galmorph.training.export import load_init
+    from galmorph.training.loop import pretrain
+    from galmorph.training.monitor import KnnMonitor
+
+    chosen = choose_device(ranks.place(str(choose_device(device))))
+    if chosen.type == "cpu":
+        keep_freed_memory(everything=True)
+    elif chosen.index is not None:
+        torch.cuda.set_device(chosen)
+    run = PretrainingRun(
+        data,
+        recipe,
+        seed=seed,
+        device=str(chosen),
+        precision=choose_precision(precision, chosen),
+        init=load_init(init, architecture=recipe.architecture) if init else None,
+        ranks=ranks,
+    )
+    if resume:
+        run.restore(output)
+    monitor = KnnMonitor(data, field=recipe.eval_field, hold_out=recipe.hold_out)
+    if not quiet and monitor.explain():
+        click.echo(monitor.explain(), err=True)
+    line = None if quiet else StepLine()
+    try:
+        return pretrain(
+            run,
+            output,
+            save_every=save_every,
+            monitor=monitor,
+            on_step=line,
+            should_stop=should_stop,
+        )
+    finally:
+        if line:
+            line.close()
 
 
 def _check(
@@ -300,9 +351,6 @@ def _load(
     )
     if progress:
         progress.close()
-    _list_skipped(images.skipped, output)
-    if not quiet:
-        click.echo(_describe(images, recipe), err=True)
     return replace(images, treatment=describe_pixels(pixels))
 
 

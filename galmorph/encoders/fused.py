@@ -65,19 +65,10 @@ class Wei2022(FusedEncoder):
 
     A ResNet without max pool on the full-resolution stem, beside a Linformer on 12 px patches of
     the image itself.
-
-    Attributes
-    ----------
-    cnn_pool : int
-        Side of the blocks of pixels that are averaged before the CNN branch: 1 in the encoder of
-        the paper. With 2 a step of training takes a quarter of the operations.
     """
-
-    cnn_pool: int
 
     def __init__(self) -> None:
         super().__init__()
-        self.cnn_pool = 1
         self.stem = ConvNorm(IN_CHANS, 64, 7, padding=1)
         self.activation = nn.ReLU()
         self.cnn_branch = CnnBranch(64, widths=(128, 256), depths=(2, 2), strides=(2, 2))
@@ -93,8 +84,7 @@ class Wei2022(FusedEncoder):
         )
 
     def branch_inputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        pixels = F.avg_pool2d(x, self.cnn_pool) if self.cnn_pool > 1 else x
-        return self.activation(self.stem(pixels)), x  # (n, 64, 80, 80) and the image
+        return self.activation(self.stem(x)), x  # (n, 64, 80, 80) and the image
 
 
 class FusedFast(FusedEncoder):

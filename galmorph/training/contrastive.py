@@ -2,8 +2,7 @@
 
 Every random number of step *i* comes from a generator seeded by (seed, i), and the order of the
 data in epoch *e* from (seed, e). A run that was killed therefore goes on exactly as it would have,
-with nothing but the last checkpoint. Several processes draw the numbers of the whole batch, and
-each uses those of its share.
+with nothing but the last checkpoint. Of several processes, each has numbers of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from galmorph.errors import TrainingError
 from galmorph.training.checkpoint import all_finite, load_checkpoint, save_checkpoint
 from galmorph.training.data import TrainingSet
 from galmorph.training.losses import classifier_loss, nt_xent, sup_con, vicreg
-from galmorph.training.ranks import Ranks, share_batch_norm
+from galmorph.training.ranks import Ranks
 from galmorph.training.recipe import Recipe, recipe_from_dict
 from galmorph.training.views import make_views
 
@@ -81,7 +80,7 @@ class PretrainingRun:
     init : mapping, optional
         State of an ``encoder`` to start from, and of a ``projection`` if there is one.
     ranks : Ranks
-        The processes that share each batch. Their number changes nothing but rounding.
+        The processes that share each batch.
     """
 
     def __init__(
@@ -100,6 +99,11 @@ class PretrainingRun:
                 f"{len(data)} images do not fill a batch of {recipe.batch_size}; "
                 "give more images or a recipe with a smaller batch_size"
             )
+        if recipe.batch_size % ranks.count:
+            raise TrainingError(
+                f"{ranks.count} processes cannot share batches of {recipe.batch_size} evenly; set "
+                "--batch-size to a multiple"
+            )
         self.data, self.recipe, self.seed = data.hold_out(recipe.hold_out), recipe, seed
         if recipe.guided and not self.data.has_two_classes():
             raise TrainingError(
@@ -111,20 +115,18 @@ class PretrainingRun:
         torch.manual_seed(seed)
         self.encoder = create_encoder(recipe.architecture).to(self.device)
         self.encoder = self.encoder.to(memory_format=torch.channels_last)
-        if recipe.cnn_pool > 1:
-            self.encoder.cnn_pool = recipe.cnn_pool  # type: ignore[assignment]
-        self.projection = ProjectionHead().to(self.device)
+        self.projection: nn.Module = ProjectionHead().to(self.device)
         if init is not None:
             self.encoder.load_state_dict(init["encoder"])
             if "projection" in init:
                 self.projection.load_state_dict(init["projection"])
         self.classifiers = self._make_classifiers().to(self.device)
-        self.expander = Expander() if recipe.vicreg_weight > 0 else nn.Identity()
+        self.expander: nn.Module = Expander() if recipe.vicreg_weight > 0 else nn.Identity()
         self.expander.to(self.device)
+        self.encoder, self.projection, self.expander = map(
+            ranks.share_batch_norm, (self.encoder, self.projection, self.expander)
+        )
         networks = (self.encoder, self.projection, self.classifiers, self.expander)
-        if ranks.count > 1:
-            for network in networks:
-                share_batch_norm(network)
         self.parameters = [p for n in networks for p in n.parameters()]
         self.optimizer = _make_optimizer(self.parameters, recipe)
         self.average: AveragedModel | None = None
@@ -183,19 +185,12 @@ class PretrainingRun:
         Returns
         -------
         Tensor, scalar
-            Of the whole batch, with the gradient of this process's share.
+            Of the whole batch.
         """
-        recipe, total, each = self.recipe, len(rows), self.recipe.views_per_image
+        recipe, each = self.recipe, self.recipe.views_per_image
         size: int = self.encoder.img_size  # type: ignore[assignment]
-        share = self.ranks.share(total)
-        own = torch.cat([share + k * total for k in range(each)]).to(self.device)  # of all views
         views = make_views(
-            torch.cat((images,) * each),
-            img_size=size,
-            options=recipe.views,
-            generator=generator,
-            rows=own if self.ranks.count > 1 else None,
-            total=each * total,
+            images.repeat(each, 1, 1, 1), img_size=size, options=recipe.views, generator=generator
         )
         views = ((views - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         bfloat16 = self.precision == "bfloat16"
@@ -203,15 +198,14 @@ class PretrainingRun:
             embedding = self.encoder(views)
             z = self.projection(embedding)
             y = self.expander(embedding)
-        z = nn.functional.normalize(z.float(), dim=1)
-        z = self.ranks.gather(z, own, each * total)
+        z = self.ranks.gather(nn.functional.normalize(z.float(), dim=1), each)
         loss = z.new_zeros(())
         if recipe.nt_xent_weight > 0:
             loss = recipe.nt_xent_weight * self._tell_apart(z)
         if recipe.vicreg_weight > 0:
-            y1, y2 = self.ranks.gather(y.float(), own, each * total).chunk(2)
+            y1, y2 = self.ranks.gather(y.float(), each).chunk(2)
             loss = loss + recipe.vicreg_weight * vicreg(y1, y2)
-        return loss + self._guide(embedding.float(), z, rows, own) if recipe.guided else loss
+        return loss + self._guide(embedding, z, rows) if recipe.guided else loss
 
     def _tell_apart(self, z: Tensor) -> Tensor:
         """NT-Xent; of more than two views per image, each has several positives."""
@@ -222,7 +216,7 @@ class PretrainingRun:
         image = torch.arange(len(z) // each, device=z.device).repeat(each)
         return sup_con(z, image, torch.zeros_like(image), temperature=recipe.temperature)
 
-    def _guide(self, embedding: Tensor, z: Tensor, rows: Tensor, own: Tensor) -> Tensor:
+    def _guide(self, embedding: Tensor, z: Tensor, rows: Tensor) -> Tensor:
         """What the labels add to the loss; the embedding is of this process's views alone."""
         recipe = self.recipe
         each = recipe.views_per_image
@@ -233,10 +227,9 @@ class PretrainingRun:
             guided = sup_con(z, labels, domains, temperature=recipe.sup_con_temperature)
             loss = loss + recipe.sup_con_weight * guided
         if recipe.cross_entropy_weight > 0:
-            told = classifier_loss(self.classifiers, embedding, labels[own], domains[own])
-            labelled = (labels >= 0).sum().clamp(min=1)
-            weight = (labels[own] >= 0).sum() / labelled  # it is a mean over labelled views
-            loss = loss + recipe.cross_entropy_weight * self.ranks.add_up(told * weight)
+            whole = self.ranks.gather(embedding.float(), each)
+            told = classifier_loss(self.classifiers, whole, labels, domains)
+            loss = loss + recipe.cross_entropy_weight * told
         return loss
 
     def advance(self) -> tuple[float, float]:
@@ -248,20 +241,20 @@ class PretrainingRun:
             The loss is not finite; no weight has been changed by this step.
         """
         rows = self.batch_indices(self.step)
-        own = rows[self.ranks.share(len(rows))]
-        images = torch.from_numpy(self.data.images[own.numpy()]).to(self.device)
+        images = torch.from_numpy(self.data.images[self.ranks.share(rows).numpy()]).to(self.device)
+        generator = _seeded(self.device, self.seed, 2, self.step, self.ranks.rank)
         lr = compute_lr(self.step, self.steps, self.recipe)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.encoder.train()
         self.projection.train()
-        loss = self.compute_loss(images, rows, _seeded(self.device, self.seed, 2, self.step))
+        loss = self.compute_loss(images, rows, generator)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(f"the loss of step {self.step + 1} is {value}")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.ranks.sum_gradients(self.parameters)
+        self.ranks.average_gradients(self.parameters)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import shutil
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from galmorph.errors import GalmorphError, TrainingError
 from galmorph.flags import NO_LABEL
@@ -25,12 +22,9 @@ from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.preprocessing.render import RenderOptions
 from galmorph.training.cutouts import Labeller, list_cutouts, name_cutout
 
-__all__ = ["SharedSet", "TrainingSet", "is_held_out", "load_training_set", "share_set"]
+__all__ = ["TrainingSet", "is_held_out", "load_training_set"]
 
 logger = logging.getLogger(__name__)
-
-SHARED_MEMORY = Path("/dev/shm")
-"""Where Linux keeps it; elsewhere there is no such bound to look at."""
 
 CHUNK = 1024
 """Images that are allocated together: at 112 px more than the 32 MiB up to which glibc may keep
@@ -100,47 +94,6 @@ class TrainingSet:
         """Whether the labels of a source, of one at least, tell its images apart."""
         pairs = {(d, c) for d, c in zip(self.domains, self.labels, strict=True) if c >= 0}
         return len(pairs) > len({domain for domain, _ in pairs})
-
-
-@dataclass(frozen=True)
-class SharedSet:
-    """A training set whose images several processes hold in common; made by `share_set`.
-
-    Attributes
-    ----------
-    images : Tensor of uint8
-        In shared memory: sent to another process, it is not copied.
-    rest : TrainingSet
-        Everything else.
-    """
-
-    images: Tensor
-    rest: TrainingSet
-
-    def open(self) -> TrainingSet:
-        """The set itself."""
-        return replace(self.rest, images=self.images.numpy())
-
-
-def share_set(data: TrainingSet) -> SharedSet:
-    """Move the images of a set into shared memory.
-
-    Raises
-    ------
-    TrainingError
-        There is not enough of it.
-    """
-    needed = data.images.nbytes
-    if SHARED_MEMORY.is_dir():
-        free = shutil.disk_usage(SHARED_MEMORY).free
-        if needed > free:
-            raise TrainingError(
-                f"the images take {needed / 1e9:.2f} GB of shared memory, and {SHARED_MEMORY} has "
-                f"{free / 1e9:.2f} GB left: make it larger (containers: --shm-size), or use "
-                "--processes 1"
-            )
-    images = torch.from_numpy(data.images).share_memory_()  # type: ignore[no-untyped-call]
-    return SharedSet(images, replace(data, images=data.images[:0]))
 
 
 class _Reader:

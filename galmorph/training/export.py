@@ -30,7 +30,6 @@ __all__ = [
     "carry_heads",
     "check_replaceable",
     "compute_projection",
-    "is_first_part",
     "is_half",
     "load_init",
     "load_projection",
@@ -70,11 +69,6 @@ def build_model(checkpoint: str | Path, *, name: str, crop: float | None = None)
         size = int(encoder.img_size)  # type: ignore[arg-type]
     except (KeyError, RuntimeError, ValueError) as error:
         raise TrainingError(f"{path}: not a checkpoint of galmorph pretrain ({error})") from error
-    if recipe.get("cnn_pool", 1) > 1:
-        raise TrainingError(
-            f"{path}: its CNN branch saw averaged pixels (cnn_pool {recipe['cnn_pool']}), which is "
-            "a first part of a training; go on from it with --init and a recipe without cnn_pool"
-        )
     if crop is None:
         crop = recipe.get("frame", Recipe.frame) * recipe.get("eval_field", Recipe.eval_field)
     preprocessing = Preprocessing(
@@ -87,12 +81,6 @@ def build_model(checkpoint: str | Path, *, name: str, crop: float | None = None)
         preprocessing,
         provenance={"pretraining": {**run, "step": state["step"]}},
     )
-
-
-def is_first_part(checkpoint: str | Path) -> bool:
-    """Whether a run is to be gone on from before its encoder is of use (``cnn_pool``)."""
-    recipe = json.loads(load_checkpoint(Path(checkpoint))["fingerprint"])["recipe"]
-    return int(recipe.get("cnn_pool", 1)) > 1
 
 
 def check_replaceable(path: str | Path, run: Path) -> None:

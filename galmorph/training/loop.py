@@ -86,8 +86,7 @@ def pretrain(
 ) -> bool:
     """Train to the end of the recipe.
 
-    Of several processes, each with a run of its own `Ranks`, the first alone writes, measures and
-    reports; all of them stop together.
+    Of several processes the first alone writes, measures and reports; all stop together.
 
     Parameters
     ----------

@@ -33,9 +33,6 @@ class Recipe:
     ----------
     architecture : str
         Name of the encoder.
-    cnn_pool : int
-        Of `galmorph.encoders.fused.Wei2022`: 2 for a first part at a quarter of the cost, to be
-        gone on from (``--init``) with 1.
     frame : float
         Central part of each training image that is kept, as a fraction of its side.
     frame_size : int
@@ -77,7 +74,6 @@ class Recipe:
     """
 
     architecture: str = "fused_fast"
-    cnn_pool: int = 1
     frame: float = 1.0
     frame_size: int = 112
     eval_field: float = 180 / 224
@@ -108,17 +104,13 @@ class Recipe:
             raise TrainingError(
                 f"no architecture {self.architecture!r}; there are {', '.join(list_encoders())}"
             )
-        for name in ("cnn_pool", "frame_size", "batch_size", "views_per_image"):
+        for name in ("frame_size", "batch_size", "views_per_image"):
             if type(getattr(self, name)) is not int:
                 raise TrainingError(f"{name} is a whole number, not {getattr(self, name)!r}")
         if type(self.symmetric) is not bool:
             raise TrainingError(f"symmetric is true or false, not {self.symmetric!r}")
         if self.optimizer not in ("adamw", "sgd"):
             raise TrainingError(f"optimizer is adamw or sgd, not {self.optimizer!r}")
-        if self.cnn_pool not in ((1, 2) if self.architecture == "wei2022" else (1,)):
-            raise TrainingError(
-                f"cnn_pool is 1, or 2 with the architecture wei2022, not {self.cnn_pool}"
-            )
         for name in _POSITIVE:
             if not 0 < getattr(self, name) < math.inf:
                 raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")

@@ -93,30 +93,6 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
 
 
-@dataclass(frozen=True)
-class _Draws:
-    """Random numbers for a whole batch, of which the rows of a part of it are used."""
-
-    generator: torch.Generator
-    total: int
-    rows: Tensor | None
-
-    def pick(self, drawn: Tensor) -> Tensor:
-        """The rows of the part."""
-        return drawn if self.rows is None else drawn[self.rows]
-
-    def uniform(self, low: float, high: float, *, each: int = 1) -> Tensor:
-        """One number for every view, or (n, each)."""
-        drawn = _uniform(each * self.total, low, high, self.generator)
-        return self.pick(drawn if each == 1 else drawn.reshape(self.total, each))
-
-    def normal(self, shape: torch.Size) -> Tensor:
-        """Standard normal numbers for views of this shape."""
-        size = (self.total, *shape[1:])
-        device = self.generator.device
-        return self.pick(torch.randn(size, generator=self.generator, device=device))
-
-
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
     return torch.rand(n, generator=generator, device=generator.device) * (high - low) + low
 
@@ -201,25 +177,28 @@ def _faint_rim(images: Tensor, cuts: Tensor) -> Tensor:
     return rim.quantile(SKY_PERCENTILE / 100, dim=2)[:, :, None, None]
 
 
-def jitter_colour(views: Tensor, options: ViewOptions, draws: _Draws) -> Tensor:
+def jitter_colour(views: Tensor, options: ViewOptions, generator: torch.Generator) -> Tensor:
     """Brightness, per-channel gain, saturation, contrast and hue; some views lose their colour."""
-    each = (-1, 1, 1, 1)
+
+    def draw(low: float, high: float, each: int = 1) -> Tensor:
+        drawn = _uniform(each * len(views), low, high, generator)
+        return drawn.reshape(-1, each, 1, 1)  # (n, each, 1, 1)
+
     grey = _luminance(views)
-    saturation = draws.uniform(1 - options.saturation, 1 + options.saturation)
-    colourless = draws.uniform(0, 1).reshape(each) < options.grey
-    gain = draws.uniform(1 - options.channel_gain, 1 + options.channel_gain, each=3)
-    bright = draws.uniform(1 - options.brightness, 1 + options.brightness)
-    changed = grey + (views - grey) * saturation.reshape(each)
-    changed = changed * gain.reshape(-1, 3, 1, 1)
+    saturation = draw(1 - options.saturation, 1 + options.saturation)
+    colourless = draw(0, 1) < options.grey
+    gain = draw(1 - options.channel_gain, 1 + options.channel_gain, 3)
+    bright = draw(1 - options.brightness, 1 + options.brightness)
+    changed = (grey + (views - grey) * saturation) * gain
     if options.contrast > 0:
-        factor = draws.uniform(1 - options.contrast, 1 + options.contrast)
+        factor = draw(1 - options.contrast, 1 + options.contrast)
         middle = _luminance(changed).mean(dim=(2, 3), keepdim=True)
-        changed = middle + (changed - middle) * factor.reshape(each)
+        changed = middle + (changed - middle) * factor
     if options.hue > 0:
-        changed = turn_hue(changed, draws.uniform(-options.hue, options.hue))
-    changed = torch.where(colourless, grey, changed) * bright.reshape(each)
+        changed = turn_hue(changed, draw(-options.hue, options.hue).flatten())
+    changed = torch.where(colourless, grey, changed) * bright
     if options.jitter < 1:
-        kept = draws.uniform(0, 1).reshape(each) >= options.jitter
+        kept = draw(0, 1) >= options.jitter
         changed = torch.where(kept, torch.where(colourless, grey, views), changed)
     return changed
 
@@ -244,8 +223,6 @@ def make_views(
     img_size: int,
     options: ViewOptions,
     generator: torch.Generator,
-    rows: Tensor | None = None,
-    total: int | None = None,
 ) -> Tensor:
     """Make one random view of each cutout.
 
@@ -259,27 +236,23 @@ def make_views(
         How the views differ.
     generator : torch.Generator
         Source of every random number.
-    rows : Tensor of int, shape (n,), optional
-        Which cutouts of a larger batch these are: each gets the view that it has in the whole.
-    total : int, optional
-        Size of that batch.
 
     Returns
     -------
     Tensor of float32, shape (n, 3, img_size, img_size)
         On [0, 1], not yet normalized.
     """
-    draws = _Draws(generator, images.shape[0] if total is None else total, rows)
-    matrices, cuts = map(draws.pick, draw_affine(draws.total, options, generator))
+    matrices, cuts = draw_affine(len(images), options, generator)
     images = images.float() / 255
     views = warp(images, matrices, img_size)
     if options.cut > 0:
         cut = torch.isfinite(cuts)
         if bool(cut.any()):
             views[cut] = warp_cut(images[cut], matrices[cut], cuts[cut], img_size)
-    views = jitter_colour(views, options, draws)
-    sigma = draws.uniform(0, options.noise).reshape(-1, 1, 1, 1)
-    return (views + sigma * draws.normal(views.shape)).clamp_(0, 1)
+    views = jitter_colour(views, options, generator)
+    sigma = _uniform(len(views), 0, options.noise, generator).reshape(-1, 1, 1, 1)
+    noise = torch.randn(views.shape, generator=generator, device=generator.device)
+    return (views + sigma * noise).clamp_(0, 1)
 
 
 def make_eval_view(images: Tensor, *, img_size: int, field: float) -> Tensor:

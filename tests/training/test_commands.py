@@ -481,14 +481,3 @@ def test_a_head_does_not_tell_where_its_data_lay() -> None:
 
     assert _short_name("/home/someone/survey/gz2/train-00000.tar") == "gz2/train-00000.tar"
     assert _short_name("labels.csv") == "labels.csv"
-
-
-def test_a_first_part_ends_with_what_to_do_next(galaxies: Path, tmp_path: Path) -> None:
-    recipe = tmp_path / "coarse.toml"
-    recipe.write_text('architecture = "wei2022"\ncnn_pool = 2\nbatch_size = 20\nepochs = 0.5\n')
-    run = tmp_path / "coarse"
-    result = call("pretrain", galaxies / "train", "--recipe", recipe, "-o", run, "-q")
-    assert f"a first part; go on from it with --init {run}" in result.output
-    assert not (run / "model.safetensors").exists()
-    result = call("pretrain", "-o", run, "--export", tmp_path / "m.safetensors", status=1)
-    assert "saw averaged pixels (cnn_pool 2)" in result.output

@@ -151,7 +151,6 @@ def test_the_command_takes_tables_and_says_what_it_found(tmp_path: Path) -> None
     [
         (["--path-column", "file"], "--path-column needs a table among DATA"),
         (["--resume"], "holds no checkpoint to go on from"),
-        (["--processes", 9, "--batch-size", 8], "9 processes cannot share batches of 8"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(

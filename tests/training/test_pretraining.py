@@ -22,7 +22,7 @@ from galmorph.errors import TrainingError
 from galmorph.training.checkpoint import get_kept, load_checkpoint
 from galmorph.training.contrastive import PretrainingRun, compute_lr
 from galmorph.training.data import TrainingSet, is_held_out, load_training_set
-from galmorph.training.export import build_model, is_first_part, load_init
+from galmorph.training.export import build_model
 from galmorph.training.loop import pretrain, read_log
 from galmorph.training.monitor import KnnMonitor
 from galmorph.training.recipe import Recipe, list_recipes, load_recipe, recipe_from_dict
@@ -414,30 +414,6 @@ def test_central_part_of_the_frame_is_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.images[0], pixels[10:30, 10:30].transpose(2, 0, 1))
 
 
-def test_a_first_part_on_averaged_pixels_is_gone_on_from(
-    training_set: TrainingSet, tmp_path: Path
-) -> None:
-    whole = Recipe(architecture="wei2022", batch_size=4, epochs=1 / 3, frame_size=24, average=0.5)
-    coarse = make_run(training_set, replace(whole, cnn_pool=2))
-    pretrain(coarse, tmp_path)
-    x = torch.rand(1, 3, 84, 84, generator=torch.Generator().manual_seed(0))
-    averaged = torch.nn.functional.avg_pool2d(x, 2)
-    for encoder in (coarse.encoder, coarse.kept_encoder):
-        inputs = encoder.eval().branch_inputs(x)
-        assert inputs[0].shape == (1, 64, 38, 38)
-        torch.testing.assert_close(inputs[0], torch.relu(encoder.stem(averaged)))
-        torch.testing.assert_close(inputs[1], x)
-    with pytest.raises(TrainingError, match=r"pt: its CNN branch saw averaged pixels"):
-        build_model(tmp_path / "checkpoint.pt", name="coarse")
-    assert is_first_part(tmp_path)
-    init = load_init(str(tmp_path / "checkpoint.pt"), architecture="wei2022")
-    run = make_run(training_set, whole, init=init)
-    assert run.encoder.branch_inputs(x)[0].shape == (1, 64, 80, 80)
-    torch.testing.assert_close(
-        run.encoder.stem.conv.weight, coarse.kept_encoder.stem.conv.weight, rtol=0, atol=0
-    )
-
-
 def test_a_model_looks_at_what_it_was_trained_on(
     training_set: TrainingSet, recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -473,9 +449,6 @@ def test_recipes_that_are_wrong_say_where(tmp_path: Path) -> None:
         load_recipe(str(file))
     file.write_text("views_per_image = 1\n")
     with pytest.raises(TrainingError, match="views_per_image is 2 or more"):
-        load_recipe(str(file))
-    file.write_text("cnn_pool = 2\n")
-    with pytest.raises(TrainingError, match="or 2 with the architecture wei2022"):
         load_recipe(str(file))
     file.write_text("views_per_image = 4\nvicreg_weight = 1.0\n")
     with pytest.raises(TrainingError, match="not for VICReg"):

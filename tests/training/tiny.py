@@ -1,19 +1,19 @@
-"""A tiny encoder and runs of it, for processes that have nothing but what they can import."""
+"""A tiny encoder, and a run of it as one of the processes that torchrun starts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from galmorph.encoders import registry
 from galmorph.training.contrastive import PretrainingRun
-from galmorph.training.data import SharedSet
+from galmorph.training.data import TrainingSet
 from galmorph.training.loop import pretrain
-from galmorph.training.ranks import Ranks
-from galmorph.training.recipe import Recipe
+from galmorph.training.ranks import join_ranks
+from galmorph.training.recipe import load_recipe
 
 
 class TinyEncoder(torch.nn.Module):
@@ -33,28 +33,21 @@ class TinyEncoder(torch.nn.Module):
         return self.head(features)
 
 
-@dataclass(frozen=True)
-class TinyTraining:
-    """A run of the tiny encoder, from its checkpoint if there is one.
+def train(recipe: Path, folder: Path, stop_at: int) -> None:
+    """Train on noise, from the checkpoint if there is one; the last process asks for a stop."""
+    registry._ENCODERS["tiny"] = TinyEncoder  # type: ignore[assignment]
+    torch.set_num_threads(1)
+    images = np.random.default_rng(0).integers(0, 256, (12, 3, 24, 24), dtype=np.uint8)
+    names = tuple(map(str, range(12)))
+    labels, domains = np.arange(12) % 2, np.zeros(12, dtype=int)
+    data = TrainingSet(images, labels, domains, (("a", "b"),), names, ())
+    with join_ranks() as ranks:
+        run = PretrainingRun(data, load_recipe(str(recipe)), precision="float32", ranks=ranks)
+        if (folder / "checkpoint.pt").exists():
+            run.restore(folder)
+        last = ranks.rank == ranks.count - 1
+        pretrain(run, folder, should_stop=lambda: last and run.step == stop_at)
 
-    At step ``fail_at`` the last of the processes raises what nobody expects.
-    """
 
-    data: SharedSet
-    recipe: Recipe
-    folder: Path
-    fail_at: int | None = None
-
-    def __call__(self, ranks: Ranks, should_stop: Callable[[], bool]) -> bool:
-        registry._ENCODERS["tiny"] = TinyEncoder  # type: ignore[assignment]
-        torch.set_num_threads(1)
-        run = PretrainingRun(self.data.open(), self.recipe, precision="float32", ranks=ranks)
-        if (self.folder / "checkpoint.pt").exists():
-            run.restore(self.folder)
-
-        def check() -> bool:
-            if run.step == self.fail_at and ranks.rank == ranks.count - 1:
-                raise ZeroDivisionError("nobody expects this")
-            return should_stop()
-
-        return pretrain(run, self.folder, save_every=0, should_stop=check)
+if __name__ == "__main__":
+    train(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
