@@ -26,9 +26,9 @@ from common import make_parser, measure, print_machine, print_rows
 from galmorph._api import load_model
 from galmorph.images.discover import discover_sources
 from galmorph.images.read import read_cutout
-from galmorph.inference.compiled import ReadyEncoder
 from galmorph.inference.devices import cpu_has_bfloat16
 from galmorph.inference.onnx_file import write_onnx
+from galmorph.inference.ready import ReadyEncoder
 from galmorph.model import Model
 
 BATCH = 32

@@ -16,8 +16,8 @@ import torch
 from common import Timing, make_model, make_parser, measure, print_machine, print_rows, to_onnx
 
 from galmorph.encoders.registry import list_encoders
-from galmorph.inference.compiled import ReadyEncoder
 from galmorph.inference.devices import Precision, cpu_has_bfloat16
+from galmorph.inference.ready import ReadyEncoder
 
 BATCH = 32
 SIDES = (256, 512, 1024, 2048)

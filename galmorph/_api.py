@@ -341,7 +341,7 @@ def embed(
     model : str, path or Model, optional
         Name, safetensors file, or what `load_model` gave; by default the bundled model.
     device : str
-        "auto", "cpu", "cuda", "cuda:N" or "mps"; several GPUs as "cuda:all" or "cuda:0,cuda:1".
+        "auto", "cpu", "cuda", "cuda:N" or "mps".
     batch_size, workers : int, optional
         Cutouts encoded together; threads. Chosen by device where not given.
     precision : str, optional

@@ -141,8 +141,8 @@ def _report_timing(model: str | None, device: str) -> bool:
         job = Job(load_model(model), options=EngineOptions(device=device))
         list(job.run(_make_jpegs(1)))
         click.echo(f"  {'first image':<16} {time.perf_counter() - began:.1f} s")
-        lanes = open_backend(job.model, device=device).lanes
-        count = TIMED_BATCHES * GPU_BATCH_SIZE * len(lanes) or TIMED_IMAGES
+        on_cpu = open_backend(job.model, device=device).device == "cpu"
+        count = TIMED_IMAGES if on_cpu else TIMED_BATCHES * GPU_BATCH_SIZE
         began = time.perf_counter()
         blocks = list(job.run(_make_jpegs(count)))
         seconds = time.perf_counter() - began
@@ -154,8 +154,6 @@ def _report_timing(model: str | None, device: str) -> bool:
         f"  {job.model.name:<16} {count / seconds:.0f} images/s "
         f"({count} JPEG images of {FRAME_SIZE} px)"
     )
-    for lane in lanes:
-        click.echo(f"  {lane.name:<16} {lane.explain()}")
     for message in errors[:1]:
         click.echo(f"  failed: {message}")
     return not errors

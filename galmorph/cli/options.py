@@ -281,7 +281,7 @@ engine_options = _apply(
         default="auto",
         show_default=True,
         metavar="NAME",
-        help="auto, cpu, cuda, cuda:N or mps; several GPUs as cuda:all or cuda:0,cuda:1.",
+        help="auto, cpu, cuda, cuda:N or mps.",
     ),
     click.option(
         "--batch-size",

@@ -1,7 +1,7 @@
 """galmorph's own encoders in onnxruntime, without torch.
 
 The package carries the graph of each architecture without its weights (made by
-`galmorph.inference.onnx_graph`); the weights come from the same safetensors files that torch
+tools/make_onnx_graphs.py); the weights come from the same safetensors files that torch
 reads. A file of ``galmorph export`` holds both.
 """
 

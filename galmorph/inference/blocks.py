@@ -99,26 +99,22 @@ def to_one_dtype(pixels: Sequence[npt.NDArray[Any]]) -> Sequence[npt.NDArray[Any
     return [p.astype(np.float32) / np.float32(255) if p.dtype == np.uint8 else p for p in pixels]
 
 
-def join_blocks(
-    blocks: Sequence[ReadBlock],
-) -> tuple[list[Row], list[int], Sequence[npt.NDArray[Any]]]:
-    """Rows, which of them have pixels, and the stacks of those pixels, of one dtype."""
+def join_blocks(blocks: Sequence[ReadBlock]) -> ReadBlock:
+    """One block of all rows, its pixels of one dtype."""
     rows: list[Row] = []
     good: list[int] = []
     for block in blocks:
         good += [len(rows) + i for i in block.good]
         rows += block.rows
-    return rows, good, to_one_dtype([b.pixels for b in blocks if b.pixels is not None])
+    pixels = to_one_dtype([b.pixels for b in blocks if b.pixels is not None])
+    return ReadBlock(rows, good, np.concatenate(pixels) if pixels else None)
 
 
 def make_block(
-    rows: list[Row],
-    good: list[int],
-    encoded: npt.NDArray[np.float32] | None,
-    *,
-    num_features: int,
+    read: ReadBlock, encoded: npt.NDArray[np.float32] | None, *, num_features: int
 ) -> Block:
     """Put embeddings beside their rows; those that are not finite take the label away."""
+    rows, good = read.rows, read.good
     embeddings = np.full((len(rows), num_features), np.nan, dtype=np.float32)
     if encoded is not None:
         embeddings[good] = encoded

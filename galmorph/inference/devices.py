@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -15,9 +14,7 @@ __all__ = [
     "PRECISIONS",
     "Precision",
     "choose_device",
-    "choose_devices",
     "choose_precision",
-    "choose_shared_precision",
     "count_cores",
     "explain_devices",
 ]
@@ -78,33 +75,6 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def choose_devices(name: str = "auto") -> tuple[torch.device, ...]:
-    """Turn what a user names into one or several devices.
-
-    Parameters
-    ----------
-    name : str
-        As in `choose_device`; or ``"cuda:all"`` for every GPU of this machine, or some of them
-        with commas between: ``"cuda:0,cuda:2"``.
-
-    Raises
-    ------
-    DeviceError
-        One of them is not there, is named twice, or is no GPU beside another one.
-    """
-    name = str(name)
-    if name == "cuda:all":
-        choose_device("cuda")
-        return tuple(torch.device("cuda", i) for i in range(torch.cuda.device_count()))
-    names = [part.strip() for part in name.split(",")]
-    chosen = tuple(choose_device(part) for part in names)
-    if len(chosen) == 1:
-        return chosen
-    if len(set(chosen)) < len(chosen) or any(d.type != "cuda" or d.index is None for d in chosen):
-        raise DeviceError(f"several devices are different GPUs by number, not {name!r}")
-    return chosen
-
-
 def cpu_has_bfloat16() -> bool:
     """Whether matrix products in bfloat16 are an instruction of this processor."""
     capability = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "")()
@@ -136,8 +106,3 @@ def choose_precision(name: str | None, device: torch.device) -> Precision:
         if name == precision:
             return precision
     raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {name!r}")
-
-
-def choose_shared_precision(name: str | None, devices: Sequence[torch.device]) -> Precision:
-    """As `choose_precision`, for devices that share the work: the same on all of them."""
-    return min((choose_precision(name, d) for d in devices), key=PRECISIONS.index)

@@ -1,27 +1,35 @@
 """Sources in, embeddings out: read, prepare and encode overlapped, order kept, bad files flagged.
 
-On the CPU every worker thread takes whole batches through all stages, with one compute thread of
-its own: decoding and encoding share the cores without ever waiting for each other. With GPUs the
-workers read and prepare, each GPU has a thread that takes the next batch as soon as it can, and the
-calling thread only collects (see `galmorph.inference.lanes`).
+Worker threads take batches, with one compute thread each. On the CPU a worker takes a batch through
+all stages: decoding and encoding share the cores without ever waiting for each other. Beside a GPU
+the workers only read and prepare, and threads of the device encode what they have done.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from numbers import Integral
 
+from galmorph.errors import DeviceError
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source
 from galmorph.images.stacks import stacks_in_use
 from galmorph.inference.backends import Backend, check_backend, open_backend
-from galmorph.inference.blocks import Block, Row, chunk, concatenate_blocks, make_block
+from galmorph.inference.blocks import (
+    Block,
+    ReadBlock,
+    Row,
+    chunk,
+    concatenate_blocks,
+    join_blocks,
+    make_block,
+)
 from galmorph.inference.cores import count_cores, keep_numpy_on_one_core
-from galmorph.inference.lanes import READ_SIZE, run_in_lanes
 from galmorph.inference.reading import Reader
 from galmorph.inference.reading_process import BLOCKS_HERE, ReaderProcesses
 from galmorph.model import Model
@@ -32,13 +40,20 @@ __all__ = ["Block", "EngineOptions", "Row", "explain_options", "run_inference"]
 
 CPU_BATCH_SIZE = 32
 GPU_BATCH_SIZE = 512
+READ_SIZE = 64
+"""Cutouts of a GPU's batch that a worker reads at once: few, so that all workers share in it."""
+
+DEVICE_THREADS = 2
+"""While one waits for the GPU, the other one brings the next batch."""
+
 BLOCKS_AHEAD = 2
 """Blocks under way per worker: enough that nobody waits, few enough that memory stays flat."""
 
+BATCHES_ALONE = 8
 BATCHES_TOGETHER = 4
-QUICK_BATCH = 0.1
-"""Batches that make a block, where each takes fewer seconds than this: whoever collects the blocks
-holds Python's lock meanwhile, and does so less often."""
+SECONDS_TOGETHER = 0.3
+"""After the first few, batches that make a block where they come within this time: whoever collects
+the blocks holds Python's lock meanwhile, and does so less often."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,7 @@ class EngineOptions:
     Attributes
     ----------
     device : str
-        "auto", "cpu", "cuda", "cuda:N", "mps"; several GPUs as "cuda:all" or "cuda:0,cuda:1".
+        "auto", "cpu", "cuda", "cuda:N", "mps".
     batch_size : int or None
         Cutouts encoded together; None chooses by device.
     workers : int or None
@@ -71,20 +86,13 @@ class EngineOptions:
 
 
 def explain_options(options: EngineOptions) -> dict[str, str]:
-    """What a run with these options does to be fast, and what not, with the reason.
-
-    Raises
-    ------
-    DeviceError, ValueError
-        As `run_inference`.
-    """
+    """What a run with these options does to be fast; raises as `run_inference`."""
     device, precision = check_backend("torch", device=options.device, precision=options.precision)
     workers = options.workers or count_cores()
     size = options.batch_size or (CPU_BATCH_SIZE if device == "cpu" else GPU_BATCH_SIZE)
     said = {
         "used": f"{device}, {precision}",
         "batches": f"{size} cutouts, halved on a device whose memory is too small",
-        "torch.compile": "not used: needs a C++ compiler, and starts slowly",
     }
     if device == "cpu":
         from galmorph.inference.fused_layers import can_fuse
@@ -95,17 +103,12 @@ def explain_options(options: EngineOptions) -> dict[str, str]:
             else "not used: this torch comes without oneDNN"
         )
         said["workers"] = f"{workers} threads, each of which reads and encodes"
-        said["CUDA graphs"] = "not used: no GPU takes part"
-        return said
-    said["workers"] = (
-        f"{workers} threads that read; as many processes do it for them after "
-        f"{READ_SIZE * BLOCKS_HERE} cutouts"
-    )
-    if device.startswith("cuda"):
-        said["copies"] = "in the background, from pinned memory, as bytes; normalized on the GPU"
-        said["CUDA graphs"] = "from the second full batch on; without them where that fails"
     else:
-        said["CUDA graphs"] = "not used: NVIDIA GPUs only"
+        said["workers"] = (
+            f"{workers} threads that read; as many processes do it for them after "
+            f"{READ_SIZE * BLOCKS_HERE} cutouts"
+        )
+        said["copies"] = "as bytes, normalized on the device; from pinned memory to a GPU"
     return said
 
 
@@ -144,20 +147,19 @@ def run_inference(
     backend = open_backend(model, device=options.device, precision=options.precision)
     read = model.preprocessing.tell_reader(read or ReadOptions(), field)
     reader = Reader(model.preprocessing, read, field, rendering or RenderOptions())
-    workers = options.workers or count_cores()
-    size = options.batch_size or (GPU_BATCH_SIZE if backend.lanes else CPU_BATCH_SIZE)
-    run = _run_beside if backend.lanes else _run_in_workers
-    return run(
+    on_device = backend.device != "cpu"
+    blocks = _run(
         sources,
         reader,
         backend,
         num_features=model.num_features,
-        batch_size=size,
-        workers=workers,
+        batch_size=options.batch_size or (GPU_BATCH_SIZE if on_device else CPU_BATCH_SIZE),
+        workers=options.workers or count_cores(),
     )
+    return _join_quick(blocks)
 
 
-def _run_in_workers(
+def _run(
     sources: Iterable[Source],
     reader: Reader,
     backend: Backend,
@@ -166,56 +168,77 @@ def _run_in_workers(
     batch_size: int,
     workers: int,
 ) -> Iterator[Block]:
-    """Each worker takes whole batches through all stages, several at a time while they are quick.
+    """Batches in order, a bounded number ahead; which cutouts share one never depends on speed."""
 
-    Which cutouts share a batch does not depend on that, and so neither does any value.
-    """
-
-    def encode(batch: list[Source]) -> Block:
-        read = reader.read_block(batch)
+    def encode(read: ReadBlock) -> Block:
         encoded = None if read.pixels is None else backend.encode(read.pixels)
-        return make_block(read.rows, read.good, encoded, num_features=num_features)
+        return make_block(read, encoded, num_features=num_features)
 
-    def work(batches: list[list[Source]]) -> tuple[Block, float]:
-        begin = time.perf_counter()
-        block = concatenate_blocks([encode(batch) for batch in batches])
-        return block, (time.perf_counter() - begin) / len(batches)
-
-    pending: deque[Future[tuple[Block, float]]] = deque()
-    batches = chunk(sources, batch_size)
-    count = 1
-    with backend.guard(), keep_numpy_on_one_core(), stacks_in_use():
-        pool = ThreadPoolExecutor(workers, "galmorph", initializer=backend.start_worker)
+    def encode_parts(parts: list[Future[ReadBlock]]) -> Block:
+        read = join_blocks([part.result() for part in parts])
         try:
-            while several := _take(batches, count):
-                pending.append(pool.submit(work, several))
-                if len(pending) > BLOCKS_AHEAD * workers:
-                    block, seconds = pending.popleft().result()
-                    count = BATCHES_TOGETHER if seconds < QUICK_BATCH else 1
-                    yield block
-            while pending:
-                yield pending.popleft().result()[0]
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            return encode(read)
+        except RuntimeError as error:
+            raise _name_device(backend.device, error) from error
+
+    def submit(batch: list[Source]) -> Future[Block]:
+        if device is None:
+            return pool.submit(lambda: encode(reader.read_block(batch)))
+        parts = [pool.submit(processes.read_block, part) for part in chunk(batch, READ_SIZE)]
+        return device.submit(encode_parts, parts)
+
+    with ExitStack() as stack:
+        for context in (backend.guard(), keep_numpy_on_one_core(), stacks_in_use()):
+            stack.enter_context(context)
+        pool = _open_pool(stack, workers, "galmorph", backend.start_worker)
+        device, ahead = None, BLOCKS_AHEAD * workers
+        if backend.device != "cpu":
+            threads = DEVICE_THREADS if backend.device.startswith("cuda") else 1
+            device = _open_pool(stack, threads, "galmorph-device", backend.start_worker)
+            ahead = threads - BLOCKS_AHEAD * workers * READ_SIZE // -batch_size
+            processes = stack.enter_context(closing(ReaderProcesses(reader, workers)))
+        pending: deque[Future[Block]] = deque()
+        for batch in chunk(sources, batch_size):
+            pending.append(submit(batch))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
-def _take(batches: Iterator[list[Source]], count: int) -> list[list[Source]]:
-    """The next batches; one where its images are in memory, lest many wait there."""
-    taken: list[list[Source]] = []
-    for batch in batches:
-        taken.append(batch)
-        if len(taken) == count or any(source.data is not None for source in batch):
-            break
-    return taken
+def _open_pool(
+    stack: ExitStack, threads: int, name: str, initializer: Callable[[], None]
+) -> ThreadPoolExecutor:
+    """Threads that are gone when the stack is closed, with what they had not begun."""
+    pool = ThreadPoolExecutor(threads, name, initializer=initializer)
+    stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+    return pool
 
 
-def _run_beside(
-    sources: Iterable[Source], reader: Reader, backend: Backend, **sizes: int
-) -> Iterator[Block]:
-    """The workers only read, each in a process of its own where that pays."""
-    processes = ReaderProcesses(reader, sizes["workers"])
-    with backend.guard(), keep_numpy_on_one_core(), stacks_in_use():
+def _name_device(device: str, error: RuntimeError) -> DeviceError:
+    said = str(error).partition("\n")[0]
+    return DeviceError(
+        f"{device} failed: {said}. The rows before are kept where a table is written: --resume "
+        "goes on, with another --device or a smaller --batch-size if need be"
+    )
+
+
+def _join_quick(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Several blocks as one, where they come quickly; none is held back by an error after it."""
+    held: list[Block] = []
+    last = time.monotonic()
+    with closing(blocks):  # type: ignore[type-var]
         try:
-            yield from run_in_lanes(sources, processes.read_block, backend, **sizes)
-        finally:
-            processes.close()
+            for number, block in enumerate(blocks):
+                held.append(block)
+                late = time.monotonic() - last > SECONDS_TOGETHER or number < BATCHES_ALONE
+                if late or len(held) == BATCHES_TOGETHER:
+                    joined, held = concatenate_blocks(held), []
+                    yield joined
+                    last = time.monotonic()
+        except Exception:
+            if held:
+                yield concatenate_blocks(held)
+            raise
+        if held:
+            yield concatenate_blocks(held)

@@ -12,9 +12,7 @@ from galmorph.errors import DeviceError
 from galmorph.inference import devices
 from galmorph.inference.devices import (
     choose_device,
-    choose_devices,
     choose_precision,
-    choose_shared_precision,
     count_cores,
     explain_devices,
 )
@@ -39,7 +37,6 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Hardware:
 def test_a_device_of_torch_is_its_name() -> None:
     cpu = torch.device("cpu")
     assert choose_device(cpu) == cpu  # type: ignore[arg-type]
-    assert choose_devices(cpu) == (cpu,)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -63,61 +60,6 @@ def test_a_gpu_by_number(pretend: Hardware) -> None:
         choose_device("cuda:2")
 
 
-@pytest.mark.parametrize(
-    ("name", "numbers"),
-    [
-        ("cuda:all", [0, 1, 2]),
-        ("cuda:2,cuda:0", [2, 0]),
-        ("cuda:1, cuda:2", [1, 2]),
-        ("cuda:1", [1]),
-        ("cuda", [None]),
-        ("auto", [None]),
-    ],
-)
-def test_several_gpus(pretend: Hardware, name: str, numbers: list[int | None]) -> None:
-    pretend(gpus=3)
-    assert choose_devices(name) == tuple(
-        torch.device("cuda") if n is None else torch.device("cuda", n) for n in numbers
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("cuda:0,cuda:0", "several devices are different GPUs by number"),
-        ("cuda:0,cpu", "several devices are different GPUs by number"),
-        ("cpu,cpu", "several devices are different GPUs by number"),
-        ("cuda,cuda:1", "several devices are different GPUs by number"),
-        ("cuda:0,cuda:7", "there is no cuda:7; there are 2 GPUs"),
-        ("cuda:0,", "no device ''"),
-    ],
-)
-def test_several_devices_that_cannot_be(pretend: Hardware, name: str, words: str) -> None:
-    pretend(gpus=2)
-    with pytest.raises(DeviceError, match=words):
-        choose_devices(name)
-
-
-def test_all_gpus_of_none_are_refused_with_the_reason(pretend: Hardware) -> None:
-    pretend()
-    with pytest.raises(DeviceError, match="'cuda' is not available.*--device cpu works"):
-        choose_devices("cuda:all")
-
-
-def test_several_gpus_share_one_precision(
-    pretend: Hardware, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pretend(gpus=2)
-    both = choose_devices("cuda:all")
-    assert choose_shared_precision(None, both) == "bfloat16"
-    old = torch.device("cuda", 1)
-    monkeypatch.setattr(
-        torch.cuda, "get_device_capability", lambda d: (7, 0) if d == old else (9, 0)
-    )
-    assert choose_shared_precision(None, both) == "float32"
-    assert choose_shared_precision("float16", both) == "float16"
-
-
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps"])
 def test_a_device_that_is_not_there_is_refused_with_the_reason(
     pretend: Hardware, name: str
@@ -127,7 +69,7 @@ def test_a_device_that_is_not_there_is_refused_with_the_reason(
         choose_device(name)
 
 
-@pytest.mark.parametrize("name", ["tpu", "", "cuda:x", "cpu:all"])
+@pytest.mark.parametrize("name", ["tpu", "", "cuda:x", "cuda:all", "cuda:0,cuda:1"])
 def test_an_unknown_name_is_refused(name: str) -> None:
     with pytest.raises(DeviceError, match=f"no device '{name}'; there are auto, cpu"):
         choose_device(name)

@@ -122,7 +122,7 @@ def test_sources_are_consumed_a_bounded_number_ahead(
             yield source
 
     workers, batch_size = 2, 2
-    bound = (BLOCKS_AHEAD * workers + 2) * batch_size
+    bound = (BLOCKS_AHEAD * workers + 1 + BATCHES_TOGETHER) * batch_size
     blocks = run_inference(
         model, count(make_sources(60)), options=make_options(batch_size=batch_size)
     )
@@ -147,46 +147,19 @@ def files(tmp_path: Path) -> list[Source]:
 def test_quick_batches_go_together_and_change_nothing(
     model: Model, files: list[Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(engine, "BATCHES_ALONE", 2)
     found = {}
-    for seconds in (0.0, 1e9):
-        monkeypatch.setattr(engine, "QUICK_BATCH", seconds)
+    for seconds in (-1.0, 1e9):
+        monkeypatch.setattr(engine, "SECONDS_TOGETHER", seconds)
         blocks = run(model, files, workers=1)
+        together = BATCHES_TOGETHER if seconds > 0 else 1
         lengths = [len(block.rows) for block in blocks]
-        if seconds:
-            assert lengths[0] == 4 and max(lengths) == 4 * BATCHES_TOGETHER
-        else:
-            assert set(lengths) == {4}
+        assert lengths == [4] * 2 + [4 * together] * (8 // together)
         rows, embeddings = join(blocks)
         assert [row.object_id for row in rows] == [source.object_id for source in files]
         assert [bool(row.message) for row in rows] == [i % 7 == 0 for i in range(40)]
         found[seconds] = embeddings
-    np.testing.assert_array_equal(found[0.0], found[1e9])  # to the bit
-
-
-def test_images_in_memory_do_not_wait_together(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine, "QUICK_BATCH", 1e9)
-    sources = [Source(f"g{i}", data=make_rgb(60, seed=i)) for i in range(40)]
-    assert {len(block.rows) for block in run(model, sources)} == {4}
-
-
-def test_files_are_consumed_a_bounded_number_ahead(
-    model: Model, files: list[Source], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine, "QUICK_BATCH", 1e9)
-    pulled = done = 0
-
-    def count() -> Iterator[Source]:
-        nonlocal pulled
-        for source in files:
-            pulled += 1
-            yield source
-
-    for block in run_inference(model, count(), options=make_options(batch_size=1)):
-        done += len(block.rows)
-        assert pulled - done <= (BLOCKS_AHEAD * 2 + 1) * BATCHES_TOGETHER
-    assert done == pulled == 40
+    np.testing.assert_array_equal(found[-1.0], found[1e9])  # to the bit
 
 
 def test_memory_does_not_grow_with_the_number_of_images(model: Model) -> None:
@@ -242,7 +215,7 @@ def test_compute_threads_are_as_before(model: Model, make_sources: MakeSources) 
 def test_workers_compute_with_one_thread_each(
     model: Model, make_sources: MakeSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from galmorph.inference.compiled import ReadyEncoder
+    from galmorph.inference.ready import ReadyEncoder
 
     seen: list[int] = []
     normalize = ReadyEncoder.normalize

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from galmorph.encoders.registry import create_encoder
-from galmorph.inference.compiled import fold_batch_norm
 from galmorph.inference.devices import cpu_has_bfloat16
 from galmorph.inference.fused_layers import _FusedBlock, _FusedConv, can_fuse, fuse_layers
+from galmorph.inference.ready import fold_batch_norm
 
 ARCHITECTURES = ("fused_fast", "wei2022")
 
@@ -61,7 +61,7 @@ def test_same_embeddings(architecture: str) -> None:
 @pytest.mark.skipif(not cpu_has_bfloat16(), reason="this processor has no bfloat16")
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_no_further_from_float32_than_plain_layers_in_bfloat16(architecture: str) -> None:
-    from galmorph.inference.compiled import _convert
+    from galmorph.inference.ready import _convert
 
     exact = make_ready(architecture)
     plain = _convert(make_ready(architecture), torch.bfloat16)

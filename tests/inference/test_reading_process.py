@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from synthetic import make_rgb, write_fits
 
 from galmorph.errors import UnreadableImageError
@@ -23,8 +22,7 @@ from galmorph.images.options import ReadOptions
 from galmorph.images.source import Region, Source
 from galmorph.inference import engine, reading_process
 from galmorph.inference.backends import Backend, open_backend
-from galmorph.inference.blocks import ReadBlock, Row
-from galmorph.inference.compiled import get_ready_encoder
+from galmorph.inference.blocks import ReadBlock, Row, concatenate_blocks
 from galmorph.inference.engine import EngineOptions, run_inference
 from galmorph.inference.reading import Reader
 from galmorph.inference.reading_process import ReaderProcesses, _Child, serve
@@ -216,14 +214,11 @@ def test_a_run_with_processes_is_the_run_without(
 ) -> None:
     options = EngineOptions("cpu", 4, 2, "float32")
     everything = [*sources, *make_sources(3)]
-    expected = list(run_inference(model, everything, options=options))
+    expected = concatenate_blocks(list(run_inference(model, everything, options=options)))
     started: list[ReaderProcesses] = []
 
     def open_with_lane(asked: Model, **given: str | None) -> Backend:
-        backend = open_backend(asked, **given)  # type: ignore[arg-type]
-        place = torch.device("cpu")
-        lane = get_ready_encoder(asked.encoder, asked.preprocessing, place, "float32")
-        return replace(backend, lanes=(lane,))
+        return replace(open_backend(asked, **given), device="mps")  # type: ignore[arg-type]
 
     class Spy(ReaderProcesses):
         def __init__(self, reader: Reader, count: int) -> None:
@@ -235,11 +230,15 @@ def test_a_run_with_processes_is_the_run_without(
     monkeypatch.setattr(reading_process, "BLOCKS_HERE", 0)
     monkeypatch.setattr(engine, "open_backend", open_with_lane)
     monkeypatch.setattr(engine, "ReaderProcesses", Spy)
-    found = list(run_inference(model, everything, options=options))
+    found = concatenate_blocks(list(run_inference(model, everything, options=options)))
     assert len(started[0]._children) == 2
     assert all(child._process.poll() is not None for child in started[0]._children)
-    for a, b in zip(found, expected, strict=True):
-        np.testing.assert_allclose(a.embeddings, b.embeddings, atol=1e-5)
-        assert [row.object_id for row in a.rows] == [row.object_id for row in b.rows]
-        assert [row.source.columns for row in a.rows] == [row.source.columns for row in b.rows]
-        assert all(row.source.data is None for row in a.rows)
+    np.testing.assert_allclose(found.embeddings, expected.embeddings, atol=1e-5)
+    for name in ("object_id", "path", "message"):
+        assert [getattr(row, name) for row in found.rows] == [
+            getattr(row, name) for row in expected.rows
+        ]
+    assert [row.source.columns for row in found.rows] == [
+        row.source.columns for row in expected.rows
+    ]
+    assert all(row.source.data is None for row in found.rows)

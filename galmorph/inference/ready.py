@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,7 +25,6 @@ from galmorph.preprocessing.pipeline import Preprocessing
 
 __all__ = [
     "ReadyEncoder",
-    "Wait",
     "fold_batch_norm",
     "get_ready_encoder",
     "keep_compute_threads",
@@ -80,12 +79,10 @@ def _convert(encoder: nn.Module, dtype: torch.dtype) -> nn.Module:
     return encoder.to(memory_format=torch.channels_last)
 
 
-Wait = Callable[[], npt.NDArray[np.float32]]
-"""Waits for embeddings that were asked for."""
-
-
 class ReadyEncoder:
-    """Pixels in, embeddings out, on one device in one precision.
+    """Pixels in, embeddings out, on one device; several threads may use it at once.
+
+    On a GPU: pinned memory, channels last, and batches that halve where its memory is too small.
 
     Parameters
     ----------
@@ -111,7 +108,6 @@ class ReadyEncoder:
         precision: Precision,
     ) -> None:
         self.device = device
-        self.name = str(device)
         self.dtype: torch.dtype = getattr(torch, precision)
         ready = fold_batch_norm(encoder).requires_grad_(False).to(device)
         self.module = _convert(ready, self.dtype)
@@ -122,12 +118,6 @@ class ReadyEncoder:
         self.byte_scale = self.scale / 255
         self.offset = (-mean / std).reshape(1, 3, 1, 1)
         self.limit: int | None = None
-
-    def explain(self) -> str:
-        """What has become of its memory and its speed-ups so far."""
-        if self.limit is None:
-            return "memory was enough for every batch"
-        return f"batches of {self.limit}, because its memory is too small for more"
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 in [0, 255] or float32 in [0, 1] to what the encoder takes."""
@@ -143,80 +133,37 @@ class ReadyEncoder:
         return embedding.float()
 
     def encode(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Embed a batch.
-
-        Parameters
-        ----------
-        pixels : ndarray, shape (n, 3, img_size, img_size)
-            uint8 in [0, 255] or float32 in [0, 1].
-
-        Returns
-        -------
-        ndarray of float32, shape (n, num_features)
-
-        Notes
-        -----
-        A batch that does not fit into the device's memory is halved until it does, and so are
-        those after it from the start.
-        """
-        return self.start([pixels])()
-
-    def start(self, parts: Sequence[npt.NDArray[Any]], *, full: int | None = None) -> Wait:
-        """Have a batch embedded, without waiting for it on a GPU.
-
-        Parameters
-        ----------
-        parts : sequence of ndarray, each (n, 3, img_size, img_size)
-            As for `encode`, all of one dtype; together one batch.
-        full : int, optional
-            Length of the batches to come, where they are of one length.
-
-        Returns
-        -------
-        callable
-            Waits for the embeddings, (n, num_features) float32, and returns them.
-        """
-        with torch.inference_mode():
-            waits = list(self._start_fitting(self._stage(parts), full))
-        return waits[0] if len(waits) == 1 else lambda: np.concatenate([wait() for wait in waits])
-
-    def _stage(self, parts: Sequence[npt.NDArray[Any]]) -> Tensor:
-        """Join the parts in memory from which the device can copy."""
-        return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
-
-    def _start_fitting(self, pixels: Tensor, full: int | None) -> Iterator[Wait]:
-        """Halve what does not fit; no row is lost, because the pixels stay in host memory."""
+        """uint8 or float32 pixels (n, 3, img_size, img_size) to embeddings (n, num_features)."""
+        host = torch.from_numpy(pixels)
+        if self.device.type == "cuda":
+            host = host.pin_memory()
+        parts: list[npt.NDArray[np.float32]] = []
         begin = 0
-        while begin < len(pixels):
-            part = pixels[begin : begin + (self.limit or len(pixels))]
-            wait = self._try_part(part, full and min(full, self.limit or full))
-            if wait is None:
-                self._shrink(len(part) // 2)  # not in the handler: a traceback holds on to memory
+        while begin < len(host):
+            part = host[begin : begin + (self.limit or len(host))]
+            embeddings = self._try_part(part)
+            if embeddings is None:  # not in the handler: a traceback holds on to memory
+                self.limit = len(part) // 2
+                torch.cuda.empty_cache()
                 continue
-            yield wait
+            parts.append(embeddings)
             begin += len(part)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _try_part(self, pixels: Tensor, full: int | None) -> Wait | None:
+    def _try_part(self, pixels: Tensor) -> npt.NDArray[np.float32] | None:
         """None where the device's memory is too small."""
         try:
-            return self._start_part(pixels, full)
+            with torch.inference_mode():
+                embeddings: npt.NDArray[np.float32] = self.compute(pixels).cpu().numpy()
         except torch.OutOfMemoryError:
             if len(pixels) == 1:
                 raise
             return None
-
-    def _shrink(self, limit: int) -> None:
-        """Take no more than so many cutouts at once from now on."""
-        self.limit = limit
-        torch.cuda.empty_cache()
-
-    def _start_part(self, pixels: Tensor, full: int | None) -> Wait:
-        result: npt.NDArray[np.float32] = self.compute(pixels).cpu().numpy()
-        return lambda: result
+        return embeddings
 
 
 _Forms = dict[tuple[Any, ...], tuple[tuple[Any, ...], ReadyEncoder]]
-"""By device, precision and normalization: the state of the weights, and the form made of them."""
+"""State of the weights and the form made of them, by device, precision and normalization."""
 
 _ready: WeakKeyDictionary[nn.Module, _Forms] = WeakKeyDictionary()
 _ready_lock = threading.Lock()
@@ -233,19 +180,13 @@ def _mark_weights(encoder: nn.Module) -> tuple[Any, ...]:
 def get_ready_encoder(
     encoder: nn.Module, preprocessing: Preprocessing, device: torch.device, precision: Precision
 ) -> ReadyEncoder:
-    """The ready form of an encoder, made once for each device and precision.
-
-    It is made again where the weights have changed since.
-    """
+    """The ready form of an encoder, made once for each device, and again for changed weights."""
     key = (str(device), precision, preprocessing.mean, preprocessing.std)
-    from galmorph.inference.cuda import CudaEncoder
-
-    kind = CudaEncoder if device.type == "cuda" else ReadyEncoder
     with _ready_lock:
         forms = _ready.setdefault(encoder, {})
         weights = _mark_weights(encoder)
         if key not in forms or forms[key][0] != weights:
-            forms[key] = weights, kind(encoder, preprocessing, device, precision)
+            forms[key] = weights, ReadyEncoder(encoder, preprocessing, device, precision)
         return forms[key][1]
 
 

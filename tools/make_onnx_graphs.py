@@ -2,7 +2,7 @@
 
 For maintainers, after a change of an architecture (needs torch, onnx and onnxscript)::
 
-    python -m galmorph.inference.onnx_graph
+    python tools/make_onnx_graphs.py
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from torch import Tensor, nn
 
 import galmorph.encoders
 from galmorph.encoders.registry import create_encoder, list_encoders
-from galmorph.inference.compiled import fold_batch_norm
-
-__all__ = ["OPSET", "trace_graph"]
+from galmorph.inference.ready import fold_batch_norm
 
 OPSET = 18
 """The first with every operator that the encoders need as torch writes them."""
@@ -43,18 +41,9 @@ class _FromPixels(nn.Module):
 
 
 def trace_graph(architecture: str) -> bytes:
-    """Trace an architecture.
+    """An architecture as ONNX: ``pixels`` (n, 3, 84, 84) on [0, 1] to ``embedding`` (n, 512).
 
-    Parameters
-    ----------
-    architecture : str
-        As in `galmorph.encoders.registry`.
-
-    Returns
-    -------
-    bytes
-        ONNX: ``pixels`` (n, 3, 84, 84) on [0, 1] to ``embedding`` (n, 512). Its weights are
-        marked as external and have the names of `make_graph_weights`.
+    Its weights are marked as external and have the names of `make_graph_weights`.
     """
     module = _FromPixels(fold_batch_norm(create_encoder(architecture))).eval()
     program: Any = torch.onnx.export(

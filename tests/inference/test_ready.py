@@ -16,8 +16,8 @@ from inference_model import make_model
 from torch import nn
 
 from galmorph.encoders.cnn import ConvNorm
-from galmorph.inference.compiled import ReadyEncoder, fold_batch_norm, get_ready_encoder
 from galmorph.inference.devices import PRECISIONS, Precision
+from galmorph.inference.ready import ReadyEncoder, fold_batch_norm, get_ready_encoder
 from galmorph.model import Model, write_model
 
 CPU = torch.device("cpu")
@@ -138,16 +138,16 @@ def test_a_single_cutout_that_does_not_fit_is_an_error(
 
 
 def test_ready_forms_are_made_once_and_go_with_their_encoder() -> None:
-    from galmorph.inference import compiled
+    from galmorph.inference import ready
 
     model = make_model(seed=2)
     made = [get_ready_encoder(model.encoder, model.preprocessing, CPU, p) for p in PRECISIONS]
     again = [get_ready_encoder(model.encoder, model.preprocessing, CPU, p) for p in PRECISIONS]
     assert all(a is b for a, b in zip(made, again, strict=True))
-    assert len({id(ready) for ready in made}) == len(PRECISIONS)
-    kept = len(compiled._ready)
+    assert len({id(one) for one in made}) == len(PRECISIONS)
+    kept = len(ready._ready)
     del model, made, again
-    assert len(compiled._ready) == kept - 1
+    assert len(ready._ready) == kept - 1
 
 
 @pytest.mark.parametrize("kind", ["parameter", "buffer"])
