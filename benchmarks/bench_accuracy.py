@@ -21,6 +21,7 @@ from PIL import Image
 
 from galmorph._api import Job, load_model
 from galmorph.images.discover import discover_sources
+from galmorph.images.memory import InMemory
 from galmorph.images.source import Source
 from galmorph.inference.engine import EngineOptions
 from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
@@ -52,7 +53,7 @@ def enlarge(files: list[Path]) -> Iterator[Source]:
         image, packed = Image.open(path), io.BytesIO()
         size = (5 * image.width, 5 * image.height)
         image.resize(size, Image.Resampling.LANCZOS).save(packed, "JPEG", quality=95)
-        yield Source(path.stem, data=packed.getvalue())
+        yield InMemory(path.stem, packed.getvalue())
 
 
 def compare(name: str, found: Any, exact: Any) -> tuple[str, ...]:

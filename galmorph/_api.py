@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from galmorph.errors import GalmorphWarning, UnknownHeadError, UnknownModelError
 from galmorph.heads import LinearHead
-from galmorph.images.arrays import to_sources
+from galmorph.images.inputs import to_sources
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source
 from galmorph.inference.backends import check_backend

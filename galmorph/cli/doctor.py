@@ -166,7 +166,7 @@ def _make_jpegs(count: int) -> Iterator[Source]:
     import numpy as np
     from PIL import Image
 
-    from galmorph.images.source import Source
+    from galmorph.images.memory import InMemory
 
     y, x = np.mgrid[:FRAME_SIZE, :FRAME_SIZE] - (FRAME_SIZE - 1) / 2
     light = np.exp(-np.hypot(x, y) / 30)[..., None] * np.array([220.0, 190.0, 150.0])
@@ -175,4 +175,4 @@ def _make_jpegs(count: int) -> Iterator[Source]:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
     for number in range(count):
-        yield Source(str(number), data=buffer.getvalue())
+        yield InMemory(str(number), buffer.getvalue())

@@ -180,7 +180,7 @@ class Labels:
 
     def _list_rows(self) -> Iterator[Source]:
         from galmorph.errors import CatalogueError
-        from galmorph.images.source import Source, make_object_id
+        from galmorph.images.files import ImageFile
         from galmorph.tables.catalogue import list_columns, pick_column, read_catalogue
 
         for row in read_catalogue(self.labels, path_column=self.path_column):
@@ -191,7 +191,7 @@ class Labels:
                     f"{self.labels}: no column {self.label_column!r}; there are "
                     f"{', '.join(list_columns(row.columns))}: choose with --label-column"
                 ) from None
-            yield Source(make_object_id(row.path), row.path, columns={"label": label})
+            yield ImageFile.of(row.path, {"label": label})
 
 
 def _label_by_column(source: Source) -> str | None:

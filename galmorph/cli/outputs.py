@@ -20,9 +20,9 @@ OWN_FITS_MARK = b"GALMORPH= "
 def find_file(path: str) -> str:
     """Real path of the file that an input names: of the stack, where it names an item in one."""
     if not os.path.lexists(path):
-        from galmorph.images.discover import ITEM_END
+        from galmorph.images.containers import split_address
 
-        path = ITEM_END.sub("", path).partition("::")[0]
+        path = split_address(path)[0]
     return os.path.realpath(path)
 
 

@@ -55,10 +55,12 @@ class Counter:
         self._thread.start()
 
     def _count(self, items: Iterable[Source]) -> None:
+        from galmorph.images.memory import InMemory
+
         count = 0
         try:
             for source in items:
-                if self._stop.is_set() or isinstance(source.data, bytes):
+                if self._stop.is_set() or isinstance(source, InMemory):
                     return
                 count += 1
         except Exception:  # whatever it is, the run meets it too and says so

@@ -119,7 +119,7 @@ class Request:
         same = [path for path in self.paths if find_file(path) == place]
         if not same or len(self.paths) == 1:
             return bool(same)
-        from galmorph.images.discover import is_container
+        from galmorph.images.containers import is_container
 
         return any(map(is_container, same))
 
@@ -213,13 +213,16 @@ class Inputs:
         click.UsageError
             Names the first file.
         """
+        from galmorph.images.band_files import BandFiles
+        from galmorph.images.source import make_printable
+
         pattern = self.request.bands_from_name
         first = next(self._list_all(), None) if pattern is not None else None
-        if first is None or any(source.band_paths for source in self._list_all()):
+        if first is None or any(isinstance(source, BandFiles) for source in self._list_all()):
             return
         raise click.UsageError(
             f"no file matches the pattern {pattern!r} of --bands-from-name; the first is "
-            f"{first.location}"
+            f"{make_printable(first.address)}"
         )
 
     def _list_all(self) -> Iterator[Source]:
@@ -247,7 +250,9 @@ class Inputs:
         return mosaic_sources(request.mosaic, positions, fov=request.fov or 0.0, bands=bands)
 
     def _from_row(self, row: CatalogueRow) -> Source:
-        from galmorph.images.source import Source, make_object_id
+        from galmorph.images.band_files import BandFiles
+        from galmorph.images.files import ImageFile
+        from galmorph.images.source import make_object_id
 
         columns: Mapping[str, Any] = {"ra": row.ra, "dec": row.dec, **row.columns}
         request = self.request
@@ -256,7 +261,9 @@ class Inputs:
         named = self.catalogue is not None and self.catalogue.id_column is not None
         use = (named and row.object_id) or not path
         object_id = row.object_id if use else make_object_id(path)
-        return Source(object_id, path, columns=columns, band_paths=bands)
+        if bands and row.band_paths:
+            return BandFiles.of(object_id, bands, columns)
+        return ImageFile(object_id, path, columns)
 
     def describe(self) -> dict[str, Any]:
         """For provenance and for the comparison on resuming."""
@@ -273,6 +280,7 @@ class Inputs:
 
 def _pass_over(output: str, sources: Iterable[Source]) -> Iterator[Source]:
     """Leave out the result and the partial result, which may stand among the images."""
+    from galmorph.images.band_files import BandFiles
     from galmorph.tables.journal import partial_path
 
     written = (output, os.fspath(partial_path(output)))
@@ -283,12 +291,11 @@ def _pass_over(output: str, sources: Iterable[Source]) -> Iterator[Source]:
         return os.path.basename(path) in names and os.path.realpath(path) in places
 
     for source in sources:
-        if not source.band_paths:
-            if not is_written(source.path):
+        if not isinstance(source, BandFiles):
+            if not is_written(source.address):
                 yield source
-        elif kept := tuple(pair for pair in source.band_paths if not is_written(pair[1])):
-            same = len(kept) == len(source.band_paths)
-            yield source if same else replace(source, path=kept[0][1], band_paths=kept)
+        elif kept := tuple(pair for pair in source.files if not is_written(pair[1].address)):
+            yield source if len(kept) == len(source.files) else replace(source, files=kept)
 
 
 def _digest(path: str) -> str:

@@ -1,9 +1,7 @@
-"""Whatever a user hands over from Python to sources, and objects in memory to cutouts."""
+"""Arrays to cutouts."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ import numpy.typing as npt
 from galmorph.errors import (
     AmbiguousShapeError,
     BandError,
-    ImageError,
     ImageTooLargeError,
     UnreadableImageError,
     UnsupportedImageError,
@@ -20,13 +17,11 @@ from galmorph.errors import (
 from galmorph.flags import Flags
 from galmorph.images.bands import RENDERED_NAMES, choose_planes
 from galmorph.images.cutout import Cutout
-from galmorph.images.discover import discover_sources
 from galmorph.images.options import ReadOptions
-from galmorph.images.planes import to_rendered
-from galmorph.images.source import Source, make_object_id, make_printable
+from galmorph.images.planes import lay_on_black, to_rendered
 from galmorph.quantities import to_masked
 
-__all__ = ["cutout_from_array", "find_masked", "to_array", "to_sources"]
+__all__ = ["WAY_OUT", "cutout_from_array", "find_masked", "is_tensor", "to_array"]
 
 Array = npt.NDArray[Any]
 WAY_OUT = (
@@ -35,156 +30,9 @@ WAY_OUT = (
 )
 
 
-def to_sources(images: Any, *, recursive: bool = True) -> Iterator[Source]:
-    """Turn one or many images of any kind into sources, lazily and in order.
-
-    Parameters
-    ----------
-    images : object
-        Path, glob, folder, container (see `discover_sources`); ``bytes`` or a binary file object;
-        PIL image; array (y, x), (y, x, 3), (3, y, x) or a stack with one more axis; torch
-        tensor; `NDData`, `CCDData`, `Cutout2D`, HDU, `HDUList`; `Cutout` or `Source`; or any
-        iterable of these, which is consumed one by one. Masked arrays, those of astropy as
-        well, keep their mask.
-    recursive : bool
-        As in `discover_sources`.
-
-    Returns
-    -------
-    iterator of Source
-        Objects in memory get their position as identifier, a list of HDUs their names where all
-        are different.
-
-    Raises
-    ------
-    UnreadableImageError
-        A path that does not exist (for a single path, before the iteration starts).
-    AmbiguousShapeError
-        An array with fewer than two or more than four axes.
-    TypeError
-        Not an image at all.
-    """
-    if isinstance(images, (str, os.PathLike)):
-        return discover_sources(images, recursive=recursive)
-    if isinstance(images, Mapping):
-        raise TypeError("a mapping is not an image; give its .values()")
-    if hasattr(images, "colnames") or (hasattr(images, "iloc") and hasattr(images, "columns")):
-        kind = type(images).__name__
-        raise TypeError(f"a {kind} is not an image; give one of its columns, as in table['path']")
-    images = _list_texts(images)
-    if _is_path_list(images):
-        return discover_sources(images, recursive=recursive, keep_missing=True)
-    if _is_single(images):
-        _check_axes(images)
-        return _number(_split(images))
-    if isinstance(images, Iterable):
-        names = _list_hdu_names(images) if isinstance(images, (list, tuple)) else []
-        return _number(_flatten(images, recursive), names)
-    raise TypeError(f"{type(images).__name__} is not an image, a path, or an iterable of these")
-
-
-def _list_texts(images: Any) -> Any:
-    """An array or table column of text as a list of str; anything else as it is."""
-    if not isinstance(images, np.ndarray) or images.ndim != 1 or images.dtype.kind not in "OSU":
-        return images
-    texts = [os.fsdecode(item) if isinstance(item, bytes) else item for item in images.tolist()]
-    return texts if all(_is_path(text) or _is_missing(text) for text in texts) else images
-
-
-def _is_path(item: Any) -> bool:
-    return isinstance(item, (str, os.PathLike))
-
-
-def _is_missing(item: Any) -> bool:
-    """None, NaN, or what pandas and numpy have in an empty cell."""
-    empty = item is None or item is np.ma.masked or type(item).__name__ == "NAType"
-    return empty or (isinstance(item, float) and item != item)
-
-
-def _is_path_list(images: Any) -> bool:
-    return isinstance(images, (list, tuple)) and len(images) > 0 and all(map(_is_path, images))
-
-
-def _is_single(item: Any) -> bool:
-    return (
-        isinstance(item, (bytes, bytearray, memoryview, np.ndarray, Cutout, Source))
-        or _is_pil(item)  # ahead of the array interface, which would decode it here
-        or hasattr(item, "__array_interface__")
-        or _is_tensor(item)
-        or hasattr(item, "read")
-        or hasattr(item, "header")
-        or _is_nddata(item)
-        or _is_hdu_list(item)
-    )
-
-
-def _is_tensor(item: Any) -> bool:
+def is_tensor(item: Any) -> bool:
+    """Whether it is a tensor of torch."""
     return hasattr(item, "detach") and hasattr(item, "cpu")
-
-
-def _is_nddata(item: Any) -> bool:
-    return hasattr(item, "data") and hasattr(item, "wcs")
-
-
-def _is_hdu_list(item: Any) -> bool:
-    # a list of HDUs is a list of images; an HDUList has more methods
-    return isinstance(item, list) and hasattr(item, "fileinfo")
-
-
-def _is_pil(item: Any) -> bool:
-    return hasattr(item, "getbands") and hasattr(item, "mode")
-
-
-def _list_hdu_names(images: Sequence[Any]) -> list[str]:
-    """EXTNAME of each HDU where they tell all images apart, else nothing."""
-    names = [str(getattr(item, "name", "")) for item in images if hasattr(item, "is_image")]
-    apart = len(set(names)) == len(images) > 1 and all(names) and "PRIMARY" not in names
-    return list(map(make_printable, names)) if apart else []
-
-
-def _flatten(images: Iterable[Any], recursive: bool) -> Iterator[Any]:
-    for item in images:
-        if isinstance(item, (str, os.PathLike)):
-            yield from _look_into(os.fspath(item), recursive)
-        elif _is_missing(item):
-            yield Source("", data=UnreadableImageError("no file is named here"))
-        elif _is_single(item):
-            yield from _split(item)
-        else:
-            raise TypeError(f"{type(item).__name__} is not an image or a path")
-
-
-def _look_into(path: str, recursive: bool) -> Iterator[Source]:
-    """Images of one path among many; one that does not exist is an error of its row."""
-    try:
-        found = discover_sources(path, recursive=recursive)
-    except ImageError as error:
-        found = iter([Source(make_object_id(path), path, data=error)])
-    yield from found
-
-
-def _is_array(item: Any) -> bool:
-    return _is_tensor(item) or isinstance(item, np.ndarray)
-
-
-def _check_axes(item: Any) -> None:
-    if _is_array(item) and item.ndim not in (2, 3, 4):
-        shape = tuple(item.shape)
-        raise AmbiguousShapeError(f"an array of shape {shape} is no image; {WAY_OUT}")
-
-
-def _split(item: Any) -> Iterator[Any]:
-    """Take a stack apart; everything else is one image."""
-    if _is_array(item) and item.ndim == 4:
-        yield from item
-    else:
-        yield item
-
-
-def _number(items: Iterable[Any], names: Sequence[str] = ()) -> Iterator[Source]:
-    for number, item in enumerate(items):
-        name = names[number] if names else str(number)
-        yield item if isinstance(item, Source) else Source(name, data=item)
 
 
 def to_array(item: Any) -> Array:
@@ -193,7 +41,7 @@ def to_array(item: Any) -> Array:
     Masked floats become NaN; for masked integers see `find_masked`.
     """
     item = to_masked(item)
-    if _is_tensor(item):
+    if is_tensor(item):
         item = item.detach().cpu()
         if not hasattr(np, str(item.dtype).removeprefix("torch.")):  # bfloat16
             item = item.float()
@@ -317,15 +165,9 @@ def order_axes(array: Array, bands: tuple[str, ...] | None) -> Array:
         counts = (1, 3)
     first, last = array.shape[0] in counts, array.shape[2] in counts
     if bands is None and array.dtype == np.uint8 and array.shape[2] == 4 and not first:
-        return np.moveaxis(_drop_alpha(array), 2, 0)
+        return np.moveaxis(lay_on_black(array), 2, 0)
     if first == last:
         raise AmbiguousShapeError(
             f"in an array of shape {array.shape} the band axis cannot be told; {WAY_OUT}"
         )
     return array if first else np.moveaxis(array, 2, 0)
-
-
-def _drop_alpha(array: Array) -> Array:
-    from galmorph.images.raster import lay_on_black
-
-    return lay_on_black(array)

@@ -5,19 +5,64 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from galmorph.errors import BandError, UnsupportedImageError
 from galmorph.flags import Flags
-from galmorph.images.bands import choose_planes
+from galmorph.images.bands import choose_planes, find_band, name_bands
 from galmorph.images.calibration import calibration_from_cutout, match_planes
 from galmorph.images.cutout import Cutout
+from galmorph.images.files import ImageFile
 from galmorph.images.options import ReadOptions
 from galmorph.images.planes import stack_planes
 from galmorph.images.sky import SkyFrame, explain_difference
-from galmorph.images.source import Source, make_object_id, make_printable
+from galmorph.images.source import Source, make_printable
 
-__all__ = ["BandPattern", "join_band_files"]
+__all__ = ["BandFiles", "BandPattern"]
+
+
+@dataclass(frozen=True, slots=True)
+class BandFiles:
+    """One galaxy in several files, one per band."""
+
+    object_id: str
+    files: tuple[tuple[str, Source], ...]
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        object_id: str,
+        paths: Iterable[tuple[str, str]],
+        columns: Mapping[str, Any] | None = None,
+    ) -> BandFiles:
+        """Of bands and the paths of their files."""
+        files = tuple((band, ImageFile(object_id, path)) for band, path in paths)
+        return cls(object_id, files, columns or {})
+
+    @property
+    def address(self) -> str:
+        """That of the first."""
+        return self.files[0][1].address
+
+    def read(self, options: ReadOptions) -> Cutout:
+        """Read the bands that are wanted, and join them."""
+        single = replace(options, bands=None)
+        names = name_bands(band for band, _ in self.files)
+        wanted = None if options.bands is None else {find_band(b, names) for b in options.bands}
+        cutouts = [
+            (band, file.read(single))
+            for band, (_, file) in zip(names, self.files, strict=True)
+            if wanted is None or band in wanted
+        ]
+        shown = make_printable(self.address)
+        return _join(cutouts, options=options, object_id=self.object_id, path=shown)
+
+    def read_head(self, count: int) -> bytes:
+        """First bytes of what holds the pixels."""
+        return self.files[0][1].read_head(count)
 
 
 class BandPattern:
@@ -38,8 +83,8 @@ class BandPattern:
     Examples
     --------
     >>> pattern = BandPattern("{id}_{band}.fits")
-    >>> [source.band_paths for source in pattern.group(["a_g.fits", "a_r.fits"])]
-    [(('g', 'a_g.fits'), ('r', 'a_r.fits'))]
+    >>> [[band for band, _ in s.files] for s in pattern.group(["a_g.fits", "a_r.fits"])]
+    [['g', 'r']]
     """
 
     def __init__(self, pattern: str) -> None:
@@ -84,26 +129,16 @@ class BandPattern:
             *key, band = self.match(path) or (path, "")
             groups.setdefault(tuple(key), []).append((band, path))
         for (_, *identifier), members in groups.items():
-            path = members[0][1]
             if identifier:
-                yield Source(make_printable(identifier[0]), path, band_paths=tuple(members))
+                yield BandFiles.of(make_printable(identifier[0]), members)
             else:
-                yield Source(make_object_id(path), path)
+                yield ImageFile.of(members[0][1])
 
 
-def join_band_files(
+def _join(
     files: list[tuple[str, Cutout]], *, options: ReadOptions, object_id: str, path: str
 ) -> Cutout:
     """Join one-band cutouts of the same field into one, in the first calibration that is known.
-
-    Parameters
-    ----------
-    files : list of (band, Cutout)
-        In the order found.
-    options : ReadOptions
-        `bands` chooses and orders.
-    object_id, path : str
-        Carried into the cutout.
 
     Raises
     ------

@@ -1,67 +1,84 @@
-"""Many cutouts in one file: tar shards, npy and npz stacks, HDF5 data sets, Parquet columns."""
+"""Many cutouts in one file: which kinds there are, and how their addresses are spelled."""
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
-from galmorph.images.cutout import Cutout
-from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source, make_printable
 
-__all__ = ["list_container", "read_stack_item"]
+__all__ = ["SEARCHED_SUFFIXES", "is_container", "list_container", "split_address"]
 
-STACK_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
-ITEM = re.compile(r"(?P<whole>.+)\[(?P<index>[0-9]+)\]", re.DOTALL)
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A kind of container.
+
+    Its module in this package has ``list_items(path, member)``, which gives the sources of a file,
+    or of the array, column or member of it that is named ("": none is).
+    """
+
+    module: str
+    suffixes: tuple[str, ...]
+    searched: bool = False
+    """Whether those that lie in a folder are read with it."""
+
+
+CONTAINERS = (
+    Container("tar", (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"), searched=True),
+    Container("stacks", (".npy", ".npz", ".h5", ".hdf5")),
+    Container("parquet", (".parquet",)),
+)
+SEARCHED_SUFFIXES = tuple(end for kind in CONTAINERS if kind.searched for end in kind.suffixes)
+ADDRESS = re.compile(r"(?P<file>.*?)(?:::(?P<member>.*?))?(?:\[(?P<index>[0-9]+)\])?\Z", re.DOTALL)
+"""``stack.npy[12]``, ``shard.tar::name.jpg``, ``file.h5::images[12]``."""
+
+
+def _find(file: str) -> Container | None:
+    lowered = file.lower()
+    return next((kind for kind in CONTAINERS if lowered.endswith(kind.suffixes)), None)
+
+
+def split_address(address: str) -> tuple[str, str, int | None]:
+    """File, member and number of an address; those of a plain file are "" and None."""
+    found = ADDRESS.match(address)
+    if found is None or _find(found["file"]) is None:
+        return address, "", None
+    index = found["index"]
+    return found["file"], found["member"] or "", None if index is None else int(index)
+
+
+def is_container(path: str) -> bool:
+    """Whether a path is one of a container or of something in it, by its name."""
+    return _find(split_address(path)[0]) is not None
 
 
 def list_container(path: str) -> Iterator[Source]:
-    """List the cutouts of a container, lazily and in its order.
+    """List the cutouts of a container or of one address in it, lazily and in its order.
 
-    Parameters
-    ----------
-    path : str
-        ``*.tar``, ``*.tar::member``, ``*.npy``, ``*.npz``, ``*.npz::name``, ``*.h5::dataset``,
-        ``*.parquet``, ``*.parquet::column``; each but the first two also with ``[12]`` behind it,
-        for one item alone. What `Source.address` gives is among these.
+    What `Source.address` gives is understood.
 
     Raises
     ------
     ImageError
         The container cannot be opened.
     MissingExtraError
-        h5py or pyarrow is not installed.
+        A library of an extra is needed.
     """
-    if item := ITEM.fullmatch(path):
-        return _pick_item(list_container(item["whole"]), int(item["index"]), path)
-    file, _, member = path.partition("::")
-    lowered = file.lower()
-    if lowered.endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
-        from galmorph.images.tar import list_tar
-
-        return _pick_member(list_tar(file), member, path) if member else list_tar(file)
-    if lowered.endswith(".parquet"):
-        from galmorph.images.parquet import list_parquet
-
-        return list_parquet(file, member)
-    if lowered.endswith((".npz", ".h5", ".hdf5") if member else STACK_SUFFIXES):
-        from galmorph.images.stacks import list_stack
-
-        return list_stack(file, member)
-    raise UnsupportedImageError(
-        "'::' names a member of .tar, .npz, .h5 or .parquet files only", path
-    )
-
-
-def _pick_member(members: Iterator[Source], name: str, path: str) -> Iterator[Source]:
-    """The first member of that name."""
-    for source in members:
-        if source.member in (name, ""):  # "" is a tar file that is damaged here
-            yield source
-            return
-    raise UnreadableImageError("there is no such member", make_printable(path))
+    file, member, index = split_address(path)
+    kind = _find(file)
+    if kind is None:
+        raise UnsupportedImageError(
+            "'::' names a member of .tar, .npz, .h5 or .parquet files only", make_printable(path)
+        )
+    module = importlib.import_module(f"galmorph.images.{kind.module}")
+    list_items: Callable[[str, str], Iterator[Source]] = module.list_items
+    items = list_items(file, member)
+    return items if index is None else _pick_item(items, index, path)
 
 
 def _pick_item(items: Iterator[Source], index: int, path: str) -> Iterator[Source]:
@@ -69,10 +86,3 @@ def _pick_item(items: Iterator[Source], index: int, path: str) -> Iterator[Sourc
     if not found:
         raise UnreadableImageError("there are not so many items", make_printable(path))
     yield from found
-
-
-def read_stack_item(source: Source, *, options: ReadOptions) -> Cutout:
-    """Read one item of a stack; see `galmorph.images.stacks.read_item`."""
-    from galmorph.images.stacks import read_item
-
-    return read_item(source, options=options)

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from galmorph.errors import ImageError, UnreadableImageError
 from galmorph.images.band_files import BandPattern
-from galmorph.images.source import Source, make_object_id, make_printable
-
-__all__ = ["IMAGE_SUFFIXES", "discover_sources", "is_container"]
-
-RASTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
-FITS_SUFFIXES = (".fits", ".fit", ".fts")
-IMAGE_SUFFIXES = RASTER_SUFFIXES + tuple(
-    suffix + end for suffix in FITS_SUFFIXES for end in ("", ".gz", ".bz2", ".xz", ".fz")
+from galmorph.images.containers import (
+    SEARCHED_SUFFIXES,
+    is_container,
+    list_container,
+    split_address,
 )
-"""What is taken from a folder, in upper or lower case; a file that is named is always taken."""
+from galmorph.images.files import IMAGE_SUFFIXES, ImageFile
+from galmorph.images.source import Lost, Source, make_object_id, make_printable
 
-TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-STACK_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".parquet")
-CONTAINER_SUFFIXES = TAR_SUFFIXES + STACK_SUFFIXES
+__all__ = ["discover_sources"]
+
 MEMBER_MARK = "::"
 GLOB_CHARACTERS = "*?["
-ITEM_END = re.compile(r"\[[0-9]+\]\Z")
-"""Of ``stack.npy[12]``."""
 
 
 def discover_sources(
@@ -74,11 +68,6 @@ def discover_sources(
     return _walk_arguments(arguments, recursive, pattern)
 
 
-def is_container(path: str) -> bool:
-    """Whether a path holds many cutouts: tar shard, stack or table."""
-    return MEMBER_MARK in path or ITEM_END.sub("", path.lower()).endswith(CONTAINER_SUFFIXES)
-
-
 def _expand(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, keep_missing: bool
 ) -> list[str | Source]:
@@ -92,12 +81,12 @@ def _expand(
         except UnreadableImageError as error:
             if not keep_missing:
                 raise
-            expanded.append(Source(make_object_id(name), name, data=error))
+            expanded.append(Lost(make_object_id(name), name, error))
     return expanded
 
 
 def _expand_one(path: str) -> Sequence[str]:
-    if os.path.lexists(path) or _is_item(path):
+    if os.path.lexists(path) or os.path.exists(split_address(path)[0]):
         return [path]
     if any(char in path for char in GLOB_CHARACTERS):
         found = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 (strings all the way)
@@ -107,15 +96,6 @@ def _expand_one(path: str) -> Sequence[str]:
     if MEMBER_MARK in path and os.path.exists(path.partition(MEMBER_MARK)[0]):
         return [path]
     raise UnreadableImageError("there is no such file or folder", make_printable(path))
-
-
-def _is_item(path: str) -> bool:
-    """Whether a path is the address of one item of a stack, ``stack.npy[12]``."""
-    return (
-        ITEM_END.search(path) is not None
-        and is_container(path)
-        and os.path.exists(ITEM_END.sub("", path).partition(MEMBER_MARK)[0])
-    )
 
 
 def _walk_arguments(
@@ -143,7 +123,8 @@ def _list_arguments(arguments: list[str | Source], recursive: bool) -> Iterator[
             yield path
             continue
         is_folder = os.path.isdir(path)
-        if not is_folder and not is_container(path):
+        is_inside = MEMBER_MARK in path and not os.path.lexists(path)
+        if not is_folder and not is_inside and not is_container(path):
             files.append(path)
             continue
         yield files
@@ -165,7 +146,7 @@ def _walk_folder(top: str, recursive: bool) -> Iterator[list[str] | Source]:
         except OSError as error:
             reason = f"the folder cannot be listed: {error.strerror}"
             lost = UnreadableImageError(reason, make_printable(folder))
-            yield Source(make_object_id(folder), folder, data=lost)
+            yield Lost(make_object_id(folder), folder, lost)
             continue
         yield files
         for shard in shards:
@@ -189,7 +170,7 @@ def _list_folder(folder: str) -> tuple[list[str], list[str], list[str]]:
                 continue
             if lowered.endswith(IMAGE_SUFFIXES):
                 files.append(entry.path)
-            elif lowered.endswith(TAR_SUFFIXES):
+            elif lowered.endswith(SEARCHED_SUFFIXES):
                 shards.append(entry.path)
             elif entry.is_dir():
                 folders.append(entry.path)
@@ -201,14 +182,12 @@ def _group(files: Iterable[str], pattern: BandPattern | None) -> Iterator[Source
         yield from pattern.group(files)
         return
     for path in files:
-        yield Source(make_object_id(path), path)
+        yield ImageFile.of(path)
 
 
 def _open_container(path: str) -> Iterator[Source]:
-    from galmorph.images.containers import list_container
-
     try:
         yield from list_container(path)
     except ImageError as error:
         named = error if error.path else type(error)(error.reason, make_printable(path))
-        yield Source(make_object_id(path), path, data=named)
+        yield Lost(make_object_id(path), path, named)

@@ -8,20 +8,22 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from galmorph.errors import BandError, ImageError, UnreadableImageError, UnsupportedImageError
+from galmorph.images.band_files import BandFiles
 from galmorph.images.bands import UNKNOWN_BAND, sort_by_wavelength
 from galmorph.images.cutout import Cutout
+from galmorph.images.files import read_head
 from galmorph.images.fits import cutout_from_hdus, open_fits, reading_fits
 from galmorph.images.hdus import choose_hdus
 from galmorph.images.options import ReadOptions
 from galmorph.images.sky import load_wcs
-from galmorph.images.source import Region, Source, make_printable
+from galmorph.images.source import Lost, Region, Source, make_printable
 from galmorph.images.unpacked import FITS_MAGIC, find_unpacked
 
-__all__ = ["Position", "mosaic_sources", "read_region"]
+__all__ = ["MosaicPosition", "Position", "mosaic_sources", "region_of"]
 
 OPEN_MOSAICS = 6
 
@@ -44,6 +46,40 @@ class Position:
     ra: float
     dec: float
     columns: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MosaicPosition:
+    """A position in a mosaic, which stays open for the next one.
+
+    ``file`` is the mosaic itself, or what was unpacked of it.
+    """
+
+    object_id: str
+    path: str
+    file: str
+    region: Region
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """That of the mosaic."""
+        return self.path
+
+    def read(self, options: ReadOptions) -> Cutout:
+        """Read the part that is asked for, of a tile-compressed mosaic no further tile."""
+        shown = make_printable(self.path)
+        return _read_region(self.file, self.region, options, self.object_id, shown)
+
+    def read_head(self, count: int) -> bytes:
+        """First bytes of what holds the pixels."""
+        return read_head(self.file, count)
+
+
+def region_of(source: Source) -> Region | None:
+    """The part of a mosaic that a source shows; None for sources of other kinds."""
+    first = source.files[0][1] if isinstance(source, BandFiles) else source
+    return first.region if isinstance(first, MosaicPosition) else None
 
 
 def mosaic_sources(
@@ -92,12 +128,11 @@ def mosaic_sources(
         if not os.path.isfile(file):
             raise UnreadableImageError("there is no such file", make_printable(file))
     found = {file: find_unpacked(file) for file in files}
-    unpacked = {file: other for file, other in found.items() if other != file}
     for file, other in found.items():
         _check_image(other, make_printable(file))
-    band_paths = _name_bands(files, bands, unpacked) if len(files) > 1 else ()
-    source = Source("", files[0], band_paths=band_paths, unpacked=unpacked)
-    return _list_positions(source, positions, fov)
+    named = _name_bands(files, bands, found) if len(files) > 1 else (("", files[0]),)
+    mosaics = [(band, file, found[file]) for band, file in named]
+    return (_cut_at(position, mosaics, fov) for position in positions)
 
 
 def _check_image(file: str, shown: str) -> None:
@@ -111,24 +146,26 @@ def _check_image(file: str, shown: str) -> None:
         raise UnsupportedImageError("a mosaic must be a FITS image with a WCS", shown)
 
 
-def _list_positions(mosaic: Source, positions: Iterable[Position], fov: float) -> Iterator[Source]:
-    for position in positions:
-        nowhere = math.isnan(position.ra) or math.isnan(position.dec)
-        yield replace(
-            mosaic,
-            object_id=position.object_id,
-            columns={"ra": position.ra, "dec": position.dec, **(position.columns or {})},
-            region=Region(position.ra, position.dec, fov),
-            data=UnsupportedImageError("the catalogue has no position here") if nowhere else None,
-        )
+def _cut_at(position: Position, mosaics: list[tuple[str, str, str]], fov: float) -> Source:
+    object_id = position.object_id
+    columns = {"ra": position.ra, "dec": position.dec, **(position.columns or {})}
+    if math.isnan(position.ra) or math.isnan(position.dec):
+        error = UnsupportedImageError("the catalogue has no position here")
+        return Lost(object_id, mosaics[0][1], error, columns)
+    region = Region(position.ra, position.dec, fov)
+    if len(mosaics) == 1:
+        ((_, path, file),) = mosaics
+        return MosaicPosition(object_id, path, file, region, columns)
+    files = ((band, MosaicPosition(object_id, path, file, region)) for band, path, file in mosaics)
+    return BandFiles(object_id, tuple(files), columns)
 
 
 def _name_bands(
-    files: list[str], bands: Sequence[str] | None, unpacked: Mapping[str, str]
+    files: list[str], bands: Sequence[str] | None, found: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
     given = bands is not None
     if bands is None:
-        bands = [_find_band(unpacked.get(file, file), make_printable(file)) for file in files]
+        bands = [_find_band(found[file], make_printable(file)) for file in files]
     names = list(bands)
     if len(names) != len(files):
         raise BandError(f"{len(names)} bands for {len(files)} mosaics")
@@ -190,32 +227,18 @@ class _OpenMosaics(threading.local):
 _open_mosaics = _OpenMosaics()
 
 
-def read_region(source: Source, *, options: ReadOptions) -> Cutout:
-    """Read one cutout of a mosaic, which stays open for the next one.
-
-    Parameters
-    ----------
-    source : Source
-        With a path and a region.
-    options : ReadOptions
-        HDU, bands, bounds.
-
-    Raises
-    ------
-    ImageError, BandError
-        As `galmorph.images.fits.read_fits`; also for a position outside the image.
-    """
-    shown = source.location
+def _read_region(
+    file: str, region: Region, options: ReadOptions, object_id: str, shown: str
+) -> Cutout:
     with reading_fits(shown):
-        file = source.unpacked.get(source.path, source.path)
         mosaic = _open_mosaics.get(file, options, shown)
         try:
             return cutout_from_hdus(
                 mosaic.hdus,
                 options=options,
-                region=source.region,
+                region=region,
                 wcs=mosaic.wcs,
-                object_id=source.object_id,
+                object_id=object_id,
                 path=shown,
             )
         except ImageError as error:

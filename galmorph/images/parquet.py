@@ -11,31 +11,21 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
-from galmorph.images.source import Source, make_object_id, make_printable
+from galmorph.images.files import ImageFile
+from galmorph.images.memory import InMemory
+from galmorph.images.source import Lost, Source, make_object_id, make_printable
 
-__all__ = ["list_parquet"]
+__all__ = ["list_items"]
 
 ROWS_AT_ONCE = 16
 ID_NAMES = ("object_id", "id", "id_str", "dr8_id", "iauname", "name")
 
 
-def list_parquet(path: str, column: str = "") -> Iterator[Source]:
-    """List the rows of a Parquet file that holds images.
+def list_items(path: str, column: str) -> Iterator[Source]:
+    """List the rows of a Parquet file that holds images, with its scalar columns.
 
-    Parameters
-    ----------
-    path : str
-        ``*.parquet``.
-    column : str
-        The image column: bytes, or a struct of ``bytes`` and ``path``; found by its type where it
-        is not named.
-
-    Yields
-    ------
-    Source
-        With the bytes as data (or the path, where a row names a file instead), and the scalar
-        columns; "ra" and "dec" among them become the position. Rows come from the disk 16 at a
-        time.
+    The image column holds bytes, or a struct of ``bytes`` and ``path``; it is found by its type
+    where it is not named. Rows come from the disk 16 at a time.
 
     Raises
     ------
@@ -121,7 +111,7 @@ def _list_rows(file: Any, path: str, column: str, scalars: list[str]) -> Iterato
     except (OSError, pa.ArrowException) as error:
         reason = f"the Parquet file is damaged; its further rows are lost ({error})"
         broken = UnreadableImageError(reason, make_printable(path))
-        yield Source(make_object_id(path), path, data=broken)
+        yield Lost(make_object_id(path), path, broken)
 
 
 def _make_source(record: dict[str, Any], path: str, column: str, row: int) -> Source:
@@ -131,15 +121,15 @@ def _make_source(record: dict[str, Any], path: str, column: str, row: int) -> So
         name, image = image.get("path") or "", image.get("bytes")
     identifier = next((str(record[key]) for key in ID_NAMES if record.get(key) is not None), "")
     identifier = identifier or (make_object_id(name) if name else f"{make_object_id(path)}_{row}")
-    member = f"{column}[{row}]"
+    address = f"{path}::{column}[{row}]"
     if image is None:
         found = _find_file(name, path)
         if found:
-            return Source(make_printable(identifier), found, columns=record)
+            return ImageFile(make_printable(identifier), found, record)
         reason = f"the row names a file that is not there: {name}" if name else "the row is empty"
-        missing = UnreadableImageError(make_printable(reason), f"{path}::{member}")
-        return Source(make_printable(identifier), path, missing, member, record)
-    return Source(make_printable(identifier), path, image, member, record)
+        missing = UnreadableImageError(make_printable(reason), make_printable(address))
+        return Lost(make_printable(identifier), address, missing, record)
+    return InMemory(make_printable(identifier), image, address, record)
 
 
 def _find_file(name: str, parquet: str) -> str:

@@ -16,6 +16,7 @@ __all__ = [
     "blank_to_nan",
     "drop_axes",
     "find_blank",
+    "lay_on_black",
     "stack_planes",
     "to_cutout_array",
     "to_rendered",
@@ -108,3 +109,12 @@ def to_rendered(array: Array) -> Array | None:
     finite = values[np.isfinite(values)]
     inside = finite.size == 0 or (finite.min() >= 0 and finite.max() <= 1)
     return values if inside else None
+
+
+def lay_on_black(pixels: Array) -> Array:
+    """Drop the alpha channel of (y, x, 4) uint8 pixels; transparent ones turn black like sky."""
+    alpha = pixels[:, :, 3:]
+    if (alpha == 255).all():
+        return pixels[:, :, :3]
+    weighted = pixels[:, :, :3].astype(np.uint16) * alpha
+    return ((weighted + 127) // 255).astype(np.uint8)

@@ -16,12 +16,13 @@ from galmorph.images.cutout import Cutout
 from galmorph.images.jpeg import decode_usual_jpeg, shorten_jpeg
 from galmorph.images.options import ReadOptions
 from galmorph.images.pixel_views import share_pixels
+from galmorph.images.planes import lay_on_black
 from galmorph.images.quiet import quiet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["check_size", "cutout_from_pil", "lay_on_black", "read_raster", "sniff_raster"]
+__all__ = ["check_size", "cutout_from_pil", "read_raster", "sniff_raster"]
 
 MAX_JPEG_SCANS = 100
 """A progressive JPEG has about ten scans; thousands are an attack on the decoder's time."""
@@ -240,15 +241,6 @@ def _converted_cutout(image: Image, object_id: str, path: str) -> Cutout:
     if grey:
         return _grey_cutout(pixels[:, :, 0], object_id, path)
     return Cutout(pixels.transpose(2, 0, 1), object_id=object_id, path=path, notes=notes)
-
-
-def lay_on_black(pixels: Array) -> Array:
-    """Drop the alpha channel of (y, x, 4) uint8 pixels; transparent ones turn black like sky."""
-    alpha = pixels[:, :, 3:]
-    if (alpha == 255).all():
-        return pixels[:, :, :3]
-    weighted = pixels[:, :, :3].astype(np.uint16) * alpha
-    return ((weighted + 127) // 255).astype(np.uint8)
 
 
 def _grey_cutout(plane: Array, object_id: str, path: str) -> Cutout:

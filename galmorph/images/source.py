@@ -1,12 +1,26 @@
-"""Where one cutout is to be read from: a light, picklable record."""
+"""Where one cutout is to be read from: light, picklable records with one way to read them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-__all__ = ["TABLE_ADVICE", "Region", "Source", "make_object_id", "make_printable"]
+from galmorph.errors import GalmorphError
+
+if TYPE_CHECKING:
+    from galmorph.images.cutout import Cutout
+    from galmorph.images.options import ReadOptions
+
+__all__ = [
+    "TABLE_ADVICE",
+    "Lost",
+    "Region",
+    "Source",
+    "make_object_id",
+    "make_printable",
+    "replace_columns",
+]
 
 TABLE_ADVICE = "a catalogue? give it with --catalogue FILE --path-column NAME"
 """For messages on a table where an image is expected."""
@@ -31,72 +45,54 @@ class Region:
     fov: float = float("nan")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One row-to-be: an identifier and the place where its pixels are.
+@runtime_checkable
+class Source(Protocol):
+    """One row-to-be. Each kind is a frozen dataclass with slots beside the code that lists it."""
 
-    Attributes
-    ----------
-    object_id : str
-        Identifier of the row.
-    path : str
-        The file as the operating system knows it; "" for objects in memory.
-    data : object, optional
-        An object in memory (bytes, array, PIL image, HDU...), or an `ImageError` found while
-        listing, which is raised when the source is read.
-    member : str
-        Name inside a container: tar member, HDF5 data set, npz array.
-    columns : mapping
-        Catalogue columns carried into the result.
-    band_paths : tuple of (band, path)
-        One file per band; empty where one file holds everything.
-    offset, size : int
-        Bytes of an uncompressed tar member; -1 where they do not apply.
-    index : int
-        Item of a stack (n, ...); -1 where it does not apply.
-    region : Region, optional
-        Part of the sky to cut out of the file.
-    unpacked : mapping of str to str
-        Temporary files that hold what is compressed in a path, where each row would have to
-        unpack it again.
-    """
-
-    object_id: str
-    path: str = ""
-    data: Any = None
-    member: str = ""
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    band_paths: tuple[tuple[str, str], ...] = ()
-    offset: int = -1
-    size: int = -1
-    index: int = -1
-    region: Region | None = None
-    unpacked: Mapping[str, str] = field(default_factory=dict)
+    @property
+    def object_id(self) -> str:
+        """Identifier of the row."""
 
     @property
     def address(self) -> str:
-        """Path as it goes into a table: ``shard.tar::name.jpg``, ``file.h5::images[12]``."""
-        text = f"{self.path}::{self.member}" if self.member else self.path
-        return f"{text}[{self.index}]" if self.index >= 0 else text
+        """Path as it goes into a table, ``shard.tar::a.jpg``; "" for objects in memory."""
 
     @property
-    def location(self) -> str:
-        """The same as shown to people, on one line."""
-        return make_printable(self.address)
+    def columns(self) -> Mapping[str, Any]:
+        """Catalogue columns carried into the result."""
+
+    def read(self, options: ReadOptions) -> Cutout:
+        """Read the pixels; `galmorph.images.read.read_cutout` is the door for callers."""
+
+    def read_head(self, count: int) -> bytes:
+        """First bytes of the file, or member, that holds the pixels; b"" where none can be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What cannot be read, as was found while listing; or what was, and is kept for its name."""
+
+    object_id: str
+    address: str
+    error: GalmorphError
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    def read(self, options: ReadOptions) -> Cutout:
+        """Raise what was found."""
+        raise self.error
+
+    def read_head(self, count: int) -> bytes:
+        """None."""
+        return b""
+
+
+def replace_columns(source: Source, columns: Mapping[str, Any]) -> Source:
+    """The same source with other columns."""
+    return cast("Source", replace(cast("Any", source), columns=columns))
 
 
 def make_printable(name: str) -> str:
     r"""Escape what a line of text or a UTF-8 file cannot hold.
-
-    Parameters
-    ----------
-    name : str
-        A file name as the operating system gives it.
-
-    Returns
-    -------
-    str
-        The same with control characters and undecodable bytes as backslash escapes.
 
     Examples
     --------
@@ -113,16 +109,6 @@ def make_printable(name: str) -> str:
 
 def make_object_id(name: str) -> str:
     """Make an identifier from a file name: no folder, no suffix, printable.
-
-    Parameters
-    ----------
-    name : str
-        File name or path.
-
-    Returns
-    -------
-    str
-        The stem, without compression suffixes.
 
     Examples
     --------

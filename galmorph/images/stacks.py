@@ -7,8 +7,9 @@ import os
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,11 @@ from galmorph.errors import (
 )
 from galmorph.images.arrays import cutout_from_array
 from galmorph.images.cutout import Cutout
+from galmorph.images.files import read_head
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source, make_object_id, make_printable
 
-__all__ = ["list_stack", "read_item", "stacks_in_use"]
+__all__ = ["StackItem", "list_items", "stacks_in_use"]
 
 OPEN_STACKS = 4
 MAX_NPZ_BYTES = 1 << 30
@@ -40,22 +42,49 @@ _stacks: OrderedDict[tuple[int, str, str, int], Any] = OrderedDict()
 _runs: set[object] = set()
 
 
-def list_stack(path: str, member: str = "") -> Iterator[Source]:
-    """List the items of a stack.
+@dataclass(frozen=True, slots=True)
+class StackItem:
+    """One item of a stack (n, ...); without an index the array is one image."""
 
-    Parameters
-    ----------
-    path : str
-        ``*.npy``, ``*.npz`` or ``*.h5``.
-    member : str
-        Array or data set; may be left out where there is only one with image axes.
+    object_id: str
+    path: str
+    member: str
+    index: int | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
-    Yields
-    ------
-    Source
-        One per item of a stack (n, y, x) or with one more axis, or one for a single image;
-        identifiers from a data set ``object_id``, ``id`` or ``name`` of the same length (npz and
-        HDF5), else ``<stem>_<number>``.
+    @property
+    def address(self) -> str:
+        """``file.h5::images[12]``."""
+        array = f"{self.path}::{self.member}" if self.member else self.path
+        return array if self.index is None else f"{array}[{self.index}]"
+
+    def read(self, options: ReadOptions) -> Cutout:
+        """Read it alone; the stack stays open for the next one."""
+        shown = make_printable(self.address)
+        with _lock:
+            stack = _get_stack(self.path, self.member)
+            shape = tuple(stack.shape)
+            one = shape if self.index is None else shape[1:]
+            if math.prod(one) > options.max_pixels:
+                raise ImageTooLargeError(f"{one} is more than max_pixels", shown)
+            array = _read_array(stack, self.index, shown)
+        if self.index is not None and array.ndim == 2 and len(options.bands or ()) > 1:
+            raise BandError(
+                f"{shown}: the shape {shape} is that of {shape[0]} images of one band; save "
+                f"one image of several bands as {(1, *shape)}"
+            )
+        return cutout_from_array(array, options=options, object_id=self.object_id, path=shown)
+
+    def read_head(self, count: int) -> bytes:
+        """First bytes of what holds the pixels."""
+        return read_head(self.path, count)
+
+
+def list_items(path: str, member: str) -> Iterator[Source]:
+    """List the items of a stack (n, y, x) or with one more axis, or a single image.
+
+    The array may be left unnamed where there is only one with image axes. Identifiers come from a
+    data set ``object_id``, ``id`` or ``name`` of the same length, else ``<stem>_<number>``.
 
     Raises
     ------
@@ -64,6 +93,8 @@ def list_stack(path: str, member: str = "") -> Iterator[Source]:
     MissingExtraError
         HDF5 without h5py.
     """
+    if member and path.lower().endswith(".npy"):
+        raise UnsupportedImageError("a npy file holds one array, which has no name", path)
     member = member or _find_member(path)
     with _lock:
         try:
@@ -77,7 +108,7 @@ def list_stack(path: str, member: str = "") -> Iterator[Source]:
         shape = tuple(array.shape)
         identifiers = _find_identifiers(path, member, shape)
     if len(shape) == 2 or (len(shape) == 3 and min(shape[0], shape[2]) <= 4):
-        return iter([Source(make_object_id(path), path, member=member, index=0, size=0)])
+        return iter([StackItem(make_object_id(path), path, member)])
     if len(shape) not in (3, 4):
         raise UnsupportedImageError(f"an array of shape {shape} is not a stack of images", path)
     return _list_items(path, member, shape[0], identifiers)
@@ -87,50 +118,14 @@ def _list_items(path: str, member: str, count: int, identifiers: list[str]) -> I
     stem = make_object_id(path)
     for index in range(count):
         object_id = identifiers[index] if identifiers else f"{stem}_{index}"
-        yield Source(object_id, path, member=member, index=index)
+        yield StackItem(object_id, path, member, index)
 
 
-def read_item(source: Source, *, options: ReadOptions) -> Cutout:
-    """Read one item of a stack.
-
-    Parameters
-    ----------
-    source : Source
-        As `list_stack` gives it.
-    options : ReadOptions
-        Bands and bounds.
-
-    Raises
-    ------
-    ImageError, BandError, AmbiguousShapeError
-        See `cutout_from_array`.
-    """
-    with _lock:
-        stack = _get_stack(source.path, source.member)
-        _check_item(stack.shape if source.size == 0 else stack.shape[1:], options, source)
-        # size 0 marks a file that holds a single image, not a stack
-        array = _read_array(stack, None if source.size == 0 else source.index, source)
-    if source.size != 0 and array.ndim == 2 and len(options.bands or ()) > 1:
-        shape = tuple(stack.shape)
-        raise BandError(
-            f"{source.location}: the shape {shape} is that of {shape[0]} images of one band; save "
-            f"one image of several bands as {(1, *shape)}"
-        )
-    return cutout_from_array(
-        array, options=options, object_id=source.object_id, path=source.location
-    )
-
-
-def _check_item(shape: tuple[int, ...], options: ReadOptions, source: Source) -> None:
-    if math.prod(shape) > options.max_pixels:
-        raise ImageTooLargeError(f"{shape} is more than max_pixels", source.location)
-
-
-def _read_array(stack: Any, index: int | None, source: Source) -> npt.NDArray[Any]:
+def _read_array(stack: Any, index: int | None, shown: str) -> npt.NDArray[Any]:
     try:
         return np.array(stack[...] if index is None else stack[index])
     except (OSError, ValueError, IndexError, RuntimeError, KeyError) as error:
-        raise UnreadableImageError(f"the item cannot be read ({error})", source.location) from error
+        raise UnreadableImageError(f"the item cannot be read ({error})", shown) from error
 
 
 def _get_stack(path: str, member: str) -> Any:

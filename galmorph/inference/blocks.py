@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from galmorph.errors import PixelError
 from galmorph.flags import Flags
-from galmorph.images.source import Source
+from galmorph.images.source import Source, make_printable
 
 __all__ = [
     "NO_LABEL_REASONS",
@@ -123,7 +123,7 @@ def make_block(
             embeddings[good[k]] = np.nan
             row.flags |= Flags.ENCODE_FAILED
             row.message = NO_LABEL_REASONS[Flags.ENCODE_FAILED]
-            row.error = PixelError(f"{row.source.location}: {row.message}")
+            row.error = PixelError(f"{make_printable(row.source.address)}: {row.message}")
     return Block(rows, embeddings)
 
 

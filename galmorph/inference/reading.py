@@ -6,7 +6,7 @@ Light on purpose: the processes of `galmorph.inference.reading_process` import t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from galmorph.errors import GalmorphError, PixelError
 from galmorph.flags import NO_LABEL, Flags
+from galmorph.images.memory import InMemory, drop_pixels
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
-from galmorph.images.source import Source
+from galmorph.images.source import Source, make_printable
 from galmorph.inference.blocks import NO_LABEL_REASONS, ReadBlock, Row, to_one_dtype
 from galmorph.preprocessing.pipeline import FieldOptions, Placed, Prepared, Preprocessing
 from galmorph.preprocessing.render import RenderOptions
@@ -72,8 +73,7 @@ class Reader:
 
     def _place(self, source: Source) -> tuple[Row, Placed | None]:
         """Read one source, up to its field of view."""
-        kept = source if source.data is None else replace(source, data=None)
-        row = Row(kept, source.object_id, source.address)
+        row = Row(drop_pixels(source), source.object_id, source.address)
         try:
             cutout = read_cutout(source, options=self.read)
             row.object_id = cutout.object_id or row.object_id
@@ -121,7 +121,8 @@ def _find_owner(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _count_held_bytes(array: npt.NDArray[Any], source: Source) -> int:
     """Of the whole image that the array may be a part of, where it is not the caller's own."""
     owner = _find_owner(array)
-    if isinstance(source.data, np.ndarray) and _find_owner(source.data) is owner:
+    given = source.data if isinstance(source, InMemory) else None
+    if isinstance(given, np.ndarray) and _find_owner(given) is owner:
         return 0
     return owner.nbytes
 
@@ -131,4 +132,4 @@ def _note_flags(row: Row, prepared: Prepared) -> None:
     for flag, reason in NO_LABEL_REASONS.items():
         if row.flags & flag:
             row.message = reason
-            row.error = PixelError(f"{row.source.location}: {reason}")
+            row.error = PixelError(f"{make_printable(row.source.address)}: {reason}")

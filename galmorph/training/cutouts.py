@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 
 from galmorph.errors import CatalogueError, MissingExtraError
-from galmorph.images.discover import (
-    IMAGE_SUFFIXES,
-    TAR_SUFFIXES,
-    discover_sources,
-    is_container,
-)
-from galmorph.images.source import Source, make_object_id
+from galmorph.images.containers import SEARCHED_SUFFIXES, is_container, split_address
+from galmorph.images.discover import discover_sources
+from galmorph.images.files import IMAGE_SUFFIXES, ImageFile
+from galmorph.images.source import Source
+from galmorph.images.stacks import StackItem
 from galmorph.tables.catalogue import list_columns, pick_column, read_catalogue
 from galmorph.training.labelled import to_label
 
@@ -46,10 +44,7 @@ def list_cutouts(argument: str, *, path_column: str | None = None) -> Iterator[S
     """
     if path_column is not None and is_table(argument):
         rows = read_catalogue(argument, path_column=path_column)
-        return (
-            Source(make_object_id(r.path), r.path, columns={PATH: r.path, **r.columns})
-            for r in rows
-        )
+        return (ImageFile.of(row.path, {PATH: row.path, **row.columns}) for row in rows)
     return discover_sources(_list_shards(Path(argument)) or [argument])
 
 
@@ -62,7 +57,7 @@ def _list_shards(folder: Path) -> list[Path]:
         return []
     shown = [path for path in folder.glob("*") if not path.name.startswith(".")]
     plain = any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in shown)
-    endings = (".tar",) if plain else TAR_SUFFIXES
+    endings = (".tar",) if plain else SEARCHED_SUFFIXES
     return sorted(path for path in shown if path.name.lower().endswith(endings))
 
 
@@ -75,15 +70,16 @@ def is_table(argument: str) -> bool:
 
 def name_cutout(argument: str, source: Source) -> str:
     """Name of a cutout inside the argument that it came from."""
-    if source.member:
-        name = source.member
+    path, member, index = split_address(source.address)
+    if member:
+        name = member
     elif Path(argument).is_dir():
-        name = str(PurePath(source.path).relative_to(argument))
+        name = str(PurePath(path).relative_to(argument))
     elif source.columns:
-        name = os.path.relpath(source.path, PurePath(argument).parent)
+        name = os.path.relpath(path, PurePath(argument).parent)
     else:
-        name = PurePath(source.path).name
-    return f"{name}[{source.index}]" if source.index >= 0 else name
+        name = PurePath(path).name
+    return name if index is None else f"{name}[{index}]"
 
 
 class Labeller:
@@ -110,8 +106,9 @@ class Labeller:
         """
         if source.columns:
             return to_label(self._pick(source.columns, argument)) if self.column else ""
-        if source.index >= 0:  # an item of a stack; size 0 marks a file that is a single image
-            return self._find_beside(source) if self.column and source.size != 0 else ""
+        if isinstance(source, StackItem):
+            known = self.column is not None and source.index is not None
+            return self._find_beside(source, source.index or 0) if known else ""
         return PurePath(name).parent.name
 
     def _pick(self, columns: Mapping[str, Any], argument: str) -> Any:
@@ -121,18 +118,18 @@ class Labeller:
             there = [name for name in list_columns(columns) if name != PATH]
             raise _explain_absent(argument, str(self.column), there) from None
 
-    def _find_beside(self, source: Source) -> str:
+    def _find_beside(self, source: StackItem, index: int) -> str:
         key = (source.path, source.member)
         if self._beside is None or self._beside[0] != key:
             assert self.column is not None
             self._beside = key, _read_beside(source.path, source.member, self.column)
         labels = self._beside[1]
-        if source.index >= len(labels):
+        if index >= len(labels):
             raise CatalogueError(
                 f"{source.path}: {self.column!r} holds {len(labels)} labels, and there are more "
                 "images"
             )
-        return labels[source.index]
+        return labels[index]
 
 
 def _read_beside(path: str, member: str, name: str) -> list[str]:

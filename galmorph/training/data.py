@@ -17,7 +17,7 @@ from galmorph.errors import GalmorphError, TrainingError
 from galmorph.flags import NO_LABEL
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
-from galmorph.images.source import Source, make_object_id
+from galmorph.images.source import Source, make_object_id, make_printable
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.preprocessing.render import RenderOptions
 from galmorph.training.cutouts import Labeller, list_cutouts, name_cutout
@@ -172,7 +172,7 @@ def load_training_set(
     found = _Found()
     for domain, argument in enumerate(map(str, sources)):
         for source in list_cutouts(argument, path_column=path_column):
-            if leave_out is not None and _is_same_file(source.path, leave_out):
+            if leave_out is not None and _is_same_file(source.address, leave_out):
                 continue
             name = name_cutout(argument, source)
             try:
@@ -256,4 +256,5 @@ def _is_same_file(path: str, other: str | Path) -> bool:
 
 def _explain(source: Source, error: Exception) -> str:
     text = str(error)
-    return text if source.location in text else f"{source.location}: {text}"
+    location = make_printable(source.address)
+    return text if location in text else f"{location}: {text}"

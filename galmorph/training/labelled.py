@@ -15,7 +15,8 @@ import numpy.typing as npt
 from galmorph._api import Job
 from galmorph.errors import CatalogueError, TrainingError
 from galmorph.heads import make_class_name
-from galmorph.images.source import Source, make_printable
+from galmorph.images.containers import split_address
+from galmorph.images.source import Source, make_printable, replace_columns
 from galmorph.inference.engine import Row
 from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
 from galmorph.tables.columns import probability_name
@@ -116,7 +117,8 @@ class LabelledSet:
 
 def label_by_folder(source: Source) -> str | None:
     """Label of a cutout by the folder it lies in, inside its tar shard or on disk."""
-    return PurePath(source.member or source.path).parent.name or None
+    path, member, _ = split_address(source.address)
+    return PurePath(member or path).parent.name or None
 
 
 def to_label(value: Any) -> str:
@@ -312,7 +314,7 @@ def join_sets(one: LabelledSet, other: LabelledSet) -> LabelledSet:
 
 def _explain(row: Row) -> str:
     """Why a cutout has no embedding; its path stands there once."""
-    location = row.source.location
+    location = make_printable(row.source.address)
     return row.message if location in row.message else f"{location}: {row.message}"
 
 
@@ -347,7 +349,7 @@ class _Picker:
             if self._is_repeated(source, place, class_name):
                 self.repeated += 1
             else:
-                yield replace(source, columns={_LABEL: class_name, _PLACE: place})
+                yield replace_columns(source, {_LABEL: class_name, _PLACE: place})
 
     def _find_class(self, source: Source) -> str | None:
         """Its class, where it is one of those asked for."""
@@ -381,9 +383,9 @@ class _Picker:
         first = self._of_identifier.setdefault(source.object_id, source)
         if first is not source and self._find_place(first) != self._find_place(source):
             raise TrainingError(
-                f"{first.location} and {source.location} are both {source.object_id!r}, and the "
-                "label is for one of them: leave one out, rename it, or name the files in the "
-                "table (--path-column)"
+                f"{make_printable(first.address)} and {make_printable(source.address)} are both "
+                f"{source.object_id!r}, and the label is for one of them: leave one out, rename "
+                "it, or name the files in the table (--path-column)"
             )
 
     def list_without_image(self) -> tuple[str, ...]:
@@ -397,11 +399,15 @@ class _Picker:
 
         Members of a tar file are told apart by name: the second of one name replaces the first.
         """
-        if not source.path:
+        from galmorph.images.mosaic import region_of
+
+        if not source.address:
             return ""
-        path, member = self._find_real(source.path), source.member.lstrip("/")  # HDF5 takes both
-        place = replace(source, path=path, member=member).address
-        return place if source.region is None else f"{place} {source.region}"
+        path, member, index = split_address(source.address)
+        place = "::".join(filter(None, (self._find_real(path), member.lstrip("/"))))  # as in HDF5
+        place = place if index is None else f"{place}[{index}]"
+        region = region_of(source)
+        return place if region is None else f"{place} {region}"
 
     def _is_repeated(self, source: Source, place: str, class_name: str) -> bool:
         """Whether the same image has come before."""
@@ -412,7 +418,8 @@ class _Picker:
             self._classes[place] = class_name
         elif before != class_name:
             raise TrainingError(
-                f"{source.location}: has two labels, {before!r} and {class_name!r}; keep one"
+                f"{make_printable(source.address)}: has two labels, {before!r} and "
+                f"{class_name!r}; keep one"
             )
         return before is not None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from galmorph.images.cutout import Cutout
+from galmorph.images.memory import InMemory
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
@@ -76,4 +77,5 @@ def recut_sources(
             cutout = read_cutout(source, options=options)
         except Exception:  # as where whole frames are read, which names the file
             continue
-        yield replace(source, data=cut_center(cutout, recut.side))
+        smaller = cut_center(cutout, recut.side)
+        yield InMemory(source.object_id, smaller, source.address, source.columns)

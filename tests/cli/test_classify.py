@@ -259,7 +259,8 @@ def test_a_result_among_the_files_of_a_galaxy_takes_no_galaxy_with_it(tmp_path):
     )
     first, second = open_inputs(request).list_sources()
     bands = tuple((band, str(tmp_path / f"all_{band}.fits")) for band in "gr")
-    assert (first.path, first.band_paths) == (bands[0][1], bands)
+    assert tuple((band, file.path) for band, file in first.files) == bands
+    assert first.address == bands[0][1]
     assert second.object_id == "other"
     (tmp_path / "all_g.fits").unlink()
     (tmp_path / "all_r.fits").unlink()
@@ -594,7 +595,7 @@ def test_a_real_ctrl_c_in_a_process_of_its_own(cutouts, model_file, tmp_path):
 def test_discovery_and_result_agree_in_order(run, cutouts):
     rows = read_csv(run("classify", cutouts, cutouts / "a.jpg").stdout)
     sources = discover_sources([cutouts, cutouts / "a.jpg"])
-    assert [row["path"] for row in rows] == [source.location for source in sources]
+    assert [row["path"] for row in rows] == [source.address for source in sources]
 
 
 @pytest.mark.parametrize("ending", ["csv", "fits", "ecsv", "vot"])

@@ -8,7 +8,8 @@ import pytest
 from galmorph.cli.progress import Counter, Progress, format_duration
 from galmorph.cli.summary import MAX_SHOWN, Summary
 from galmorph.flags import Flags
-from galmorph.images.source import Source
+from galmorph.images.files import ImageFile
+from galmorph.images.memory import InMemory
 from galmorph.inference.engine import Row
 
 
@@ -71,7 +72,7 @@ def test_a_file_gets_few_lines_and_a_terminal_one():
 
 
 def test_the_counter_counts_in_the_background_and_can_be_stopped():
-    counter = Counter([Source("a")] * 1000)
+    counter = Counter([ImageFile("a", "")] * 1000)
     counter._thread.join(5)
     assert counter.total == 1000
     started = threading.Event()
@@ -79,7 +80,7 @@ def test_the_counter_counts_in_the_background_and_can_be_stopped():
     def endless():
         while True:
             started.set()
-            yield Source("a")
+            yield ImageFile("a", "")
 
     counter = Counter(endless())
     assert started.wait(5)
@@ -89,7 +90,7 @@ def test_the_counter_counts_in_the_background_and_can_be_stopped():
 
 def test_a_counter_whose_items_fail_knows_no_total():
     def broken():
-        yield Source("a")
+        yield ImageFile("a", "")
         raise OSError("gone")
 
     counter = Counter(broken())
@@ -103,7 +104,7 @@ def test_the_counter_unpacks_no_container_a_second_time():
     def members():
         for number in range(9):
             unpacked.append(number)
-            yield Source(f"g{number}", "s.tar.gz", data=b"JPEG", member=f"g{number}.jpg")
+            yield InMemory(f"g{number}", b"JPEG", f"s.tar.gz::g{number}.jpg")
 
     counter = Counter(members())
     counter._thread.join(5)
@@ -113,15 +114,17 @@ def test_the_counter_unpacks_no_container_a_second_time():
 def test_failures_are_told_apart_where_many_rows_have_one_path():
     summary = Summary()
     said = {"flags": Flags.READ_FAILED, "message": "m.fits: no position here"}
-    summary.add([Row(Source("NGC 1"), "NGC 1", "m.fits", **said)], [""])
-    summary.add([Row(Source("m"), "m", "m.fits", **said)], [""])
-    summary.add([Row(Source("a"), "a", "s.tar::x/a.jpg", flags=Flags.READ_FAILED)], [""])
+    summary.add([Row(ImageFile("NGC 1", ""), "NGC 1", "m.fits", **said)], [""])
+    summary.add([Row(ImageFile("m", ""), "m", "m.fits", **said)], [""])
+    summary.add([Row(ImageFile("a", ""), "a", "s.tar::x/a.jpg", flags=Flags.READ_FAILED)], [""])
     assert summary.failures[:2] == ["NGC 1: m.fits: no position here", "m.fits: no position here"]
     assert summary.failures[2] == "s.tar::x/a.jpg: "
 
 
 def make_row(number, flags=Flags.NONE, message=""):
-    return Row(Source(f"g{number}"), f"g{number}", f"g{number}.jpg", flags=flags, message=message)
+    return Row(
+        ImageFile(f"g{number}", ""), f"g{number}", f"g{number}.jpg", flags=flags, message=message
+    )
 
 
 def test_a_summary_counts_labels_flags_and_failures():

@@ -28,11 +28,12 @@ from galmorph.errors import (
     UnsupportedImageError,
 )
 from galmorph.flags import Flags
-from galmorph.images.arrays import cutout_from_array, to_sources
+from galmorph.images.arrays import cutout_from_array
 from galmorph.images.cutout import Cutout
+from galmorph.images.inputs import to_sources
+from galmorph.images.memory import InMemory
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
-from galmorph.images.source import Source
 from galmorph.preprocessing.render import render
 
 RGB = make_rgb()
@@ -464,7 +465,7 @@ def test_what_is_no_image() -> None:
 
 
 def test_sources_and_cutouts_pass_through() -> None:
-    source = Source("mine", data=RGB)
+    source = InMemory("mine", RGB)
     assert list(to_sources([source])) == [source]
     cutout = Cutout(PLANES, object_id="kept")
     assert read_one(cutout) is cutout

@@ -30,6 +30,7 @@ from galmorph.images.discover import discover_sources
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.stacks import stacks_in_use
+from galmorph.images.tar import TarMember
 
 IMAGES = [make_rgb(48, seed=n) for n in range(6)]
 STACK = np.stack(IMAGES)
@@ -57,15 +58,15 @@ def check_all(path: Path | str, ids: list[str]) -> None:
     for source, image in zip(sources, IMAGES, strict=True):
         cutout = read_cutout(source)
         np.testing.assert_array_equal(cutout.array, image.transpose(2, 0, 1))
-        assert cutout.path == source.location
+        assert cutout.path == source.address
 
 
 def test_tar_shard(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "s.tar")
     check_all(path, ["0", "1", "2", "3", "4", "5"])
     first = next(discover_sources(path))
-    assert first.location == f"{path}::spiral/0.png"
-    assert first.data is None  # no pixels travel with the source
+    assert first.address == f"{path}::spiral/0.png"
+    assert isinstance(first, TarMember)  # no pixels travel with the source
     assert pickle.loads(pickle.dumps(first)) == first
 
 
@@ -305,7 +306,7 @@ def test_parquet_image_column(tmp_path: Path) -> None:
     check_all(path, [f"gal{n}" for n in range(6)])
     second = list(discover_sources(path))[1]
     assert second.columns == {"id_str": "gal1", "redshift": 0.1}
-    assert second.location == f"{path}::image[1]"
+    assert second.address == f"{path}::image[1]"
 
 
 def test_parquet_rows_that_name_a_file(tmp_path: Path) -> None:
@@ -354,7 +355,7 @@ def test_member_of_something_else(tmp_path: Path) -> None:
         read_cutout(source)
     np.save(tmp_path / "s.npy", np.zeros((5, 9, 9)))
     (source,) = discover_sources(str(tmp_path / "s.npy") + "::b")
-    with pytest.raises(UnsupportedImageError, match=said):
+    with pytest.raises(UnsupportedImageError, match="holds one array, which has no name"):
         read_cutout(source)
 
 

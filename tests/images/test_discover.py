@@ -13,10 +13,14 @@ from astropy.io import fits
 from synthetic import make_flux, write_fits, write_jpeg
 
 from galmorph.errors import BandError, ImageError, UnreadableImageError, UnsupportedImageError
+from galmorph.images.containers import split_address
 from galmorph.images.discover import discover_sources
+from galmorph.images.files import ImageFile
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source, make_object_id
+from galmorph.images.stacks import StackItem
+from galmorph.images.tar import TarMember
 from galmorph.preprocessing.render import render
 
 
@@ -184,7 +188,7 @@ def test_band_first_patterns_and_band_folders(tmp_path: Path) -> None:
     for name in ("g-1.fits", "r-1.fits", "g-2.fits", "r-2.fits"):
         write_fits(tmp_path / name, make_flux()[0])
     sources = list(discover_sources(tmp_path, bands_from_name="{band}-{id}.fits"))
-    assert [(s.object_id, [b for b, _ in s.band_paths]) for s in sources] == [
+    assert [(s.object_id, [b for b, _ in s.files]) for s in sources] == [
         ("1", ["g", "r"]),
         ("2", ["g", "r"]),
     ]
@@ -193,7 +197,7 @@ def test_band_first_patterns_and_band_folders(tmp_path: Path) -> None:
 def band_paths(found: Iterable[Source]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Identifier, bands and names (folder and file) of each source."""
     return [
-        (s.object_id, [(b, "/".join(Path(p).parts[-2:])) for b, p in s.band_paths]) for s in found
+        (s.object_id, [(b, "/".join(Path(f.path).parts[-2:])) for b, f in s.files]) for s in found
     ]
 
 
@@ -213,7 +217,7 @@ def test_ids_are_those_of_their_folder(tmp_path: Path) -> None:
         [str(tmp_path / "run1" / "X_g.fits"), str(tmp_path / "run2" / "X_r.fits")],
         bands_from_name="*/{id}_{band}.fits",
     )
-    assert [band for band, _ in joined.band_paths] == ["g", "r"]
+    assert [band for band, _ in joined.files] == ["g", "r"]
 
 
 def test_folder_may_be_written_in_two_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +225,7 @@ def test_folder_may_be_written_in_two_ways(tmp_path: Path, monkeypatch: pytest.M
     for name in ("X_g.fits", "X_r.fits"):
         write_fits(tmp_path / name, make_flux()[0])
     (source,) = discover_sources(["X_g.fits", "./X_r.fits"], bands_from_name="{id}_{band}.fits")
-    assert [band for band, _ in source.band_paths] == ["g", "r"]
+    assert [band for band, _ in source.files] == ["g", "r"]
 
 
 def test_band_named_twice(tmp_path: Path) -> None:
@@ -300,9 +304,22 @@ def test_bad_pattern() -> None:
 
 
 def test_location_of_members() -> None:
-    assert Source("a", "s.tar", member="x/a.jpg").location == "s.tar::x/a.jpg"
-    assert Source("a", "f.h5", member="images", index=12).location == "f.h5::images[12]"
-    assert Source("a", "f.npy", index=3).location == "f.npy[3]"
+    addresses = {
+        TarMember("a", "s.tar", "x/a.jpg", 512, 9).address: ("s.tar", "x/a.jpg", None),
+        StackItem("a", "f.h5", "images", 12).address: ("f.h5", "images", 12),
+        StackItem("a", "f.npy", "", 3).address: ("f.npy", "", 3),
+        StackItem("a", "f.npy", "").address: ("f.npy", "", None),
+        ImageFile("a", "a::b[3].jpg").address: ("a::b[3].jpg", "", None),
+    }
+    assert list(addresses) == [
+        "s.tar::x/a.jpg",
+        "f.h5::images[12]",
+        "f.npy[3]",
+        "f.npy",
+        "a::b[3].jpg",
+    ]
+    for address, parts in addresses.items():
+        assert split_address(address) == parts
 
 
 @pytest.mark.parametrize("bands", ["G R Z", "HSC-G HSC-R HSC-Z", "z g r"])

@@ -8,6 +8,7 @@ import os
 import pickle
 import random
 import re
+import tarfile
 import threading
 import time
 import tracemalloc
@@ -33,10 +34,13 @@ from galmorph.errors import (
 )
 from galmorph.images.compressed import decompress
 from galmorph.images.cutout import Cutout
+from galmorph.images.discover import discover_sources
+from galmorph.images.files import ImageFile
+from galmorph.images.memory import InMemory
 from galmorph.images.options import ReadOptions
 from galmorph.images.quiet import quiet
 from galmorph.images.read import read_cutout
-from galmorph.images.source import Source
+from galmorph.images.source import Lost
 
 ALLOWED = (ImageError, BandError, AmbiguousShapeError, MissingExtraError)
 
@@ -70,7 +74,7 @@ def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImageError, match=r"none\.jpg: there is no such file"):
         read_cutout(tmp_path / "none.jpg")
     with pytest.raises(UnreadableImageError, match="no file is named here"):
-        read_cutout(Source("a"))  # an empty cell of a catalogue
+        read_cutout(ImageFile("a", ""))  # an empty cell of a catalogue
     with pytest.raises(OSError, match="no such file"):  # also a builtin
         read_cutout(tmp_path / "none.jpg")
 
@@ -102,7 +106,7 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("galmorph.images.read.os.open", refuse)
+    monkeypatch.setattr("galmorph.images.files.os.open", refuse)
     with pytest.raises(UnreadableImageError, match=r"a\.jpg: this file may not be read"):
         read_cutout(tmp_path / "a.jpg")
 
@@ -142,7 +146,7 @@ def test_concatenated_and_truncated_gzip() -> None:
 def test_errors_of_sources_are_raised_when_read() -> None:
     error = UnreadableImageError("lost", "x.tar")
     with pytest.raises(UnreadableImageError, match=r"x\.tar: lost"):
-        read_cutout(Source("x", "x.tar", data=error))
+        read_cutout(Lost("x", "x.tar", error))
 
 
 def test_cutouts_and_errors_are_picklable(tmp_path: Path) -> None:
@@ -274,3 +278,16 @@ def test_a_table_in_place_of_an_image(tmp_path: Path, name: str, advised: bool) 
     with pytest.raises(UnreadableImageError, match="not an image") as caught:
         read_cutout(tmp_path / name)
     assert ("--catalogue FILE --path-column NAME" in str(caught.value)) == advised
+
+
+def test_the_first_bytes_of_every_kind_without_reading_it(tmp_path: Path) -> None:
+    jpeg = write_jpeg(tmp_path / "a.jpg").read_bytes()
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(tmp_path / "a.jpg", "a.jpg")
+    np.save(tmp_path / "a.npy", np.zeros((2, 9, 9), dtype=np.uint8))
+    os.mkfifo(tmp_path / "pipe.jpg")
+    starts = {"a.jpg": jpeg, "a.tar": jpeg, "a.npy": b"\x93NUMPY", "pipe.jpg": b""}
+    for name, start in starts.items():
+        assert next(discover_sources(tmp_path / name)).read_head(6) == start[:6]
+    assert InMemory("a", jpeg).read_head(6) == jpeg[:6]
+    assert ImageFile("a", str(tmp_path / "none.jpg")).read_head(6) == b""

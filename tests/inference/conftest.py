@@ -12,6 +12,7 @@ from inference_model import make_model
 from PIL import Image
 from synthetic import make_rgb
 
+from galmorph.images.memory import InMemory
 from galmorph.images.source import Source
 from galmorph.model import Model
 
@@ -51,6 +52,6 @@ def make_sources() -> Callable[..., list[Source]]:
 
     def make(count: int) -> list[Source]:
         arrays = (make_rgb(100, seed=i) for i in range(count))
-        return [Source(f"g{i}", data=array) for i, array in enumerate(arrays)]
+        return [InMemory(f"g{i}", array) for i, array in enumerate(arrays)]
 
     return make

@@ -18,6 +18,7 @@ from galmorph.cli.main import cli
 from galmorph.errors import DeviceError
 from galmorph.flags import Flags
 from galmorph.images.discover import discover_sources
+from galmorph.images.files import ImageFile
 from galmorph.images.source import Source
 from galmorph.inference import engine
 from galmorph.inference.backends import open_backend
@@ -92,7 +93,7 @@ def test_bad_files_keep_their_rows(model: Model, mixed_folder: Path, device: Sta
 
 
 def test_a_batch_of_bad_files_only(model: Model, tmp_path: Path, device: StandIn) -> None:
-    _, embeddings = run(model, [Source(f"b{i}", str(tmp_path / f"{i}.jpg")) for i in range(5)])
+    _, embeddings = run(model, [ImageFile(f"b{i}", str(tmp_path / f"{i}.jpg")) for i in range(5)])
     assert np.isnan(embeddings).all() and device.lengths == []
 
 

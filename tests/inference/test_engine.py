@@ -18,6 +18,8 @@ import galmorph
 from galmorph.errors import DeviceError, PixelError, UnreadableImageError
 from galmorph.flags import Flags
 from galmorph.images.discover import discover_sources
+from galmorph.images.files import ImageFile
+from galmorph.images.memory import InMemory
 from galmorph.images.source import Source
 from galmorph.inference import engine
 from galmorph.inference.engine import (
@@ -96,7 +98,7 @@ def test_nothing_in_nothing_out(model: Model) -> None:
 
 
 def test_a_block_of_bad_files_only(model: Model, tmp_path: Path) -> None:
-    sources = [Source(f"b{i}", str(tmp_path / f"{i}.jpg")) for i in range(5)]
+    sources = [ImageFile(f"b{i}", str(tmp_path / f"{i}.jpg")) for i in range(5)]
     rows, embeddings = join(run(model, sources))
     assert len(rows) == 5 and np.isnan(embeddings).all()
     assert all("no such file" in row.message for row in rows)
@@ -104,7 +106,7 @@ def test_a_block_of_bad_files_only(model: Model, tmp_path: Path) -> None:
 
 def test_uint8_and_float_may_be_mixed_in_a_batch(model: Model) -> None:
     rgb = make_rgb(100, seed=1)
-    both = [Source("a", data=rgb), Source("b", data=rgb.astype(np.float32) / np.float32(255))]
+    both = [InMemory("a", rgb), InMemory("b", rgb.astype(np.float32) / np.float32(255))]
     _, embeddings = join(run(model, both))
     # uint8 pixels are rounded to uint8 by the resampling, those in float32 are not.
     np.testing.assert_allclose(embeddings[0], embeddings[1], atol=0.02)
@@ -141,7 +143,7 @@ def files(tmp_path: Path) -> list[Source]:
     for i in range(40):
         if i % 7:
             write_jpeg(tmp_path / f"g{i:02d}.jpg", side=100, seed=i)
-    return [Source(f"g{i:02d}", str(tmp_path / f"g{i:02d}.jpg")) for i in range(40)]
+    return [ImageFile(f"g{i:02d}", str(tmp_path / f"g{i:02d}.jpg")) for i in range(40)]
 
 
 def test_quick_batches_go_together_and_change_nothing(
@@ -164,11 +166,11 @@ def test_quick_batches_go_together_and_change_nothing(
 
 def test_memory_does_not_grow_with_the_number_of_images(model: Model) -> None:
     def peak(count: int) -> int:
-        sources = (Source(str(i), data=make_rgb(100, seed=i % 7)) for i in range(count))
+        sources = (InMemory(str(i), make_rgb(100, seed=i % 7)) for i in range(count))
         gc.collect()
         tracemalloc.start()
         for block in run_inference(model, sources, options=make_options()):
-            assert block.rows[0].source.data is None
+            assert not isinstance(block.rows[0].source, InMemory)
         top = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return top

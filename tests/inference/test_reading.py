@@ -12,6 +12,8 @@ from PIL import Image
 from synthetic import make_rgb, write_jpeg
 
 from galmorph.flags import Flags
+from galmorph.images.files import ImageFile
+from galmorph.images.memory import InMemory
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source
 from galmorph.inference import reading
@@ -33,9 +35,9 @@ def sources(tmp_path: Path) -> list[Source]:
     bright[80:85, 80:85] = 0
     listed = [make_rgb(200, seed=1), even, make_rgb(240, seed=2), bright]
     listed += [make_rgb(200, seed=3).astype(np.float32) / np.float32(255), make_rgb(60, seed=4)]
-    found = [Source(f"m{k}", data=image) for k, image in enumerate(listed)]
+    found = [InMemory(f"m{k}", image) for k, image in enumerate(listed)]
     write_jpeg(tmp_path / "a.jpg", side=200)
-    return [*found, Source("none", "/nowhere/none.jpg"), Source("a", str(tmp_path / "a.jpg"))]
+    return [*found, ImageFile("none", "/nowhere/none.jpg"), ImageFile("a", str(tmp_path / "a.jpg"))]
 
 
 def check_same(found: ReadBlock, expected: ReadBlock) -> None:
@@ -75,10 +77,10 @@ def test_images_that_wait_are_bounded_in_bytes(
         return finish(self, placed)
 
     monkeypatch.setattr(Preprocessing, "finish", count)
-    reader.read_block([Source(f"g{k}", data=file.getvalue()) for k in range(10)])
+    reader.read_block([InMemory(f"g{k}", file.getvalue()) for k in range(10)])
     assert lengths == [4, 4, 2]
     stack = np.stack([image] * 10).transpose(0, 3, 1, 2).copy()
-    reader.read_block([Source(f"g{k}", data=item) for k, item in enumerate(stack)])
+    reader.read_block([InMemory(f"g{k}", item) for k, item in enumerate(stack)])
     assert lengths == [4, 4, 2, 10]
 
 
@@ -107,7 +109,7 @@ def test_a_row_whose_pixels_fail_keeps_what_was_noted_of_it(tmp_path: Path) -> N
     path = write_jpeg(tmp_path / "J100000.00+020000.0.jpg", side=200)
     fov = FieldOptions(fov=20.0)  # which needs a pixel scale
     reader = Reader(Preprocessing(crop=0.5), ReadOptions(), fov, RenderOptions())
-    (row,) = reader.read_block([Source("J100000.00+020000.0", str(path))]).rows
+    (row,) = reader.read_block([ImageFile("J100000.00+020000.0", str(path))]).rows
     assert row.flags == Flags.READ_FAILED and "needs a pixel scale" in row.message
     assert (row.ra, row.dec) == (150.0, 2.0)
     assert row.notes == {"position": "from the file name"}
@@ -120,6 +122,6 @@ def test_notes_stay_where_the_last_step_fails(
         raise MemoryError
 
     monkeypatch.setattr(Preprocessing, "finish", fail)
-    flux = Source("a", data=make_rgb(200)[:, :, 0])
+    flux = InMemory("a", make_rgb(200)[:, :, 0])
     (row,) = reader.read_block([flux]).rows
     assert row.flags & Flags.READ_FAILED and row.notes == {"mode": "grey"}

@@ -9,7 +9,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,15 @@ import pytest
 from synthetic import make_rgb, write_fits
 
 from galmorph.errors import UnreadableImageError
+from galmorph.images.band_files import BandFiles
 from galmorph.images.discover import discover_sources
+from galmorph.images.files import ImageFile
+from galmorph.images.memory import InMemory
+from galmorph.images.mosaic import MosaicPosition
 from galmorph.images.options import ReadOptions
-from galmorph.images.source import Region, Source
+from galmorph.images.source import Region, Source, replace_columns
+from galmorph.images.stacks import StackItem
+from galmorph.images.tar import TarMember
 from galmorph.inference import engine, reading_process
 from galmorph.inference.backends import Backend, open_backend
 from galmorph.inference.blocks import ReadBlock, Row, concatenate_blocks
@@ -64,7 +70,7 @@ def sources(mixed_folder: Path, tmp_path: Path) -> list[Source]:
     write_fits(tmp_path / "d.fits", flux, BANDS="grz", SURVEY="LegacySurvey")
     listed = [*discover_sources(mixed_folder), *discover_sources(tmp_path / "d.fits")]
     data = (mixed_folder / "galaxy_00.jpg").read_bytes()
-    listed += [Source("memory", data=data), Source("none", "/nowhere/none.jpg")]
+    listed += [InMemory("memory", data), ImageFile("none", "/nowhere/none.jpg")]
     return [replace(source, columns={"z": i}) for i, source in enumerate(listed)]
 
 
@@ -105,7 +111,7 @@ def test_objects_in_memory_are_read_here(
     processes: ReaderProcesses, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_Child, "read_block", None)
-    some = [Source("a", data=make_rgb(100, seed=1))]
+    some = [InMemory("a", make_rgb(100, seed=1))]
     check_same(processes.read_block(some), reader.read_block(some))
 
 
@@ -176,15 +182,18 @@ def test_closing_does_not_wait_for_processes_that_are_not_up(
 
 
 def test_a_source_is_sent_whole_but_for_the_columns_of_its_catalogue() -> None:
-    source = Source(
-        object_id="a", path="a.fits.gz", data=b"x", member="m", columns={"z": 1.0},
-        band_paths=(("g", "a.fits.gz"),), offset=512, size=9, index=3,
-        region=Region(150.0, 20.0, 30.0), unpacked={"a.fits.gz": "/tmp/mosaic.fits"},
-    )  # fmt: skip
-    for field in fields(Source):
-        assert getattr(source, field.name) != getattr(Source(""), field.name), field.name
-    sent = Source(*pickle.loads(pickle.dumps(reading_process._pack_source(source))))
-    assert sent == replace(source, columns={})
+    region, columns = Region(150.0, 20.0, 30.0), {"z": 1.0}
+    every = (
+        ImageFile("a", "a.fits.gz", columns),
+        InMemory("a", b"x", "a.tar.gz::x.jpg", columns),
+        BandFiles.of("a", [("g", "a.fits")], columns),
+        TarMember("a", "a.tar", "m", 512, 9, columns),
+        StackItem("a", "a.npz", "m", 3, columns),
+        MosaicPosition("a", "a.fits.gz", "/tmp/mosaic.fits", region, columns),
+    )
+    for source in every:
+        kind, *values = pickle.loads(pickle.dumps(reading_process._pack_source(source)))
+        assert kind(*values) == replace_columns(source, {})
 
 
 def test_an_error_that_cannot_be_sent_keeps_its_words() -> None:
@@ -192,11 +201,11 @@ def test_an_error_that_cannot_be_sent_keeps_its_words() -> None:
         def __init__(self, one: str, two: str) -> None:
             super().__init__(one + two)
 
-    row = Row(Source("a"), "a", "a", error=OddError("odd ", "words"))
-    sent = reading_process._unpack_row(Source("a"), reading_process._pack_row(row))
+    row = Row(ImageFile("a", ""), "a", "a", error=OddError("odd ", "words"))
+    sent = reading_process._unpack_row(ImageFile("a", ""), reading_process._pack_row(row))
     assert isinstance(sent.error, RuntimeError) and str(sent.error) == "OddError: odd words"
     known = replace(row, error=UnreadableImageError("damaged", "a.jpg"))
-    sent = reading_process._unpack_row(Source("a"), reading_process._pack_row(known))
+    sent = reading_process._unpack_row(ImageFile("a", ""), reading_process._pack_row(known))
     assert type(sent.error) is UnreadableImageError and sent.error.path == "a.jpg"
 
 
@@ -241,4 +250,4 @@ def test_a_run_with_processes_is_the_run_without(
     assert [row.source.columns for row in found.rows] == [
         row.source.columns for row in expected.rows
     ]
-    assert all(row.source.data is None for row in found.rows)
+    assert not any(isinstance(row.source, InMemory) for row in found.rows)

@@ -14,7 +14,7 @@ from synthetic import write_jpeg
 import galmorph
 from galmorph._api import Job
 from galmorph.flags import Flags
-from galmorph.images.source import Source
+from galmorph.images.files import ImageFile
 from galmorph.inference.engine import Block, EngineOptions, Row
 from galmorph.inference.results import ResultPlan, concatenate, describe_treatment
 from galmorph.model import Model
@@ -28,7 +28,7 @@ def make_block(count: int = 4, *, bad: tuple[int, ...] = (2,)) -> Block:
     embeddings = rng.normal(size=(count, 512)).astype(np.float32)
     rows = []
     for i in range(count):
-        source = Source(f"g{i}", f"/data/g{i}.jpg", columns={"z": 0.1 * i})
+        source = ImageFile(f"g{i}", f"/data/g{i}.jpg", columns={"z": 0.1 * i})
         rows.append(Row(source, f"g{i}", f"/data/g{i}.jpg", notes={"stretch": "sdss", "hdu": "1"}))
         if i in bad:
             rows[i].flags, rows[i].message = Flags.READ_FAILED, "broken"
@@ -132,7 +132,7 @@ def test_a_catalogue_knows_positions_better_than_a_name_does(model: Model) -> No
         ("wcs", (1.0, 2.0), (10.0, 20.0), {}),
         ("gap", (math.nan, 2.0), (188.73333, 1.39583), by_name),
     ]:
-        source = Source(name, columns=dict(zip(("ra", "dec"), place, strict=True)))
+        source = ImageFile(name, "", columns=dict(zip(("ra", "dec"), place, strict=True)))
         row = Row(source, name, "", notes=notes)
         row.ra, row.dec = found
         rows.append(row)
@@ -195,7 +195,7 @@ def test_a_catalogue_goes_before_the_name_of_a_file_that_failed(
     model: Model, tmp_path: Path
 ) -> None:
     path = write_jpeg(tmp_path / "J100000.00+020000.0.jpg", side=120)
-    source = Source("J100000.00+020000.0", str(path), columns={"ra": 150.001, "dec": 2.001})
+    source = ImageFile("J100000.00+020000.0", str(path), columns={"ra": 150.001, "dec": 2.001})
     (block,) = Job(model, field=FieldOptions(fov=20.0)).run(iter([source]))
     columns = ResultPlan(model, None).fill(block)
     assert (columns["ra"][0], columns["dec"][0]) == (150.001, 2.001)

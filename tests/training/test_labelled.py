@@ -13,9 +13,10 @@ from two_classes import draw_galaxy
 
 from galmorph._api import Job
 from galmorph.errors import CatalogueError, TrainingError
-from galmorph.images.arrays import to_sources
 from galmorph.images.discover import discover_sources
-from galmorph.images.source import Source
+from galmorph.images.files import ImageFile
+from galmorph.images.inputs import to_sources
+from galmorph.images.tar import TarMember
 from galmorph.inference.engine import EngineOptions
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.training.labelled import (
@@ -64,9 +65,9 @@ def test_labels_of_fits_tables(tmp_path: Path) -> None:
 
 
 def test_label_by_folder_on_disk_and_in_shards() -> None:
-    assert label_by_folder(Source("a", "set/edge-on/a.jpg")) == "edge-on"
-    assert label_by_folder(Source("a", "set/x.tar", member="spiral/a.jpg")) == "spiral"
-    assert label_by_folder(Source("a", "set/x.tar", member="a.jpg")) is None
+    assert label_by_folder(ImageFile("a", "set/edge-on/a.jpg")) == "edge-on"
+    assert label_by_folder(TarMember("a", "set/x.tar", "spiral/a.jpg", 0, 1)) == "spiral"
+    assert label_by_folder(TarMember("a", "set/x.tar", "a.jpg", 0, 1)) is None
 
 
 def test_field_of_view_is_a_fraction_of_the_original_frame() -> None:

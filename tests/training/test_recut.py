@@ -9,6 +9,8 @@ import pytest
 
 from galmorph.errors import AmbiguousShapeError, BandError, MissingExtraError
 from galmorph.images.cutout import Cutout
+from galmorph.images.files import ImageFile
+from galmorph.images.memory import InMemory
 from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
@@ -17,7 +19,7 @@ from galmorph.training.recut import Recut, cut_center, recut_sources
 
 def make_sources(n: int) -> list[Source]:
     array = np.arange(3 * 40 * 50, dtype=np.float32).reshape(3, 40, 50) / 6000
-    return [Source(f"{i}", f"round/{i}.jpg", data=Cutout(array)) for i in range(n)]
+    return [InMemory(f"{i}", Cutout(array), f"round/{i}.jpg") for i in range(n)]
 
 
 def test_the_middle_is_kept() -> None:
@@ -37,12 +39,12 @@ def test_a_share_of_the_sources_comes_in_order_and_can_be_repeated() -> None:
     assert [s.object_id for s in one] == [s.object_id for s in other]
     assert 30 < len(one) < 70
     assert [int(s.object_id) for s in one] == sorted(int(s.object_id) for s in one)
-    assert one[0].path.startswith("round/")
+    assert one[0].address.startswith("round/")
     assert one[0].data.array.shape == (3, 20, 20)
 
 
 def test_what_cannot_be_read_is_left_out() -> None:
-    sources = [Source("0", "/nowhere/0.jpg"), *make_sources(1)]
+    sources = [ImageFile("0", "/nowhere/0.jpg"), *make_sources(1)]
     got = list(recut_sources(sources, Recut(0.5, share=1.0), options=ReadOptions()))
     assert len(got) == 1
 

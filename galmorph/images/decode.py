@@ -1,0 +1,59 @@
+"""The bytes of one image to a cutout; the first of them decide the kind, never a suffix."""
+
+from __future__ import annotations
+
+from galmorph.errors import UnreadableImageError, UnsupportedImageError
+from galmorph.images.compressed import COMPRESSION_MAGIC, decompress
+from galmorph.images.cutout import Cutout
+from galmorph.images.options import ReadOptions
+from galmorph.images.raster import read_raster, sniff_raster
+from galmorph.images.source import TABLE_ADVICE
+
+__all__ = ["FITS_MAGIC", "decode_image"]
+
+FITS_MAGIC = (b"SIMPLE", b"XTENSION")
+TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".txt", ".dat", ".vot", ".votable", ".xml")
+OTHER_MAGIC = {
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file; name the data set, as in file.h5::images",
+    b"PK\x03\x04": "a zip or npz file; an npz stack must be named *.npz",
+    b"\x93NUMPY": "a numpy file; a stack must be named *.npy",
+    b"PAR1": "a Parquet file; it must be named *.parquet",
+    b"GIF8": "a GIF, which has too few colours; save it as PNG from the original",
+    b"BM": "a BMP; save it as PNG",
+}
+
+
+def decode_image(data: bytes, *, options: ReadOptions, object_id: str, path: str) -> Cutout:
+    """Decode a raster image or a FITS file, in gzip, bzip2 or xz as well."""
+    if cutout := _decode(data, options, object_id, path):
+        return cutout
+    for magic, method in COMPRESSION_MAGIC.items():
+        if data.startswith(magic):
+            data = decompress(data, method, limit=options.max_bytes, path=path)
+            if cutout := _decode(data, options, object_id, path):
+                return cutout
+    raise _refuse(data, path)
+
+
+def _decode(data: bytes, options: ReadOptions, object_id: str, path: str) -> Cutout | None:
+    if raster := sniff_raster(data):
+        return read_raster(data, raster, options=options, object_id=object_id, path=path)
+    if data.startswith(FITS_MAGIC):
+        from galmorph.images.fits import read_fits
+
+        return read_fits(data, options=options, object_id=object_id, path=path)
+    return None
+
+
+def _refuse(data: bytes, path: str) -> Exception:
+    for magic, advice in OTHER_MAGIC.items():
+        if data.startswith(magic):
+            return UnsupportedImageError(f"this is {advice}", path)
+    if data[257:262] == b"ustar":
+        return UnsupportedImageError("this is a tar file; it must be named *.tar", path)
+    advice = f" ({TABLE_ADVICE})" if path.lower().endswith(TABLE_SUFFIXES) else ""
+    return UnreadableImageError(
+        f"not an image: what begins with {data[:8]!r} is none of JPEG, PNG, TIFF, WebP, FITS"
+        f"{advice}",
+        path,
+    )

@@ -1,0 +1,128 @@
+"""One image in a file of its own."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from galmorph.errors import (
+    ImageError,
+    ImageTooLargeError,
+    UnreadableImageError,
+    UnsupportedImageError,
+)
+from galmorph.images.cutout import Cutout
+from galmorph.images.decode import FITS_MAGIC, decode_image
+from galmorph.images.options import ReadOptions
+from galmorph.images.source import make_object_id, make_printable
+
+__all__ = ["IMAGE_SUFFIXES", "ImageFile", "open_regular", "read_head", "read_part"]
+
+RASTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+FITS_SUFFIXES = (".fits", ".fit", ".fts")
+IMAGE_SUFFIXES = RASTER_SUFFIXES + tuple(
+    suffix + end for suffix in FITS_SUFFIXES for end in ("", ".gz", ".bz2", ".xz", ".fz")
+)
+"""What is taken from a folder, in upper or lower case; a file that is named is always taken."""
+
+FIRST_READ = 1 << 18
+# Opening a FIFO without it would wait for a writer for ever.
+OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A file that holds one image."""
+
+    object_id: str
+    path: str
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: str, columns: Mapping[str, Any] | None = None) -> ImageFile:
+        """The file of that path, named after it."""
+        return cls(make_object_id(path), path, columns or {})
+
+    @property
+    def address(self) -> str:
+        """The path as the operating system knows it."""
+        return self.path
+
+    def read(self, options: ReadOptions) -> Cutout:
+        """Open once, look at the first bytes, and read the rest only where it is needed."""
+        shown = make_printable(self.path)
+        if not shown:
+            raise UnreadableImageError("no file is named here")
+        with open_regular(self.path, shown) as (descriptor, size):
+            head = os.read(descriptor, min(size, FIRST_READ))
+            if not head.startswith(FITS_MAGIC):
+                data = read_part(descriptor, size, options, head)
+                return decode_image(data, options=options, object_id=self.object_id, path=shown)
+        from galmorph.images.fits import read_fits
+
+        return read_fits(self.path, options=options, object_id=self.object_id, path=shown)
+
+    def read_head(self, count: int) -> bytes:
+        """First bytes of what holds the pixels."""
+        return read_head(self.path, count)
+
+
+@contextmanager
+def open_regular(path: str, shown: str) -> Iterator[tuple[int, int]]:
+    """Descriptor and size of a regular file; what the system says against it is a sentence."""
+    try:
+        descriptor = os.open(path, OPEN_FLAGS)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise UnreadableImageError(_explain(error), shown) from error
+    try:
+        yield descriptor, _check_file(os.fstat(descriptor), shown)
+    except OSError as error:
+        if isinstance(error, ImageError):
+            raise
+        raise UnreadableImageError(_explain(error), shown) from error
+    finally:
+        os.close(descriptor)
+
+
+def read_head(path: str, count: int, offset: int = 0) -> bytes:
+    """First bytes of a regular file, or those after an offset; b"" where they cannot be had."""
+    try:
+        with open_regular(path, path) as (descriptor, _):
+            return os.pread(descriptor, count, offset)
+    except OSError:  # whoever reads the file says what is wrong
+        return b""
+
+
+def _check_file(status: os.stat_result, shown: str) -> int:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise UnsupportedImageError(f"this is {kind}", shown)
+    if not status.st_size:
+        raise UnreadableImageError("the file is empty", shown)
+    return status.st_size
+
+
+def read_part(descriptor: int, size: int, options: ReadOptions, head: bytes = b"") -> bytes:
+    """The next bytes, up to ``size`` with those of the head, which have been read."""
+    if size > options.max_bytes:
+        raise ImageTooLargeError(f"{size} bytes are more than max_pixels allows for")
+    if len(head) >= size:
+        return head
+    parts, missing = [head], size - len(head)
+    while missing > 0 and (part := os.read(descriptor, missing)):
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, PermissionError):
+        return "this file may not be read (no permission)"
+    said = getattr(error, "strerror", None) or make_printable(str(error))
+    return f"the file cannot be opened ({said})"

@@ -1,0 +1,167 @@
+"""Whatever a user hands over from Python to sources."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from galmorph.errors import AmbiguousShapeError, ImageError
+from galmorph.images.arrays import WAY_OUT, is_tensor
+from galmorph.images.cutout import Cutout
+from galmorph.images.discover import discover_sources
+from galmorph.images.files import ImageFile
+from galmorph.images.memory import InMemory
+from galmorph.images.source import Lost, Source, make_object_id, make_printable
+
+__all__ = ["to_sources"]
+
+
+def to_sources(images: Any, *, recursive: bool = True) -> Iterator[Source]:
+    """Turn one or many images of any kind into sources, lazily and in order.
+
+    Parameters
+    ----------
+    images : object
+        Path, glob, folder, container (see `discover_sources`); ``bytes`` or a binary file object;
+        PIL image; array (y, x), (y, x, 3), (3, y, x) or a stack with one more axis; torch
+        tensor; `NDData`, `CCDData`, `Cutout2D`, HDU, `HDUList`; `Cutout` or `Source`; or any
+        iterable of these, which is consumed one by one. Masked arrays, those of astropy as
+        well, keep their mask.
+    recursive : bool
+        As in `discover_sources`.
+
+    Returns
+    -------
+    iterator of Source
+        Objects in memory get their position as identifier, a list of HDUs their names where all
+        are different.
+
+    Raises
+    ------
+    UnreadableImageError
+        A path that does not exist (for a single path, before the iteration starts).
+    AmbiguousShapeError
+        An array with fewer than two or more than four axes.
+    TypeError
+        Not an image at all.
+    """
+    if isinstance(images, (str, os.PathLike)):
+        return discover_sources(images, recursive=recursive)
+    if isinstance(images, Mapping):
+        raise TypeError("a mapping is not an image; give its .values()")
+    if hasattr(images, "colnames") or (hasattr(images, "iloc") and hasattr(images, "columns")):
+        kind = type(images).__name__
+        raise TypeError(f"a {kind} is not an image; give one of its columns, as in table['path']")
+    images = _list_texts(images)
+    if _is_path_list(images):
+        return discover_sources(images, recursive=recursive, keep_missing=True)
+    if _is_single(images):
+        _check_axes(images)
+        return _number(_split(images))
+    if isinstance(images, Iterable):
+        names = _list_hdu_names(images) if isinstance(images, (list, tuple)) else []
+        return _number(_flatten(images, recursive), names)
+    raise TypeError(f"{type(images).__name__} is not an image, a path, or an iterable of these")
+
+
+def _list_texts(images: Any) -> Any:
+    """An array or table column of text as a list of str; anything else as it is."""
+    if not isinstance(images, np.ndarray) or images.ndim != 1 or images.dtype.kind not in "OSU":
+        return images
+    texts = [os.fsdecode(item) if isinstance(item, bytes) else item for item in images.tolist()]
+    return texts if all(_is_path(text) or _is_missing(text) for text in texts) else images
+
+
+def _is_path(item: Any) -> bool:
+    return isinstance(item, (str, os.PathLike))
+
+
+def _is_missing(item: Any) -> bool:
+    """None, NaN, or what pandas and numpy have in an empty cell."""
+    empty = item is None or item is np.ma.masked or type(item).__name__ == "NAType"
+    return empty or (isinstance(item, float) and item != item)
+
+
+def _is_path_list(images: Any) -> bool:
+    return isinstance(images, (list, tuple)) and len(images) > 0 and all(map(_is_path, images))
+
+
+def _is_single(item: Any) -> bool:
+    return (
+        isinstance(item, (bytes, bytearray, memoryview, np.ndarray, Cutout, Source))
+        or _is_pil(item)  # ahead of the array interface, which would decode it here
+        or hasattr(item, "__array_interface__")
+        or is_tensor(item)
+        or hasattr(item, "read")
+        or hasattr(item, "header")
+        or _is_nddata(item)
+        or _is_hdu_list(item)
+    )
+
+
+def _is_nddata(item: Any) -> bool:
+    return hasattr(item, "data") and hasattr(item, "wcs")
+
+
+def _is_hdu_list(item: Any) -> bool:
+    # a list of HDUs is a list of images; an HDUList has more methods
+    return isinstance(item, list) and hasattr(item, "fileinfo")
+
+
+def _is_pil(item: Any) -> bool:
+    return hasattr(item, "getbands") and hasattr(item, "mode")
+
+
+def _list_hdu_names(images: Sequence[Any]) -> list[str]:
+    """EXTNAME of each HDU where they tell all images apart, else nothing."""
+    names = [str(getattr(item, "name", "")) for item in images if hasattr(item, "is_image")]
+    apart = len(set(names)) == len(images) > 1 and all(names) and "PRIMARY" not in names
+    return list(map(make_printable, names)) if apart else []
+
+
+def _flatten(images: Iterable[Any], recursive: bool) -> Iterator[Any]:
+    for item in images:
+        if isinstance(item, (str, os.PathLike)):
+            yield from _look_into(os.fspath(item), recursive)
+        elif _is_missing(item):
+            yield ImageFile("", "")
+        elif _is_single(item):
+            yield from _split(item)
+        else:
+            raise TypeError(f"{type(item).__name__} is not an image or a path")
+
+
+def _look_into(path: str, recursive: bool) -> Iterator[Source]:
+    """Images of one path among many; one that does not exist is an error of its row."""
+    try:
+        found = discover_sources(path, recursive=recursive)
+    except ImageError as error:
+        found = iter([Lost(make_object_id(path), path, error)])
+    yield from found
+
+
+def _is_array(item: Any) -> bool:
+    return is_tensor(item) or isinstance(item, np.ndarray)
+
+
+def _check_axes(item: Any) -> None:
+    if _is_array(item) and item.ndim not in (2, 3, 4):
+        shape = tuple(item.shape)
+        raise AmbiguousShapeError(f"an array of shape {shape} is no image; {WAY_OUT}")
+
+
+def _split(item: Any) -> Iterator[Any]:
+    """Take a stack apart; everything else is one image."""
+    if _is_array(item) and item.ndim == 4:
+        yield from item
+    else:
+        yield item
+
+
+def _number(items: Iterable[Any], names: Sequence[str] = ()) -> Iterator[Source]:
+    for number, item in enumerate(items):
+        name = names[number] if names else str(number)
+        yield item if isinstance(item, Source) else InMemory(name, item)

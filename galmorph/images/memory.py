@@ -1,0 +1,56 @@
+"""Images in memory: whatever Python has, and the bytes that a container gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from galmorph.errors import GalmorphError
+from galmorph.images.cutout import Cutout
+from galmorph.images.decode import decode_image
+from galmorph.images.options import ReadOptions
+from galmorph.images.source import Lost, Source, make_printable
+
+__all__ = ["InMemory", "drop_pixels"]
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """Bytes, a binary file object, or anything that `cutout_from_object` takes.
+
+    The address is that of the container it came from, "" where there is none.
+    """
+
+    object_id: str
+    data: Any
+    address: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    def read(self, options: ReadOptions) -> Cutout:
+        """Decode bytes, and make a cutout of everything else."""
+        data, shown = self.data, make_printable(self.address)
+        if hasattr(data, "read") and not hasattr(data, "wcs"):  # a file; CCDData reads otherwise
+            data = data.read(options.max_bytes + 1)
+        if isinstance(data, (bytes, bytearray, memoryview)):
+            return decode_image(bytes(data), options=options, object_id=self.object_id, path=shown)
+        from galmorph.images.objects import cutout_from_object
+
+        cutout = cutout_from_object(data, options=options, object_id=self.object_id, path=shown)
+        if self.object_id and not cutout.object_id:
+            return replace(cutout, object_id=self.object_id)
+        return cutout
+
+    def read_head(self, count: int) -> bytes:
+        """First bytes of what holds the pixels."""
+        return bytes(self.data[:count]) if isinstance(self.data, (bytes, bytearray)) else b""
+
+
+_READ_BEFORE = GalmorphError("the pixels were read before, and are not kept")
+
+
+def drop_pixels(source: Source) -> Source:
+    """The same row-to-be without pixels in memory, for what is kept after reading."""
+    if not isinstance(source, InMemory):
+        return source
+    return Lost(source.object_id, source.address, _READ_BEFORE, source.columns)
