@@ -37,7 +37,6 @@ from galmorph.images.planes import (
 from galmorph.images.quiet import quiet
 from galmorph.images.regions import cut_region, find_region
 from galmorph.images.sky import (
-    WCS_KEYS,
     SkyFrame,
     explain_difference,
     frame_from_header,
@@ -144,16 +143,17 @@ def cutout_from_hdus(
     *,
     options: ReadOptions,
     region: Region | None = None,
-    wcs: Any = None,
+    wcs: tuple[Any, str] | None = None,
     object_id: str = "",
     path: str = "",
 ) -> Cutout:
     """Read a cutout from an open HDU list; see `read_fits`. A WCS given is not built again."""
     choice = choose_hdus(hdus, options.hdu, path)
     headers = [_find_cards(hdus, hdu) for hdu in choice.hdus]
-    planes = _read_planes(choice, options, region or find_wanted_region(options), wcs, path)
+    region = region or find_wanted_region(options)
+    planes = _read_planes(hdus, choice, options, region, wcs, path)
     names = [path] if len(headers) == 1 else _name_hdus(hdus, choice, path)
-    _check_sky(choice, names, options)
+    _check_sky(hdus, choice, names, options)
     for header, name, count in zip(headers, names, planes.counts, strict=True):
         planes.calibrations += [calibration_from_header(header, name)] * count
     planes.notes = {**_describe_choice(choice), **planes.notes}
@@ -183,22 +183,21 @@ def _is_rounded(hdu: Any) -> bool:
         return False
 
 
-def _check_sky(choice: HduChoice, names: list[str], options: ReadOptions) -> None:
+def _check_sky(hdus: HDUList, choice: HduChoice, names: list[str], options: ReadOptions) -> None:
     """Refuse bands of one file that show different parts of the sky."""
     numbers = [name.rpartition(", ")[2] for name in names]
     taken = list(zip(numbers, choice.hdus, strict=True))
     if choice.bands is not None and options.bands is not None:
         wanted = {find_band(band, choice.bands) for band in options.bands}
         taken = [pair for band, pair in zip(choice.bands, taken, strict=True) if band in wanted]
-    for number, hdu in taken[1:]:
-        first_number, first = taken[0]
-        if all(first.header.get(key) == hdu.header.get(key) for key in WCS_KEYS):
-            continue
-        frames = [frame_from_header(one.header, one.shape[-2:]) for one in (first, hdu)]
-        said = explain_difference(*frames)
+    if len(taken) < 2:
+        return
+    frames = [frame_from_header(hdu.header, hdu.shape[-2:], hdus) for _, hdu in taken]
+    for (number, _), frame in zip(taken[1:], frames[1:], strict=True):
+        said = explain_difference(frames[0], frame)
         if said:
             raise UnsupportedImageError(
-                f"{first_number} and {number} show different parts of the sky: {said}; bring the "
+                f"{taken[0][0]} and {number} show different parts of the sky: {said}; bring the "
                 "bands to one grid, or leave one out with --bands or --hdu"
             )
 
@@ -242,17 +241,22 @@ class Planes:
 
 
 def _read_planes(
-    choice: HduChoice, options: ReadOptions, region: Region | None, wcs: Any, path: str
+    hdus: HDUList,
+    choice: HduChoice,
+    options: ReadOptions,
+    region: Region | None,
+    wcs: tuple[Any, str] | None,
+    path: str,
 ) -> Planes:
     first = choice.hdus[0]
     shape = check_shape(first, len(choice.hdus), options, region, path)
     if region is None:
         arrays = [_read_whole(hdu) for hdu in choice.hdus]
-        frame = frame_from_header(first.header, (shape[-2], shape[-1]))
+        frame = frame_from_header(first.header, (shape[-2], shape[-1]), hdus)
         counts = [len(array) for array in arrays]
         return Planes(stack_planes(arrays, path), frame, Flags.NONE, {}, counts)
-    wcs = wcs if wcs is not None else load_wcs(first.header)
-    box = find_region(wcs, (shape[-2], shape[-1]), region, path)
+    found, remark = wcs if wcs is not None else load_wcs(first.header, hdus)
+    box = find_region(found, (shape[-2], shape[-1]), region, path, remark)
     box.check_size(options, path)
     _check_tiles(first, (*shape[:-2], box.side, box.side), options, path)
     pieces = [cut_region(hdu, box) for hdu in choice.hdus]
@@ -329,6 +333,8 @@ def assemble_planes(
         notes |= scaled
     if planes.frame.orientation:
         notes["orientation"] = planes.frame.orientation
+    if planes.frame.remark:
+        notes["message"] = planes.frame.remark
     if not math.isnan(calibration.zeropoint):
         notes["zeropoint"] = repr(calibration.zeropoint)
     return Cutout(

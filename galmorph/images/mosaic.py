@@ -137,13 +137,17 @@ def mosaic_sources(
 
 def _check_image(file: str, shown: str) -> None:
     """Refuse what no position can be cut out of."""
+    said = ""
     with open(file, "rb") as stream:
-        found = stream.read(len(FITS_MAGIC)).startswith(FITS_MAGIC)
-    if found:
+        is_fits = stream.read(len(FITS_MAGIC)).startswith(FITS_MAGIC)
+    if is_fits:
         with reading_fits(shown), open_fits(file, shown) as hdus:
-            found = any(load_wcs(hdu.header) is not None for hdu in hdus)
-    if not found:
-        raise UnsupportedImageError("a mosaic must be a FITS image with a WCS", shown)
+            for hdu in hdus:
+                wcs, remark = load_wcs(hdu.header, hdus)
+                if wcs is not None:
+                    return
+                said = said or (f" ({remark})" if remark else "")
+    raise UnsupportedImageError(f"a mosaic must be a FITS image with a WCS{said}", shown)
 
 
 def _cut_at(position: Position, mosaics: list[tuple[str, str, str]], fov: float) -> Source:
@@ -193,7 +197,7 @@ class _Mosaic:
     """An open mosaic with the WCS of the image that is read from it."""
 
     hdus: Any
-    wcs: Any
+    wcs: tuple[Any, str]
 
     def __del__(self) -> None:
         # When its thread ends; nobody can be told of an error any more.
@@ -212,7 +216,7 @@ class _OpenMosaics(threading.local):
         if key not in self.table:
             hdus = open_fits(path, shown)
             choice = choose_hdus(hdus, options.hdu, shown)
-            self.table[key] = _Mosaic(hdus, load_wcs(choice.hdus[0].header))
+            self.table[key] = _Mosaic(hdus, load_wcs(choice.hdus[0].header, hdus))
         self.table.move_to_end(key)
         while len(self.table) > OPEN_MOSAICS:
             self.table.popitem(last=False)[1].hdus.close()

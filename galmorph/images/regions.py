@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,27 +62,16 @@ class Box:
             )
 
 
-def find_region(wcs: Any, shape: tuple[int, int], region: Region, path: str) -> Box:
-    """Find the pixels of a square of sky.
+def find_region(
+    wcs: Any, shape: tuple[int, int], region: Region, path: str, remark: str = ""
+) -> Box:
+    """Find the pixels of a square of sky in an image of so many rows and columns.
 
-    Parameters
-    ----------
-    wcs : astropy.wcs.WCS or None
-        Of the image, as `galmorph.images.sky.load_wcs` gives it.
-    shape : (int, int)
-        Rows and columns.
-    region : Region
-        NaN for ra and dec: the centre of the image; NaN for fov: its shorter side.
-    path : str
-        For messages.
-
-    Raises
-    ------
-    UnsupportedImageError
-        No WCS that can be used, or a position outside the image.
+    NaN for ra and dec stands for the centre of the image, NaN for fov for its shorter side. The
+    remark says what is wrong with the WCS.
     """
     if wcs is None:
-        raise UnsupportedImageError(NO_WCS, path)
+        raise UnsupportedImageError(f"{NO_WCS} ({remark})" if remark else NO_WCS, path)
     x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
     if not math.isnan(region.ra):
         x, y = to_pixel(wcs, region.ra, region.dec)
@@ -99,6 +88,7 @@ def find_region(wcs: Any, shape: tuple[int, int], region: Region, path: str) -> 
         side = max(1, round(region.fov / pixel_scale))
     left, bottom = math.floor(x - side / 2 + 1), math.floor(y - side / 2 + 1)
     frame = frame_at(wcs, left + (side - 1) / 2, bottom + (side - 1) / 2)
+    frame = replace(frame, remark=remark)
     return Box(left, bottom, side, frame)
 
 

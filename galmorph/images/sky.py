@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from galmorph.images.wcs_cards import (
+    J2000,
+    Gathered,
+    UnusableError,
+    WcsCards,
+    find_system,
+    gather_cards,
+    pick_wcs_cards,
+)
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
 __all__ = [
     "UNKNOWN_SKY",
-    "WCS_KEYS",
     "SkyFrame",
     "explain_difference",
     "frame_at",
     "frame_from_header",
     "frame_from_wcs",
+    "load_wcs",
+    "to_pixel",
 ]
 
 DEGENERATE_SCALE = 1e-12  # degrees per pixel below which a matrix says nothing
-FARTHEST_PIXEL = 1e8  # a reference point farther away than any mosaic is a damaged card
-PLAIN_KEYS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
-WCS_KEYS = ("CTYPE1", *PLAIN_KEYS, "CDELT1", "CDELT2", "PC1_1", "PC2_1", "CROTA2")
-"""Two images of the same cards show the same sky."""
+NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
+PLAIN_CARDS: dict[str, float | str] = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
+PLAIN_CARDS |= {"CUNIT1": "deg", "CUNIT2": "deg", "LONPOLE": 180.0, "EQUINOX": J2000}
+SYSTEM_CARDS = frozenset(("RADESYS", "RADECSYS", "EQUINOX", "EPOCH", "RA", "DEC"))
+TABLES = {"CPDIS": ("WCSDVARR", "cpdis"), "D2IMDIS": ("D2IMARR", "det2im")}
+"""Extension that holds a table of distortions, and its place in an `astropy.wcs.WCS`."""
 
-NOT_PLAIN = ("A_ORDER", "AP_ORDER", "PV1_0", "PV1_1", "PV2_1", "CPDIS1", "CROTA2", "RADECSYS")
 EQUATORIAL = {"ICRS", "FK5", ""}
-J2000 = 2000.0
+B1950, FIRST_FK5 = 1950.0, 1984.0  # FITS 4.0, 8.3
 RIGHT_ANGLE_TOLERANCE = 1.0  # degrees within which "north up" is said
 SCALE_TOLERANCE = 0.02  # by which the pixel scales of two bands on one grid may differ
 SHIFT_TOLERANCE = 1.5  # pixels between them: squares cut out of two grids differ by whole ones
@@ -44,76 +55,83 @@ Array = npt.NDArray[Any]
 class SkyFrame:
     """What a cutout needs to know of its WCS.
 
-    Attributes
-    ----------
-    ra, dec : float
-        Centre of the image, degrees (ICRS; FK5 J2000 is taken as the same, 0.03 arcsec at most).
-    pixel_scale : float
-        Arcseconds per pixel: the root of the area of the pixel in the middle (of a gnomonic
-        projection without distortion: of that at the reference point).
-    orientation : str
-        As displayed with row 0 at the top: ``"north up, east left"``, or the position angle of
-        the top and the parity; then the sides of the pixels where they are not square.
+    The centre stands in degrees (ICRS; FK5 J2000 is taken as the same, 0.03 arcsec at most). The
+    pixel scale is the root of the area of the pixel in the middle (of a gnomonic projection
+    without distortion: of that at the reference point).
     """
 
     ra: float = math.nan
     dec: float = math.nan
-    pixel_scale: float = math.nan
-    orientation: str = ""
+    pixel_scale: float = math.nan  # arcseconds
+    orientation: str = ""  # as displayed with row 0 at the top
+    remark: str = ""  # on what is wrong with the cards
 
 
 UNKNOWN_SKY = SkyFrame()
 
 
-def load_wcs(header: Header) -> Any:
-    """WCS of the two celestial axes, or None where there is none that can be used."""
+def load_wcs(header: Header, hdus: Any = None) -> tuple[Any, str]:
+    """WCS of the celestial axes (None: none can be had), with its tables in `hdus`; a remark."""
+    return _build_wcs(pick_wcs_cards(gather_cards(header)), hdus)
+
+
+def _build_wcs(cards: WcsCards, hdus: Any) -> tuple[Any, str]:
+    """WCS or None, and a remark on what is wrong with it."""
+    from astropy.io.fits import Header
     from astropy.wcs import WCS
 
-    if "CTYPE1" not in header or not _is_plausible(header):
-        return None
+    if not cards:
+        return None, cards.remark
     # wcslib and astropy refuse bad headers with a dozen different exceptions.
     try:
-        wcs = WCS(_drop_double_matrix(header), naxis=2)
-        return wcs if wcs.has_celestial else None
+        wcs = WCS(Header(cards.values), naxis=2)
+        if not wcs.has_celestial:
+            return None, ""
     except Exception:
-        return None
+        return None, "the WCS is not used, because its cards contradict each other"
+    lost = [f"{name}{n}" for name, n in cards.tables if not _add_table(wcs, cards, name, n, hdus)]
+    said = f"the distortion of {', '.join(lost)} is not applied, as its table is missing"
+    return wcs, said if lost else cards.remark
 
 
-def _is_plausible(header: Header) -> bool:
-    # wcslib takes a value that is no number for 0, which would pass for a position.
-    values = [header.get(key, 0) for key in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")]
-    return all(isinstance(v, (int, float)) and abs(v) < FARTHEST_PIXEL for v in values)
+def _add_table(wcs: Any, cards: WcsCards, name: str, axis: int, hdus: Any) -> bool:
+    """Read a table of distortions from its own HDU, so that wcslib never sees its records."""
+    from astropy.wcs import DistortionLookupTable
+
+    version, first = cards.tables[name, axis]
+    extension, attribute = TABLES[name]
+    try:
+        hdu = hdus[extension, version]
+        grid = [
+            tuple(float(hdu.header.get(f"{key}{n}", default)) for n in (1, 2))
+            for key, default in (("CRPIX", 0), ("CRVAL", 0), ("CDELT", 1))
+        ]
+        data = hdu.data if first == axis else hdu.data.T
+        table = np.ascontiguousarray(data, dtype=np.float32)
+        if table.ndim != 2 or not np.isfinite(grid).all() or not all(grid[2]):
+            return False
+        setattr(wcs, f"{attribute}{axis}", DistortionLookupTable(table, *grid))
+    except Exception:  # not there, no image, damaged
+        return False
+    return True
 
 
-def _drop_double_matrix(header: Header) -> Header:
-    # SDSS frames of DR9 hold the same matrix as CDi_j and as PCi_j.
-    if "CD1_1" not in header or "PC1_1" not in header:
-        return header
-    header = header.copy()
-    for key in ("PC1_1", "PC1_2", "PC2_1", "PC2_2", "CDELT1", "CDELT2"):
-        header.remove(key, ignore_missing=True)
-    return header
+def frame_from_header(header: Header, shape: tuple[int, int], hdus: Any = None) -> SkyFrame:
+    """Centre, scale and orientation of an image of so many rows and columns.
 
-
-def frame_from_header(header: Header, shape: tuple[int, int]) -> SkyFrame:
-    """Find centre, scale and orientation.
-
-    Parameters
-    ----------
-    header : astropy.io.fits.Header
-        Of the image HDU.
-    shape : (int, int)
-        Rows and columns.
-
-    Returns
-    -------
-    SkyFrame
-        With NaN for what cannot be had; a strange WCS is no reason to refuse the pixels.
+    NaN stands for what cannot be had: a strange WCS is no reason to refuse the pixels.
     """
-    frame = _frame_of_plain_tan(header, shape)
+    found = gather_cards(header)
+    cards = pick_wcs_cards(found)
+    frame, remark = _frame_of_plain_tan(cards, shape), cards.remark
     if frame is None:
-        frame = frame_from_wcs(load_wcs(header), shape)
-    return _from_keywords(header) if math.isnan(frame.ra) else frame
+        wcs, remark = _build_wcs(cards, hdus)
+        frame = frame_from_wcs(wcs, shape)
+    if math.isnan(frame.ra):
+        frame = _from_keywords(found)
+    unread = sorted(found.broken & SYSTEM_CARDS)
+    remark = remark or (f"{', '.join(unread)} cannot be read" if unread else "")
+    return replace(frame, remark=remark) if remark else frame
 
 
 def explain_difference(one: SkyFrame, other: SkyFrame) -> str:
@@ -129,25 +147,19 @@ def explain_difference(one: SkyFrame, other: SkyFrame) -> str:
     return ""
 
 
-def _frame_of_plain_tan(header: Header, shape: tuple[int, int]) -> SkyFrame | None:
-    """Frame of an undistorted gnomonic header, as nearly every cutout has it; None for others.
+def _frame_of_plain_tan(cards: WcsCards, shape: tuple[int, int]) -> SkyFrame | None:
+    """Frame of an undistorted gnomonic WCS, as nearly every cutout has it; None for others.
 
     Building an `astropy.wcs.WCS` takes longer than reading a cutout; this is the same sum
     (Calabretta & Greisen 2002, A&A 395, 1077, section 5.1.3).
     """
-    if header.get("CTYPE1") != "RA---TAN" or header.get("CTYPE2") != "DEC--TAN":
+    others = dict(cards.values)
+    numbers = [others.pop(key, None) for key in NUMBERS]
+    if None in numbers or cards.tables or others.pop("RADESYS", "") not in EQUATORIAL:
         return None
-    if any(key in header for key in NOT_PLAIN) or "CD1_1" not in header:
+    if not others.items() <= PLAIN_CARDS.items():
         return None
-    equinox = header.get("EQUINOX", header.get("EPOCH", J2000))
-    if str(header.get("RADESYS", "")) not in EQUATORIAL or equinox != J2000:
-        return None
-    if header.get("CUNIT1", "deg") != "deg" or header.get("LONPOLE", 180) != 180:
-        return None
-    values = [header.get(key, 0.0) for key in PLAIN_KEYS]
-    if not all(isinstance(v, (int, float)) and abs(v) < FARTHEST_PIXEL for v in values):
-        return None
-    ra0, dec0, x0, y0, *matrix = (float(v) for v in values)
+    ra0, dec0, x0, y0, *matrix = (float(value) for value in numbers if value is not None)
     cd = np.array(matrix).reshape(2, 2)
     x, y = (shape[1] + 1) / 2 - x0, (shape[0] + 1) / 2 - y0
     ra, dec = _deproject(ra0, dec0, *(cd @ (x, y)))
@@ -280,16 +292,38 @@ def describe_orientation(matrix: Any) -> str:
     return f"top at position angle {angle:.0f} deg, {seen}{sides}"
 
 
-def _from_keywords(header: Mapping[str, Any]) -> SkyFrame:
-    """Position by the cards RA and DEC, in degrees or as text."""
-    ra, dec = header.get("RA"), header.get("DEC")
-    if isinstance(ra, str) and isinstance(dec, str):
-        ra, dec = _parse_texts(ra, dec)
-    if not (isinstance(ra, (int, float)) and isinstance(dec, (int, float))):
-        return UNKNOWN_SKY
-    if not (0 <= ra <= 360 and -90 <= dec <= 90):
-        return UNKNOWN_SKY
-    return SkyFrame(float(ra), float(dec), orientation="no WCS; position from RA and DEC")
+def _from_keywords(found: Gathered) -> SkyFrame:
+    """Position by the cards RA and DEC or OBJCTRA and OBJCTDEC, in degrees or as text."""
+    for names in (("RA", "DEC"), ("OBJCTRA", "OBJCTDEC")):
+        ra, dec = (None if n in found.broken else found.values.get(n) for n in names)
+        if isinstance(ra, str) and isinstance(dec, str):
+            ra, dec = _parse_texts(ra, dec)
+        if isinstance(ra, (int, float)) and isinstance(dec, (int, float)):
+            if not (0 <= ra <= 360 and -90 <= dec <= 90):
+                continue
+            try:
+                position = _turn(float(ra), float(dec), *find_system(found))
+            except UnusableError:
+                return UNKNOWN_SKY
+            return SkyFrame(*position, orientation=f"no WCS; position from {' and '.join(names)}")
+    return UNKNOWN_SKY
+
+
+def _turn(ra: float, dec: float, system: str, equinox: float) -> tuple[float, float]:
+    """Degrees in the ICRS of a position in a system and equinox that cards name (NaN: neither)."""
+    from astropy.coordinates import FK4, FK5, FK4NoETerms, SkyCoord
+
+    old = system.startswith("FK4") or (not system and equinox < FIRST_FK5)
+    if system == "ICRS" or (not old and (math.isnan(equinox) or equinox == J2000)):
+        return ra, dec
+    frames = {"FK4": FK4, "FK4-NO-E": FK4NoETerms}
+    frame = (
+        frames[system or "FK4"](equinox=f"B{B1950 if math.isnan(equinox) else equinox}")
+        if old
+        else FK5(equinox=f"J{equinox}")
+    )
+    sky = SkyCoord(ra, dec, unit="deg", frame=frame).icrs
+    return float(sky.ra.deg), float(sky.dec.deg)
 
 
 def _parse_texts(ra: str, dec: str) -> tuple[float, float]:

@@ -84,7 +84,8 @@ class Reader:
         except Exception as error:
             _fail(row, error)
             return row, None
-        row.notes = placed.notes
+        row.notes = dict(placed.notes)
+        row.message = row.notes.pop("message", "")
         return row, placed
 
     def _finish(
