@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import GalmorphWarning, UnknownHeadError, UnknownModelError
-from galmorph.heads import LinearHead
+from galmorph.heads import Head
 from galmorph.images.inputs import to_sources
 from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source
@@ -141,7 +141,7 @@ def _triple(values: tuple[float, ...]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def find_head(model: Model, name: str | os.PathLike[str]) -> LinearHead:
+def find_head(model: Model, name: str | os.PathLike[str]) -> Head:
     """A head of the model by name, or one of your own by path.
 
     Parameters
@@ -164,9 +164,9 @@ def find_head(model: Model, name: str | os.PathLike[str]) -> LinearHead:
     head = next(iter(file.heads.values()))
     width = model.num_features
     way_out = f"give the model {file.model!r} with --model, by name or as a file"
-    if head.weight.shape[1] != width:
+    if head.num_features != width:
         raise UnknownHeadError(
-            f"{name}: takes embeddings of {head.weight.shape[1]} numbers, but model "
+            f"{name}: takes embeddings of {head.num_features} numbers, but model "
             f"{model.name!r} gives {width}; {way_out}"
         )
     if file.model and file.model != model.name:
@@ -193,7 +193,7 @@ class Job:
     """A model with all settings of a run: what `embed`, `classify` and the commands share."""
 
     model: Model
-    head: LinearHead | None = None
+    head: Head | None = None
     read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
     field: FieldOptions = dataclasses.field(default_factory=FieldOptions)
     rendering: RenderOptions = dataclasses.field(default_factory=RenderOptions)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from galmorph.encoders.onnx_encoder import OnnxEncoder, make_onnx_encoder, read_onnx_encoder
 from galmorph.errors import CheckpointError, UnknownHeadError, WeightsError
-from galmorph.heads import LinearHead
+from galmorph.heads import Head, head_from_parts
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.typicality import Typicality
 from galmorph.writing import write_whole
@@ -57,7 +57,7 @@ class Model:
         ``backend="onnx"``.
     preprocessing : Preprocessing
         How pixels are brought into the domain of the weights.
-    heads : mapping of str to LinearHead
+    heads : mapping of str to Head
         By name; may be empty.
     typicality : Typicality or None
         What the training data look like to the encoder.
@@ -69,7 +69,7 @@ class Model:
     architecture: str
     encoder: Any
     preprocessing: Preprocessing
-    heads: Mapping[str, LinearHead] = field(default_factory=dict)
+    heads: Mapping[str, Head] = field(default_factory=dict)
     typicality: Typicality | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -83,7 +83,7 @@ class Model:
         """What computes the embeddings."""
         return "onnx" if isinstance(self.encoder, OnnxEncoder) else "torch"
 
-    def get_head(self, name: str) -> LinearHead:
+    def get_head(self, name: str) -> Head:
         """The head of that name.
 
         Raises
@@ -100,51 +100,28 @@ class Model:
         return self.heads[name]
 
 
-def _head_to_json(head: LinearHead) -> dict[str, Any]:
-    values = {
-        "class_names": list(head.class_names),
-        "temperature": head.temperature,
-        "crop": head.crop,
-        "notes": dict(head.notes),
+def _head_tensors(heads: Mapping[str, Head]) -> dict[str, Any]:
+    return {
+        f"heads.{name}.{part}": array
+        for name, head in heads.items()
+        for part, array in head.to_tensors().items()
     }
-    if head.typicality is not None:
-        values["typicality"] = head.typicality.to_dict()
-    return values
 
 
-def _head_tensors(heads: Mapping[str, LinearHead]) -> dict[str, Any]:
-    tensors = {}
-    for name, head in heads.items():
-        tensors[f"heads.{name}.weight"] = np.asarray(head.weight, dtype=np.float32)
-        tensors[f"heads.{name}.bias"] = np.asarray(head.bias, dtype=np.float32)
-        if head.typicality is not None:
-            tensors |= head.typicality.to_tensors(f"heads.{name}.")
-    return tensors
-
-
-def _typicality_from(
-    values: Mapping[str, Any], tensors: Mapping[str, Any], prefix: str = ""
-) -> Typicality | None:
+def _typicality_from(values: Mapping[str, Any], tensors: Mapping[str, Any]) -> Typicality | None:
     found = values.get("typicality")
-    return None if found is None else Typicality.from_parts(found, tensors, prefix)
+    return None if found is None else Typicality.from_parts(found, tensors)
 
 
 def _heads_from(
     metadata: Mapping[str, Any], tensors: Mapping[str, Any], path: Path
-) -> dict[str, LinearHead]:
+) -> dict[str, Head]:
     heads = {}
     try:
         for name, values in metadata.get("heads", {}).items():
-            heads[name] = LinearHead(
-                name=name,
-                class_names=tuple(values["class_names"]),
-                weight=np.asarray(tensors[f"heads.{name}.weight"], dtype=np.float32),
-                bias=np.asarray(tensors[f"heads.{name}.bias"], dtype=np.float32),
-                temperature=values["temperature"],
-                crop=values["crop"],
-                notes=values["notes"],
-                typicality=_typicality_from(values, tensors, f"heads.{name}."),
-            )
+            start = f"heads.{name}."
+            own = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+            heads[name] = head_from_parts(name, values, own)
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: the heads are not complete ({error})") from error
     return heads
@@ -233,7 +210,7 @@ def describe_model(model: Model) -> tuple[dict[str, Any], dict[str, npt.NDArray[
         "name": model.name,
         "architecture": model.architecture,
         "preprocessing": model.preprocessing.to_dict(),
-        "heads": {name: _head_to_json(head) for name, head in model.heads.items()},
+        "heads": {name: head.to_dict() for name, head in model.heads.items()},
         "provenance": dict(model.provenance),
     }
     tensors = _head_tensors(model.heads)
@@ -340,14 +317,14 @@ class HeadFile(NamedTuple):
 
     Attributes
     ----------
-    heads : dict of str to LinearHead
+    heads : dict of str to Head
     model : str
         Name of the model that they were fitted on.
     signature : tuple of float
         Of that model, as `compute_signature` gives it; empty in files of earlier versions.
     """
 
-    heads: dict[str, LinearHead]
+    heads: dict[str, Head]
     model: str
     signature: tuple[float, ...]
 
@@ -390,7 +367,7 @@ def _encode_by_torch(model: Model, pixels: npt.NDArray[np.float32]) -> npt.NDArr
 
 def write_heads(
     path: str | Path,
-    heads: Mapping[str, LinearHead],
+    heads: Mapping[str, Head],
     *,
     model: str,
     signature: tuple[float, ...] = (),
@@ -400,7 +377,7 @@ def write_heads(
         "format_version": FORMAT_VERSION,
         "model": model,
         "signature": list(signature),
-        "heads": {name: _head_to_json(head) for name, head in heads.items()},
+        "heads": {name: head.to_dict() for name, head in heads.items()},
     }
     _save(path, _head_tensors(heads), metadata)
 

@@ -89,13 +89,13 @@ class Typicality:
         percentile = np.interp(self.compute_distance(embeddings), self.quantiles, grid)
         return percentile.astype(np.float32)
 
-    def to_tensors(self, prefix: str = "") -> dict[str, npt.NDArray[Any]]:
+    def to_tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Arrays to store, float16 where that loses nothing that matters."""
         return {
-            f"{prefix}typicality.mean": self.mean,
-            f"{prefix}typicality.components": self.components.astype(np.float16),
-            f"{prefix}typicality.references": self.references.astype(np.float16),
-            f"{prefix}typicality.quantiles": self.quantiles,
+            "typicality.mean": self.mean,
+            "typicality.components": self.components.astype(np.float16),
+            "typicality.references": self.references.astype(np.float16),
+            "typicality.quantiles": self.quantiles,
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,14 +103,11 @@ class Typicality:
         return {"neighbours": self.neighbours}
 
     @classmethod
-    def from_parts(
-        cls, values: Mapping[str, Any], tensors: Mapping[str, Any], prefix: str = ""
-    ) -> Typicality:
+    def from_parts(cls, values: Mapping[str, Any], tensors: Mapping[str, Any]) -> Typicality:
         """Rebuild from what `to_dict` and `to_tensors` gave."""
         names = ("mean", "components", "references", "quantiles")
         arrays = {
-            name: np.asarray(tensors[f"{prefix}typicality.{name}"], dtype=np.float32)
-            for name in names
+            name: np.asarray(tensors[f"typicality.{name}"], dtype=np.float32) for name in names
         }
         return cls(**arrays, neighbours=int(values["neighbours"]))
 

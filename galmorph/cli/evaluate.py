@@ -247,6 +247,7 @@ class _Evaluation:
 
     def run(self) -> Iterator[ProtocolResult]:
         """One result after another."""
+        from galmorph.heads import LinearHead
         from galmorph.training.protocols import Protocols
 
         projection = self._load_projection()
@@ -257,7 +258,7 @@ class _Evaluation:
         protocols = Protocols(test, self.merge, self.neighbours, self.seed, self._crop())
         self._check_merge((*test.class_names, *(train.class_names if train is not None else ())))
         largest_fold = self._deal_folds(protocols)
-        if self.job.head is not None and self.wants("head"):
+        if isinstance(self.job.head, LinearHead) and self.wants("head"):
             yield protocols.test_head(self.job.head)
         if train is not None:
             yield from self._from_train(protocols, train)
@@ -278,7 +279,7 @@ class _Evaluation:
 
     def _check_merge(self, class_names: tuple[str, ...]) -> None:
         """Refuse to join classes that no set and no head has."""
-        known = (*class_names, *(self.job.head.class_names if self.job.head is not None else ()))
+        known = (*class_names, *getattr(self.job.head, "class_names", ()))
         unknown = self.merge.find_unknown(known)
         if unknown:
             raise click.UsageError(

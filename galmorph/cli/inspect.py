@@ -162,22 +162,17 @@ def _describe_result(job: Job, block: Block) -> dict[str, str]:
     result = {"model": job.model.name}
     if job.head is not None:
         result["head"] = job.head.name
-        result["label"] = columns["label"][0] or "none"
-        shown = [
-            f"{name} {columns[key][0]:.3f}"
-            for key, name in zip(_probability_names(columns), job.head.class_names, strict=True)
-        ]
-        result["probabilities"] = ", ".join(shown)
+        if "label" in columns:
+            result["label"] = columns["label"][0] or "none"
+        numbers = [c.name for c in job.head.columns() if c.is_float and c.name != "confidence"]
+        shown = [f"{name.removeprefix('p_')} {columns[name][0]:.3f}" for name in numbers]
+        result["shares"] = ", ".join(shown)
     if "atypicality" in columns:
         result["atypicality"] = f"{columns['atypicality'][0]:.3f}"
     result["flags"] = f"{flags} ({', '.join(decode_flags(flags)) or 'none'})"
     if block.rows[0].message:
         result["message"] = block.rows[0].message
     return result
-
-
-def _probability_names(columns: dict[str, Any]) -> list[str]:
-    return [name for name in columns if name.startswith("p_")]
 
 
 def _print_pairs(pairs: dict[str, str]) -> None:

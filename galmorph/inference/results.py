@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from galmorph.flags import NO_LABEL, Flags
-from galmorph.heads import LinearHead
+from galmorph.heads import Head
 from galmorph.inference.backends import list_versions
 from galmorph.inference.engine import Block, EngineOptions, Row
 from galmorph.model import Model
 from galmorph.preprocessing.pipeline import FieldOptions
 from galmorph.preprocessing.render import RenderOptions
 from galmorph.tables.angles import to_degrees
-from galmorph.tables.columns import ColumnSpec, probability_name, result_columns
+from galmorph.tables.columns import ColumnSpec, result_columns
 from galmorph.typicality import ATYPICAL_PERCENTILE, Typicality
 
 __all__ = ["TREATMENT_COLUMNS", "ResultPlan", "describe_run", "package_version"]
@@ -62,7 +62,7 @@ class ResultPlan:
     Attributes
     ----------
     model : Model
-    head : LinearHead or None
+    head : Head or None
         None for embeddings alone.
     with_embedding : bool
         Add the embedding as a vector column.
@@ -71,7 +71,7 @@ class ResultPlan:
     """
 
     model: Model
-    head: LinearHead | None = None
+    head: Head | None = None
     with_embedding: bool = False
     carried: tuple[ColumnSpec, ...] = ()
 
@@ -86,7 +86,7 @@ class ResultPlan:
         """The columns in order."""
         width = self.model.num_features
         return result_columns(
-            self.head.class_names if self.head else (),
+            self.head.columns() if self.head else (),
             embedding_dim=width if self.with_embedding else None,
             atypicality=self.typicality is not None,
             extra=TREATMENT_COLUMNS,
@@ -118,7 +118,7 @@ class ResultPlan:
         if self.typicality is not None:
             columns["atypicality"] = self._fill_atypicality(self.typicality, block)
         if self.head is not None:
-            columns |= self._fill_classes(self.head, block)
+            columns |= self._fill_head(self.head, block)
         columns["flags"] = np.array([int(row.flags) for row in rows], dtype=np.int32)
         for spec in self.carried:
             columns[spec.name] = [row.source.columns[spec.name] for row in rows]
@@ -136,16 +136,13 @@ class ResultPlan:
         return values
 
     @staticmethod
-    def _fill_classes(head: LinearHead, block: Block) -> dict[str, Any]:
-        probabilities = head.compute_probabilities(block.embeddings)
-        best = probabilities.argmax(axis=1)
-        labels = [
-            "" if row.flags & NO_LABEL else head.class_names[k]
-            for row, k in zip(block.rows, best, strict=True)
-        ]
-        columns: dict[str, Any] = {"label": labels, "confidence": probabilities.max(axis=1)}
-        for k, name in enumerate(head.class_names):
-            columns[probability_name(name)] = probabilities[:, k]
+    def _fill_head(head: Head, block: Block) -> dict[str, Any]:
+        columns = head.fill(block.embeddings)
+        if "label" in columns:
+            columns["label"] = [
+                "" if row.flags & NO_LABEL else label
+                for row, label in zip(block.rows, columns["label"], strict=True)
+            ]
         return columns
 
 
@@ -169,7 +166,7 @@ def describe_treatment(row: Row) -> str:
 
 def describe_run(
     model: Model,
-    head: LinearHead | None,
+    head: Head | None,
     *,
     field: FieldOptions,
     rendering: RenderOptions,
@@ -185,8 +182,7 @@ def describe_run(
         "architecture": model.architecture,
         **{f"model_{key}": value for key, value in _scalars(model.provenance).items()},
         "head": head.name if head else "",
-        "class_names": list(head.class_names) if head else [],
-        "temperature": head.temperature if head else "",
+        **(head.describe() if head else {}),
         "head_sha256": head.compute_sha256() if head else "",
         "preprocessing": model.preprocessing.to_dict(),
         "field": asdict(field),

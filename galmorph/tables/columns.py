@@ -10,6 +10,7 @@ __all__ = [
     "DTYPES",
     "STANDARD_NAMES",
     "ColumnSpec",
+    "class_columns",
     "make_printable_name",
     "nearest_dtype",
     "probability_name",
@@ -210,9 +211,8 @@ _REMARKS = (
 )
 
 
-def _class_columns(class_names: Sequence[str]) -> list[ColumnSpec]:
-    if not class_names:
-        return []
+def class_columns(class_names: Sequence[str]) -> tuple[ColumnSpec, ...]:
+    """Label, confidence and probabilities of a head of classes."""
     label = ColumnSpec(
         "label",
         "str",
@@ -231,7 +231,7 @@ def _class_columns(class_names: Sequence[str]) -> list[ColumnSpec]:
         )
         for name in class_names
     ]
-    return [label, confidence, *probabilities]
+    return (label, confidence, *probabilities)
 
 
 def _embedding_column(dim: int | None) -> list[ColumnSpec]:
@@ -249,7 +249,7 @@ def _embedding_column(dim: int | None) -> list[ColumnSpec]:
 
 
 def result_columns(
-    class_names: Sequence[str] = (),
+    head: Iterable[ColumnSpec] = (),
     *,
     embedding_dim: int | None = None,
     atypicality: bool = True,
@@ -260,8 +260,8 @@ def result_columns(
 
     Parameters
     ----------
-    class_names : sequence of str
-        Classes of the head; empty for embeddings alone.
+    head : iterable of ColumnSpec
+        Columns of the head; none for embeddings alone.
     embedding_dim : int, optional
         Adds the vector column ``embedding`` of that length.
     atypicality : bool
@@ -282,13 +282,13 @@ def result_columns(
 
     Examples
     --------
-    >>> from galmorph.tables import result_columns
-    >>> [c.name for c in result_columns(["smooth", "spiral"], atypicality=False)][4:8]
+    >>> from galmorph.tables.columns import class_columns, result_columns
+    >>> [c.name for c in result_columns(class_columns(["smooth", "spiral"]))][4:8]
     ['label', 'confidence', 'p_smooth', 'p_spiral']
     """
     specs = (
         *_IDENTITY,
-        *_class_columns(class_names),
+        *head,
         *_embedding_column(embedding_dim),
         *([_ATYPICALITY] if atypicality else []),
         *extra,

@@ -16,7 +16,7 @@ from galmorph._api import load_model
 from galmorph.encoders.fused import ProjectionHead
 from galmorph.encoders.registry import create_encoder
 from galmorph.errors import TrainingError, WeightsError
-from galmorph.heads import LinearHead
+from galmorph.heads import Head
 from galmorph.model import Model, read_model, write_model
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.training.checkpoint import CHECKPOINT, get_kept, load_checkpoint
@@ -284,7 +284,7 @@ def is_half(path: str | Path) -> bool:
 
 def add_to_model(
     path: str | Path,
-    heads: Mapping[str, LinearHead],
+    heads: Mapping[str, Head],
     *,
     typicality: Typicality | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -295,7 +295,7 @@ def add_to_model(
     ----------
     path : path
         A file of `galmorph.model.write_model`; replaced whole or not at all.
-    heads : mapping of str to LinearHead
+    heads : mapping of str to Head
     typicality : Typicality, optional
         Replaces the file's own.
     provenance : mapping, optional

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from galmorph.tables import ColumnSpec, TableWriter, open_writer, result_columns
+from galmorph.tables.columns import class_columns
 
 BLOCK = 64
 META = {"model": "toy", "note": "é"}
@@ -18,7 +19,7 @@ NAMES = ["plain", "line\nbreak", 'quote " comma ,', "galáxia", "#", ""]
 
 
 def make_specs() -> tuple[ColumnSpec, ...]:
-    return result_columns(["smooth", "spiral"], embedding_dim=64)
+    return result_columns(class_columns(["smooth", "spiral"]), embedding_dim=64)
 
 
 def make_rows(numbers: list[int]) -> dict[str, Any]:

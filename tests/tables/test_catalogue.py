@@ -17,6 +17,7 @@ from galmorph.tables import (
     write_table,
 )
 from galmorph.tables.catalogue import pick_column
+from galmorph.tables.columns import class_columns
 from tests.tables.table_cases import make_block
 
 FORMATS = ["csv", "ecsv", "fits", "vot", "parquet"]
@@ -231,7 +232,7 @@ def test_names_that_differ_in_case_only(tmp_path):
     path = write_csv(tmp_path, "file,b,B\na.jpg,60.5,14.2\n")
     catalogue = read_catalogue(path, path_column="file")
     assert next(iter(catalogue)).columns == {"file": "a.jpg", "b": 60.5, "B_catalogue": 14.2}
-    result_columns(["smooth"], carried=catalogue.specs)
+    result_columns(class_columns(["smooth"]), carried=catalogue.specs)
 
 
 def test_a_column_without_a_name_gets_one(tmp_path):

@@ -5,11 +5,13 @@ from astropy import units
 from astropy.io.votable.ucd import check_ucd
 
 from galmorph.tables import ColumnSpec, result_columns
-from galmorph.tables.columns import nearest_dtype, probability_name
+from galmorph.tables.columns import class_columns, nearest_dtype, probability_name
 
 
 def test_order_of_a_classification():
-    specs = result_columns(["smooth", "Edge-on disk"], carried=[ColumnSpec("z", "float64")])
+    specs = result_columns(
+        class_columns(["smooth", "Edge-on disk"]), carried=[ColumnSpec("z", "float64")]
+    )
     assert [spec.name for spec in specs] == [
         "object_id",
         "path",
@@ -39,7 +41,7 @@ def test_embeddings_alone_have_no_label_and_a_vector():
 
 
 def test_every_ucd_and_unit_is_one_that_the_vo_knows():
-    for spec in result_columns(["smooth"], embedding_dim=8):
+    for spec in result_columns(class_columns(["smooth"]), embedding_dim=8):
         assert spec.ucd, spec.name
         assert check_ucd(spec.ucd, check_controlled_vocabulary=True), (spec.name, spec.ucd)
         assert spec.description
@@ -47,7 +49,7 @@ def test_every_ucd_and_unit_is_one_that_the_vo_knows():
 
 
 def test_every_result_column_has_its_meaning():
-    ucds = {spec.name: spec.ucd for spec in result_columns(["smooth"])}
+    ucds = {spec.name: spec.ucd for spec in result_columns(class_columns(["smooth"]))}
     assert ucds["object_id"] == "meta.id;meta.main"
     assert ucds["ra"] == "pos.eq.ra;meta.main"
     assert ucds["dec"] == "pos.eq.dec;meta.main"
@@ -58,7 +60,7 @@ def test_every_result_column_has_its_meaning():
 @pytest.mark.parametrize("name", ["LABEL", "p_smooth", "flags"])
 def test_a_name_comes_once_whatever_its_case(name):
     with pytest.raises(ValueError, match=f"two columns are named '{name}'"):
-        result_columns(["smooth"], carried=[ColumnSpec(name, "str")])
+        result_columns(class_columns(["smooth"]), carried=[ColumnSpec(name, "str")])
 
 
 @pytest.mark.parametrize("name", ["mag\n(AB)", "a\rb", "tab\t", "next\x85line"])

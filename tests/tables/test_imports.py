@@ -14,7 +14,7 @@ import galmorph.tables as tables
 before = set(sys.modules)
 for name in tables.__all__:
     getattr(tables, name)
-specs = tables.result_columns(["a"])
+specs = tables.result_columns()
 row = {s.name: [""] if s.is_text else [0] for s in specs}
 with tables.open_writer(sys.argv[1], specs) as writer:
     writer.append(row)

@@ -7,6 +7,7 @@ from pathlib import Path
 from galmorph.flags import NO_LABEL, Flags
 from galmorph.inference.results import TREATMENT_COLUMNS
 from galmorph.tables import list_suffixes, result_columns
+from galmorph.tables.columns import class_columns
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tables.md"
 
@@ -24,7 +25,7 @@ def rows_of_table(heading):
 
 def test_the_columns_are_those_of_a_result():
     described = {row[0].strip("`"): row[1:] for row in rows_of_table("Columns")}
-    specs = result_columns(["<class>"], embedding_dim=512, extra=TREATMENT_COLUMNS)
+    specs = result_columns(class_columns(["<class>"]), embedding_dim=512, extra=TREATMENT_COLUMNS)
     assert [name for name in described] == [
         "p_<class>" if spec.name == "p_class" else spec.name for spec in specs
     ]

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.tables.columns import probability_name
+from galmorph.heads.base import Head
+from galmorph.tables.columns import ColumnSpec, class_columns, probability_name
 
-if TYPE_CHECKING:
-    from galmorph.typicality import Typicality
-
-__all__ = ["LinearHead", "make_class_name", "softmax"]
-
-
-def make_class_name(text: str) -> str:
-    """Letters, digits and underscores, as heads and column names need them.
-
-    Examples
-    --------
-    >>> make_class_name(" edge-on disk")
-    'edge_on_disk'
-    """
-    return re.sub(r"\W+", "_", text.strip())
+__all__ = ["LinearHead", "softmax"]
 
 
 def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -41,13 +27,11 @@ def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class LinearHead:
+class LinearHead(Head):
     """A linear probe on a frozen encoder, with temperature calibration.
 
     Attributes
     ----------
-    name : str
-        As in ``--head``.
     class_names : tuple of str
         In the order of the rows of ``weight``; letters, digits and underscores, which differ also
         as the columns that `probability_name` makes of them.
@@ -55,24 +39,13 @@ class LinearHead:
     bias : ndarray of float32, shape (num_classes,)
     temperature : float
         Divides the logits (Guo et al. 2017, ICML).
-    crop : float, "auto" or None
-        Field of view that this head was trained on; None for the encoder's own, or for one in
-        arcseconds, which ``notes`` hold.
-    notes : mapping
-        Training data, protocol and figures.
-    typicality : Typicality or None
-        What its own training data look like to the encoder, in this field of view; None where
-        that of the model stands for it.
     """
 
-    name: str
+    kind: ClassVar[str] = "linear"
     class_names: tuple[str, ...]
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
     temperature: float = 1.0
-    crop: float | Literal["auto"] | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    typicality: Typicality | None = None
 
     def __post_init__(self) -> None:
         k = len(self.class_names)
@@ -95,16 +68,45 @@ class LinearHead:
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, not {self.temperature}")
 
-    def compute_sha256(self) -> str:
-        """What tells this head from another one of the same name, in 16 hexadecimal digits."""
-        arrays = {"weight": self.weight, "bias": self.bias}
-        if self.typicality is not None:
-            arrays |= self.typicality.to_tensors()
-        digest = hashlib.sha256(repr((self.class_names, self.temperature)).encode())
-        for name, array in sorted(arrays.items()):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()[:16]
+    @property
+    def num_features(self) -> int:
+        """Length of the embeddings that it takes."""
+        return int(self.weight.shape[1])
+
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """Label, confidence, and a probability for each class."""
+        return class_columns(self.class_names)
+
+    def fill(self, embeddings: npt.NDArray[Any]) -> dict[str, Any]:
+        """Values of these columns."""
+        probabilities = self.compute_probabilities(embeddings)
+        columns = {probability_name(c): probabilities[:, k] for k, c in enumerate(self.class_names)}
+        labels = [self.class_names[k] for k in probabilities.argmax(axis=1)]
+        return {"label": labels, "confidence": probabilities.max(axis=1), **columns}
+
+    def describe(self) -> dict[str, Any]:
+        """Classes and temperature."""
+        return {"class_names": list(self.class_names), "temperature": self.temperature}
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Weight and bias."""
+        return {
+            "weight": np.asarray(self.weight, dtype=np.float32),
+            "bias": np.asarray(self.bias, dtype=np.float32),
+        }
+
+    @classmethod
+    def from_parts(
+        cls, values: Mapping[str, Any], tensors: Mapping[str, Any], **common: Any
+    ) -> Self:
+        """Rebuild from the parts in a file."""
+        return cls(
+            class_names=tuple(values["class_names"]),
+            weight=np.asarray(tensors["weight"], dtype=np.float32),
+            bias=np.asarray(tensors["bias"], dtype=np.float32),
+            temperature=float(values["temperature"]),
+            **common,
+        )
 
     def compute_logits(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Linear map before the temperature, (n, num_features) to (n, num_classes)."""

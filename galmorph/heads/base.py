@@ -1,0 +1,107 @@
+"""What every head can do: its columns, filling them, and its parts in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.tables.columns import ColumnSpec
+from galmorph.typicality import Typicality
+
+__all__ = ["Head", "make_class_name"]
+
+
+def make_class_name(text: str) -> str:
+    """Letters, digits and underscores, as heads and column names need them.
+
+    Examples
+    --------
+    >>> make_class_name(" edge-on disk")
+    'edge_on_disk'
+    """
+    return re.sub(r"\W+", "_", text.strip())
+
+
+@dataclass(frozen=True)
+class Head(ABC):
+    """Embeddings of a frozen encoder to columns of a result.
+
+    Attributes
+    ----------
+    name : str
+        As in ``--head``.
+    crop : float, "auto" or None
+        Field of view that this head was trained on; None for the encoder's own, or for one in
+        arcseconds, which ``notes`` hold.
+    notes : mapping
+        Training data, protocol and figures.
+    typicality : Typicality or None
+        What its own training data look like to the encoder, in this field of view; None where
+        that of the model stands for it.
+    """
+
+    kind: ClassVar[str]
+    """The word by which files name the kind."""
+
+    name: str
+    crop: float | Literal["auto"] | None = field(default=None, kw_only=True)
+    notes: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    typicality: Typicality | None = field(default=None, kw_only=True)
+
+    @property
+    @abstractmethod
+    def num_features(self) -> int:
+        """Length of the embeddings that it takes."""
+
+    @abstractmethod
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """The columns that it fills, in order; the first is ``label`` where it has one."""
+
+    @abstractmethod
+    def fill(self, embeddings: npt.NDArray[Any]) -> dict[str, Any]:
+        """Values of its columns, (n, num_features) to n each; finite for finite rows."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Plain values of its kind: for the file, and for the provenance of a result."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Fitted numbers of its kind, by name."""
+
+    @classmethod
+    @abstractmethod
+    def from_parts(
+        cls, values: Mapping[str, Any], tensors: Mapping[str, Any], **common: Any
+    ) -> Self:
+        """Rebuild from `to_dict` and `to_tensors`; ``common`` are the fields of every head."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values to store beside the tensors."""
+        values = {"kind": self.kind, **self.describe()}
+        values |= {"crop": self.crop, "notes": dict(self.notes)}
+        if self.typicality is not None:
+            values["typicality"] = self.typicality.to_dict()
+        return values
+
+    def to_tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Arrays to store."""
+        own = {} if self.typicality is None else self.typicality.to_tensors()
+        return {**self.arrays(), **own}
+
+    def compute_sha256(self) -> str:
+        """What tells this head from another one of the same name, in 16 hexadecimal digits."""
+        described = json.dumps([self.kind, self.describe()], sort_keys=True)
+        digest = hashlib.sha256(described.encode())
+        for name, array in sorted(self.to_tensors().items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]

@@ -1,0 +1,30 @@
+"""The kinds of heads: one line for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from galmorph.heads.base import Head
+from galmorph.heads.linear import LinearHead
+from galmorph.typicality import Typicality
+
+__all__ = ["KINDS", "head_from_parts"]
+
+KINDS: dict[str, type[Head]] = {kind.kind: kind for kind in (LinearHead,)}
+
+
+def head_from_parts(name: str, values: Mapping[str, Any], tensors: Mapping[str, Any]) -> Head:
+    """Rebuild a head from what its `to_dict` and `to_tensors` gave."""
+    kind = values.get("kind", "linear")
+    if kind not in KINDS:
+        raise ValueError(f"heads are of the kinds {', '.join(KINDS)}, not {kind!r}")
+    typical = values.get("typicality")
+    return KINDS[kind].from_parts(
+        values,
+        tensors,
+        name=name,
+        crop=values.get("crop"),
+        notes=values.get("notes", {}),
+        typicality=None if typical is None else Typicality.from_parts(typical, tensors),
+    )
