@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from galmorph import classify, load_model
-from galmorph.evaluation.calibration import compute_ece
+from galmorph.evaluation.reliability import compute_ece
 from galmorph.model import Model
 
 SETS = {"gz2": "gz2", "sdss": "sdss"}

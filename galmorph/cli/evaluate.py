@@ -191,7 +191,9 @@ def _choose_protocols(text: str | None, possible: Mapping[str, Any]) -> tuple[st
 def _check_outputs(output: str | None, figure: str | None, inputs: Sequence[str]) -> None:
     """What would fail at the end fails at the beginning."""
     from galmorph.evaluation.figure import import_figure
+    from galmorph.evaluation.report import import_metrics
 
+    import_metrics()
     if output:
         prepare_output(output, inputs=inputs)
     if figure:

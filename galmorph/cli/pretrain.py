@@ -377,8 +377,8 @@ def _describe(images: TrainingSet, recipe: Recipe) -> str:
 
 
 def _draw(output: Path, quiet: bool) -> None:
-    from galmorph.errors import MissingExtraError
-    from galmorph.evaluation.curves import draw_curves
+    from galmorph.errors import MissingExtraError, OutputError
+    from galmorph.evaluation.figure import draw_curves
     from galmorph.training.loop import read_log
 
     log = read_log(output)
@@ -386,6 +386,6 @@ def _draw(output: Path, quiet: bool) -> None:
         return
     try:
         draw_curves(output / CURVES_FILE, log)
-    except (MissingExtraError, OSError) as error:
+    except (MissingExtraError, OutputError) as error:
         if not quiet:
             click.echo(f"no {CURVES_FILE}: {error}", err=True)

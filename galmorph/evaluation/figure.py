@@ -1,8 +1,8 @@
-"""A report as a figure: accuracies, the confusion matrix, the reliability diagram."""
+"""Figures: accuracies, confusion matrix and reliability diagram; the course of a training."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from galmorph.errors import MissingExtraError
 from galmorph.evaluation.report import ProtocolResult
 from galmorph.writing import say_unwritable
 
-__all__ = ["draw_report", "import_figure"]
+__all__ = ["draw_curves", "draw_report", "import_figure"]
 
 DPI = 150
+SMOOTHING = 200
+"""The loss is averaged over steps so that about this many points are drawn."""
 
 
 def import_figure() -> Any:
@@ -26,23 +28,32 @@ def import_figure() -> Any:
     return Figure
 
 
+def draw_curves(path: str | Path, log: Sequence[Mapping[str, Any]]) -> None:
+    """Draw ``loss`` and, where a line of the log has it, ``knn`` against ``step``."""
+    figure = import_figure()(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    width = max(1, len(log) // SMOOTHING)
+    kept = log[: len(log) // width * width]
+    steps, losses = (
+        np.array([line[key] for line in kept]).reshape(-1, width).mean(axis=1)
+        for key in ("step", "loss")
+    )
+    axes.plot(steps, losses, color="C0")
+    axes.set(xlabel="step", ylabel="loss")
+    measured = [(line["step"], line["knn"]) for line in log if "knn" in line]
+    if measured:
+        right = axes.twinx()
+        right.plot(*zip(*measured, strict=True), "o-", color="C1")
+        right.set(ylabel="leave-one-out kNN accuracy on training images", ylim=(0, 1))
+    with say_unwritable(path):
+        figure.savefig(path, dpi=DPI)
+
+
 def draw_report(path: str | Path, results: Sequence[ProtocolResult]) -> None:
-    """Draw results to an image file.
+    """Draw results to an image file, whose suffix (png, pdf, svg) chooses the format.
 
-    Parameters
-    ----------
-    path : path
-        Its suffix chooses the format: png, pdf, svg.
-    results : sequence of ProtocolResult
-        The confusion matrix and the reliability diagram are those of the first result that has
-        probabilities, or else of the first.
-
-    Raises
-    ------
-    MissingExtraError
-        matplotlib is not installed.
-    ValueError
-        There is no result, or matplotlib has no such format.
+    The confusion matrix and the reliability diagram are those of the first result that has
+    probabilities, or else of the first. ValueError: no result, or a format that there is not.
     """
     if not results:
         raise ValueError("there is no result to draw")

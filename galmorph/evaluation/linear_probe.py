@@ -1,4 +1,4 @@
-"""Linear probe on a frozen encoder: fit on one part, test on another, or fold by fold."""
+"""Linear probe on a frozen encoder, fold by fold."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ProbeFit", "cross_validate", "stratified_folds"]
+__all__ = ["cross_validate", "stratified_folds"]
 
-Probe = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
-ProbeFit = Callable[[npt.NDArray[Any], npt.NDArray[Any]], Probe]
-"""Embeddings (n, d) and classes (n,) in; a function from embeddings to scores (m, k) out."""
+Arrays = npt.NDArray[Any]
 
 
 def stratified_folds(
@@ -23,30 +21,10 @@ def stratified_folds(
     groups: npt.NDArray[Any] | None = None,
     class_names: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Deal the rows of each class evenly to folds.
+    """Deal the rows of each class evenly to folds: the fold of each row, from 0.
 
-    Parameters
-    ----------
-    labels : ndarray of int, shape (n,)
-        Classes.
-    folds : int
-        Number of folds.
-    seed : int
-        Of the order within each class.
-    groups : ndarray of int, shape (n,), optional
-        Rows of one group (views of one galaxy) stay together; all have the same class.
-    class_names : sequence of str, optional
-        For the message; by default classes have their number.
-
-    Returns
-    -------
-    ndarray of int, shape (n,)
-        Fold of each row, from 0.
-
-    Raises
-    ------
-    ValueError
-        A class has fewer members than there are folds.
+    Rows of one of the ``groups`` (views of one galaxy, all of one class) stay together; the
+    ``class_names`` are for the message of the ValueError: fewer members than folds.
     """
     if groups is None:
         groups = np.arange(len(labels))
@@ -65,35 +43,21 @@ def stratified_folds(
 
 
 def cross_validate(
-    embeddings: npt.NDArray[Any],
-    labels: npt.NDArray[Any],
-    fit: ProbeFit,
-    fold: npt.NDArray[Any],
+    embeddings: Arrays,
+    labels: Arrays,
+    fit: Callable[[Arrays, Arrays], Callable[[Arrays], Arrays]],
+    fold: Arrays,
 ) -> npt.NDArray[np.float64]:
-    """Score each row by a probe that was fitted without its fold.
+    """Scores (n, k) of each row by a probe that was fitted without its fold.
 
-    Parameters
-    ----------
-    embeddings : ndarray, shape (n, d)
-    labels : ndarray of int, shape (n,)
-    fit : callable
-        All that it chooses (regularization, temperature), it chooses on what it is given.
-    fold : ndarray of int, shape (n,)
-        As `stratified_folds` gives it.
-
-    Returns
-    -------
-    ndarray of float, shape (n, k)
-        What the probes return: probabilities or logits.
+    ``fit`` makes a function from embeddings (m, d) to scores (m, k) of embeddings and classes; all
+    that it chooses (penalty, temperature), it chooses on these.
     """
-    scores: npt.NDArray[np.float64] | None = None
-    for number in np.unique(fold):
-        held_out = fold == number
-        probe = fit(embeddings[~held_out], labels[~held_out])
-        found = probe(embeddings[held_out])
-        if scores is None:
-            scores = np.empty((len(labels), found.shape[1]))
-        scores[held_out] = found
-    if scores is None:
+    if not len(labels):
         raise ValueError("there are no rows to cross-validate")
+    parts = [fold == number for number in np.unique(fold)]
+    found = [fit(embeddings[~part], labels[~part])(embeddings[part]) for part in parts]
+    scores = np.empty((len(labels), found[0].shape[1]))
+    for part, own in zip(parts, found, strict=True):
+        scores[part] = own
     return scores

@@ -14,12 +14,7 @@ __all__ = ["ClassMerge", "parse_merges"]
 
 @dataclass(frozen=True)
 class ClassMerge:
-    """Which classes become one.
-
-    Attributes
-    ----------
-    parts : mapping of str to tuple of str
-        Name of a joined class and the classes that it is made of.
+    """Which classes become one: name of a joined class, and the classes that it is made of.
 
     Examples
     --------
@@ -31,7 +26,7 @@ class ClassMerge:
     parts: Mapping[str, tuple[str, ...]]
 
     def __post_init__(self) -> None:
-        members = [m for names in self.parts.values() for m in names]
+        members = self.find_unknown(())
         twice = sorted({m for m in members if members.count(m) > 1})
         if twice:
             raise ValueError(f"classes {twice} are merged twice")
@@ -43,10 +38,8 @@ class ClassMerge:
 
     def name_of(self, class_name: str) -> str:
         """The class that ``class_name`` becomes: its own name where it is not merged."""
-        for joined, members in self.parts.items():
-            if class_name in members:
-                return joined
-        return class_name
+        joined = (name for name, members in self.parts.items() if class_name in members)
+        return next(joined, class_name)
 
     def rename(self, class_names: Sequence[str]) -> tuple[str, ...]:
         """Class names after the merge, in order of first appearance."""
@@ -57,26 +50,16 @@ class ClassMerge:
     ) -> npt.NDArray[Any]:
         """Add up the probabilities of the classes that become one, (n, k) to (n, merged)."""
         merged = self.rename(class_names)
-        matrix = np.zeros((len(class_names), len(merged)), dtype=probabilities.dtype)
-        for i, name in enumerate(class_names):
-            matrix[i, merged.index(self.name_of(name))] = 1
-        result: npt.NDArray[Any] = probabilities @ matrix
+        matrix = [[self.name_of(name) == joined for joined in merged] for name in class_names]
+        result: npt.NDArray[Any] = probabilities @ np.array(matrix, dtype=probabilities.dtype)
         return result
 
 
 def parse_merges(texts: Iterable[str], *, clean: Callable[[str], str] = str.strip) -> ClassMerge:
     """Read merges as they are typed: ``smooth=round+in_between+cigar``; one may come in parts.
 
-    Parameters
-    ----------
-    texts : iterable of str
-    clean : callable
-        Makes names of classes of what is typed.
-
-    Raises
-    ------
-    ValueError
-        A text is not of that form, or a class is merged twice.
+    ``clean`` makes names of classes of what is typed. ValueError: a text is not of that form, or a
+    class is merged twice.
     """
     parts: dict[str, tuple[str, ...]] = {}
     for text in texts:

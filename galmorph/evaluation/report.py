@@ -13,101 +13,52 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.evaluation.calibration import (
+from galmorph.errors import MissingExtraError
+from galmorph.evaluation.classification import bootstrap_interval, compute_accuracy
+from galmorph.evaluation.reliability import (
     ReliabilityBin,
     compute_ece,
     compute_ece_floor,
     compute_reliability,
 )
-from galmorph.evaluation.classification import (
-    ClassFigures,
-    bootstrap_interval,
-    compute_accuracy,
-    compute_class_figures,
-    compute_confusion,
-)
-from galmorph.evaluation.clustering import compute_ari, compute_nmi
 from galmorph.writing import write_whole
 
 __all__ = ["ProtocolResult", "evaluate_labels", "evaluate_probabilities", "write_report"]
 
 
+def import_metrics() -> Any:
+    """Import scikit-learn's figures of merit, or say how to install it."""
+    try:
+        from sklearn import metrics
+    except ImportError:
+        raise MissingExtraError("scikit-learn", "evaluate", "to measure a classifier") from None
+    return metrics
+
+
 @dataclass(frozen=True)
 class ProtocolResult:
-    """What one protocol found on one test set.
+    """What one protocol found on one test set; ECE is None where it gives no probabilities."""
 
-    Attributes
-    ----------
-    protocol : str
-        What was done, in words that a referee would accept.
-    class_names : tuple of str
-        In the order of the rows of ``confusion``.
-    count : int
-        Rows evaluated.
-    accuracy : float
-        Fraction of rows whose predicted class is the true one.
-    interval : (float, float)
-        Its 95 % bootstrap interval over these rows.
-    confusion : ndarray of int, shape (num_classes, num_classes)
-        Row: true class; column: predicted class.
-    figures : ClassFigures
-        Precision, recall and F1 of each class.
-    nmi, ari : float
-        Of the predicted and the true labels.
-    ece : float or None
-        Expected calibration error; None where the protocol gives no probabilities.
-    ece_floor : float or None
-        What it would be on average if the probabilities were exactly right.
-    reliability : tuple of ReliabilityBin
-        Behind ``ece``.
-    details : mapping
-        Settings that were chosen, on the training part alone.
-    """
-
-    protocol: str
+    protocol: str  # in words that a referee would accept
     class_names: tuple[str, ...]
     count: int
     accuracy: float
-    interval: tuple[float, float]
-    confusion: npt.NDArray[np.int64]
-    figures: ClassFigures
+    interval: tuple[float, float]  # of the accuracy, 95 %, over these rows
+    confusion: npt.NDArray[np.int64]  # row: true class; column: predicted class
+    classes: Mapping[str, Mapping[str, Any]]  # precision, recall, f1, count; NaN if not defined
     nmi: float
     ari: float
     ece: float | None = None
-    ece_floor: float | None = None
+    ece_floor: float | None = None  # what it would be on average with exact probabilities
     reliability: tuple[ReliabilityBin, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)  # chosen on the training part alone
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what is not defined is None."""
-        figures = self.figures
-        classes = {
-            name: {
-                "precision": _plain(figures.precision[k]),
-                "recall": _plain(figures.recall[k]),
-                "f1": _plain(figures.f1[k]),
-                "count": int(figures.support[k]),
-            }
-            for k, name in enumerate(self.class_names)
-        }
-        values = {
-            "protocol": self.protocol,
-            "count": self.count,
-            "accuracy": _plain(self.accuracy),
-            "accuracy_interval_95": [_plain(v) for v in self.interval],
-            "nmi": _plain(self.nmi),
-            "ari": _plain(self.ari),
-            "ece": _plain(self.ece),
-            "ece_floor": _plain(self.ece_floor),
-            "class_names": list(self.class_names),
-            "classes": classes,
-            "confusion": self.confusion.tolist(),
-            "details": dict(self.details),
-        }
-        if self.reliability:
-            values["reliability"] = [
-                {k: _plain(v) for k, v in dataclasses.asdict(b).items()} for b in self.reliability
-            ]
+        values: dict[str, Any] = _make_plain(dataclasses.asdict(self))
+        values["accuracy_interval_95"] = values.pop("interval")
+        if not self.reliability:
+            del values["reliability"]
         return values
 
     def summarize(self) -> str:
@@ -123,11 +74,15 @@ class ProtocolResult:
         return f"{line}, ECE {self.ece:.4f} ({self.ece_floor:.4f} by chance alone)"
 
 
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, int):
-        return value
-    number = float(value)
-    return number if math.isfinite(number) else None
+def _make_plain(value: Any) -> Any:
+    """Lists for arrays and tuples, None for what is not finite."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _make_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_make_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def evaluate_labels(
@@ -139,31 +94,25 @@ def evaluate_labels(
     seed: int = 0,
     details: Mapping[str, Any] | None = None,
 ) -> ProtocolResult:
-    """Compare predicted with true classes.
-
-    Parameters
-    ----------
-    protocol : str
-        Its name.
-    labels, predicted : ndarray of int, shape (n,)
-        Index into ``class_names``.
-    class_names : sequence of str
-    seed : int
-        Of the bootstrap.
-    details : mapping, optional
-        Carried into the result.
-    """
-    confusion = compute_confusion(labels, predicted, len(class_names))
+    """Compare predicted with true classes, (n,) indices into ``class_names``."""
+    metrics, numbers = import_metrics(), range(len(class_names))
+    figures = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=numbers, zero_division=np.nan
+    )
+    columns = ("precision", "recall", "f1", "count")
     return ProtocolResult(
         protocol=protocol,
         class_names=tuple(class_names),
         count=len(labels),
         accuracy=compute_accuracy(labels, predicted),
         interval=bootstrap_interval(labels, predicted, seed=seed),
-        confusion=confusion,
-        figures=compute_class_figures(confusion),
-        nmi=compute_nmi(labels, predicted),
-        ari=compute_ari(labels, predicted),
+        confusion=metrics.confusion_matrix(labels, predicted, labels=numbers),
+        classes={
+            name: dict(zip(columns, row, strict=True))
+            for name, *row in zip(class_names, *figures, strict=True)
+        },
+        nmi=float(metrics.normalized_mutual_info_score(labels, predicted)),
+        ari=float(metrics.adjusted_rand_score(labels, predicted)),
         details=details or {},
     )
 
@@ -178,9 +127,8 @@ def evaluate_probabilities(
     details: Mapping[str, Any] | None = None,
 ) -> ProtocolResult:
     """As `evaluate_labels`, with calibration; probabilities are (n, num_classes)."""
-    result = evaluate_labels(
-        protocol, labels, probabilities.argmax(axis=1), class_names, seed=seed, details=details
-    )
+    predicted = probabilities.argmax(axis=1)
+    result = evaluate_labels(protocol, labels, predicted, class_names, seed=seed, details=details)
     return dataclasses.replace(
         result,
         ece=compute_ece(probabilities, labels),
@@ -192,20 +140,6 @@ def evaluate_probabilities(
 def write_report(
     path: str | Path, results: Sequence[ProtocolResult], *, meta: Mapping[str, Any]
 ) -> None:
-    """Write results to a JSON file, whole or not at all.
-
-    Parameters
-    ----------
-    path : path
-        Replaced where it exists.
-    results : sequence of ProtocolResult
-    meta : mapping
-        Model, data and settings.
-
-    Raises
-    ------
-    OutputError
-        It cannot be written; a report that was there stays as it was.
-    """
+    """Write results and ``meta`` (model, data, settings) as JSON, whole or not at all."""
     text = json.dumps({**meta, "results": [r.to_dict() for r in results]}, indent=2) + "\n"
     write_whole(path, text.encode())

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import TrainingError
-from galmorph.evaluation.calibration import compute_ece, compute_log_loss, fit_temperature
 from galmorph.evaluation.classification import bootstrap_interval, compute_accuracy
 from galmorph.evaluation.linear_probe import stratified_folds
+from galmorph.evaluation.reliability import compute_ece, compute_log_loss, fit_temperature
 from galmorph.heads import LinearHead, softmax
 from galmorph.training.logistic import Coefficients, class_weights, fit_path, standardize
 

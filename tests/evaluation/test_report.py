@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from galmorph.errors import OutputError
-from galmorph.evaluation.curves import draw_curves
-from galmorph.evaluation.figure import draw_report
+from galmorph.evaluation.figure import draw_curves, draw_report
 from galmorph.evaluation.merging import ClassMerge, parse_merges
 from galmorph.evaluation.report import evaluate_labels, evaluate_probabilities, write_report
 
@@ -49,6 +49,46 @@ def test_result_holds_the_figures_of_its_rows() -> None:
     line = result.summarize()
     assert "kNN: accuracy 0.7500" in line
     assert "ECE" not in line
+
+
+LABELS = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 0])
+PREDICTED = np.array([0, 1, 0, 1, 1, 2, 0, 2, 2, 0])
+
+
+def test_figures_of_classes_agree_with_counting() -> None:
+    found = evaluate_labels("kNN", LABELS, PREDICTED, NAMES)
+    confusion = np.zeros((3, 3), dtype=int)
+    for true, predicted in zip(LABELS, PREDICTED, strict=True):
+        confusion[true, predicted] += 1
+    np.testing.assert_array_equal(found.confusion, confusion)
+    for k, name in enumerate(NAMES):
+        hits = sum(t == k and p == k for t, p in zip(LABELS, PREDICTED, strict=True))
+        precision, recall = hits / (PREDICTED == k).sum(), hits / (LABELS == k).sum()
+        own = found.classes[name]
+        assert own["precision"] == pytest.approx(precision)
+        assert own["recall"] == pytest.approx(recall)
+        assert own["f1"] == pytest.approx(2 * precision * recall / (precision + recall))
+    assert [found.classes[name]["count"] for name in NAMES] == [4, 2, 4]
+
+
+def test_nmi_and_ari_agree_with_their_definitions() -> None:
+    found = evaluate_labels("kNN", LABELS, PREDICTED, NAMES)
+    joint = found.confusion / 10
+    entropies = [-(p * np.log(p)).sum() for p in (joint.sum(0), joint.sum(1), joint[joint > 0])]
+    mutual = entropies[0] + entropies[1] - entropies[2]
+    assert found.nmi == pytest.approx(2 * mutual / (entropies[0] + entropies[1]))
+    pairs = list(combinations(range(10), 2))
+    same = [[groups[i] == groups[j] for i, j in pairs] for groups in (LABELS, PREDICTED)]
+    both, one, other = np.sum(np.logical_and(*same)), *np.sum(same, axis=1)
+    expected, largest = one * other / len(pairs), (one + other) / 2
+    assert found.ari == pytest.approx((both - expected) / (largest - expected))
+
+
+def test_a_class_never_predicted_has_no_precision() -> None:
+    found = evaluate_labels("kNN", np.array([0, 1]), np.array([0, 0]), NAMES).classes
+    assert np.isnan(found["spiral"]["precision"])
+    assert found["spiral"]["recall"] == found["spiral"]["f1"] == 0
+    assert np.isnan(found["cigar"]["recall"]) and np.isnan(found["cigar"]["f1"])
 
 
 def test_json_holds_everything_and_no_nan(tmp_path: Path) -> None:

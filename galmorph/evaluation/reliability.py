@@ -1,4 +1,8 @@
-"""Do rows with probability p come true p of the time: reliability table, ECE, temperature."""
+"""Do rows with probability p come true p of the time: reliability table, ECE, temperature.
+
+Probabilities and logits are (n, num_classes), rows of probabilities sum to 1; labels are (n,)
+indices of the true classes. The confidence of a row is its largest probability.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +24,12 @@ __all__ = [
 NUM_BINS = 15
 """As in Guo et al. 2017, ICML."""
 
-FLOOR_DRAWS = 200
-
 TEMPERATURE_RANGE = (0.05, 20.0)
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Rows whose confidence lies in (low, high].
-
-    Attributes
-    ----------
-    low, high : float
-        Edges of the bin.
-    count : int
-        Rows in it.
-    confidence, accuracy : float
-        Their mean confidence and the fraction that is right; NaN for no rows.
-    """
+    """Rows whose confidence lies in (low, high]; means are NaN for no rows."""
 
     low: float
     high: float
@@ -49,34 +41,15 @@ class ReliabilityBin:
 def compute_reliability(
     probabilities: npt.NDArray[Any], labels: npt.NDArray[Any], *, num_bins: int = NUM_BINS
 ) -> tuple[ReliabilityBin, ...]:
-    """Compare confidence and accuracy in bins of confidence of equal width.
-
-    Parameters
-    ----------
-    probabilities : ndarray, shape (n, num_classes)
-        Rows sum to 1; the confidence is the largest.
-    labels : ndarray of int, shape (n,)
-        True classes.
-    num_bins : int
-        Bins between 0 and 1.
-
-    Returns
-    -------
-    tuple of ReliabilityBin
-        Lowest confidence first, empty bins included.
-    """
+    """Confidence and accuracy in bins of equal width, lowest first, empty ones included."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
-    edges = np.linspace(0, 1, num_bins + 1)
-    index = _find_bins(confidence, num_bins)
-    bins = []
-    for i in range(num_bins):
-        inside = index == i
-        count = int(inside.sum())
-        mean = float(confidence[inside].mean()) if count else float("nan")
-        accuracy = float(right[inside].mean()) if count else float("nan")
-        bins.append(ReliabilityBin(float(edges[i]), float(edges[i + 1]), count, mean, accuracy))
-    return tuple(bins)
+    index, edges = _find_bins(confidence, num_bins), np.linspace(0, 1, num_bins + 1)
+    count = np.bincount(index, minlength=num_bins)
+    with np.errstate(invalid="ignore"):
+        means = [np.bincount(index, x, minlength=num_bins) / count for x in (confidence, right)]
+    columns = (edges[:-1], edges[1:], count, *means)
+    return tuple(map(ReliabilityBin, *(column.tolist() for column in columns)))
 
 
 def _find_bins(confidence: npt.NDArray[Any], num_bins: int) -> npt.NDArray[np.intp]:
@@ -90,41 +63,22 @@ def compute_ece(
 ) -> float:
     """Expected calibration error: mean over rows of |confidence - accuracy| of their bin.
 
-    Parameters are those of `compute_reliability`. A finite sample gives a positive value even for
-    perfect probabilities: see `compute_ece_floor`.
+    A finite sample gives a positive value even for perfect probabilities: `compute_ece_floor`.
     """
     bins = compute_reliability(probabilities, labels, num_bins=num_bins)
     gaps = [b.count * abs(b.confidence - b.accuracy) for b in bins if b.count]
     return sum(gaps) / len(labels) if len(labels) else float("nan")
 
 
-def compute_ece_floor(
-    probabilities: npt.NDArray[Any],
-    *,
-    num_bins: int = NUM_BINS,
-    draws: int = FLOOR_DRAWS,
-    seed: int = 0,
-) -> float:
-    """Mean `compute_ece` of as many rows if every probability were exactly right.
-
-    Parameters
-    ----------
-    probabilities : ndarray, shape (n, num_classes)
-        Rows sum to 1.
-    num_bins : int
-        As for `compute_ece`.
-    draws : int
-        How often the labels are drawn from the probabilities.
-    seed : int
-        Of the draws.
-    """
+def compute_ece_floor(probabilities: npt.NDArray[Any], *, draws: int = 200, seed: int = 0) -> float:
+    """Mean `compute_ece` over labels that are drawn from the probabilities themselves."""
     confidence = probabilities.max(axis=1)
     rng = np.random.default_rng(seed)
-    index = _find_bins(confidence, num_bins)
+    index = _find_bins(confidence, NUM_BINS)
     sums = []
     for _ in range(draws):
         gaps = (rng.random(len(confidence)) < confidence) - confidence
-        sums.append(np.bincount(index, weights=gaps, minlength=num_bins))
+        sums.append(np.bincount(index, weights=gaps, minlength=NUM_BINS))
     return float(np.abs(sums).sum(axis=1).mean() / len(confidence))
 
 
@@ -141,27 +95,11 @@ def compute_log_loss(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> floa
 
 
 def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
-    """Find the temperature that divides logits to the smallest log loss (Guo et al. 2017, ICML).
+    """Temperature that brings logits to the smallest log loss (Guo et al. 2017, ICML).
 
-    Parameters
-    ----------
-    logits : ndarray, shape (n, num_classes)
-        Of rows that the classifier was not fitted on.
-    labels : ndarray of int, shape (n,)
-        Their true classes.
-
-    Returns
-    -------
-    float
-        Between 0.05 and 20.
-
-    Notes
-    -----
-    One more row counts, of every class in equal parts (after Platt 1999): few rows that happen to
-    be all right would otherwise ask for a temperature of 0, which is never to be wrong.
-
-    The loss is convex in 1 / temperature; the golden section of an interval of its logarithm
-    finds the minimum.
+    The rows are not those of the fit. One more counts, of every class in equal parts (after Platt
+    1999): few rows that are all right would otherwise ask for a temperature of 0, that is never to
+    be wrong. The loss is convex in 1 / temperature; a golden section of its logarithm is made.
     """
 
     def compute_loss(log_temperature: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from galmorph.evaluation.calibration import (
+from galmorph.evaluation.reliability import (
     compute_ece,
     compute_ece_floor,
     compute_log_loss,
