@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import GalmorphWarning, UnknownHeadError, UnknownModelError
+from galmorph.errors import ChecksumError, GalmorphWarning, UnknownHeadError, UnknownModelError
 from galmorph.heads import Head
 from galmorph.images.inputs import to_sources
 from galmorph.images.options import ReadOptions
@@ -117,6 +117,8 @@ def _load_file(
     else:
         raise UnknownModelError(f"{timm.name} is a timm encoder, which needs --backend torch")
     found = {"sha256": sha256, "revision": revision or "", "file": path.name}
+    if model.provenance.get("sha256", sha256) != sha256:
+        raise ChecksumError(f"{path}: was replaced while it was read: try again")
     return replace(model, provenance={**model.provenance, **found})
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -15,6 +17,8 @@ from galmorph.encoders.onnx_encoder import OnnxEncoder, make_onnx_encoder, read_
 from galmorph.errors import CheckpointError, UnknownHeadError, WeightsError
 from galmorph.heads import Head, head_from_parts
 from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.schema import find_problem, parse_json
+from galmorph.stored import load_tensors, read_stored
 from galmorph.typicality import Typicality
 from galmorph.writing import write_whole
 
@@ -41,6 +45,9 @@ TENSORS_KEY = "galmorph_tensors"
 FORMAT_VERSION = 1
 
 SIGNATURE_VALUES = 16
+
+PROBES = 2
+"""Images that a model is tried on when it is read."""
 
 
 @dataclass(frozen=True)
@@ -113,41 +120,36 @@ def _typicality_from(values: Mapping[str, Any], tensors: Mapping[str, Any]) -> T
     return None if found is None else Typicality.from_parts(found, tensors)
 
 
-def _heads_from(
-    metadata: Mapping[str, Any], tensors: Mapping[str, Any], path: Path
-) -> dict[str, Head]:
+def _heads_from(metadata: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, Head]:
     heads = {}
-    try:
-        for name, values in metadata.get("heads", {}).items():
-            start = f"heads.{name}."
-            own = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-            heads[name] = head_from_parts(name, values, own)
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: the heads are not complete ({error})") from error
+    for name, values in metadata.get("heads", {}).items():
+        start = f"heads.{name}."
+        own = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+        heads[name] = head_from_parts(name, values, own)
     return heads
 
 
-def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Metadata and tensors (as numpy arrays) of a safetensors file that galmorph wrote."""
-    from safetensors import SafetensorError, safe_open
-
+@contextmanager
+def _say_incomplete(path: Path) -> Iterator[None]:
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "null"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
-    return _check_metadata(metadata, path), tensors
+        yield
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: the heads are not complete ({error})") from error
 
 
-def _check_metadata(metadata: Any, path: Path) -> dict[str, Any]:
+def _check_metadata(metadata: Any, path: Path, kind: str) -> dict[str, Any]:
+    """Refuse metadata that are not those of a "model" or a "head_file"."""
     if not isinstance(metadata, dict):
         raise CheckpointError(
             f"{path}: not written by galmorph; to use the authors' checkpoint run: galmorph "
             "weights convert CHECKPOINT -o model.safetensors"
         )
-    if metadata.get("format_version", 0) > FORMAT_VERSION:
+    version = metadata.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
         raise CheckpointError(f"{path}: written by a newer galmorph; upgrade galmorph to read it")
+    problem = find_problem(metadata, kind)
+    if problem:
+        raise CheckpointError(f"{path}: its metadata are wrong: {problem}")
     return metadata
 
 
@@ -256,7 +258,7 @@ def read_model(path: str | Path, *, backend: BackendName = "torch") -> Model:
     Returns
     -------
     Model
-        On the CPU, float32, in eval mode.
+        On the CPU, float32, in eval mode; its provenance has the sha256 of the bytes read.
 
     Raises
     ------
@@ -268,11 +270,13 @@ def read_model(path: str | Path, *, backend: BackendName = "torch") -> Model:
     path = Path(path)
     if path.suffix == ".onnx":
         return _read_onnx_model(path)
-    metadata, tensors = _read_file(path)
-    if "architecture" not in metadata:
+    stored = read_stored(path)
+    metadata, tensors = stored.parse(METADATA_KEY, path), stored.tensors
+    if isinstance(metadata, dict) and "heads" in metadata and "architecture" not in metadata:
         raise CheckpointError(
             f"{path}: holds heads only; give it as --head, with the model that it was fitted on"
         )
+    metadata = _check_metadata(metadata, path, "model")
     if backend == "torch":
         encoder: Any = _load_encoder(metadata["architecture"], tensors, path)
     else:
@@ -280,36 +284,69 @@ def read_model(path: str | Path, *, backend: BackendName = "torch") -> Model:
         encoder = make_onnx_encoder(
             metadata["architecture"], tensors, mean=normalization.mean, std=normalization.std
         )
-    return _build_model(encoder, metadata, tensors, path)
+    return _build_model(encoder, metadata, tensors, path, stored.sha256)
 
 
 def _read_onnx_model(path: Path) -> Model:
     from base64 import b64decode
 
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     encoder = read_onnx_encoder(path)
+    texts = encoder.metadata
     try:
-        metadata = json.loads(encoder.metadata.get(METADATA_KEY, "null"))
-        tensors = load(b64decode(encoder.metadata.get(TENSORS_KEY, "")))
-    except (SafetensorError, ValueError) as error:
+        metadata = parse_json(texts.get(METADATA_KEY, "null"))
+        tensors = load_tensors(b64decode(texts.get(TENSORS_KEY, "")), path)
+    except ValueError as error:
         raise CheckpointError(f"{path}: not written by galmorph export ({error})") from error
-    return _build_model(encoder, _check_metadata(metadata, path), tensors, path)
+    metadata = _check_metadata(metadata, path, "model")
+    return _build_model(encoder, metadata, tensors, path, hashlib.sha256(encoder.graph).hexdigest())
 
 
 def _build_model(
-    encoder: Any, metadata: Mapping[str, Any], tensors: Mapping[str, Any], path: Path
+    encoder: Any, metadata: Mapping[str, Any], tensors: Mapping[str, Any], path: Path, sha256: str
 ) -> Model:
-    return Model(
-        name=metadata["name"],
-        architecture=metadata["architecture"],
-        encoder=encoder,
-        preprocessing=Preprocessing.from_dict(metadata["preprocessing"]),
-        heads=_heads_from(metadata, tensors, path),
-        typicality=_typicality_from(metadata, tensors),
-        provenance=metadata.get("provenance", {}),
-    )
+    with _say_incomplete(path):
+        model = Model(
+            name=metadata["name"],
+            architecture=metadata["architecture"],
+            encoder=encoder,
+            preprocessing=Preprocessing.from_dict(metadata["preprocessing"]),
+            heads=_heads_from(metadata, tensors),
+            typicality=_typicality_from(metadata, tensors),
+            provenance={**metadata.get("provenance", {}), "sha256": sha256, "file": path.name},
+        )
+    _check_model(model, path)
+    return model
+
+
+def _check_model(model: Model, path: Path) -> None:
+    """Refuse parts that do not fit together, and an encoder that gives no numbers."""
+    if model.preprocessing.img_size != model.encoder.img_size:
+        raise CheckpointError(
+            f"{path}: its metadata are wrong: preprocessing.img_size: must be "
+            f"{model.encoder.img_size}, as the encoder has it"
+        )
+    width = model.num_features
+    parts = {f"head {name!r}": head.num_features for name, head in model.heads.items()}
+    typical = {name: head.typicality for name, head in model.heads.items()}
+    for name, part in {"model": model.typicality, **typical}.items():
+        parts |= {} if part is None else {f"typicality of {name!r}": len(part.mean)}
+    for name, wanted in parts.items():
+        if wanted != width:
+            raise CheckpointError(f"{path}: the {name} takes {wanted} numbers, not {width}")
+    noise = _make_noise(model, PROBES)
+    tried = model.encoder.try_out if isinstance(model.encoder, OnnxEncoder) else None
+    said = _find_odd_output(tried(noise) if tried else _encode_by_torch(model, noise), width)
+    if said:
+        raise CheckpointError(f"{path}: is no working encoder: {said}")
+
+
+def _find_odd_output(embedding: npt.NDArray[Any], width: int) -> str | None:
+    """What is wrong with the embeddings of different images."""
+    if embedding.shape != (PROBES, width):
+        return f"of {PROBES} images it makes the shape {embedding.shape}, not {(PROBES, width)}"
+    if not np.isfinite(embedding).all():
+        return "it makes numbers that are not finite"
+    return None if np.ptp(embedding, axis=0).any() else "it makes the same of every image"
 
 
 class HeadFile(NamedTuple):
@@ -342,13 +379,20 @@ def compute_signature(model: Model) -> tuple[float, ...]:
     tuple of float
         The first values of the embedding of uniform noise on [0, 1] from a fixed seed.
     """
-    size = model.preprocessing.img_size
-    pixels = np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32)
-    if isinstance(model.encoder, OnnxEncoder):
-        embedding = model.encoder.encode(pixels)
-    else:
-        embedding = _encode_by_torch(model, pixels)
+    embedding = _encode(model, _make_noise(model, 1))
     return tuple(round(float(value), 5) for value in embedding[0, :SIGNATURE_VALUES])
+
+
+def _make_noise(model: Model, count: int) -> npt.NDArray[np.float32]:
+    """Images of uniform noise on [0, 1], (count, 3, y, x)."""
+    size = model.preprocessing.img_size
+    return np.random.default_rng(0).random((count, 3, size, size), dtype=np.float32)
+
+
+def _encode(model: Model, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    if isinstance(model.encoder, OnnxEncoder):
+        return model.encoder.encode(pixels)
+    return _encode_by_torch(model, pixels)
 
 
 def _encode_by_torch(model: Model, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -393,11 +437,15 @@ def read_heads(path: str | Path) -> HeadFile:
         It is a whole model, whose heads fit the encoder beside them alone.
     """
     path = Path(path)
-    metadata, tensors = _read_file(path)
-    heads = _heads_from(metadata, tensors, path)
+    stored = read_stored(path)
+    metadata = stored.parse(METADATA_KEY, path)
+    whole = isinstance(metadata, dict) and "architecture" in metadata
+    metadata = _check_metadata(metadata, path, "model" if whole else "head_file")
+    with _say_incomplete(path):
+        heads = _heads_from(metadata, stored.tensors)
     if not heads:
         raise CheckpointError(f"{path}: holds no head; make one with: galmorph fit")
-    if "architecture" in metadata:
+    if whole:
         raise UnknownHeadError(
             f"{path}: is a whole model, with the heads {', '.join(heads)}; give it as --model "
             f"{path} --head NAME"

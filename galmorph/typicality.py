@@ -55,6 +55,14 @@ class Typicality:
     quantiles: npt.NDArray[np.float32]
     neighbours: int = 5
 
+    def __post_init__(self) -> None:
+        width, k = len(self.mean), self.components.shape[-1]
+        fits = self.components.shape == (width, k) and self.references.shape[1:] == (k,)
+        flat = self.mean.ndim == self.quantiles.ndim == 1 and len(self.quantiles) > 1
+        if not (fits and flat and 0 < self.neighbours < len(self.references)):
+            shapes = [a.shape for a in (self.mean, self.components, self.references)]
+            raise ValueError(f"no typicality: {shapes}, {self.neighbours} neighbours")
+
     @cached_property
     def _reference_lengths(self) -> npt.NDArray[np.float32]:
         lengths: npt.NDArray[np.float32] = (self.references**2).sum(axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from dataclasses import replace
@@ -56,7 +57,8 @@ def test_everything_comes_back(model: Model, file: Path) -> None:
     back = read_model(file)
     assert (back.name, back.architecture) == (model.name, model.architecture)
     assert back.preprocessing == model.preprocessing
-    assert back.provenance == model.provenance
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert back.provenance == {**model.provenance, "sha256": sha256, "file": file.name}
     head, expected = back.heads["test"], model.heads["test"]
     np.testing.assert_array_equal(head.weight, expected.weight)
     np.testing.assert_array_equal(head.bias, expected.bias)
@@ -102,7 +104,7 @@ def test_half_size_for_half_precision(model: Model, file: Path, tmp_path: Path) 
 
 def test_what_half_precision_cannot_hold_is_named(tmp_path: Path) -> None:
     model, path = make_model(), tmp_path / "half.safetensors"
-    key = "stem.0.norm.running_var"
+    key = "stem.0.norm.running_mean"
     values = model.encoder.state_dict()[key]
     values[0] = 65504.0
     write_model(path, model, half=True)

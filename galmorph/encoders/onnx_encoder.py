@@ -7,6 +7,7 @@ reads. A file of ``galmorph export`` holds both.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -21,6 +22,12 @@ from galmorph.errors import CheckpointError, MissingExtraError, UnknownModelErro
 __all__ = ["OnnxEncoder", "make_graph_weights", "make_onnx_encoder", "read_graph"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+TRIAL_S = 4.0
+"""Seconds within which a graph must embed a batch when it is tried out."""
+
+LARGEST = 1024
+"""Pixels on a side that a graph may take."""
+
 BATCH_NORM_EPS = 1e-5
 """What torch adds to the variance unless told otherwise."""
 
@@ -95,12 +102,16 @@ def make_graph_weights(
     """
     encoder = {key: array for key, array in tensors.items() if key.startswith("encoder.")}
     try:
-        weights = _fold_batch_norms(encoder)
+        with np.errstate(all="ignore"):  # a model is tried out before it is used
+            weights = _fold_batch_norms(encoder)
     except KeyError as error:
         raise CheckpointError(f"the weights are not complete: {error} is missing") from error
+    except (ValueError, IndexError) as error:
+        raise CheckpointError(f"the weights do not fit together ({error})") from error
     weights["pixel_mean"] = np.reshape(mean, (1, 3, 1, 1))
     weights["pixel_std"] = np.reshape(std, (1, 3, 1, 1))
-    return {key: np.ascontiguousarray(a, dtype=np.float32) for key, a in weights.items()}
+    with np.errstate(over="ignore"):
+        return {key: np.ascontiguousarray(a, dtype=np.float32) for key, a in weights.items()}
 
 
 class OnnxEncoder:
@@ -162,6 +173,21 @@ class OnnxEncoder:
         embedding: npt.NDArray[np.float32] = self._session.run(["embedding"], {"pixels": pixels})[0]
         return embedding
 
+    def try_out(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Embed like `encode`, by a graph of unknown origin, which may fail or never end."""
+        options = import_onnxruntime().RunOptions()
+        timer = threading.Timer(TRIAL_S, setattr, (options, "terminate", True))
+        timer.start()
+        try:
+            embedding: npt.NDArray[Any]
+            (embedding,) = self._session.run(["embedding"], {"pixels": pixels}, options)
+        except Exception as error:  # as in _open_session
+            said = str(error).splitlines()[0][:200]
+            raise CheckpointError(f"onnxruntime cannot run this model ({said})") from None
+        finally:
+            timer.cancel()
+        return embedding
+
 
 def _open_session(graph: bytes, weights: Arrays) -> Any:
     """One thread per call: the engine's workers call it side by side."""
@@ -184,7 +210,7 @@ def _read_sizes(session: Any) -> tuple[int, int]:
     outputs = {value.name: value.shape for value in session.get_outputs()}
     match inputs, outputs.get("embedding"):
         case {"pixels": [_, 3, int(height), int(width)]}, [_, int(num_features)] if (
-            len(inputs) == 1 and height == width
+            len(inputs) == 1 and 0 < height == width <= LARGEST and num_features > 0
         ):
             return height, num_features
     raise CheckpointError(

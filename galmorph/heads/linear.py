@@ -63,7 +63,7 @@ class LinearHead(Head):
                 "the columns of classes hold the letters a to z and digits, by which they must "
                 f"differ; not {self.class_names}, which become {columns}"
             )
-        if self.weight.shape[:1] != (k,) or self.bias.shape != (k,):
+        if self.weight.ndim != 2 or len(self.weight) != k or self.bias.shape != (k,):
             raise ValueError(f"{k} classes but weight {self.weight.shape}, bias {self.bias.shape}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, not {self.temperature}")

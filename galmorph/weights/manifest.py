@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from galmorph.errors import ManifestError, UnknownModelError
+from galmorph.schema import find_problem, parse_json
 from galmorph.weights.entry import (
     ExpectedInput,
-    FieldError,
     FieldOfView,
     Golden,
     Head,
@@ -48,8 +48,6 @@ _PARTS: dict[str, type[Any]] = {
     "metrics": Metric,
 }
 
-_LISTS = frozenset({"bands", "mean", "std", "class_names", "embedding", "interval"})
-
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -77,7 +75,9 @@ class Manifest:
             if names.count(name) > 1:
                 raise ManifestError(f"manifest entry {name!r}, name: is there more than once")
         if self.default_model is not None and self.default_model not in names:
-            raise ManifestError(f"default_model: {self.default_model!r} is not among the models")
+            raise ManifestError(
+                f"default_model: {self.default_model[:40]!r} is not among the models"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -115,13 +115,7 @@ class Manifest:
 
 
 def manifest_path() -> Path:
-    """Where the manifest is: in the package, or in the checkout of an editable install.
-
-    Raises
-    ------
-    ManifestError
-        It is in neither place.
-    """
+    """Where the manifest is: in the package, or in the checkout of an editable install."""
     for folder in (_PACKAGE, _CHECKOUT):
         if (folder / MANIFEST_NAME).is_file():
             return folder / MANIFEST_NAME
@@ -156,90 +150,40 @@ def load_manifest(path: str | os.PathLike[str] | None = None) -> Manifest:
 def _load(path: Path, stamp: int) -> Manifest:
     """Read once as long as the file is unchanged (`stamp` is its time of change)."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        return _manifest_from_dict(parse_json(path.read_bytes()))
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise ManifestError(f"{path}: is not JSON ({error})") from None
-    try:
-        return _manifest_from_dict(data)
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise ManifestError(f"{path}: is not JSON ({error})") from None
 
 
 def _manifest_from_dict(data: Any) -> Manifest:
-    if not isinstance(data, dict) or not isinstance(data.get("models"), list):
-        raise ManifestError("models: must be a list of entries")
-    version = data.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise ManifestError(
-            f"schema_version: is {version!r}, this galmorph reads {SCHEMA_VERSION}: "
-            "update galmorph or the manifest"
-        )
-    unknown = set(data) - {"$schema", "schema_version", "default_model", "models"}
-    if unknown:
-        raise ManifestError(f"{min(unknown)}: is not a field of the manifest")
+    """The shell first, then each entry under its own name."""
+    entries = data.get("models") if isinstance(data, dict) else None
+    shell = {**data, "models": []} if isinstance(entries, list) else data
+    if problem := find_problem(shell, "manifest"):
+        raise ManifestError(problem)
     models = tuple(entry_from_dict(item) for item in data["models"])
     return Manifest(models, data.get("default_model"))
 
 
 def entry_from_dict(data: Mapping[str, Any]) -> ManifestEntry:
-    """Make an entry of plain JSON values.
-
-    Raises
-    ------
-    ManifestError
-        Naming the entry and the field, with dots for the parts of a part.
-    """
-    if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
-        raise ManifestError(f"a manifest entry has no name: {str(data)[:60]}")
-    try:
-        entry: ManifestEntry = _build(ManifestEntry, data)
-    except FieldError as error:
-        raise ManifestError(f"manifest entry {data['name']!r}, {error}") from None
-    return entry
+    """Make an entry of plain JSON values; an error names the entry and the field."""
+    if problem := find_problem(data, "entry"):
+        name = str(data.get("name"))[:40] if isinstance(data, Mapping) else "?"
+        raise ManifestError(f"manifest entry {name!r}, {problem}")
+    return ManifestEntry(**{key: _build(key, value) for key, value in data.items()})
 
 
-def _build(cls: type[Any], data: Any) -> Any:
-    """Make a dataclass of a mapping whose keys are exactly its fields."""
-    if not isinstance(data, Mapping):
-        raise FieldError("", f"must be an object, not {type(data).__name__}")
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    for key in data:
-        if key not in fields:
-            raise FieldError(str(key), "is not a field of the manifest")
-    for name, field in fields.items():
-        if name not in data and field.default is dataclasses.MISSING:
-            raise FieldError(name, "is missing")
-    return cls(**{key: _convert(key, value) for key, value in data.items()})
-
-
-def _convert(key: str, value: Any) -> Any:
+def _build(key: str, value: Any) -> Any:
     """JSON value -> field: objects become their dataclass, lists become tuples."""
-    if key in ("heads", "metrics"):
-        return _build_list(key, value)
-    if key in _PARTS:
-        return None if value is None else _build_part(key, _PARTS[key], value)
-    if key in _LISTS:
-        if value is None and key == "interval":
-            return None
-        if not isinstance(value, list):
-            raise FieldError(key, "must be a list")
-        return tuple(value)
+    if isinstance(value, list):
+        return tuple(_build(key, item) for item in value)
+    if isinstance(value, dict):
+        return _PARTS[key](**{name: _build(name, part) for name, part in value.items()})
     return value
-
-
-def _build_list(key: str, values: Any) -> tuple[Any, ...]:
-    if not isinstance(values, list):
-        raise FieldError(key, "must be a list")
-    return tuple(_build_part(f"{key}[{i}]", _PARTS[key], v) for i, v in enumerate(values))
-
-
-def _build_part(key: str, cls: type[Any], value: Any) -> Any:
-    try:
-        return _build(cls, value)
-    except FieldError as error:
-        raise FieldError(".".join(filter(None, (key, error.name))), error.problem) from None
 
 
 def entry_to_dict(entry: ManifestEntry) -> dict[str, Any]:
@@ -249,23 +193,13 @@ def entry_to_dict(entry: ManifestEntry) -> dict[str, Any]:
 
 
 def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
-    """Write a manifest whole or not at all.
-
-    Parameters
-    ----------
-    manifest : Manifest
-    path : path-like
-
-    Raises
-    ------
-    OutputError
-        The folder cannot be written to.
-    """
+    """Write a manifest whole or not at all; entries that break a rule are refused."""
     data = {
-        "$schema": "galmorph/weights/manifest_schema.json",
+        "$schema": "galmorph/schema.json",
         "schema_version": SCHEMA_VERSION,
         "default_model": manifest.default_model,
         "models": [entry_to_dict(entry) for entry in manifest.models],
     }
+    _manifest_from_dict(data)
     text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
     write_whole(os.fspath(path), text.encode())

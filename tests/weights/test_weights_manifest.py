@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import json
@@ -11,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from weights_samples import make_entry, make_weights
 
-from galmorph.errors import ManifestError, UnknownHeadError, UnknownModelError
+from galmorph.errors import ManifestError, UnknownModelError
 from galmorph.weights import Golden, Head, Manifest, ManifestEntry, Metric, load_manifest
 from galmorph.weights.locate import BUNDLED
 from galmorph.weights.manifest import (
@@ -28,7 +25,7 @@ from galmorph.weights.manifest import (
 from galmorph.weights.verify import verify_file
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = json.loads((ROOT / "galmorph" / "weights" / "manifest_schema.json").read_text())
+SCHEMA = json.loads((ROOT / "galmorph" / "schema.json").read_text())
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -116,49 +113,49 @@ WRONG = [
     ("licence", None, "licence: must be a text", True),
     ("filename", "../demo.safetensors", "filename: must be a path inside", True),
     ("filename", "/demo.safetensors", "filename: must be a path inside", True),
-    ("filename", "demo.bin", "filename: does not fit the format", False),
+    ("filename", "demo.bin", "filename: must be a .safetensors file", True),
     ("format", "onnx", "format: 'onnx' is not one of", True),
     ("repo_id", "demo", "repo_id: must be ORG/NAME", True),
     ("repo_id", "a/../b", "repo_id: must be ORG/NAME", True),
     ("revision", "main", "revision: must be 40 hex digits", True),
     ("revision", COMMIT.upper(), "revision: must be 40 hex digits", True),
-    ("revision", None, "pinned: must be false here", False),
+    ("revision", None, "pinned: must be false where", True),
     ("sha256", "abc", "sha256: must be 64 lower-case hex digits", True),
-    ("sha256", None, "pinned: must be false here", True),
+    ("sha256", None, "pinned: must be false where", True),
     ("size", 0, "size: must be a whole number of bytes", True),
     ("size", 1.5, "size: must be a whole number of bytes", True),
-    ("size", None, "size: is needed for galmorph weights", True),
-    ("pinned", False, "pinned: must be true here", True),
+    ("size", None, "size: must be known for galmorph weights", True),
+    ("pinned", False, "pinned: must be true where", True),
     ("bundled", "sub/demo.safetensors", "bundled: must be the plain name", True),
     ("bundled", "demo.bin", "bundled: must be the plain name", True),
-    ("embedding_width", 0, "embedding_width: must be above 0", True),
+    ("embedding_width", 0, "embedding_width: must be a whole number above 0", True),
     ("paper", "", "paper: must be a text", True),
     ("input", None, "input: must be an object", True),
     ("input.field_of_view", None, "input.field_of_view: must be an object", True),
     ("input.bands", None, "input.bands: must be a list", True),
     ("heads", None, "heads: must be a list", True),
     ("input", [], "input: must be an object", True),
-    ("input.bands", [], "input.bands: must be a list of texts", True),
+    ("input.bands", [], "input.bands: must be a list of 3 texts", True),
     ("input.bands", "rgb", "input.bands: must be a list", True),
     ("input.img_size", 84.0, "input.img_size: must be a whole number", False),
     ("input.img_size", True, "input.img_size: must be a whole number", True),
     ("input.interpolation", "nearest", "input.interpolation: 'nearest' is not one of", True),
     ("input.stretch", "", "input.stretch: must be a text", True),
-    ("input.mean", [0.0], "input.mean: must hold 3 numbers", False),
-    ("input.std", [1.0, 1.0, 0.0], "input.std: must be above 0", True),
+    ("input.mean", [0.0], "input.mean: must be a list of 3 numbers", True),
+    ("input.std", [1.0, 1.0, 0.0], "input.std[2]: must be a number above 0", True),
     ("input.field_of_view.value", -1, "input.field_of_view.value: must be a number above 0", True),
     ("input.field_of_view.unit", "pixel", "input.field_of_view.unit: 'pixel' is not", True),
     ("heads", {}, "heads: must be a list", True),
     ("heads.0.class_names", ["round"], "heads[0].class_names: must be 2 or more names", True),
     ("heads.0.class_names", ["a", "a"], "heads[0].class_names: must be 2 or more names", True),
     ("heads.0.input", 1, "heads[0].input: must be an object", True),
-    ("metrics.0.value", "0.9", "metrics[0].value: must be a number", True),
-    ("metrics.0.interval", [0.95, 0.99], "metrics[0].interval: must be low and high", False),
+    ("metrics.0.value", "0.9", "metrics[0].value: must be a finite number", True),
+    ("metrics.0.interval", [0.95], "metrics[0].interval: must be a list of two numbers", True),
     ("golden.embedding", [], "golden.embedding: must be a list of numbers", True),
     ("golden.seed", -1, "golden.seed: must be a whole number", True),
     ("golden.atol", 0, "golden.atol: must be a number above 0", True),
-    ("colour", "blue", "colour: is not a field of the manifest", True),
-    ("input.colour", "blue", "input.colour: is not a field of the manifest", True),
+    ("colour", "blue", "colour: is not a known field", True),
+    ("input.colour", "blue", "input.colour: is not a known field", True),
 ]
 
 
@@ -171,33 +168,6 @@ def test_a_wrong_field_is_named(field: str, value: Any, message: str, in_schema:
     assert message in str(caught.value)
     assert str(data["name"]) in str(caught.value)
     assert is_valid(data) is not in_schema
-
-
-def leaves(data: Any, path: str = "") -> list[str]:
-    """Dotted paths of every value of a JSON document."""
-    items = data.items() if isinstance(data, dict) else enumerate(data)
-    found = []
-    for key, value in items:
-        found.append(f"{path}{key}")
-        if isinstance(value, dict | list):
-            found += leaves(value, f"{path}{key}.")
-    return found
-
-
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=5,
-)
-
-
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(field=st.sampled_from(leaves(entry_to_dict(full_entry()))), value=JSON_VALUES)
-def test_any_json_gives_an_entry_or_a_manifest_error(field: str, value: Any) -> None:
-    data = entry_to_dict(full_entry())
-    set_at(data, field, value)
-    with contextlib.suppress(ManifestError):
-        entry_from_dict(data)
 
 
 @pytest.mark.parametrize("field", ["kind", "input", "pinned", "input.mean", "heads.0.name"])
@@ -217,8 +187,9 @@ def test_a_missing_field_is_named(field: str) -> None:
 
 
 def test_weights_that_can_be_had_from_nowhere_are_refused() -> None:
-    with pytest.raises(ManifestError, match="repo_id: is null, and so is bundled"):
-        dataclasses.replace(full_entry(), repo_id=None, revision=None, bundled=None)
+    nowhere = dataclasses.replace(full_entry(), repo_id=None, revision=None, bundled=None)
+    with pytest.raises(ManifestError, match="bundled: must be the name .* where repo_id is null"):
+        entry_from_dict(entry_to_dict(nowhere))
 
 
 def test_bundled_weights_need_no_repository() -> None:
@@ -231,12 +202,15 @@ def test_bundled_weights_need_no_repository() -> None:
     ("text", "message"),
     [
         ("{", "is not JSON"),
-        ("[]", "models: must be a list"),
-        ('{"schema_version": 1}', "models: must be a list"),
-        ('{"schema_version": 2, "models": []}', "schema_version: is 2, this galmorph reads 1"),
-        ('{"models": []}', "schema_version: is None"),
-        ('{"schema_version": 1, "models": [], "more": 1}', "more: is not a field"),
-        ('{"schema_version": 1, "models": [3]}', "has no name"),
+        ("[]", "must be the manifest of released models"),
+        ('{"schema_version": 1}', "models: is missing"),
+        (
+            '{"schema_version": 2, "models": []}',
+            "schema_version: must be 1, which this galmorph reads, not 2",
+        ),
+        ('{"models": []}', "schema_version: is missing"),
+        ('{"schema_version": 1, "models": [], "more": 1}', "more: is not a known field"),
+        ('{"schema_version": 1, "models": [3]}', "'?', must be an object that describes one model"),
         (
             '{"schema_version": 1, "models": [], "default_model": "x"}',
             "'x' is not among the models",
@@ -268,9 +242,6 @@ def test_look_up_by_name_and_by_repository() -> None:
     assert manifest.get("hf_hub:galaxies/demo") is manifest.models[0]
     with pytest.raises(UnknownModelError, match="no model 'dmeo'; known: demo"):
         manifest.get("dmeo")
-    with pytest.raises(UnknownHeadError, match="has no head 'sdss'; it has: gz2"):
-        full_entry().get_head("sdss")
-    assert full_entry().get_head("gz2").class_names == ("round", "spiral")
 
 
 def test_replace_keeps_the_order_and_adds_at_the_end() -> None:
