@@ -19,23 +19,10 @@ CHECKPOINT = "checkpoint.pt"
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint without executing anything in it.
+    """Read the checkpoint of a run, by its folder or file, without executing anything in it.
 
-    Parameters
-    ----------
-    path : Path
-        The file, or the folder of the run.
-
-    Returns
-    -------
-    dict
-        ``encoder``, ``projection``, ``classifiers``, ``expander`` and ``optimizer`` (state
-        dicts), ``average`` (one of encoder and projection, or None), ``step``, ``fingerprint``.
-
-    Raises
-    ------
-    TrainingError
-        There is none, or it cannot be read.
+    State dicts of ``encoder``, ``projection``, ``classifiers``, ``expander`` and ``optimizer``,
+    ``average`` (of encoder and projection, or None), ``step``, ``fingerprint``.
     """
     if path.is_dir():
         path = path / CHECKPOINT
@@ -61,13 +48,7 @@ def get_kept(state: dict[str, Any], part: str) -> dict[str, Any]:
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``checkpoint.pt`` into a folder; the one before it stays until this one is whole.
-
-    Raises
-    ------
-    OutputError
-        It cannot be written.
-    """
+    """Write ``checkpoint.pt`` into a folder; the one before it stays until this one is whole."""
     partial = folder / f"{CHECKPOINT}.partial"
     try:
         with partial.open("wb") as file:

@@ -65,22 +65,8 @@ def _make_optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.opt
 class PretrainingRun:
     """State of one run: networks, optimizer, step.
 
-    Parameters
-    ----------
-    data : TrainingSet
-        Images to make views of.
-    recipe : Recipe
-        Everything else.
-    seed : int
-        Of the initial weights, the order of the data and the views.
-    device : str
-        As torch names it.
-    precision : {"float32", "bfloat16"}
-        Of the matrix products.
-    init : mapping, optional
-        State of an ``encoder`` to start from, and of a ``projection`` if there is one.
-    ranks : Ranks
-        The processes that share each batch.
+    The seed is that of the initial weights, the order of the data and the views; ``init`` holds the
+    state of an ``encoder`` to start from, and of a ``projection`` if there is one.
     """
 
     def __init__(
@@ -171,22 +157,7 @@ class PretrainingRun:
         return self._epoch_order[1][start : start + self.recipe.batch_size]
 
     def compute_loss(self, images: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Loss of fresh views of each image of the batch.
-
-        Parameters
-        ----------
-        images : Tensor of uint8
-            This process's share of the batch.
-        rows : Tensor of int
-            Rows of the data in the whole batch.
-        generator : torch.Generator
-            For the views.
-
-        Returns
-        -------
-        Tensor, scalar
-            Of the whole batch.
-        """
+        """Loss of the whole batch, whose rows of the data are given; images are one's own share."""
         recipe, each = self.recipe, self.recipe.views_per_image
         size: int = self.encoder.img_size  # type: ignore[assignment]
         views = make_views(
@@ -233,13 +204,7 @@ class PretrainingRun:
         return loss
 
     def advance(self) -> tuple[float, float]:
-        """Take one step; returns its loss and learning rate.
-
-        Raises
-        ------
-        TrainingError
-            The loss is not finite; no weight has been changed by this step.
-        """
+        """Take one step; its loss and learning rate. No weight changes by a loss not finite."""
         rows = self.batch_indices(self.step)
         images = torch.from_numpy(self.data.images[self.ranks.share(rows).numpy()]).to(self.device)
         generator = _seeded(self.device, self.seed, 2, self.step, self.ranks.rank)
@@ -289,13 +254,7 @@ class PretrainingRun:
         return found
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint, whole or not at all.
-
-        Raises
-        ------
-        TrainingError
-            A weight is not finite; the checkpoint before is kept.
-        """
+        """Write the checkpoint, whole or not at all: not with a weight that is not finite."""
         if not all_finite(self.encoder, self.projection, self.classifiers, self.expander):
             raise TrainingError(f"a weight is not finite after step {self.step}")
         state = {
@@ -311,13 +270,7 @@ class PretrainingRun:
         save_checkpoint(folder, state)
 
     def restore(self, folder: Path) -> None:
-        """Go on from the checkpoint in ``folder``.
-
-        Raises
-        ------
-        TrainingError
-            The checkpoint is of another recipe, seed or data set.
-        """
+        """Go on from the checkpoint in ``folder``, unless it is of another recipe, seed or data."""
         state = load_checkpoint(folder)
         different = _compare(json.loads(state["fingerprint"]), self.fingerprint())
         if different:
@@ -341,11 +294,7 @@ def _digest(values: object) -> str:
 
 
 def _compare(stored: dict[str, Any], own: dict[str, Any]) -> str:
-    """What differs between two fingerprints, in words; "" for nothing.
-
-    Keys that a checkpoint of an earlier version does not have are not compared, and recipe keys
-    that it does not have count as their defaults.
-    """
+    """What differs between two fingerprints, in words; "" for nothing. What is missing is equal."""
     if recipe_from_dict(stored["recipe"]) != recipe_from_dict(own["recipe"]):
         return "recipe"
     words = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -18,29 +19,17 @@ from galmorph.images.stacks import StackItem
 from galmorph.tables.catalogue import list_columns, pick_column, read_catalogue
 from galmorph.training.labelled import to_label
 
-__all__ = ["Labeller", "is_table", "list_cutouts", "name_cutout"]
+__all__ = ["find_class", "is_table", "list_cutouts", "name_cutout", "read_beside"]
 
 PATH = "galmorph_path"
 """A column that every row of a table has."""
 
 
 def list_cutouts(argument: str, *, path_column: str | None = None) -> Iterator[Source]:
-    """List the cutouts of one argument.
+    """List the cutouts of one argument; with ``path_column`` a table is one of paths.
 
-    Parameters
-    ----------
-    argument : str
-        What `galmorph.images.discover.discover_sources` takes. A folder with tar shards in it
-        stands for these alone, so that a test folder beside them is not trained on.
-    path_column : str, optional
-        Files other than tar shards and stacks are tables, and this column holds the paths.
-
-    Raises
-    ------
-    ImageError
-        The argument names nothing.
-    CatalogueError
-        A table cannot be read or has no such column.
+    A folder with tar shards in it stands for these alone, so that a test folder beside them is not
+    trained on.
     """
     if path_column is not None and is_table(argument):
         rows = read_catalogue(argument, path_column=path_column)
@@ -82,57 +71,36 @@ def name_cutout(argument: str, source: Source) -> str:
     return name if index is None else f"{name}[{index}]"
 
 
-class Labeller:
-    """Says the class of a cutout: by the folder it lies in, on disk or in a tar shard.
+def find_class(source: Source, name: str, argument: str, column: str | None) -> str:
+    """Class of a cutout of that name inside an argument; "" where it has none.
 
-    Parameters
-    ----------
-    column : str or None
-        What names the class of others: a column of their table or Parquet file, or an array
-        beside their stack. They have none without it.
+    The folder it lies in, on disk or in a tar shard; else what ``column`` names: a column of the
+    table or Parquet file, or an array beside the stack. CatalogueError: it is not there, or short.
     """
-
-    def __init__(self, column: str | None) -> None:
-        self.column = column
-        self._beside: tuple[tuple[str, str], list[str]] | None = None
-
-    def label(self, source: Source, name: str, argument: str) -> str:
-        """Class of a cutout of that name inside an argument; "" where it has none.
-
-        Raises
-        ------
-        CatalogueError
-            There is no such column or array, or it is too short.
-        """
-        if source.columns:
-            return to_label(self._pick(source.columns, argument)) if self.column else ""
-        if isinstance(source, StackItem):
-            known = self.column is not None and source.index is not None
-            return self._find_beside(source, source.index or 0) if known else ""
+    if source.columns:
+        return to_label(_pick(source.columns, argument, column)) if column else ""
+    if not isinstance(source, StackItem):
         return PurePath(name).parent.name
-
-    def _pick(self, columns: Mapping[str, Any], argument: str) -> Any:
-        try:
-            return pick_column(columns, str(self.column))
-        except KeyError:
-            there = [name for name in list_columns(columns) if name != PATH]
-            raise _explain_absent(argument, str(self.column), there) from None
-
-    def _find_beside(self, source: StackItem, index: int) -> str:
-        key = (source.path, source.member)
-        if self._beside is None or self._beside[0] != key:
-            assert self.column is not None
-            self._beside = key, _read_beside(source.path, source.member, self.column)
-        labels = self._beside[1]
-        if index >= len(labels):
-            raise CatalogueError(
-                f"{source.path}: {self.column!r} holds {len(labels)} labels, and there are more "
-                "images"
-            )
-        return labels[index]
+    if column is None or source.index is None:
+        return ""
+    labels = read_beside(source.path, source.member, column)
+    if source.index >= len(labels):
+        raise CatalogueError(
+            f"{source.path}: {column!r} holds {len(labels)} labels, and there are more images"
+        )
+    return labels[source.index]
 
 
-def _read_beside(path: str, member: str, name: str) -> list[str]:
+def _pick(columns: Mapping[str, Any], argument: str, column: str) -> Any:
+    try:
+        return pick_column(columns, column)
+    except KeyError:
+        there = [name for name in list_columns(columns) if name != PATH]
+        raise _explain_absent(argument, column, there) from None
+
+
+@lru_cache(maxsize=1)
+def read_beside(path: str, member: str, name: str) -> list[str]:
     """Array ``name`` in the group of ``member`` of an HDF5 or npz file, as text."""
     folder = member.rpartition("/")[0]
     full = f"{folder}/{name}" if folder else name

@@ -20,27 +20,18 @@ from galmorph.images.read import read_cutout
 from galmorph.images.source import Source, make_object_id, make_printable
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.preprocessing.render import RenderOptions
-from galmorph.training.cutouts import Labeller, list_cutouts, name_cutout
+from galmorph.training.cutouts import find_class, list_cutouts, name_cutout, read_beside
 
 __all__ = ["TrainingSet", "is_held_out", "load_training_set"]
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 1024
-"""Images that are allocated together: at 112 px more than the 32 MiB up to which glibc may keep
-memory for itself that has been let go."""
+"""Images allocated together: at 112 px more than the 32 MiB that glibc may keep for itself."""
 
 
 def is_held_out(object_id: str, fraction: float) -> bool:
-    """Whether the label of an image is kept from training, by the name of the image alone.
-
-    Parameters
-    ----------
-    object_id : str
-        As in the column of that name.
-    fraction : float
-        Part of all names for which it is true.
-    """
+    """Whether the label of an image is kept from training, by its identifier alone."""
     return zlib.crc32(object_id.encode("utf-8", "surrogateescape")) < fraction * 2**32
 
 
@@ -48,35 +39,18 @@ def is_held_out(object_id: str, fraction: float) -> bool:
 class TrainingSet:
     """Images of one or several sources.
 
-    Attributes
-    ----------
-    images : ndarray of uint8, shape (n, 3, size, size)
-        Rendered cutouts.
-    labels : ndarray of int, shape (n,)
-        Index into ``class_names`` of the image's source; -1 where there is none, and in sources of
-        one class, which says nothing.
-    domains : ndarray of int, shape (n,)
-        Which source the image is from.
-    class_names : tuple of tuple of str
-        Classes of each source, sorted.
-    names : tuple of str
-        Path of each image inside its source.
-    skipped : tuple of str
-        Files that could not be read, each with the reason.
-    object_ids : tuple of str
-        As `galmorph classify` would show them; made of the names where they are not given.
-    treatment : mapping
-        Options by which their pixels were read and rendered, for the record.
+    The label of an image is an index into the class names of its source; -1 where there is none,
+    and in sources of one class, which says nothing.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.uint8]  # (n, 3, size, size), rendered
     labels: npt.NDArray[np.int64]
-    domains: npt.NDArray[np.int64]
-    class_names: tuple[tuple[str, ...], ...]
-    names: tuple[str, ...]
-    skipped: tuple[str, ...]
-    object_ids: tuple[str, ...] = ()
-    treatment: Mapping[str, str] = field(default_factory=dict)
+    domains: npt.NDArray[np.int64]  # which source an image is from
+    class_names: tuple[tuple[str, ...], ...]  # of each source, sorted
+    names: tuple[str, ...]  # paths inside the sources
+    skipped: tuple[str, ...]  # files that could not be read, each with the reason
+    object_ids: tuple[str, ...] = ()  # as classify shows them; made of the names if not given
+    treatment: Mapping[str, str] = field(default_factory=dict)  # options of pixels, for the record
 
     def __post_init__(self) -> None:
         if not self.object_ids:
@@ -130,45 +104,16 @@ def load_training_set(
     rendering: RenderOptions | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TrainingSet:
-    """Read every image of the sources into memory.
+    """Read every image of the sources into memory, ``3 * frame_size**2`` bytes each.
 
-    Parameters
-    ----------
-    sources : sequence of path
-        Whatever `galmorph.training.cutouts.list_cutouts` takes: folders, images, tar shards,
-        stacks, tables. Each is a domain of its own.
-    frame : float
-        Central part of each image that is kept, as a fraction of its shorter side.
-    frame_size : int
-        Side in pixels to which it is brought.
-    path_column : str, optional
-        Column of the paths, where sources are tables.
-    label_column : str, optional
-        For `galmorph.training.cutouts.Labeller`. The folder in which an image lies names its
-        class; an image right in a source has none.
-    leave_out : path, optional
-        An image that is none of them wherever it lies: what the run itself draws.
-    read, rendering : ReadOptions, RenderOptions, optional
-        How files are read, and flux becomes colour.
-    on_progress : callable, optional
-        Called with the numbers of images read and skipped so far.
-
-    Returns
-    -------
-    TrainingSet
-        ``3 * frame_size**2`` bytes per image.
-
-    Raises
-    ------
-    TrainingError
-        No image could be read.
-    ImageError
-        A source names nothing.
-    CatalogueError
-        A table cannot be used, or there is no such column.
+    A source is whatever `galmorph.training.cutouts.list_cutouts` takes, and a domain of its own;
+    classes are those of `galmorph.training.cutouts.find_class`. The central ``frame`` of each, a
+    fraction of its shorter side, is brought to ``frame_size`` pixels. ``leave_out`` is no image
+    wherever it lies: what the run itself draws. ``on_progress`` is called with the numbers of those
+    read and skipped. TrainingError: no image could be read.
     """
+    read_beside.cache_clear()  # the files may be others by now
     reader = _Reader(frame, frame_size, read or ReadOptions(), rendering)
-    labeller = Labeller(label_column)
     found = _Found()
     for domain, argument in enumerate(map(str, sources)):
         for source in list_cutouts(argument, path_column=path_column):
@@ -180,7 +125,7 @@ def load_training_set(
             except (GalmorphError, OSError, ValueError) as error:
                 found.skip(_explain(source, error))
             else:
-                label = labeller.label(source, name, argument)
+                label = find_class(source, name, argument, label_column)
                 found.add(image, name, source.object_id, domain, label)
             if on_progress is not None:
                 on_progress(len(found.names), len(found.skipped))

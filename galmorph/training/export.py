@@ -37,27 +37,10 @@ __all__ = [
 
 
 def build_model(checkpoint: str | Path, *, name: str, crop: float | None = None) -> Model:
-    """Make a model of the encoder in a training checkpoint.
+    """Make a model, without heads, of the encoder in a training checkpoint.
 
-    Parameters
-    ----------
-    checkpoint : path
-        ``checkpoint.pt`` of a run.
-    name : str
-        Of the model.
-    crop : float, optional
-        Central part of a user's frame that the model will look at; by default ``frame`` times
-        ``eval_field`` of the recipe, for users whose frames are like the training images.
-
-    Returns
-    -------
-    Model
-        Without heads; provenance says recipe, seed, number of images and step.
-
-    Raises
-    ------
-    TrainingError
-        The checkpoint cannot be read or is not one of galmorph's.
+    ``crop`` is the central part of a user's frame that it will look at; by default ``frame`` times
+    ``eval_field`` of the recipe, for users whose frames are like the training images.
     """
     path = Path(checkpoint)
     state = load_checkpoint(path)
@@ -87,18 +70,6 @@ def check_replaceable(path: str | Path, run: Path) -> None:
     """Refuse, before a training, to end with a model in place of one with heads.
 
     A run that is at its end already makes no other encoder: `carry_heads` keeps them.
-
-    Parameters
-    ----------
-    path : path
-        Of the model file.
-    run : Path
-        Folder of the run.
-
-    Raises
-    ------
-    TrainingError
-        With the way out.
     """
     there = _read_there(path)
     if there is None or not there.heads:
@@ -112,21 +83,10 @@ def check_replaceable(path: str | Path, run: Path) -> None:
 
 
 def carry_heads(model: Model, path: str | Path) -> Model:
-    """The model with the heads and the typicality of the file that it is to replace.
+    """The model with the heads and the typicality of the file, if any, that it is to replace.
 
     Heads look at the field that they did there; typicality of another field is left out.
-
-    Parameters
-    ----------
-    model : Model
-        Without heads.
-    path : path
-        Where it is to be written; nothing is carried over where no model is.
-
-    Raises
-    ------
-    TrainingError
-        There are heads of another encoder, which would be lost.
+    TrainingError: there are heads of another encoder, which would be lost.
     """
     there = _read_there(path)
     if there is None:
@@ -163,27 +123,10 @@ def _explain_heads(path: str | Path, there: Model) -> TrainingError:
 
 
 def load_init(origin: str, *, architecture: str) -> dict[str, Any]:
-    """Load weights to start a new run from.
+    """Load weights to start a new run from: of a run or checkpoint, or a model by name or file.
 
-    Parameters
-    ----------
-    origin : str
-        ``checkpoint.pt`` or the folder of a run; or the name or the file of a model.
-    architecture : str
-        Of the new run's encoder.
-
-    Returns
-    -------
-    dict
-        State dict ``encoder``, from a run ``projection`` as well; ``normalization``, the mean and
-        the std that the encoder knows.
-
-    Raises
-    ------
-    TrainingError
-        It is no checkpoint, an ONNX file, or of another architecture.
-    WeightsError
-        There is no such model.
+    State dict ``encoder``, from a run ``projection`` as well; ``normalization``, the mean and the
+    std that the encoder knows.
     """
     if origin.endswith(".pt") or Path(origin).is_dir():
         state = load_checkpoint(Path(origin))
@@ -205,21 +148,7 @@ def load_init(origin: str, *, architecture: str) -> dict[str, Any]:
 
 
 def load_projection(checkpoint: str | Path, *, model: Model) -> ProjectionHead:
-    """Load the projection head of a training checkpoint.
-
-    Parameters
-    ----------
-    checkpoint : path
-        ``checkpoint.pt`` of a run, or its folder.
-    model : Model
-        Whose embeddings it is for.
-
-    Raises
-    ------
-    TrainingError
-        The checkpoint cannot be read, has none or none that was trained, or is not the one that
-        the model was made of.
-    """
+    """Load the projection head of the checkpoint that a model was made of, if it was trained."""
     state = load_checkpoint(Path(checkpoint))
     if not recipe_from_dict(json.loads(state["fingerprint"])["recipe"]).trains_projection:
         raise TrainingError(
@@ -241,10 +170,7 @@ def load_projection(checkpoint: str | Path, *, model: Model) -> ProjectionHead:
 
 
 def _is_origin(state: Mapping[str, Any], model: Model) -> bool:
-    """Whether a model was made of a checkpoint.
-
-    By the weights; an ONNX file holds them in another form, but names the run and the step.
-    """
+    """Whether a model was made of a checkpoint: by weights; an ONNX file names run and step."""
     if model.backend == "onnx":
         run = {**json.loads(state["fingerprint"]), "step": state["step"]}
         return bool(model.provenance.get("pretraining") == run)
@@ -289,29 +215,10 @@ def add_to_model(
     typicality: Typicality | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Model:
-    """Write heads into a model file, beside those that it has; one of the same name is replaced.
+    """Write heads into a model file, beside those that it has, and return the model.
 
-    Parameters
-    ----------
-    path : path
-        A file of `galmorph.model.write_model`; replaced whole or not at all.
-    heads : mapping of str to Head
-    typicality : Typicality, optional
-        Replaces the file's own.
-    provenance : mapping, optional
-        Added to the file's own.
-
-    Returns
-    -------
-    Model
-        As it now stands in the file.
-
-    Raises
-    ------
-    CheckpointError
-        The file is not a model.
-    OutputError
-        It cannot be written.
+    A head of the same name and the typicality are replaced, provenance is added to. The file is
+    replaced whole or not at all.
     """
     model = read_model(path)
     model = dataclasses.replace(

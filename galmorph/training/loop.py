@@ -22,25 +22,14 @@ LOG = "log.jsonl"
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step did.
+    """What one step did."""
 
-    Attributes
-    ----------
-    step, steps : int
-        Number of this step, from 1, and of all.
-    loss, lr : float
-    seconds_left : float
-        At the mean pace since the run was started or resumed.
-    knn : float or None
-        Accuracy of the monitor, at the end of an epoch.
-    """
-
-    step: int
+    step: int  # from 1
     steps: int
     loss: float
     lr: float
-    seconds_left: float
-    knn: float | None = None
+    seconds_left: float  # at the mean pace since the run was started or resumed
+    knn: float | None = None  # accuracy of the monitor, at the end of an epoch
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
@@ -84,36 +73,12 @@ def pretrain(
     on_step: Callable[[StepReport], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train to the end of the recipe.
+    """Train a new or restored run to the end of the recipe; whether that was reached.
 
-    Of several processes the first alone writes, measures and reports; all stop together.
-
-    Parameters
-    ----------
-    run : PretrainingRun
-        New or restored.
-    folder : Path
-        Receives ``checkpoint.pt`` and ``log.jsonl``.
-    save_every : float
-        Seconds between checkpoints.
-    monitor : KnnMonitor, optional
-        Measured at the end of every epoch.
-    on_step : callable, optional
-        Called with a `StepReport` after every step.
-    should_stop : callable
-        Asked after every step; True saves a checkpoint and ends.
-
-    Returns
-    -------
-    bool
-        Whether the end was reached.
-
-    Raises
-    ------
-    TrainingError
-        The loss or a weight became NaN or infinite; the checkpoint is the last good one.
-    OutputError
-        Checkpoint or log cannot be written; the checkpoint before is kept.
+    The folder receives ``checkpoint.pt``, every ``save_every`` seconds, and ``log.jsonl``.
+    ``should_stop`` is asked after every step; True saves a checkpoint and ends. Of several
+    processes the first alone writes, measures and reports; all stop together. TrainingError: the
+    loss or a weight became NaN or infinite; the checkpoint is the last good one.
     """
     try:
         return _run_loop(run, folder, save_every, monitor, on_step, should_stop)

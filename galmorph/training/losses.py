@@ -13,21 +13,10 @@ VARIANCE_EPS = 1e-4
 
 
 def nt_xent(z1: Tensor, z2: Tensor, *, temperature: float, symmetric: bool = True) -> Tensor:
-    """Normalized temperature-scaled cross entropy (Chen et al. 2020, ICML, eq. 1).
+    """Normalized temperature-scaled cross entropy (Chen et al. 2020, ICML, eq. 1), mean of anchors.
 
-    Parameters
-    ----------
-    z1, z2 : Tensor, shape (n, d)
-        Projections of the two views, unit length; row i of each is a positive pair.
-    temperature : float
-        Divides the cosine similarities.
-    symmetric : bool
-        Use the views of both sides as anchors; without it only the first (Wei et al. 2022).
-
-    Returns
-    -------
-    Tensor, scalar
-        Mean over anchors. Each anchor is told from the 2n - 2 views that are not its own.
+    Of unit projections, (n, d) of each view; row i of each is a positive pair, to be told from the
+    2n - 2 others. Anchors are the views of both sides, or of the first alone (Wei et al. 2022).
     """
     n = z1.shape[0]
     anchors = torch.cat((z1, z2)) if symmetric else z1
@@ -41,22 +30,9 @@ def nt_xent(z1: Tensor, z2: Tensor, *, temperature: float, symmetric: bool = Tru
 def sup_con(z: Tensor, labels: Tensor, domains: Tensor, *, temperature: float) -> Tensor:
     """Supervised contrastive loss (Khosla et al. 2020, NeurIPS, L_out), within domains.
 
-    Parameters
-    ----------
-    z : Tensor, shape (n, d)
-        Projections, unit length.
-    labels : Tensor of int, shape (n,)
-        Class of each row; negative where there is none, and the row takes no part.
-    domains : Tensor of int, shape (n,)
-        Rows are compared only with rows of the same domain: the classes of two surveys are not
-        the same classes.
-    temperature : float
-        Divides the cosine similarities.
-
-    Returns
-    -------
-    Tensor, scalar
-        Mean over the anchors that have another row of their class; 0 where none has.
+    Of unit projections (n, d); rows with a negative label take no part, and rows are compared only
+    with rows of their domain: the classes of two surveys are not the same classes. Mean over the
+    anchors that have another row of their class; 0 where none has.
     """
     keep = labels >= 0
     z, labels, domains = z[keep], labels[keep], domains[keep]
@@ -81,18 +57,9 @@ def vicreg(
 ) -> Tensor:
     """Variance-invariance-covariance regularization (Bardes et al. 2022, ICLR, eq. 6).
 
-    Parameters
-    ----------
-    y1, y2 : Tensor, shape (n, d)
-        Expanded embeddings of the two views, not normalized; row i of each is of one image.
-    invariance, variance, covariance : float
-        Weights of the three terms: the views of an image agree; every feature keeps a standard
-        deviation of 1 over the batch at least (mean over the views); features do not repeat each
-        other (sum over the views).
-
-    Returns
-    -------
-    Tensor, scalar
+    Of expanded embeddings (n, d), not normalized; row i of each is of one image. The views of an
+    image agree; every feature keeps a standard deviation of 1 over the batch at least (mean over
+    the views); features do not repeat each other (sum over the views).
     """
     loss = invariance * F.mse_loss(y1, y2)
     for y in (y1, y2):
@@ -108,21 +75,7 @@ def vicreg(
 def classifier_loss(
     classifiers: nn.ModuleList, embedding: Tensor, labels: Tensor, domains: Tensor
 ) -> Tensor:
-    """Cross entropy of each row's class by the classifier of its domain.
-
-    Parameters
-    ----------
-    classifiers : ModuleList
-        One per domain, embedding to logits.
-    embedding : Tensor, shape (n, num_features)
-    labels, domains : Tensor of int, shape (n,)
-        As for `sup_con`.
-
-    Returns
-    -------
-    Tensor, scalar
-        Mean over the rows that have a label; 0 where none has.
-    """
+    """Cross entropy by the classifier of each row's domain, mean over the rows with a class."""
     total = embedding.sum() * 0.0
     for domain, classifier in enumerate(classifiers):
         rows = (labels >= 0) & (domains == domain)

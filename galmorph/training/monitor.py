@@ -21,19 +21,8 @@ BATCH_SIZE = 128
 class KnnMonitor:
     """Leave-one-out kNN accuracy inside a fixed sample of the training images.
 
-    A curve to watch, not a result: the images are trained on. Labels come from folders; the first
-    source with two classes or more is used. Where the recipe holds labels out, the sample is of
-    those images.
-
-    Parameters
-    ----------
-    data : TrainingSet
-    field : float
-        Central part of the frames that is embedded.
-    seed : int
-        Of the sample.
-    hold_out : float
-        Fraction of the labels that the recipe holds out.
+    A curve to watch, not a result: the images are trained on. The first source with two classes or
+    more is used, its central ``field``; of images with held-out labels where the recipe has some.
     """
 
     def __init__(

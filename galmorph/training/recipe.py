@@ -27,76 +27,32 @@ _LOSSES = ("nt_xent_weight", "vicreg_weight", "sup_con_weight", "cross_entropy_w
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a pretraining run depends on besides its data and its seed.
-
-    Attributes
-    ----------
-    architecture : str
-        Name of the encoder.
-    frame : float
-        Central part of each training image that is kept, as a fraction of its side.
-    frame_size : int
-        Side in pixels to which that part is brought before views are made of it.
-    eval_field : float
-        Central part of the kept frame that the encoder will see when it is used: for the kNN
-        curve.
-    mean, std : tuple of float
-        Normalization, per band, on [0, 1].
-    batch_size, epochs : int
-        Cutouts in a step; passes over the data.
-    views_per_image : int
-        Views of each cutout in a step. With more than two, each has several positives in NT-Xent,
-        as in `galmorph.training.losses.sup_con` with the image as the class.
-    optimizer : {"adamw", "sgd"}
-        With learning rate ``lr`` (peak), ``weight_decay``, and ``momentum`` for SGD.
-    warmup, final_lr : float
-        Fraction of the steps in which the rate rises from 0; fraction of the peak that the cosine
-        after them comes down to, and would reach one step after the last.
-    nt_xent_weight, temperature, symmetric
-        Of `galmorph.training.losses.nt_xent`; with weight 0 it takes no part.
-    vicreg_weight : float
-        Weight of `galmorph.training.losses.vicreg` added to it, on 1024 features that a small
-        network of its own makes of the embedding; with 0 it takes no part.
-    sup_con_weight, sup_con_temperature : float
-        Weight and temperature of `galmorph.training.losses.sup_con` added to it; with 0 it takes
-        no part.
-    cross_entropy_weight : float
-        Weight of the cross entropy of a linear classifier of each source's classes on the
-        embedding, trained along and not kept; with 0 there is none.
-    hold_out : float
-        Fraction of the labels that are never used, chosen by the images' names
-        (`galmorph.training.data.is_held_out`): for calibration, and for comparing recipes.
-    average : float
-        Decay per step of an exponential moving average of the weights, which is what is measured
-        and kept; with 0 the weights of the last step are.
-    views : ViewOptions
-        How views are made.
-    """
+    """All that a pretraining run depends on besides its data and its seed."""
 
     architecture: str = "fused_fast"
-    frame: float = 1.0
-    frame_size: int = 112
-    eval_field: float = 180 / 224
-    mean: tuple[float, float, float] = (0.0435, 0.0384, 0.0289)
+    frame: float = 1.0  # central part of each training image that is kept, of its side
+    frame_size: int = 112  # px to which that part is brought before views are made of it
+    eval_field: float = 180 / 224  # central part of it that the encoder will see when it is used
+    mean: tuple[float, float, float] = (0.0435, 0.0384, 0.0289)  # normalization, on [0, 1]
     std: tuple[float, float, float] = (0.0877, 0.0729, 0.0650)
-    batch_size: int = 128
-    views_per_image: int = 2
+    batch_size: int = 128  # cutouts in a step
+    views_per_image: int = 2  # more: each has several positives in NT-Xent
     epochs: float = 50.0
-    optimizer: str = "adamw"
-    lr: float = 1e-3
+    optimizer: str = "adamw"  # or "sgd"
+    lr: float = 1e-3  # the peak
     weight_decay: float = 1e-4
-    momentum: float = 0.9
-    warmup: float = 0.02
-    final_lr: float = 1e-6
-    nt_xent_weight: float = 1.0
-    temperature: float = 0.2
-    symmetric: bool = True
-    vicreg_weight: float = 0.0
+    momentum: float = 0.9  # of SGD
+    warmup: float = 0.02  # fraction of the steps in which the rate rises from 0
+    final_lr: float = 1e-6  # fraction of the peak that the cosine would reach after the last step
+    nt_xent_weight: float = 1.0  # a loss of weight 0 takes no part
+    temperature: float = 0.2  # of NT-Xent
+    symmetric: bool = True  # NT-Xent: the views of both sides are anchors
+    vicreg_weight: float = 0.0  # on 1024 features that a small network makes of the embedding
     sup_con_weight: float = 0.0
     sup_con_temperature: float = 0.1
-    cross_entropy_weight: float = 0.0
-    hold_out: float = 0.0
-    average: float = 0.0
+    cross_entropy_weight: float = 0.0  # of a linear classifier of each source's classes, not kept
+    hold_out: float = 0.0  # part of the labels that are never used, `data.is_held_out`
+    average: float = 0.0  # decay per step of averaged weights, which are then those kept
     views: ViewOptions = field(default_factory=ViewOptions)
 
     def __post_init__(self) -> None:
@@ -159,13 +115,7 @@ class Recipe:
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Rebuild a recipe from plain values; what is missing has its default.
-
-    Raises
-    ------
-    TrainingError
-        A key that recipes do not have, or a value that it cannot have.
-    """
+    """Rebuild a recipe from plain values; what is missing has its default."""
     try:
         views = _check_keys(ViewOptions, values.get("views", {}))
         given = _check_keys(Recipe, {k: v for k, v in values.items() if k != "views"})
@@ -199,13 +149,7 @@ def list_recipes() -> list[str]:
 
 
 def load_recipe(name: str) -> Recipe:
-    """Load a recipe by its name, or from a TOML file of your own.
-
-    Raises
-    ------
-    TrainingError
-        There is no such recipe, it cannot be read, or it has keys that recipes do not have.
-    """
+    """Load a recipe by its name, or from a TOML file of your own."""
     if name.endswith(".toml"):
         try:
             text = Path(name).read_text(encoding="utf-8")

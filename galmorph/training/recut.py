@@ -21,18 +21,9 @@ RECUT_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Recut:
-    """Smaller frames made of some cutouts.
+    """Smaller frames made of some cutouts, which are taken by chance."""
 
-    Attributes
-    ----------
-    side : float
-        Of the new frame, as a fraction of the shorter side of the image.
-    share : float
-        Part of the cutouts that are taken, by chance.
-    seed : int
-    """
-
-    side: float
+    side: float  # of the new frame, as a fraction of the shorter side of the image
     share: float = RECUT_SHARE
     seed: int = 0
 
@@ -54,21 +45,7 @@ def cut_center(cutout: Cutout, side: float) -> Cutout:
 def recut_sources(
     sources: Iterable[Source], recut: Recut, *, options: ReadOptions
 ) -> Iterator[Source]:
-    """Read some of the sources and pass on the middle of each, lazily.
-
-    Parameters
-    ----------
-    sources : iterable of Source
-    recut : Recut
-        How small, and how many.
-    options : ReadOptions
-        How they are read.
-
-    Yields
-    ------
-    Source
-        With the smaller cutout in memory. Sources that cannot be read are left out.
-    """
+    """Read some of the sources and pass on the middle of each; what cannot be read is left out."""
     rng = np.random.default_rng(recut.seed)
     for source in sources:
         if rng.random() >= recut.share:

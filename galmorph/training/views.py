@@ -31,46 +31,25 @@ RIM_SAMPLES = 32
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """How a view differs from its cutout.
+    """How a view differs from its cutout; lengths are fractions of the frame.
 
-    Attributes
-    ----------
-    scale : (float, float)
-        Side of the field of view as a fraction of the frame, drawn log-uniformly.
-    shift : float
-        Largest displacement of the centre, as a fraction of the frame.
-    brightness, channel_gain, saturation : float
-        Each factor is drawn uniformly from 1 - x to 1 + x.
-    contrast : float
-        Likewise, about the mean of the view's luminance.
-    hue : float
-        Largest turn of the hue, as a fraction of a full circle in the plane of colours.
-    jitter : float
-        Probability that brightness, contrast, gain, saturation and hue are changed at all.
-    grey : float
-        Probability that a view loses its colour.
-    noise : float
-        Largest standard deviation of added Gaussian noise, on [0, 1].
-    cut : float
-        Probability that a view is made as if the frame ended inside the galaxy: what lies beyond
-        is filled in as `galmorph.preprocessing.beyond.fade_beyond` does it for users.
-    cut_to : (float, float)
-        Side of what is left of such a frame, as a fraction of the frame, drawn log-uniformly.
-        Its field of view is 1 to 1.9 times that, in place of ``scale``.
+    Pairs are drawn from log-uniformly, factors uniformly from 1 - x to 1 + x. A ``cut`` view
+    is made as if the frame ended inside the galaxy: what lies beyond is filled in as
+    `galmorph.preprocessing.beyond.fade_beyond` does it for users.
     """
 
-    scale: tuple[float, float] = (0.65, 1.05)
-    shift: float = 0.03
+    scale: tuple[float, float] = (0.65, 1.05)  # side of the field of view
+    shift: float = 0.03  # largest displacement of the centre
     brightness: float = 0.3
     channel_gain: float = 0.25
     saturation: float = 0.5
-    contrast: float = 0.0
-    hue: float = 0.0
-    jitter: float = 1.0
-    grey: float = 0.2
-    noise: float = 0.03
-    cut: float = 0.0
-    cut_to: tuple[float, float] = (0.35, 0.75)
+    contrast: float = 0.0  # about the mean of the view's luminance
+    hue: float = 0.0  # largest turn, as a fraction of a full circle in the plane of colours
+    jitter: float = 1.0  # probability that any of these five is changed at all
+    grey: float = 0.2  # probability that a view loses its colour
+    noise: float = 0.03  # largest standard deviation of added Gaussian noise, on [0, 1]
+    cut: float = 0.0  # probability
+    cut_to: tuple[float, float] = (0.35, 0.75)  # side of what is left; the field is 1 to 1.9 of it
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -138,18 +117,10 @@ def warp(images: Tensor, matrices: Tensor, img_size: int) -> Tensor:
 
 
 def warp_cut(images: Tensor, matrices: Tensor, cuts: Tensor, img_size: int) -> Tensor:
-    """As `warp`, of frames of which only the central ``cuts`` of the side is known.
+    """As `warp`, of frames of which only the central ``cuts`` (n,) of the side is known.
 
     Beyond it the rim is carried on along rays from the middle and fades into the sky, as
     `galmorph.preprocessing.beyond.fade_beyond` does it with what users bring.
-
-    Parameters
-    ----------
-    images : Tensor of float32, shape (n, 3, h, w)
-    matrices : Tensor, shape (n, 2, 3)
-    cuts : Tensor, shape (n,)
-        At most 1.
-    img_size : int
     """
     n, chans = images.shape[:2]
     grid = F.affine_grid(matrices, [n, chans, img_size, img_size], align_corners=False)
@@ -224,24 +195,7 @@ def make_views(
     options: ViewOptions,
     generator: torch.Generator,
 ) -> Tensor:
-    """Make one random view of each cutout.
-
-    Parameters
-    ----------
-    images : Tensor of uint8, shape (n, 3, h, w)
-        Rendered cutouts.
-    img_size : int
-        Side of a view in pixels.
-    options : ViewOptions
-        How the views differ.
-    generator : torch.Generator
-        Source of every random number.
-
-    Returns
-    -------
-    Tensor of float32, shape (n, 3, img_size, img_size)
-        On [0, 1], not yet normalized.
-    """
+    """One random view of each cutout, uint8 (n, 3, h, w) to float32 on [0, 1], not normalized."""
     matrices, cuts = draw_affine(len(images), options, generator)
     images = images.float() / 255
     views = warp(images, matrices, img_size)
