@@ -10,12 +10,12 @@ from pathlib import Path
 
 from galmorph.errors import OutputError
 
-__all__ = ["say_unwritable", "write_whole"]
+__all__ = ["move_into_place", "say_unwritable", "sync_folder", "write_whole"]
 
 
 @contextmanager
 def say_unwritable(path: str | Path, way_out: str = "") -> Iterator[None]:
-    """Turn what the system says of writing a file into one line.
+    """Turn what the system says of writing a file into one line, an `OutputError`.
 
     Parameters
     ----------
@@ -23,11 +23,6 @@ def say_unwritable(path: str | Path, way_out: str = "") -> Iterator[None]:
         What is written.
     way_out : str
         What can be done, or what is kept.
-
-    Raises
-    ------
-    OutputError
-        In place of any OSError.
     """
     try:
         yield
@@ -37,19 +32,31 @@ def say_unwritable(path: str | Path, way_out: str = "") -> Iterator[None]:
 
 
 def write_whole(path: str | Path, data: bytes) -> None:
-    """Write a file, or leave the one that was there; a link stays one.
-
-    Raises
-    ------
-    OutputError
-        It cannot be written.
-    """
+    """Write a file, or leave the one that was there; a link stays one."""
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
     try:
         with say_unwritable(path):
             temporary.write_bytes(data)
-            os.replace(temporary, target)
+            move_into_place(temporary, target)
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def move_into_place(temporary: Path, target: Path) -> None:
+    """Give a file its final name once it is on the disk."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(target)
+    sync_folder(target)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the folder of a file knows its name; not every system can."""
+    with suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

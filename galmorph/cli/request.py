@@ -279,11 +279,11 @@ class Inputs:
 
 
 def _pass_over(output: str, sources: Iterable[Source]) -> Iterator[Source]:
-    """Leave out the result and the partial result, which may stand among the images."""
+    """Leave out the result and what stands beside it meanwhile, perhaps among the images."""
     from galmorph.images.band_files import BandFiles
-    from galmorph.tables.journal import partial_path
+    from galmorph.tables.journal import list_written
 
-    written = (output, os.fspath(partial_path(output)))
+    written = (output, *(os.fspath(path) for path in list_written(output)))
     places = set(map(os.path.realpath, written))
     names = set(map(os.path.basename, (*written, *places)))
 

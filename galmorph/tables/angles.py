@@ -8,7 +8,7 @@ from typing import Any
 
 from galmorph.tables.columns import ColumnSpec
 
-__all__ = ["find_factor", "parse_degrees", "to_degrees"]
+__all__ = ["DEGREES", "find_factor", "parse_degrees", "to_degrees"]
 
 DEGREES = ("deg", "degree", "degrees", "degs")
 HOURS = ("h", "hr", "hour", "hours")
@@ -16,13 +16,7 @@ HOURS = ("h", "hr", "hour", "hours")
 
 
 def find_factor(spec: ColumnSpec) -> float:
-    """Factor from the unit of a column of numbers to degrees.
-
-    Raises
-    ------
-    ValueError
-        The unit is no angle.
-    """
+    """Factor from the unit of a column of numbers to degrees; ValueError where it is no angle."""
     from astropy import units
 
     unit = spec.unit.strip().lower()
@@ -34,7 +28,7 @@ def find_factor(spec: ColumnSpec) -> float:
 
 
 def parse_degrees(texts: Sequence[str], *, hours: bool) -> list[float]:
-    """Read angles as people write them.
+    """Read angles as people write them; NaN for a text that is no angle.
 
     Parameters
     ----------
@@ -42,11 +36,6 @@ def parse_degrees(texts: Sequence[str], *, hours: bool) -> list[float]:
         "12:34:56.7", "12 34 56.7", "12h34m56.7s", "+41d16m09s", or a plain number of degrees.
     hours : bool
         What three numbers without letters begin with: hours, or degrees.
-
-    Returns
-    -------
-    list of float
-        Degrees; NaN for a text that is no angle.
     """
     return [_parse(text.strip(), hours) for text in texts]
 

@@ -32,7 +32,8 @@ from galmorph.errors import CatalogueError, GalmorphWarning
 from galmorph.tables.angles import DEGREES, find_factor, parse_degrees
 from galmorph.tables.cells import Values
 from galmorph.tables.columns import STANDARD_NAMES, ColumnSpec, make_printable_name
-from galmorph.tables.readers import TableReader, open_reader
+from galmorph.tables.formats import open_reader
+from galmorph.tables.formats.base import TableReader
 
 __all__ = ["Catalogue", "CatalogueRow", "list_columns", "pick_column", "read_catalogue"]
 

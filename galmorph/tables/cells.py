@@ -1,13 +1,7 @@
-"""Values of a column to text cells and back, exactly.
-
-A float is written with the fewest digits that give the same float back; NaN, a masked value and
-None are an empty cell; a vector is the base64 of its little-endian bytes (512 float32 cost 2 us
-so, and 100 us as digits).
-"""
+"""Values of a column: brought to one type, and as digits where a format is text."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.escape import apply_where, escape_line, is_plain, unescape_all
 
-__all__ = ["Values", "format_vector", "from_cells", "missing_values", "normalize", "to_cells"]
+__all__ = ["Values", "format_vector", "missing_values", "normalize", "to_digits"]
 
 Values = list[str] | npt.NDArray[Any]
 """A column of a block: list of str, or an array (masked where whole numbers are missing)."""
@@ -71,11 +64,11 @@ def _numbers(values: Any, spec: ColumnSpec) -> npt.NDArray[Any]:
     if not array.size:
         return np.empty((len(array), *spec.shape), dtype=spec.dtype)
     try:
-        array = array.astype(spec.dtype, casting="same_kind")
+        array = array.astype(spec.dtype, casting="same_kind", copy=False)
     except TypeError as error:
         raise ValueError(f"column {spec.name}: {error}") from error
     if not np.any(mask):
-        return array
+        return np.ma.getdata(array)
     if spec.is_float:
         return np.where(mask, np.array(np.nan, dtype=spec.dtype), array)
     return np.ma.MaskedArray(array, mask=mask)
@@ -106,52 +99,8 @@ def _split_vectors(
     return np.array([[value or 0 for value in row] for row in rows], dtype=spec.dtype), mask
 
 
-def to_cells(values: Values, spec: ColumnSpec) -> list[str]:
-    """Text of every value, without quotes.
-
-    Parameters
-    ----------
-    values : list of str or ndarray
-        As `normalize` gives it.
-    spec : ColumnSpec
-
-    Returns
-    -------
-    list of str
-        No cell holds a line break; "" where the value is missing.
-    """
-    if isinstance(values, list):
-        return apply_where(escape_line, values, plain=is_plain(values))
-    if spec.shape:
-        little = np.ascontiguousarray(values, dtype=np.dtype(spec.dtype).newbyteorder("<"))
-        return [base64.b64encode(row).decode("ascii") for row in little]
-    cells = _digits(np.asarray(values))
-    for row in np.flatnonzero(missing_values(values)).tolist():
-        cells[row] = ""
-    return cells
-
-
-def _digits(values: npt.NDArray[Any]) -> list[str]:
-    """Fewest digits that give the same value back; the faster of two ways for each type."""
-    if values.dtype == np.float32:  # as a Python float it would have 17 digits
-        digits: list[str] = values.astype("U").tolist()
-        return digits
-    return list(map(repr, values.tolist()))
-
-
 def missing_values(values: Values) -> npt.NDArray[np.bool_]:
-    """Which values are missing.
-
-    Parameters
-    ----------
-    values : list of str or ndarray
-        As `normalize` gives it.
-
-    Returns
-    -------
-    ndarray of bool, shape (n,)
-        True for "", NaN (a vector: all of it NaN) and masked values.
-    """
+    """Which are missing, shape (n,): "", NaN (a vector: all of it NaN) and masked values."""
     if isinstance(values, list):
         return np.array([not value for value in values], dtype=bool)
     floats = values.dtype.kind == "f"
@@ -159,55 +108,25 @@ def missing_values(values: Values) -> npt.NDArray[np.bool_]:
     return np.asarray(mask.all(axis=1) if values.ndim > 1 else mask, dtype=bool)
 
 
-def from_cells(cells: Sequence[str], spec: ColumnSpec) -> Values:
-    """Values of text cells: the inverse of `to_cells`.
+def to_digits(values: npt.NDArray[Any], missing: str = "") -> list[str]:
+    """Numbers as text: the fewest digits that give the same value back.
 
     Parameters
     ----------
-    cells : sequence of str
-    spec : ColumnSpec
-
-    Returns
-    -------
-    list of str or ndarray
-        As `normalize` gives it.
-
-    Raises
-    ------
-    ValueError
-        Where a cell is no value of that column.
+    values : ndarray, shape (n,)
+    missing : str
+        What stands for a missing value.
     """
-    if spec.is_text:
-        return unescape_all(cells)
-    if spec.shape:
-        return _vectors(cells, spec)
-    if spec.is_float:
-        filled = [cell or "nan" for cell in cells] if "" in cells else cells
-        return np.array(filled, dtype=spec.dtype)
-    mask = np.array([not cell for cell in cells], dtype=bool)
-    truth = spec.dtype == "bool"
-    array = np.array([cell == "True" if truth else int(cell or 0) for cell in cells], spec.dtype)
-    return np.ma.MaskedArray(array, mask=mask) if mask.any() else array
-
-
-def _vectors(cells: Sequence[str], spec: ColumnSpec) -> npt.NDArray[Any]:
-    data = b"".join(base64.b64decode(cell) for cell in cells)
-    little = np.frombuffer(data, dtype=np.dtype(spec.dtype).newbyteorder("<"))
-    return little.reshape(len(cells), *spec.shape).astype(spec.dtype)
+    if values.dtype == np.float32:  # as a Python float it would have 17 digits
+        cells: list[str] = values.astype("U").tolist()
+    else:
+        cells = list(map(repr, np.ma.getdata(values).tolist()))
+    for row in np.flatnonzero(missing_values(values)).tolist():
+        cells[row] = missing
+    return cells
 
 
 def format_vector(row: npt.NDArray[Any], separator: str) -> str:
-    """Digits of a vector, enough to give the same values back.
-
-    Parameters
-    ----------
-    row : ndarray, shape (d,)
-    separator : str
-
-    Returns
-    -------
-    str
-        NaN as "nan".
-    """
+    """Digits of a vector, shape (d,), enough to give the same values back; NaN as "nan"."""
     one = {"f4": "%.9g", "f8": "%.17g"}.get(row.dtype.str[1:], "%d")
     return separator.join([one] * len(row)) % tuple(row.tolist())

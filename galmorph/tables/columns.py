@@ -10,6 +10,7 @@ __all__ = [
     "DTYPES",
     "STANDARD_NAMES",
     "ColumnSpec",
+    "check_names",
     "class_columns",
     "make_printable_name",
     "nearest_dtype",
@@ -37,7 +38,6 @@ STANDARD_NAMES = (
 )
 """Names that galmorph gives to columns, besides one ``p_<class>`` per class."""
 
-
 _NEAREST = {
     "int8": "int16",
     "uint8": "int16",
@@ -51,18 +51,7 @@ _NEAREST = {
 
 
 def nearest_dtype(name: str) -> str:
-    """The type of `DTYPES` that holds a type of a catalogue.
-
-    Parameters
-    ----------
-    name : str
-        As numpy or ECSV names it.
-
-    Returns
-    -------
-    str
-        The name itself where there is none.
-    """
+    """The type of `DTYPES` that holds a type of a catalogue; the name itself where none does."""
     return _NEAREST.get(name, name)
 
 
@@ -129,20 +118,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def make_printable_name(name: str) -> str:
-    r"""A name as one line.
+    r"""A name as one line: line breaks and other control characters as one blank.
 
-    Parameters
-    ----------
-    name : str
-        Of a column, as a spreadsheet or a table has it.
-
-    Returns
-    -------
-    str
-        Line breaks and other control characters as one blank.
-
-    Examples
-    --------
     >>> make_printable_name("mag\n(AB)")
     'mag (AB)'
     """
@@ -150,29 +127,15 @@ def make_printable_name(name: str) -> str:
 
 
 def probability_name(class_name: str) -> str:
-    """Name of the column that holds the probability of a class.
+    """Name of the column of a class, which needs no quotes in TOPCAT, SQL and pandas.
 
-    Parameters
-    ----------
-    class_name : str
-        As the head names it.
-
-    Returns
-    -------
-    str
-        "p_" and the class in lower case, every run of other characters than letters, digits
-        and "_" as one "_", so that the name can be used unquoted in TOPCAT, SQL and pandas.
-
-    Examples
-    --------
     >>> probability_name("Edge-on disk")
     'p_edge_on_disk'
     """
     return "p_" + re.sub(r"\W+", "_", class_name, flags=re.ASCII).strip("_").lower()
 
 
-_IDENTITY = (
-    ColumnSpec("object_id", "str", ucd="meta.id;meta.main", description="Identifier of the cutout"),
+_PLACE = (
     ColumnSpec(
         "path", "str", ucd="meta.id;meta.file", description="File that the cutout was read from"
     ),
@@ -191,7 +154,9 @@ _IDENTITY = (
         description="Declination of the centre, ICRS",
     ),
 )
-
+_IDENTIFIER = ColumnSpec(
+    "object_id", "str", ucd="meta.id;meta.main", description="Identifier of the cutout"
+)
 _ATYPICALITY = ColumnSpec(
     "atypicality",
     "float32",
@@ -199,29 +164,28 @@ _ATYPICALITY = ColumnSpec(
     description="Percentile, 0 to 100: the share of held-out training galaxies that lie nearer to "
     "the training data",
 )
-
-_REMARKS = (
-    ColumnSpec(
-        "flags",
-        "int32",
-        ucd="meta.code.qual",
-        description="Bit mask of what was wrong with the cutout or done to it",
-    ),
-    ColumnSpec("message", "str", ucd="meta.note", description="Why there is no label, or a remark"),
+_FLAGS = ColumnSpec(
+    "flags",
+    "int32",
+    ucd="meta.code.qual",
+    description="Bit mask of what was wrong with the cutout or done to it",
+)
+_MESSAGE = ColumnSpec(
+    "message", "str", ucd="meta.note", description="Why there is no label, or a remark"
+)
+_LABEL = ColumnSpec(
+    "label",
+    "str",
+    ucd="meta.code.class;src.morph.type",
+    description="Most probable class; empty where the cutout could not be classified",
+)
+_CONFIDENCE = ColumnSpec(
+    "confidence", "float32", ucd="stat.probability", description="Probability of the label"
 )
 
 
 def class_columns(class_names: Sequence[str]) -> tuple[ColumnSpec, ...]:
     """Label, confidence and probabilities of a head of classes."""
-    label = ColumnSpec(
-        "label",
-        "str",
-        ucd="meta.code.class;src.morph.type",
-        description="Most probable class; empty where the cutout could not be classified",
-    )
-    confidence = ColumnSpec(
-        "confidence", "float32", ucd="stat.probability", description="Probability of the label"
-    )
     probabilities = [
         ColumnSpec(
             probability_name(name),
@@ -231,21 +195,14 @@ def class_columns(class_names: Sequence[str]) -> tuple[ColumnSpec, ...]:
         )
         for name in class_names
     ]
-    return (label, confidence, *probabilities)
+    return (_LABEL, _CONFIDENCE, *probabilities)
 
 
 def _embedding_column(dim: int | None) -> list[ColumnSpec]:
+    description = "Output of the encoder; NaN where the cutout could not be encoded"
     if dim is None:
         return []
-    return [
-        ColumnSpec(
-            "embedding",
-            "float32",
-            ucd="src.morph.param",
-            description="Output of the encoder; NaN where the cutout could not be encoded",
-            shape=(dim,),
-        )
-    ]
+    return [ColumnSpec("embedding", "float32", "", "src.morph.param", description, (dim,))]
 
 
 def result_columns(
@@ -256,7 +213,7 @@ def result_columns(
     extra: Iterable[ColumnSpec] = (),
     carried: Iterable[ColumnSpec] = (),
 ) -> tuple[ColumnSpec, ...]:
-    """Columns of a result, in the order in which they are written.
+    """Columns of a result, in the order in which they are written: the answer first.
 
     Parameters
     ----------
@@ -267,7 +224,7 @@ def result_columns(
     atypicality : bool
         Adds the column ``atypicality``.
     extra : iterable of ColumnSpec
-        Further columns of galmorph itself, between ``atypicality`` and ``flags``.
+        Further columns of galmorph itself, between ``atypicality`` and ``message``.
     carried : iterable of ColumnSpec
         Columns of the catalogue, at the end.
 
@@ -283,16 +240,18 @@ def result_columns(
     Examples
     --------
     >>> from galmorph.tables.columns import class_columns, result_columns
-    >>> [c.name for c in result_columns(class_columns(["smooth", "spiral"]))][4:8]
-    ['label', 'confidence', 'p_smooth', 'p_spiral']
+    >>> [c.name for c in result_columns(class_columns(["smooth", "spiral"]))][:6]
+    ['object_id', 'label', 'confidence', 'p_smooth', 'p_spiral', 'flags']
     """
     specs = (
-        *_IDENTITY,
+        _IDENTIFIER,
         *head,
+        _FLAGS,
+        *_PLACE,
         *_embedding_column(embedding_dim),
         *([_ATYPICALITY] if atypicality else []),
         *extra,
-        *_REMARKS,
+        _MESSAGE,
         *carried,
     )
     check_names(specs)
@@ -300,17 +259,7 @@ def result_columns(
 
 
 def check_names(specs: Iterable[ColumnSpec]) -> None:
-    """Refuse two columns of one name, compared without case, and names of several lines.
-
-    Parameters
-    ----------
-    specs : iterable of ColumnSpec
-
-    Raises
-    ------
-    ValueError
-        Where a name comes twice, or holds a line break or another control character.
-    """
+    """Refuse two columns of one name, compared without case, and names of several lines."""
     seen: set[str] = set()
     for spec in specs:
         if _CONTROL.search(spec.name):

@@ -1,17 +1,14 @@
-"""The partial result: one append-only text file, whatever the final format.
+"""The partial result: blocks of rows, whatever the final format (see `galmorph.tables.blocks`).
 
 Why one journal and not a growing file per format: a FITS table needs the width of its strings and
 the number of its rows before the first byte, Parquet is unreadable until its footer is written,
-VOTable until its closing tags, and npy needs its shape. A journal that only ever grows at its end,
-one row per line, makes all of them alike: a kill can tear nothing but the last line, so that going
-on means cutting after the last line break; and each final format becomes a plain function of rows
-whose number and widths are known. The price is a second pass over the rows at the end (some
-microseconds a row, see ``docs/tables.md``) and, for that time, the disk space of both.
+VOTable until its closing tags, and npy needs its shape. A journal that only ever grows at its end
+makes all of them alike, and each final format becomes a plain function of rows whose number and
+widths are known. The price is a second pass over the rows at the end and, for that time, the disk
+space of both.
 
-The journal is an ECSV table (``out.fits.partial.ecsv`` beside ``out.fits``), so that what a killed
-run leaves can be opened by astropy, TOPCAT, pandas or an editor. Its header holds the columns and
-the fingerprint of the run. Vectors stand in it as base64 text (`galmorph.tables.read_partial`
-decodes them).
+The first block holds, as JSON, the columns and what the run is made of. A block that is torn or
+changed is no block: its rows are missing, and are asked for again.
 """
 
 from __future__ import annotations
@@ -19,32 +16,38 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
+import time
+import uuid
+from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import asdict
-from itertools import repeat
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from galmorph.errors import ResumeError
-from galmorph.tables.cells import Values, from_cells
+from galmorph.tables.blocks import (
+    HEAD_BYTES,
+    Place,
+    find_blocks,
+    make_block,
+    pack,
+    read_block,
+    unpack,
+)
+from galmorph.tables.cells import Values, missing_values
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.done import KEY_COLUMNS, DoneRow, make_done
-from galmorph.tables.escape import unescape_all
-from galmorph.tables.lines import join_rows, make_header, split_rows
-from galmorph.tables.measure import Measure
-from galmorph.tables.provenance import flatten_meta, list_differences, plain
+from galmorph.tables.escape import escape_ascii, readable
+from galmorph.tables.owner import Owner
+from galmorph.tables.provenance import list_differences, plain
+from galmorph.writing import sync_folder
 
-__all__ = ["CHUNK_BYTES", "Journal", "partial_path"]
+__all__ = ["Journal", "Measure", "list_written", "partial_path", "read_journal"]
 
-CHUNK_BYTES = 1 << 20
-"""Bytes of text that are read at once; what bounds the memory of the second pass."""
-
-RECORD_KEY = "galmorph_partial"
-_RECORD_START = f'# meta: {{"{RECORD_KEY}": '.encode()
-VERSION = 1
-_TAKEN = "{}: another process is writing this result"
-_TRIES = 10
+VERSION = 2
+SYNC_S = 10.0
+"""At most so much work is lost where the power fails."""
 
 _logger = logging.getLogger(__name__)
 
@@ -52,368 +55,276 @@ _logger = logging.getLogger(__name__)
 def partial_path(path: str | os.PathLike[str]) -> Path:
     """Where the partial result of an output stands while it is being written.
 
-    Parameters
-    ----------
-    path : path-like
-        The final name.
-
-    Returns
-    -------
-    Path
-
-    Examples
-    --------
     >>> partial_path("out.fits").name
-    'out.fits.partial.ecsv'
+    'out.fits.partial'
     """
-    return Path(f"{os.fspath(path)}.partial.ecsv")
+    return Path(f"{os.fspath(path)}.partial")
 
 
-def _record(specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+def list_written(path: str | os.PathLike[str]) -> list[Path]:
+    """What may stand beside an output while it is being written."""
+    partial = partial_path(path)
+    return [partial, Path(f"{partial}.owner"), Path(f"{partial}.new")]
+
+
+@dataclass(slots=True)
+class Measure:
+    """What FITS, VOTable, Parquet and npz must know of a column before its first row.
+
+    Attributes
+    ----------
+    fits_width : int
+        Bytes of the longest string as FITS holds it.
+    length : int
+        UTF-16 units of the longest string; never less than its characters.
+    ascii : bool
+        Whether every string is ASCII.
+    missing : bool
+        Whether a value is missing.
+    """
+
+    fits_width: int = 0
+    length: int = 0
+    ascii: bool = True
+    missing: bool = False
+
+    def update(self, values: Values) -> None:
+        """Take more values into account."""
+        self.missing = self.missing or bool(missing_values(values).any())
+        if not isinstance(values, list) or not values:
+            return
+        joined = "".join(values)
+        longest = widest = max(map(len, values))
+        if not (joined.isascii() and joined.isprintable() and "%" not in joined):
+            self.ascii = self.ascii and joined.isascii()
+            longest = max(len(readable(text).encode("utf-16-le")) // 2 for text in values)
+            widest = max(len(escape_ascii(text)) for text in values)
+        elif any(text[:1] == " " or text[-1:] == " " for text in values):
+            widest = max(len(escape_ascii(text)) for text in values)
+        self.fits_width, self.length = max(self.fits_width, widest), max(self.length, longest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """The first block."""
+
+    specs: tuple[ColumnSpec, ...]
+    record: Mapping[str, Any]
+    run: bytes
+    end: int
+
+
+def _make_record(specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same for a run to go on with the rows of another."""
     columns = {spec.name: spec.kind for spec in specs}
     return {"version": VERSION, "columns": columns, "fingerprint": plain(fingerprint)}
 
 
-def _header_bytes(
-    specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any], meta: Mapping[str, Any]
-) -> bytes:
-    record = {**_record(specs, fingerprint), "specs": [asdict(spec) for spec in specs]}
-    pairs = {RECORD_KEY: json.dumps(record), **flatten_meta(meta)}
-    names = join_rows([[spec.name] for spec in specs])
-    lines = make_header(specs, pairs, packed=True)
-    return ("".join(f"# {line}\n" for line in lines) + names).encode()
+def _read_record(file: BinaryIO, path: Path) -> _Record:
+    found = read_block(file, 0)
+    try:
+        if found is None or found[0].rows:
+            raise ValueError("its first block is damaged")
+        place, payload = found
+        record = json.loads(payload)
+        specs = tuple(ColumnSpec(**{**s, "shape": tuple(s["shape"])}) for s in record.pop("specs"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResumeError(
+            f"{path}: is no partial result that can be read ({error}); delete it to start anew"
+        ) from error
+    return _Record(specs, record, place.run, HEAD_BYTES + place.size)
 
 
-def read_record(file: BinaryIO) -> dict[str, Any]:
-    """Read the header of a journal and leave the file at the first row.
-
-    Parameters
-    ----------
-    file : binary file, at its start
-
-    Returns
-    -------
-    dict
-        "version", "columns", "fingerprint" and "specs", as written by the run that made the file.
-
-    Raises
-    ------
-    ValueError
-        Where the file is not a journal of galmorph.
-    """
-    record = None
-    for line in iter(file.readline, b""):
-        if line.startswith(_RECORD_START):
-            # The record is ASCII, so its YAML is JSON and no YAML parser is needed.
-            text, _ = json.JSONDecoder().raw_decode(line.decode(), len(_RECORD_START))
-            record = json.loads(text)
-        if not line.startswith(b"# "):  # the line of names, which ends the header
-            break
-    if not isinstance(record, dict):
-        raise ValueError("it has no header of a partial result")
-    return record
+def _order(places: Iterator[Place]) -> list[Place]:
+    """Blocks by the number of their first row; of two that hold the same rows, the earlier."""
+    ordered: list[Place] = []
+    for place in sorted(places, key=lambda place: (place.start, place.offset)):
+        if place.rows and (not ordered or place.start >= ordered[-1].start + ordered[-1].rows):
+            ordered.append(place)
+    return ordered
 
 
-def _find_differences(
-    record: Mapping[str, Any], specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any]
-) -> list[str]:
-    now = _record(specs, fingerprint)
-    recorded = {key: value for key, value in record.items() if key != "specs"}
-    differences = list_differences(recorded, now)
-    differences = [text.removeprefix("fingerprint.") for text in differences]
-    if not differences and list(record["columns"]) != list(now["columns"]):
-        differences = ["the order of the columns"]
-    return differences
+def _find_gaps(places: Sequence[Place]) -> list[range]:
+    gaps, stop = [], 0
+    for place in places:
+        if place.start > stop:
+            gaps.append(range(stop, place.start))
+        stop = place.start + place.rows
+    return gaps
 
 
 class Journal:
-    """Append rows of text cells; read them again from the start.
-
-    Use `create` or `reopen`.
-
-    Parameters
-    ----------
-    path : Path
-        The journal itself.
-    specs : sequence of ColumnSpec
-    file : binary file, optional
-        The journal, open for reading and writing and locked already.
+    """A partial result on the disk, which this process owns. Made by `create` or `reopen`.
 
     Attributes
     ----------
+    specs : tuple of ColumnSpec
     rows_done : int
-    measures : list of Measure
-        What the final formats must know of each column beforehand.
+        Rows that are there.
+    gaps : list of range
+        Rows that are missing before the last of those.
     """
 
-    def __init__(
-        self, path: Path, specs: Sequence[ColumnSpec], file: BinaryIO | None = None
-    ) -> None:
+    def __init__(self, path: Path, owner: Owner) -> None:
         self.path = path
-        self.specs = tuple(specs)
-        self.rows_done = 0
-        self.measures = [Measure() for _ in self.specs]
-        # One handle for writing and reading: closing a second one would drop the lock.
-        self._file: BinaryIO = file or path.open("r+b")
+        self._owner = owner
+        # Unbuffered: what a full disk has refused is not tried again on closing.
+        self._file: Any = open(path, "r+b", 0, opener=_open_to_append)  # noqa: SIM115
+        self._synced = time.monotonic()
         try:
-            if file is None:
-                _lock(self._file, path)
-                if not _is_at(self._file, path):  # replaced while it was being opened
-                    raise ResumeError(_TAKEN.format(path))
-            self._file.seek(0)
-            read_record(self._file)
-            self._start = self._file.tell()
+            head = _read_record(self._file, path)
+            self.specs, self._record, self._run = head.specs, head.record, head.run
+            self._start = head.end
+            self._places = _order(find_blocks(self._file, head.end, head.run))
         except BaseException:
             self._file.close()
             raise
+        self.rows_done = sum(place.rows for place in self._places)
+        self.gaps = _find_gaps(self._places)
 
     @classmethod
     def create(
-        cls,
-        path: Path,
-        specs: Sequence[ColumnSpec],
-        fingerprint: Mapping[str, Any],
-        meta: Mapping[str, Any],
+        cls, path: Path, specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any]
     ) -> Journal:
-        """Start an empty journal, in place of one that is there.
-
-        Parameters
-        ----------
-        path : Path
-        specs : sequence of ColumnSpec
-        fingerprint : mapping
-            What the run is made of, JSON-able.
-        meta : mapping
-            Provenance, for those who read the partial result.
-
-        Returns
-        -------
-        Journal
-
-        Raises
-        ------
-        ResumeError
-            Where another process is writing it.
-        """
-        # Moved into place with its lock: no journal ever has half a header or no owner.
-        temporary = Path(f"{path}.new")
-        file = _claim(temporary, path)
+        """Start an empty journal, in place of one that is there."""
+        record = {**_make_record(specs, fingerprint), "specs": [asdict(spec) for spec in specs]}
+        block = make_block(json.dumps(record).encode(), run=uuid.uuid4().bytes, start=0, rows=0)
+        owner, temporary = Owner(path), Path(f"{path}.new")
         try:
-            file.truncate(0)
-            file.write(_header_bytes(specs, fingerprint, meta))
-            file.flush()
-            with ExitStack() as held:
-                if path.exists():
-                    earlier = held.enter_context(path.open("r+b"))
-                    _lock(earlier, path)
-                    _logger.warning("%s: a partial result of an earlier run is replaced", path)
-                if os.name == "nt":  # which moves no open file, and has no locks to lose
-                    held.close()
-                    file.close()
-                temporary.replace(path)
+            with temporary.open("wb") as file:
+                file.write(block)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.exists():
+                _logger.warning("%s: a partial result of an earlier run is replaced", path)
+            temporary.replace(path)
+            sync_folder(path)
+            return cls(path, owner)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()
-            file.close()
+            owner.release()
             raise
-        return cls(path, specs, None if file.closed else file)
 
     @classmethod
     def reopen(
         cls, path: Path, specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any]
     ) -> Journal:
-        """Open a journal to go on after its last whole row.
-
-        Parameters
-        ----------
-        path : Path
-        specs : sequence of ColumnSpec
-        fingerprint : mapping
-
-        Returns
-        -------
-        Journal
-            With `rows_done` rows; a torn row at the end has been cut off.
-
-        Raises
-        ------
-        ResumeError
-            Where it belongs to another run (the message says what differs), is no journal, or
-            another process is writing it.
-        """
-        with path.open("rb") as file:
-            try:
-                record = read_record(file)
-            except ValueError as error:
-                raise ResumeError(f"{path}: {error}; delete it to start anew") from error
-        differences = _find_differences(record, specs, fingerprint)
+        """Open a journal to go on with it; `ResumeError` where it belongs to another run."""
+        owner = Owner(path)
+        try:
+            journal = cls(path, owner)
+        except BaseException:
+            owner.release()
+            raise
+        differences = _find_differences(journal._record, specs, fingerprint)
         if differences:
+            journal.close()
             raise ResumeError(
                 f"{path}: belongs to another run. " + "; ".join(differences) + ". Repeat the "
                 "options of that run, or start anew without --resume (the partial result is lost)"
             )
-        journal = cls(path, specs)
-        try:
-            journal._cut_torn_rows()
-        except BaseException:
-            journal.close()
-            raise
+        journal.specs = tuple(specs)  # of other words, perhaps
+        journal._mend()
         return journal
 
-    def _cut_torn_rows(self) -> None:
-        end = self._start
-        for chunk in self._chunks():
-            whole = [line for line in chunk if line.endswith(b"\n")]
-            self._count(self.split(whole))
-            end += sum(map(len, whole))
-        self._file.truncate(end)
+    def _mend(self) -> None:
+        """Cut off what is torn at the end, and say what is missing before it."""
+        ends = [place.offset + HEAD_BYTES + place.size for place in self._places]
+        self._file.truncate(max([self._start, *ends]))
+        if rows := sum(map(len, self.gaps)):
+            _logger.warning("%s: %d rows are damaged and will be done again", self.path, rows)
 
-    def append(self, columns: Sequence[Sequence[str]]) -> None:
-        """Add rows and hand them to the system, so that a kill of this process keeps them.
+    def cut_at_gap(self) -> None:
+        """Forget the rows behind the first that is missing."""
+        for gap in self.gaps[:1]:
+            self._places = [place for place in self._places if place.start < gap.start]
+            self.rows_done, self.gaps = gap.start, []
 
-        Parameters
-        ----------
-        columns : sequence of sequence of str
-            Cells as `galmorph.tables.cells.to_cells` gives them, one sequence per column.
-        """
-        self._file.seek(0, os.SEEK_END)
-        self._file.write(join_rows(columns).encode())
-        self._file.flush()
-        self._count(columns)
+    def append(self, columns: Sequence[Values]) -> None:
+        """Add rows, into the gaps first, and hand them to the system: a kill keeps them."""
+        rows, at = len(columns[0]), 0
+        while at < rows:
+            gap = self.gaps.pop(0) if self.gaps else range(self.rows_done, sys.maxsize)
+            count = min(rows - at, len(gap))
+            self._write([values[at : at + count] for values in columns], gap.start, count)
+            at += count
+            if gap[count:] and gap.stop < sys.maxsize:
+                self.gaps.insert(0, gap[count:])
 
-    def _count(self, columns: Sequence[Sequence[str]]) -> None:
-        self.rows_done += len(columns[0])
-        for measure, spec, cells in zip(self.measures, self.specs, columns, strict=True):
-            measure.update(cells, spec)
-
-    def cells(self) -> Iterator[list[tuple[str, ...]]]:
-        """Read the rows from the first, some at a time.
-
-        Yields
-        ------
-        list of tuple of str
-            Cells, one tuple per column.
-        """
-        for chunk in self._chunks():
-            yield self.split(chunk)
-
-    def done_rows(self) -> Iterator[DoneRow]:
-        """Read from the first row what the inputs of a resumed run are compared with.
-
-        Yields
-        ------
-        DoneRow
-        """
-        names = [spec.name for spec in self.specs]
-        for cells in self.cells():
-            columns = dict(zip(names, cells, strict=True))
-            keys = [unescape_all(columns[name]) for name in KEY_COLUMNS]
-            yield from map(make_done, *keys, columns.get("flags", repeat(0)))
-
-    def _chunks(self) -> Iterator[list[bytes]]:
-        position = self._start
-        while True:
-            self._file.seek(position)
-            chunk = self._file.readlines(CHUNK_BYTES)
-            if not chunk:
-                return
-            position = self._file.tell()
-            yield chunk
-
-    def split(self, lines: Sequence[bytes]) -> list[tuple[str, ...]]:
-        """Cells of some lines, one tuple per column.
-
-        Parameters
-        ----------
-        lines : sequence of bytes
-            Whole lines.
-
-        Returns
-        -------
-        list of tuple of str
-
-        Raises
-        ------
-        ResumeError
-            Where a line is not a row of this journal.
-        """
-        try:
-            text = b"".join(lines).decode()
-            return split_rows(text.removesuffix("\n").split("\n") if text else [], len(self.specs))
-        except ValueError as error:
-            raise ResumeError(f"{self.path}: damaged: {error}; delete it to start anew") from error
+    def _write(self, columns: Sequence[Values], start: int, rows: int) -> None:
+        self._owner.check()
+        payload = pack(columns, self.specs)
+        offset = self._file.seek(0, os.SEEK_END)
+        block = memoryview(make_block(payload, run=self._run, start=start, rows=rows))
+        while block:
+            block = block[self._file.write(block) :]
+        insort(self._places, Place(start, rows, offset, len(payload), self._run))
+        self.rows_done += rows
+        if time.monotonic() - self._synced > SYNC_S:
+            self.sync()
 
     def values(self) -> Iterator[list[Values]]:
-        """Read the rows from the first, some at a time, as values.
+        """Read the rows from the first, some at a time: one entry per column."""
+        for place in self._places:
+            yield _read_rows(self._file, place, self.specs, self.path)
 
-        Yields
-        ------
-        list of (list of str or ndarray)
-            One entry per column, as `galmorph.tables.cells.normalize` gives it.
-        """
-        for columns in self.cells():
-            yield [from_cells(c, spec) for c, spec in zip(columns, self.specs, strict=True)]
+    def numbered(self) -> Iterator[tuple[int, dict[str, Values]]]:
+        """The same by name, with the number of the first row."""
+        names = [spec.name for spec in self.specs]
+        for place, columns in zip(self._places, self.values(), strict=True):
+            yield place.start, dict(zip(names, columns, strict=True))
 
-    def raw_chunks(self) -> Iterator[bytes]:
-        """Read the rows from the first as the lines that they are, some at a time.
-
-        Yields
-        ------
-        bytes
-            Whole lines.
-        """
-        for chunk in self._chunks():
-            yield b"".join(chunk)
+    def measure(self) -> list[Measure]:
+        """Facts on each column, for which all rows are read."""
+        measures = [Measure() for _ in self.specs]
+        for columns in self.values():
+            for measure, values in zip(measures, columns, strict=True):
+                measure.update(values)
+        return measures
 
     def sync(self) -> None:
         """Wait until the rows are on the disk."""
-        self._file.flush()
         os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+    def check_owner(self) -> None:
+        """Make sure that no other process has taken over."""
+        self._owner.check()
 
     def close(self) -> None:
         """Let the file go; it stays."""
-        try:
-            self._file.close()
-        except OSError as error:  # rows that a full disk has refused before
-            _logger.debug("%s: not all of it was written: %s", self.path, error)
+        self._file.close()
+        self._owner.release()
 
 
-def _claim(temporary: Path, path: Path) -> BinaryIO:
-    """Open and lock the file that will be the journal, whether it is there or not."""
-    for _ in range(_TRIES):
-        file = open(temporary, "r+b", opener=_open_or_make)  # noqa: SIM115
-        try:
-            _lock(file, path)
-            if _is_at(file, temporary):
-                return file
-        except BaseException:
-            file.close()
-            raise
-        file.close()  # another process has moved it into place or removed it
-    raise ResumeError(_TAKEN.format(path))
+def _open_to_append(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_APPEND)
 
 
-def _open_or_make(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT, 0o666)
+def _read_rows(
+    file: BinaryIO, place: Place, specs: Sequence[ColumnSpec], path: Path
+) -> list[Values]:
+    found = read_block(file, place.offset)
+    if found is None or found[0] != place:
+        raise ResumeError(f"{path}: has changed while it was open; go on with --resume")
+    return unpack(found[1], place.rows, specs)
 
 
-def _is_at(file: BinaryIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+def _find_differences(
+    record: Mapping[str, Any], specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any]
+) -> list[str]:
+    now = _make_record(specs, fingerprint)
+    differences = [text.removeprefix("fingerprint.") for text in list_differences(record, now)]
+    if not differences and list(record["columns"]) != list(now["columns"]):
+        differences = ["the order of the columns"]
+    return differences
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Claim the file for this process; the system frees it however the process ends."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
-        raise ResumeError(_TAKEN.format(path)) from error
-    except OSError as error:  # a file system without locks
-        _logger.debug("%s: no lock: %s", path, error)
+def read_journal(path: Path) -> tuple[Sequence[ColumnSpec], Mapping[str, Any], list[list[Values]]]:
+    """Columns, fingerprint and rows of a partial result, whoever owns it."""
+    with path.open("rb") as file:
+        head = _read_record(file, path)
+        places = _order(find_blocks(file, head.end, head.run))
+        rows = [_read_rows(file, place, head.specs, path) for place in places]
+    return head.specs, head.record["fingerprint"], rows

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["flatten_meta", "list_differences", "plain"]
+__all__ = ["Scalar", "flatten_meta", "list_differences", "plain"]
 
 Scalar = str | int | float | bool
 
@@ -16,18 +16,7 @@ _SHA256 = re.compile('"[0-9a-f]{64}"')
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON knows it.
-
-    Parameters
-    ----------
-    value : object
-        Mappings, sequences, sets, numpy scalars and arrays, paths; anything else as its ``str``.
-
-    Returns
-    -------
-    dict, list, str, int, float, bool or None
-        None also for NaN and infinities, which JSON does not know.
-    """
+    """The value as JSON knows it: None also for NaN and infinities, str for what it knows not."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -60,20 +49,8 @@ def _scalar(value: Any) -> Scalar:
 
 
 def flatten_meta(meta: Mapping[str, Any]) -> dict[str, Scalar]:
-    """One level of keys and scalars.
+    """One level of keys, joined by ".", and scalars; lists as JSON text, None as "".
 
-    Parameters
-    ----------
-    meta : mapping
-        Nested provenance.
-
-    Returns
-    -------
-    dict
-        Keys joined by "."; lists as JSON text; None as "".
-
-    Examples
-    --------
     >>> flatten_meta({"model": {"name": "wei2022", "mean": [0.5, 0.5]}})
     {'model.name': 'wei2022', 'model.mean': '[0.5, 0.5]'}
     """
@@ -81,20 +58,8 @@ def flatten_meta(meta: Mapping[str, Any]) -> dict[str, Scalar]:
 
 
 def list_differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say in words where two nested mappings differ.
+    """Say in words where two nested mappings differ, one entry per key.
 
-    Parameters
-    ----------
-    recorded, now : mapping
-
-    Returns
-    -------
-    list of str
-        One entry per differing key, as ``weights.sha256: recorded "ab", now "cd"``; empty where
-        both are the same.
-
-    Examples
-    --------
     >>> list_differences({"head": "gz2", "n": 1}, {"head": "sdss", "n": 1})
     ['head: recorded "gz2", now "sdss"']
     """

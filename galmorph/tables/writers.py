@@ -14,20 +14,21 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 
 from galmorph.errors import OutputError, ResumeError, TableFormatError
 from galmorph.quantities import to_masked
-from galmorph.tables.build import table_specs
-from galmorph.tables.cells import normalize, to_cells
+from galmorph.tables.cells import Values, normalize
 from galmorph.tables.columns import ColumnSpec, check_names
-from galmorph.tables.escape import xml_text
-from galmorph.tables.formats import STDOUT, Format, check_columns, check_format
+from galmorph.tables.finished import WAY_OUT, FinishedTable, list_done
+from galmorph.tables.formats import STDOUT, check_format, csv
+from galmorph.tables.formats.base import Format, table_specs
+from galmorph.tables.formats.text import join_rows
 from galmorph.tables.journal import Journal, partial_path
-from galmorph.writing import say_unwritable
+from galmorph.writing import move_into_place, say_unwritable
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -60,7 +61,6 @@ class TableWriter(ABC):
     finished = ""
 
     def __init__(self, specs: Sequence[ColumnSpec], meta: Mapping[str, Any]) -> None:
-        check_names(specs)
         self.specs = tuple(specs)
         self.meta = dict(meta)
         self.rows_done = self.rows_failed = 0
@@ -79,14 +79,14 @@ class TableWriter(ABC):
         ValueError
             Where a column is absent, unknown, of another length, or cannot be converted.
         """
-        columns = _block_cells(block, self.specs)
-        if columns[0]:
+        columns = _normalize_block(block, self.specs)
+        if len(columns[0]):
             self._write(columns)
             self.rows_done += len(columns[0])
 
     @abstractmethod
-    def _write(self, columns: Sequence[Sequence[str]]) -> None:
-        """Store cells, one sequence per column."""
+    def _write(self, columns: Sequence[Values]) -> None:
+        """Store rows."""
 
     @abstractmethod
     def close(self) -> None:
@@ -110,7 +110,7 @@ class TableWriter(ABC):
         Yields
         ------
         object
-            The inputs that are still to be done.
+            The inputs that are still to be done, in the order in which `append` takes their rows.
 
         Raises
         ------
@@ -133,13 +133,13 @@ class TableWriter(ABC):
             self.abandon()
 
 
-def _block_cells(block: Block, specs: Sequence[ColumnSpec]) -> list[list[str]]:
+def _normalize_block(block: Block, specs: Sequence[ColumnSpec]) -> list[Values]:
     names = [spec.name for spec in specs]
     if set(block) != set(names):
         absent, unknown = set(names) - set(block), set(block) - set(names)
         raise ValueError(f"a block lacks the columns {sorted(absent)}, has {sorted(unknown)} more")
-    columns = [to_cells(normalize(block[spec.name], spec), spec) for spec in specs]
-    lengths = {spec.name: len(cells) for spec, cells in zip(specs, columns, strict=True)}
+    columns = [normalize(block[spec.name], spec) for spec in specs]
+    lengths = {spec.name: len(values) for spec, values in zip(specs, columns, strict=True)}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the columns of a block differ in length: {lengths}")
     return columns
@@ -148,14 +148,10 @@ def _block_cells(block: Block, specs: Sequence[ColumnSpec]) -> list[list[str]]:
 class _StreamWriter(TableWriter):
     """CSV to an open stream, row by row; nothing to resume."""
 
-    def __init__(
-        self, stream: BinaryIO, specs: Sequence[ColumnSpec], meta: Mapping[str, Any]
-    ) -> None:
-        from galmorph.tables.serializers.text import csv_names
-
-        super().__init__(specs, meta)
-        self._stream = stream
-        self._send(csv_names(specs))
+    def __init__(self, stream: BinaryIO, specs: Sequence[ColumnSpec], *, safe: bool) -> None:
+        super().__init__(specs, {})
+        self._stream, self._safe = stream, safe
+        self._send(join_rows([[name] for name in csv.list_names(specs)]))
 
     def _send(self, text: str) -> None:
         try:
@@ -167,10 +163,8 @@ class _StreamWriter(TableWriter):
             reason = error.strerror or error
             raise OutputError(f"standard output: cannot be written ({reason})") from error
 
-    def _write(self, columns: Sequence[Sequence[str]]) -> None:
-        from galmorph.tables.serializers.text import csv_text
-
-        self._send(csv_text(columns, self.specs))
+    def _write(self, columns: Sequence[Values]) -> None:
+        self._send(csv.to_text(columns, self.specs, safe=self._safe))
 
     def close(self) -> None:
         """Every row has been sent already."""
@@ -196,13 +190,13 @@ class _FileWriter(TableWriter):
     ) -> None:
         super().__init__(journal.specs, meta)
         self.path = path
-        self._form = form
-        self._journal = journal
-        self._fingerprint = fingerprint
-        self._closed = False
-        self.rows_done = journal.rows_done
+        self._form, self._journal, self._fingerprint = form, journal, fingerprint
+        self._closed = self._compared = False
+        self.rows_done = journal.gaps[0].start if journal.gaps else journal.rows_done
 
-    def _write(self, columns: Sequence[Sequence[str]]) -> None:
+    def _write(self, columns: Sequence[Values]) -> None:
+        if not self._compared:
+            self._journal.cut_at_gap()
         with self._saving():
             self._journal.append(columns)
 
@@ -215,18 +209,25 @@ class _FileWriter(TableWriter):
         if self._closed:
             return
         self._closed = True
-        with self._saving():
-            self._finish(self.path.with_name(f"{self.path.name}.partial.new"))
+        try:
+            with self._saving():
+                self._finish(self.path.with_name(f"{self.path.name}.partial.new"))
+        finally:
+            self._journal.close()
 
     def _finish(self, temporary: Path) -> None:
+        assert self._form.write is not None
+        if not self._compared:
+            self._journal.cut_at_gap()
+        if self._journal.gaps:
+            raise ResumeError(f"{self._journal.path}: rows are missing; go on with --resume")
         try:
             self._journal.sync()
-            self._form.load()(self._journal, {**self.meta, **self._fingerprint}, temporary)
-            _sync(temporary)
-            temporary.replace(self.path)
+            self._form.write(self._journal, {**self.meta, **self._fingerprint}, temporary)
+            self._journal.check_owner()
+            move_into_place(temporary, self.path)
         finally:
             temporary.unlink(missing_ok=True)
-            self._journal.close()
         self._journal.path.unlink()
 
     def abandon(self) -> None:
@@ -236,18 +237,22 @@ class _FileWriter(TableWriter):
             self._journal.close()
 
     def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
-        """Compare with the rows that are there, then hand on the rest."""
-        rest = iter(items)
-        for row, done in enumerate(self._journal.done_rows(), 1):
-            now = [key(item) for item in islice(rest, 1)]
-            if now != [done.key]:
-                raise ResumeError(
-                    f"{self._journal.path}: row {row} is {_describe([done.key])}, but the "
-                    f"input at its place is now {_describe(now)}; the inputs have changed: "
-                    "restore them, or start anew without resuming (the partial result is lost)"
-                )
-            self.rows_failed += done.failed
-        return rest
+        """Compare with the rows that are there; hand on the inputs of others, gaps first."""
+        rest, row = iter(items), 0
+        again: list[T] = []
+        for start, columns in self._journal.numbered():
+            again += islice(rest, start - row)
+            for row, done in enumerate(list_done(columns), start + 1):
+                now = [key(item) for item in islice(rest, 1)]
+                if now != [done.key]:
+                    raise ResumeError(
+                        f"{self._journal.path}: row {row} is {_describe([done.key])}, but the "
+                        f"input at its place is now {_describe(now)}; the inputs have changed: "
+                        "restore them, or start anew without resuming (the partial result is lost)"
+                    )
+                self.rows_failed += done.failed
+        self._compared, self.rows_done = True, self._journal.rows_done
+        return chain(again, rest)
 
 
 class _FinishedWriter(TableWriter):
@@ -261,16 +266,14 @@ class _FinishedWriter(TableWriter):
         meta: Mapping[str, Any],
         fingerprint: Mapping[str, Any],
     ) -> None:
-        from galmorph.tables.finished import read_finished
-
         super().__init__(specs, meta)
-        self._table = read_finished(path, form)
-        self.path = path
-        differences = self._table.list_differences(specs, fingerprint, meta, form)
+        self.path, self._form = path, form
+        self._table = FinishedTable(path, form, specs)
+        differences = self._table.list_differences(fingerprint, meta)
         if differences:
             self._refuse("; ".join(differences))
         self.finished = f"{path}: was finished by an earlier run; nothing is left to do"
-        if self._table.provenance is None:
+        if not form.provenance:
             self.finished += (
                 f". Only its rows and columns were compared: {form.name} records neither "
                 "weights nor options"
@@ -279,9 +282,9 @@ class _FinishedWriter(TableWriter):
     def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
         """Compare all inputs with all rows; nothing is handed on."""
         rest = iter(items)
-        for row, done in enumerate(self._table.rows, 1):
+        for row, done in enumerate(self._table.rows(), 1):
             now = [key(item) for item in islice(rest, 1)]
-            if not now or (done.key is not None and not _is_same(done.key, now[0])):
+            if not now or (done.key is not None and self._show(done.key) != self._show(now[0])):
                 was = _describe([done.key])
                 self._refuse(f"row {row} is {was}, but the input at its place is {_describe(now)}")
             self.rows_done = row
@@ -291,12 +294,13 @@ class _FinishedWriter(TableWriter):
             self._refuse(f"it has {self.rows_done} rows, but the inputs go on: {_describe(more)}")
         return iter(())
 
-    def _write(self, columns: Sequence[Sequence[str]]) -> None:
+    def _show(self, key: tuple[str, str]) -> list[str]:
+        return [self._form.show(text) for text in key]
+
+    def _write(self, columns: Sequence[Values]) -> None:
         self._refuse("it takes no more rows")
 
     def _refuse(self, reason: str) -> NoReturn:
-        from galmorph.tables.finished import WAY_OUT
-
         raise ResumeError(
             f"{self.path}: is finished already, by another run: {reason}. Repeat the options of "
             f"that run, {WAY_OUT}"
@@ -309,20 +313,10 @@ class _FinishedWriter(TableWriter):
         """It stays."""
 
 
-def _is_same(written: tuple[str, str], now: tuple[str, str]) -> bool:
-    # Not every format holds every character.
-    return written == now or list(map(xml_text, written)) == list(map(xml_text, now))
-
-
 def _describe(keys: Sequence[tuple[str, str] | None]) -> str:
     if not keys:
         return "missing"
     return "there" if keys[0] is None else repr(keys[0][1] or keys[0][0])
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def open_writer(
@@ -332,6 +326,7 @@ def open_writer(
     *,
     fingerprint: Mapping[str, Any] | None = None,
     resume: bool = False,
+    csv_safe: bool = False,
     stream: BinaryIO | None = None,
 ) -> TableWriter:
     """Start, or go on with, a result file.
@@ -352,6 +347,9 @@ def open_writer(
         Go on after the rows of a partial result, if there is one. Where the final file is there
         instead, the writer takes no rows and says so in `TableWriter.finished`; `skip_done`
         then makes sure that the inputs are those of its rows.
+    csv_safe : bool
+        Put an apostrophe before strings of CSV that a spreadsheet would run as formulas
+        (= + - @ first). Other formats are for machines and stay as they are.
     stream : binary file, optional
         Where "-" goes instead of standard output.
 
@@ -373,29 +371,25 @@ def open_writer(
         `TableWriter.close` raise it too; the rows that are done can be resumed.
     """
     form = check_format(path, "embed" if any(spec.shape for spec in specs) else "classify")
-    check_columns(form, specs)
+    form = csv.SAFE if csv_safe and form is csv.FORMAT else form
+    form.check(specs)
+    check_names(specs)
     if os.fspath(path) == STDOUT:
         if resume:
             raise ResumeError("standard output cannot be resumed; name a file with -o")
         if stream is None and sys.__stdout__ is None:
             raise OutputError("standard output is closed; name a file with -o")
-        return _StreamWriter(stream or sys.stdout.buffer, specs, meta or {})
-    check_names(specs)
+        return _StreamWriter(stream or sys.stdout.buffer, specs, safe=csv_safe)
     final, meta, fingerprint = Path(path), meta or {}, fingerprint or {}
     with say_unwritable(final, "name a file in a folder where files can be written"):
         if resume and final.is_file() and not partial_path(final).exists():
             return _FinishedWriter(final, form, specs, meta, fingerprint)
-        journal = _open_journal(final, specs, meta, fingerprint, resume=resume)
+        journal = _open_journal(final, specs, fingerprint, resume=resume)
     return _FileWriter(final, form, journal, meta, fingerprint)
 
 
 def _open_journal(
-    path: Path,
-    specs: Sequence[ColumnSpec],
-    meta: Mapping[str, Any],
-    fingerprint: Mapping[str, Any],
-    *,
-    resume: bool,
+    path: Path, specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any], *, resume: bool
 ) -> Journal:
     if path.is_dir():
         raise TableFormatError(f"{path}: is a folder; name a file in it")
@@ -403,14 +397,14 @@ def _open_journal(
     partial = partial_path(path)
     if resume and partial.exists():
         return Journal.reopen(partial, specs, fingerprint)
-    return Journal.create(partial, specs, fingerprint, meta)
+    return Journal.create(partial, specs, fingerprint)
 
 
 def write_table(table: Table, path: str | os.PathLike[str]) -> None:
     """Write a table that is in memory, as `galmorph.classify` gives it.
 
-    Unlike ``table.write`` it keeps units, UCDs, descriptions and provenance in every format that
-    has a place for them.
+    Unlike ``write`` of a plain astropy table it keeps units, UCDs, descriptions and provenance in
+    every format that has a place for them.
 
     Parameters
     ----------

@@ -163,7 +163,7 @@ def read_labels(
     CatalogueError
         The table cannot be read, lacks a column, gives one object two classes, or has no label.
     """
-    from galmorph.tables.readers import open_reader
+    from galmorph.tables.formats import open_reader
 
     reader = open_reader(Path(path), exact={id_column})
     for name in (label_column, id_column):

@@ -9,7 +9,7 @@ from astropy.time import Time
 
 from galmorph.errors import TableFormatError
 from galmorph.tables import ColumnSpec, build_table
-from galmorph.tables.build import column_spec, table_specs
+from galmorph.tables.formats.base import column_spec, table_specs
 from tests.tables.table_cases import META
 
 

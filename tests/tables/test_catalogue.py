@@ -134,7 +134,7 @@ def test_a_result_is_a_catalogue(form, tmp_path, specs):
 
 
 def test_memory_is_bounded_by_chunks(tmp_path, monkeypatch):
-    monkeypatch.setattr("galmorph.tables.readers.text.CHUNK_ROWS", 7)
+    monkeypatch.setattr("galmorph.tables.formats.text.CHUNK_ROWS", 7)
     path = save(make_catalogue(50), tmp_path / "cat.csv")
     catalogue = read_catalogue(path, path_column="file", id_column="objid")
     assert len(list(catalogue._reader.chunks())) == 8
@@ -143,8 +143,8 @@ def test_memory_is_bounded_by_chunks(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("form", ["fits", "vot", "parquet"])
 def test_chunks_join_without_seams(form, tmp_path, monkeypatch):
-    module = {"vot": "votable"}.get(form, form)
-    monkeypatch.setattr(f"galmorph.tables.readers.{module}.CHUNK_ROWS", 7)
+    module = {"vot": "base"}.get(form, form)
+    monkeypatch.setattr(f"galmorph.tables.formats.{module}.CHUNK_ROWS", 7)
     path = save(make_catalogue(50), tmp_path / f"cat.{form}")
     rows = list(read_catalogue(path, path_column="file", id_column="objid"))
     assert [row.ra for row in rows] == [10.5 * i for i in range(50)]

@@ -14,15 +14,15 @@ def test_order_of_a_classification():
     )
     assert [spec.name for spec in specs] == [
         "object_id",
-        "path",
-        "ra",
-        "dec",
         "label",
         "confidence",
         "p_smooth",
         "p_edge_on_disk",
-        "atypicality",
         "flags",
+        "path",
+        "ra",
+        "dec",
+        "atypicality",
         "message",
         "z",
     ]

@@ -3,13 +3,13 @@ from __future__ import annotations
 import csv
 import io
 
-import pytest
 from astropy.table.meta import get_header_from_yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from galmorph.tables import ColumnSpec
-from galmorph.tables.lines import join_rows, make_header, split_rows, yaml_value
+from galmorph.tables.formats.ecsv import make_header, yaml_value
+from galmorph.tables.formats.text import join_rows
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 
@@ -21,17 +21,7 @@ def test_rows_are_what_the_csv_module_reads(rows):
 
 
 def test_a_single_empty_cell_is_still_a_row():
-    assert split_rows(join_rows([["", "a"]]).splitlines(), 1) == [("", "a")]
-
-
-@pytest.mark.parametrize("line", ["a", "a,b,c", '"a,b', "", '"a"b,c'])
-def test_lines_of_another_width_are_refused(line):
-    with pytest.raises(ValueError, match=r"2 cells|end of data|expected after '\"'"):
-        split_rows([line], 2)
-
-
-def test_no_lines_have_empty_columns():
-    assert split_rows([], 2) == [(), ()]
+    assert list(csv.reader(io.StringIO(join_rows([["", "a"]])))) == [[""], ["a"]]
 
 
 META_VALUES = st.text() | st.integers(-(2**40), 2**40) | st.booleans()

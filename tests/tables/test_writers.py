@@ -121,7 +121,8 @@ def test_only_the_partial_stands_there_until_closing(tmp_path, specs, block):
     path = tmp_path / "new folder" / "out.fits"
     with open_writer(path, specs, META) as writer:
         writer.append(block)
-        assert [entry.name for entry in path.parent.iterdir()] == ["out.fits.partial.ecsv"]
+        names = sorted(entry.name for entry in path.parent.iterdir())
+        assert names == ["out.fits.partial", "out.fits.partial.owner"]
         partial = read_partial(partial_path(path))
         assert partial["object_id"].tolist() == block["object_id"]
         np.testing.assert_array_equal(partial["embedding"], block["embedding"])
@@ -147,10 +148,10 @@ def test_a_failure_while_finishing_keeps_the_rows(tmp_path, specs, block, monkey
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("galmorph.tables.serializers.fits._record", fail)
+        patch.setattr("galmorph.tables.formats.fits._make_header", fail)
         with pytest.raises(OutputError, match=r"cannot be written \(No space left .*--resume"):
             writer.close()
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out.fits.partial.ecsv"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.fits.partial"]
     with open_writer(path, specs, resume=True) as writer:
         assert writer.rows_done == 40
     assert len(READERS["fits"](path)["flags"]) == 40
@@ -179,7 +180,9 @@ def test_standard_output_gets_rows_at_once(specs, block, tmp_path):
     stream = io.BytesIO()
     with open_writer("-", specs, META, stream=stream) as writer:
         header = stream.getvalue()
-        assert header.startswith(b"object_id,path,ra,") and header.count(b"\n") == 1
+        assert (
+            header.startswith(b"object_id,label,confidence,p_smooth,") and header.count(b"\n") == 1
+        )
         writer.append(block)
         sent = stream.getvalue()
         assert list(writer.skip_done(iter("ab"), key=str)) == ["a", "b"]

@@ -1,0 +1,111 @@
+"""The formats of tables, one file each: how it is written, compared on resuming, and read."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from galmorph.errors import CatalogueError, MissingExtraError, TableFormatError
+from galmorph.tables.formats import csv, ecsv, fits, ipac, jsonl, npy, npz, parquet, votable
+from galmorph.tables.formats.base import Format, Kind, TableReader
+
+__all__ = ["FORMATS", "STDOUT", "check_format", "list_suffixes", "open_reader"]
+
+STDOUT = "-"
+"""The path that means standard output (CSV)."""
+
+FORMATS = (
+    csv.FORMAT,
+    csv.TSV,
+    ecsv.FORMAT,
+    fits.FORMAT,
+    votable.FORMAT,
+    parquet.FORMAT,
+    jsonl.FORMAT,
+    npy.FORMAT,
+    npz.FORMAT,
+    ipac.FORMAT,
+)
+
+_COMPRESSIBLE = (".csv", ".tsv", ".ecsv", ".fits", ".fit")
+
+
+def list_suffixes(kind: Kind) -> list[str]:
+    """Suffixes that an output may have.
+
+    >>> list_suffixes("classify")[:3]
+    ['.csv', '.ecsv', '.fits']
+    """
+    forms = [form for form in FORMATS if form.write is not None and kind in form.kinds]
+    return [suffix for form in forms for suffix in form.suffixes]
+
+
+def check_format(path: str | os.PathLike[str], kind: Kind = "classify") -> Format:
+    """Find the format of an output before any work is done.
+
+    Parameters
+    ----------
+    path : path-like
+        Its suffix decides, without regard to case; "-" is CSV on standard output.
+    kind : {"classify", "embed"}
+
+    Raises
+    ------
+    TableFormatError
+        Where the suffix is unknown (the message lists those there are) or cannot hold this kind.
+    MissingExtraError
+        Where the format needs a package that is not installed.
+    """
+    if os.fspath(path) == STDOUT:
+        return csv.FORMAT
+    suffix = Path(path).suffix.lower()
+    form = next((form for form in FORMATS if suffix in form.suffixes and form.write), None)
+    if form is None or kind not in form.kinds:
+        said = (
+            f"no output format has the suffix {suffix!r}"
+            if form is None
+            else f"{form.name} holds embeddings only, no classes"
+        )
+        raise TableFormatError(f"{path}: {said}; use one of {', '.join(list_suffixes(kind))}")
+    _check_package(form, "write")
+    return form
+
+
+def _check_package(form: Format, verb: str) -> None:
+    if form.package and importlib.util.find_spec(form.package) is None:
+        raise MissingExtraError(form.package, form.name.lower(), f"to {verb} {form.name}")
+
+
+def open_reader(
+    path: Path, *, exact: Collection[str] = (), only: Collection[str] | None = None
+) -> TableReader:
+    """Open a table by its suffix; see `TableReader`.
+
+    A folder is one of Parquet files, by HATS or by any other that makes partitions.
+
+    Raises
+    ------
+    CatalogueError
+        Where the suffix is unknown (the message lists those there are) or the file unreadable.
+    MissingExtraError
+        Where a package is needed that is not installed.
+    """
+    if path.is_dir():
+        _check_package(parquet.FORMAT, "read")
+        return parquet.FORMAT.reader(path, exact, only)
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    zipped = suffixes[-1:] == [".gz"] and suffixes[0] in _COMPRESSIBLE
+    suffix = suffixes[0] if zipped else path.suffix.lower()
+    form = next((form for form in FORMATS if suffix in form.suffixes and form.catalogue), None)
+    if form is None:
+        known = [suffix for form in FORMATS if form.catalogue for suffix in form.suffixes]
+        raise CatalogueError(
+            f"{path}: no catalogue format has the suffix {path.suffix!r}; use one of "
+            f"{', '.join(known)}"
+        )
+    _check_package(form, "read")
+    if not path.is_file():
+        raise CatalogueError(f"{path}: there is no such file")
+    return form.reader(path, exact, only)

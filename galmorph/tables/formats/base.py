@@ -1,0 +1,224 @@
+"""What every format of tables is: how it is written, read, and told apart."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from galmorph.errors import CatalogueError, GalmorphError, TableFormatError
+from galmorph.tables.cells import Values, normalize
+from galmorph.tables.columns import DTYPES, ColumnSpec, nearest_dtype
+from galmorph.tables.journal import Journal
+
+__all__ = [
+    "CHUNK_ROWS",
+    "Format",
+    "Kind",
+    "MemoryReader",
+    "TableReader",
+    "can_hold",
+    "column_spec",
+    "table_specs",
+]
+
+CHUNK_ROWS = 8192
+"""Rows that are read at once."""
+
+Kind = Literal["classify", "embed"]
+"""What a table is for: classes, or embeddings."""
+
+
+class TableReader(ABC):
+    """Columns and rows of one table.
+
+    Parameters
+    ----------
+    path : Path
+    exact : collection of str
+        Columns of names: where types are guessed, strings rather than floats ("1.10" is not "1.1").
+    only : collection of str, optional
+        Columns that `chunks` gives, where not all are wanted.
+
+    Attributes
+    ----------
+    specs : dict of str to ColumnSpec or None
+        In order; None where no output format can hold the column.
+    provenance : mapping or None
+        None where the format has no place for it.
+    remark : str
+        What may explain that a column is missing; "" for nothing.
+    """
+
+    provenance: Mapping[str, Any] | None = None
+    remark = ""
+
+    def __init__(
+        self, path: Path, exact: Collection[str] = (), only: Collection[str] | None = None
+    ) -> None:
+        self.path, self.exact, self.only = path, frozenset(exact), only
+        self.specs: dict[str, ColumnSpec | None] = {}
+        with self._refusing():
+            self.specs = self._open()
+            if only is None:
+                self._leave_out_gaps()
+
+    @abstractmethod
+    def _open(self) -> dict[str, ColumnSpec | None]:
+        """Find the columns, and the provenance."""
+
+    @abstractmethod
+    def _read(self) -> Iterator[dict[str, Values]]:
+        """Rows from the first, some at a time."""
+
+    def wanted(self) -> dict[str, ColumnSpec]:
+        """Columns that can be held and are asked for."""
+        only = self.specs if self.only is None else self.only
+        return {name: spec for name, spec in self.specs.items() if spec and name in only}
+
+    def chunks(self) -> Iterator[dict[str, Values]]:
+        """Read from the first row, some rows at a time, as `normalize` gives them; repeatable."""
+        with self._refusing():
+            yield from self._read()
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Whatever a parser says of a file becomes one sentence."""
+        try:
+            yield
+        except GalmorphError:
+            raise
+        except Exception as error:  # each parser has errors of many kinds
+            reason = str(error).strip().partition("\n")[0][:300] or type(error).__name__
+            raise CatalogueError(f"{self.path}: cannot be read as a table: {reason}") from error
+
+    def _leave_out_gaps(self) -> None:
+        """No format has a gap in a vector of whole numbers; all are read to find one."""
+        specs = self.specs
+        names = {name for name, s in specs.items() if s and s.shape and not s.is_float}
+        if names:
+            self.only = names
+            gaps = {
+                name for chunk in self._read() for name in names if np.ma.is_masked(chunk[name])
+            }
+            self.only = None
+            self.specs = {name: None if name in gaps else spec for name, spec in specs.items()}
+
+
+def _nothing_to_refuse(specs: Sequence[ColumnSpec]) -> None:
+    """Most formats hold any columns."""
+
+
+def _own_names(specs: Sequence[ColumnSpec]) -> list[str]:
+    return [spec.name for spec in specs]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format.
+
+    Attributes
+    ----------
+    name : str
+        As people call it.
+    suffixes : tuple of str
+        In lower case, the usual one first.
+    reader : type of TableReader
+    write : callable, optional
+        Writes rows and provenance to a file that is not there yet; None where it is only read.
+    kinds : tuple of str
+        For which kinds of table it can be used.
+    catalogue : bool
+        Whether it can be read as a catalogue.
+    provenance : bool
+        Whether it has a place for it.
+    package : str
+        What must be installed for it, by the extra of the format's name.
+    check : callable
+        Refuses columns that it cannot hold, with a `TableFormatError`.
+    list_names : callable
+        Names of the columns in a file.
+    show : callable
+        A string as it comes back.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    reader: type[TableReader]
+    write: Callable[[Journal, Mapping[str, Any], Path], None] | None = None
+    kinds: tuple[Kind, ...] = ("classify", "embed")
+    catalogue: bool = True
+    provenance: bool = True
+    package: str = ""
+    check: Callable[[Sequence[ColumnSpec]], None] = _nothing_to_refuse
+    list_names: Callable[[Sequence[ColumnSpec]], list[str]] = _own_names
+    show: Callable[[str], str] = str
+
+
+def column_spec(column: Any) -> ColumnSpec | None:
+    """What a column of astropy, or a Quantity of a QTable, says of itself.
+
+    None where no output format can hold the values (objects, coordinates, times, complex
+    numbers, several axes).
+    """
+    if not hasattr(column, "dtype"):
+        return None
+    dtype = "str" if column.dtype.kind in "SU" else column.dtype.newbyteorder("=").name
+    dtype = nearest_dtype(dtype)
+    shape = tuple(column.shape[1:])
+    if not can_hold(dtype, shape):
+        return None
+    info = column.info
+    ucd = (info.meta or {}).get("ucd") or getattr(info, "ucd", None) or ""
+    unit = "" if info.unit is None else str(info.unit)
+    return ColumnSpec(info.name, dtype, unit, str(ucd), info.description or "", shape)
+
+
+def table_specs(table: Any) -> tuple[ColumnSpec, ...]:
+    """Columns of a table in memory; `TableFormatError` where no output can hold one."""
+    specs = {name: column_spec(table[name]) for name in table.colnames}
+    refused = [name for name, spec in specs.items() if spec is None]
+    if refused:
+        raise TableFormatError(
+            f"the columns {refused} are of types that no output can hold; make numbers or text of "
+            "them, or leave them out"
+        )
+    return tuple(spec for spec in specs.values() if spec is not None)
+
+
+def can_hold(dtype: str, shape: tuple[int, ...]) -> bool:
+    """Whether a `ColumnSpec` can be of that type and shape."""
+    vector = len(shape) == 1 and shape[0] > 0 and dtype not in DTYPES[:2]
+    return dtype in DTYPES and (not shape or vector)
+
+
+class MemoryReader(TableReader):
+    """A table that astropy reads whole."""
+
+    table: Any
+
+    def _columns(self) -> dict[str, ColumnSpec | None]:
+        for name in self.table.colnames:
+            if self.table[name].dtype == object:
+                self.table.replace_column(name, _as_strings(self.table[name]))
+        return {name: column_spec(self.table[name]) for name in self.table.colnames}
+
+    def _read(self) -> Iterator[dict[str, Values]]:
+        for start in range(0, len(self.table), CHUNK_ROWS):
+            rows = self.table[start : start + CHUNK_ROWS]
+            yield {name: normalize(rows[name], spec) for name, spec in self.wanted().items()}
+
+
+def _as_strings(column: Any) -> Any:
+    """Strings of unknown length come as objects; anything else stays as it is."""
+    values = column.filled("") if hasattr(column, "filled") else column
+    if not all(isinstance(value, str) for value in values):
+        return column
+    made = type(column)(np.array(list(values), dtype=np.str_), name=column.name)
+    made.unit, made.description, made.meta = column.unit, column.description, column.meta
+    return made

@@ -1,0 +1,224 @@
+"""FITS binary table (FITS standard 4.0, section 7.3).
+
+* Strings are fixed-width, as wide as the longest; what is not printable ASCII is percent-encoded
+  (see `galmorph.tables.escape`), because the standard allows nothing else.
+* Units stand in TUNITn; UCDs and descriptions in TUCDn and TCOMMn, where TOPCAT looks for them.
+* A missing whole number is the smallest of its type, named by TNULLn; a missing float is NaN.
+* Provenance: the keyword GALMORPH holds all of it as JSON (a long string, with CONTINUE), and one
+  HISTORY line per entry says it for people. There is no second table in the file, about which
+  readers would have to ask.
+
+The first table of a file is read that is no header of SExtractor's, memory-mapped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import CatalogueError, TableFormatError
+from galmorph.tables.cells import Values, missing_values, normalize
+from galmorph.tables.columns import ColumnSpec, nearest_dtype
+from galmorph.tables.escape import STRINGS_KEY, STRINGS_NOTE, escape_ascii, is_plain, unescape_all
+from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, can_hold
+from galmorph.tables.journal import Journal, Measure
+from galmorph.tables.provenance import flatten_meta, plain
+
+__all__ = ["FORMAT"]
+
+MAX_COLUMNS = 999
+"""TFIELDS of the FITS standard 4.0, section 7.3.1."""
+
+BLOCK = 2880
+"""Bytes; FITS files are a multiple of it."""
+
+KEY = "GALMORPH"
+
+LDAC_HEADER = "LDAC_IMHEAD"
+"""Ahead of each catalogue in a FITS_LDAC file stands the header of its image, as a table."""
+
+_FORMATS = {
+    "bool": ("L", "u1"),
+    "int16": ("I", ">i2"),
+    "int32": ("J", ">i4"),
+    "int64": ("K", ">i8"),
+    "float32": ("E", ">f4"),
+    "float64": ("D", ">f8"),
+}
+
+
+def _check(specs: Sequence[ColumnSpec]) -> None:
+    if len(specs) > MAX_COLUMNS:
+        raise TableFormatError(
+            f"FITS holds at most {MAX_COLUMNS} columns, not {len(specs)}; "
+            "carry fewer columns of the catalogue or write .parquet or .vot"
+        )
+
+
+def _list_names(specs: Sequence[ColumnSpec]) -> list[str]:
+    return [escape_ascii(spec.name) for spec in specs]
+
+
+def _width(spec: ColumnSpec, measure: Measure) -> int:
+    return max(measure.fits_width, 1) if spec.is_text else (spec.shape or (1,))[0]
+
+
+def _row_dtype(specs: Sequence[ColumnSpec], measures: Sequence[Measure]) -> np.dtype[Any]:
+    fields: list[Any] = []
+    for index, (spec, measure) in enumerate(zip(specs, measures, strict=True)):
+        kind = f"S{_width(spec, measure)}" if spec.is_text else _FORMATS[spec.dtype][1]
+        fields.append((f"f{index}", kind, spec.shape))
+    return np.dtype(fields)
+
+
+def _column_cards(number: int, spec: ColumnSpec, measure: Measure) -> list[tuple[str, Any]]:
+    letter = "A" if spec.is_text else _FORMATS[spec.dtype][0]
+    width = _width(spec, measure) if spec.is_text or spec.shape else ""
+    gaps = spec.dtype.startswith("int") and measure.missing
+    cards = {
+        "TTYPE": escape_ascii(spec.name),
+        "TFORM": f"{width}{letter}",
+        "TUNIT": escape_ascii(spec.unit),
+        "TNULL": int(np.iinfo(spec.dtype).min) if gaps else None,
+        "TUCD": escape_ascii(spec.ucd),
+        "TCOMM": escape_ascii(spec.description),
+    }
+    return [(f"{key}{number}", value) for key, value in cards.items() if value not in ("", None)]
+
+
+def _make_header(
+    rows: Journal, measures: Sequence[Measure], row_bytes: int, meta: Mapping[str, Any]
+) -> bytes:
+    from astropy.io import fits
+
+    header = fits.Header(
+        [
+            ("XTENSION", "BINTABLE", "binary table extension"),
+            ("BITPIX", 8),
+            ("NAXIS", 2),
+            ("NAXIS1", row_bytes, "bytes per row"),
+            ("NAXIS2", rows.rows_done, "rows"),
+            ("PCOUNT", 0),
+            ("GCOUNT", 1),
+            ("TFIELDS", len(rows.specs)),
+            ("EXTNAME", KEY),
+        ]
+    )
+    for number, (spec, measure) in enumerate(zip(rows.specs, measures, strict=True), 1):
+        for key, value in _column_cards(number, spec, measure):
+            header[key] = value
+    # astropy misreads long strings that hold a quote before a slash.
+    header[KEY] = json.dumps(plain(meta)).replace("'", "\\u0027")
+    for key, value in {**flatten_meta(meta), STRINGS_KEY: STRINGS_NOTE}.items():
+        header.add_history(f"{escape_ascii(key)} = {json.dumps(value)}")
+    return _primary_header() + bytes(header.tostring().encode("ascii"))
+
+
+def _primary_header() -> bytes:
+    from astropy.io import fits
+
+    cards = [("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 0), ("EXTEND", True)]
+    return bytes(fits.Header(cards).tostring().encode("ascii"))
+
+
+def _field(values: Values, spec: ColumnSpec) -> Any:
+    if isinstance(values, list):
+        if is_plain(values) and "".join(values).isascii():
+            return values
+        return [escape_ascii(value) for value in values]
+    if spec.dtype == "bool":
+        truth = np.where(np.ma.getdata(values), ord("T"), ord("F"))
+        return np.where(missing_values(values), 0, truth)
+    if isinstance(values, np.ma.MaskedArray):
+        return values.filled(np.iinfo(spec.dtype).min)
+    return values
+
+
+def write(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
+    """Write one binary table extension."""
+    measures = rows.measure()
+    dtype = _row_dtype(rows.specs, measures)
+    with path.open("wb") as file:
+        file.write(_make_header(rows, measures, dtype.itemsize, meta))
+        for columns in rows.values():
+            record = np.zeros(len(columns[0]), dtype=dtype)
+            for index, (values, spec) in enumerate(zip(columns, rows.specs, strict=True)):
+                record[f"f{index}"] = _field(values, spec)
+            file.write(record.data)
+        file.write(bytes(-file.tell() % BLOCK))
+
+
+class FitsReader(TableReader):
+    """Rows of a FITS table."""
+
+    def _open(self) -> dict[str, ColumnSpec | None]:
+        with self._hdus() as hdus:
+            hdu = self._table(hdus)
+            if KEY in hdu.header:
+                self.provenance = json.loads(hdu.header[KEY])
+            return {column.name: _spec(column, hdu, k) for k, column in enumerate(hdu.columns, 1)}
+
+    def _hdus(self) -> Any:
+        from astropy.io import fits
+
+        return fits.open(self.path, memmap=True)
+
+    def _table(self, hdus: Any) -> Any:
+        for hdu in hdus:
+            if hasattr(hdu, "columns") and hdu.name != LDAC_HEADER and hdu.data is not None:
+                if len(hdu.data) != hdu.header["NAXIS2"]:
+                    raise CatalogueError(f"{self.path}: is cut short")
+                return hdu
+        raise CatalogueError(f"{self.path}: holds no table")
+
+    def _read(self) -> Iterator[dict[str, Values]]:
+        with self._hdus() as hdus:
+            hdu, wanted = self._table(hdus), self.wanted()
+            columns = [(c, wanted[c.name]) for c in hdu.columns if c.name in wanted]
+            for start in range(0, len(hdu.data), CHUNK_ROWS):
+                rows = hdu.data[start : start + CHUNK_ROWS]
+                ours = KEY in hdu.header
+                yield {c.name: _values(_stored(rows, c), c, s, ours) for c, s in columns}
+
+
+def _spec(column: Any, hdu: Any, number: int) -> ColumnSpec | None:
+    values = _stored(hdu.data[:1], column)
+    dtype = "str" if values.dtype.kind in "SU" else values.dtype.newbyteorder("=").name
+    dtype, shape = nearest_dtype(dtype), tuple(values.shape[1:])
+    if not can_hold(dtype, shape):
+        return None
+    facts = [str(hdu.header.get(f"{key}{number}", "")) for key in ("TUNIT", "TUCD", "TCOMM")]
+    unit, ucd, comment = unescape_all(facts) if KEY in hdu.header else facts
+    return ColumnSpec(column.name, dtype, unit, ucd, comment, shape)
+
+
+def _stored(rows: Any, column: Any) -> Any:
+    """Values as astropy converts them, but logicals masked where they are undefined."""
+    if str(column.format) not in ("L", "1L"):
+        return rows[column.name]
+    stored = rows.view(np.ndarray)[column.name]
+    return np.ma.MaskedArray(stored == ord("T"), mask=stored == 0)
+
+
+def _values(values: Any, column: Any, spec: ColumnSpec, ours: bool) -> Values:
+    if column.null is not None and values.dtype.kind in "iu":
+        values = _mask_null(values, column)
+    if spec.is_text:
+        array = np.ma.asarray(values) if np.ma.isMaskedArray(values) else np.asarray(values)
+        texts = normalize(np.char.rstrip(array) if array.dtype.kind in "SU" else array, spec)
+        return unescape_all(texts) if ours and isinstance(texts, list) else texts
+    return normalize(values, spec)
+
+
+def _mask_null(values: npt.NDArray[Any], column: Any) -> Any:
+    """Mask what TNULL names: a stored value, or with some writers (astropy) a converted one."""
+    stored = column.null + int(column.bzero or 0)
+    return np.ma.masked_where((values == stored) | (values == column.null), values)
+
+
+FORMAT = Format("FITS", (".fits", ".fit"), FitsReader, write, check=_check, list_names=_list_names)

@@ -1,0 +1,169 @@
+"""Parquet, through pyarrow.
+
+Unit, UCD and description stand in the metadata of each field; the provenance as JSON in the
+metadata of the schema under "galmorph"; and astropy's own ``table_meta_yaml`` and lengths of
+strings, so that ``Table.read`` gives units and descriptions back without a warning; it cannot read
+null strings, so that empty ones stay empty. Vectors are lists of fixed size.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from galmorph.errors import CatalogueError
+from galmorph.tables.cells import Values, missing_values, normalize
+from galmorph.tables.columns import ColumnSpec, nearest_dtype
+from galmorph.tables.escape import readable
+from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, can_hold
+from galmorph.tables.formats.ecsv import make_header
+from galmorph.tables.journal import Journal
+from galmorph.tables.provenance import flatten_meta, plain
+
+__all__ = ["FORMAT"]
+
+ROW_GROUP_BYTES = 32 << 20
+"""Values are gathered to about that many bytes before they are written as one row group."""
+
+_ARROW_NAMES = {
+    "large_string": "str",
+    "string_view": "str",
+    "float": "float32",
+    "double": "float64",
+    "halffloat": "float32",
+}
+
+
+def _arrow_field(spec: ColumnSpec) -> Any:
+    import pyarrow as pa
+
+    kind = pa.string() if spec.is_text else pa.from_numpy_dtype(np.dtype(spec.dtype))
+    facts = {"unit": spec.unit, "ucd": spec.ucd, "description": spec.description}
+    metadata = {key: value for key, value in facts.items() if value}
+    kind = pa.list_(kind, spec.shape[0]) if spec.shape else kind
+    return pa.field(spec.name, kind, metadata=metadata or None)
+
+
+def _arrow_schema(rows: Journal, meta: Mapping[str, Any]) -> Any:
+    import pyarrow as pa
+
+    yaml = "\n".join(make_header(rows.specs, flatten_meta(meta))[2:])
+    metadata = {"galmorph": json.dumps(plain(meta)), "table_meta_yaml": yaml}
+    for spec, measure in zip(rows.specs, rows.measure(), strict=True):
+        if spec.is_text:
+            metadata[f"table::len::{spec.name}"] = str(max(measure.length, 1))
+    return pa.schema([_arrow_field(spec) for spec in rows.specs], metadata=metadata)
+
+
+def _arrow_array(values: Values, spec: ColumnSpec) -> Any:
+    import pyarrow as pa
+
+    if isinstance(values, list):
+        return pa.array(list(map(readable, values)), type=pa.string())
+    missing = missing_values(values)
+    mask = missing if missing.any() and not spec.is_float else None
+    plain_values = np.ma.getdata(values)
+    if spec.shape:
+        return pa.FixedSizeListArray.from_arrays(pa.array(plain_values.ravel()), spec.shape[0])
+    return pa.array(plain_values, mask=mask)
+
+
+def write(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
+    """Write one Parquet file, zstd-compressed, in row groups."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = _arrow_schema(rows, meta)
+    batches: list[Any] = []
+    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        size = 0
+        for columns in rows.values():
+            arrays = [_arrow_array(v, spec) for v, spec in zip(columns, rows.specs, strict=True)]
+            batches.append(pa.record_batch(arrays, schema=schema))
+            size += batches[-1].nbytes
+            if size > ROW_GROUP_BYTES:
+                writer.write_table(pa.Table.from_batches(batches))
+                batches, size = [], 0
+        if batches:
+            writer.write_table(pa.Table.from_batches(batches))
+
+
+class ParquetReader(TableReader):
+    """Rows of a Parquet file, or of all in a folder, by batches."""
+
+    def _files(self) -> list[Path]:
+        if not self.path.is_dir():
+            return [self.path]
+        found = (p for p in self.path.rglob("*") if p.suffix in (".parquet", ".pq"))
+        # HATS keeps the schema and a sample in files of their own.
+        files = sorted(p for p in found if not p.name.startswith(("_", ".", "data_thumbnail")))
+        if not files:
+            raise CatalogueError(f"{self.path}: the folder holds no Parquet file")
+        return files
+
+    def _open(self) -> dict[str, ColumnSpec | None]:
+        from pyarrow import parquet
+
+        with parquet.ParquetFile(self._files()[0]) as file:
+            schema = file.schema_arrow
+        metadata = schema.metadata or {}
+        if b"galmorph" in metadata:
+            self.provenance = json.loads(metadata[b"galmorph"])
+        declared = _declared(metadata)
+        return {field.name: _spec(field, declared.get(field.name, {})) for field in schema}
+
+    def _read(self) -> Iterator[dict[str, Values]]:
+        from pyarrow import parquet
+
+        wanted = self.wanted()
+        for path in self._files():
+            with parquet.ParquetFile(path) as file:
+                for batch in file.iter_batches(CHUNK_ROWS, columns=list(wanted)):
+                    yield {name: _values(batch.column(name), s) for name, s in wanted.items()}
+
+
+def _declared(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, Any]]:
+    """What astropy says of the columns in the Parquet files that it writes."""
+    from astropy.table.meta import get_header_from_yaml
+
+    text = metadata.get(b"table_meta_yaml", b"").decode()
+    columns: Sequence[Any] = get_header_from_yaml(text.split("\n"))["datatype"] if text else ()
+    return {column["name"]: column for column in columns}
+
+
+def _spec(field: Any, declared: Mapping[str, Any]) -> ColumnSpec | None:
+    import pyarrow as pa
+
+    kind: Any = field.type
+    shape: tuple[int, ...] = ()
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_fixed_size_list(kind):
+        kind, shape = kind.value_type, (kind.list_size,)
+    dtype = nearest_dtype(_ARROW_NAMES.get(str(kind), str(kind)))
+    if not can_hold(dtype, shape):
+        return None
+    own = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    facts = {**declared, **(declared.get("meta") or {}), **own}
+    unit, ucd, description = (str(facts.get(key) or "") for key in ("unit", "ucd", "description"))
+    return ColumnSpec(field.name, dtype, unit, ucd, description, shape)
+
+
+def _values(column: Any, spec: ColumnSpec) -> Values:
+    flat = column.flatten() if spec.shape else None
+    gaps = flat is not None and flat.null_count and not spec.is_float
+    if spec.is_text or column.null_count or gaps:
+        return normalize(column.to_pylist(), spec)
+    if flat is not None:
+        array = np.asarray(flat.to_numpy(zero_copy_only=False))
+        return normalize(array.reshape(len(column), *spec.shape), spec)
+    return normalize(column.to_numpy(zero_copy_only=False), spec)
+
+
+FORMAT = Format(
+    "Parquet", (".parquet", ".pq"), ParquetReader, write, package="pyarrow", show=readable
+)

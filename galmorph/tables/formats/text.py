@@ -1,0 +1,204 @@
+"""Lines of cells, as CSV, TSV and ECSV have them.
+
+Where a file does not say its types, it is read once before: a column is of whole numbers if every
+cell is one that fits in 64 bits and has no leading zero (identifiers such as "007" stay strings),
+else of floats if every cell is a number that a float holds, else of strings. Empty cells are
+missing, and a column of nothing else is one of NaN. Where the header has blanks after its commas,
+those of the rows do not count either.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from galmorph.errors import CatalogueError
+from galmorph.tables.cells import Values, normalize
+from galmorph.tables.columns import ColumnSpec
+from galmorph.tables.formats.base import CHUNK_ROWS, TableReader
+
+__all__ = ["TextReader", "join_rows", "read_lines", "write_rows"]
+
+_MUST_QUOTE = re.compile(r'[",#\r\n]')
+MAX_LINE = 1 << 26
+MAX_CELL = 1 << 24
+"""Characters; a line of 512 numbers has some 10,000."""
+
+
+def _quote(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if _MUST_QUOTE.search(cell) else cell
+
+
+def join_rows(columns: Sequence[Sequence[str]], numbers: Sequence[bool] | None = None) -> str:
+    """Lines of comma-separated values from columns of cells; `numbers` never need quotes."""
+    bare = numbers or [False] * len(columns)
+    quoted = [
+        cells if plain or not _MUST_QUOTE.search("".join(cells)) else list(map(_quote, cells))
+        for cells, plain in zip(columns, bare, strict=True)
+    ]
+    if len(quoted) == 1:  # an empty line would be no row
+        quoted = [[cell or '""' for cell in quoted[0]]]
+    return "".join([",".join(row) + "\n" for row in zip(*quoted, strict=True)])
+
+
+def write_rows(path: Path, head: str, rows: Iterable[str]) -> None:
+    """Write a file of text."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(head)
+        file.writelines(rows)
+
+
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf)", re.I)
+_TRUTH = {"True": True, "true": True, "False": False, "false": False}
+_INT64_MAX = np.iinfo(np.int64).max
+_EXACT_MAX = 2**53
+"""Up to here a float64 holds every whole number."""
+
+
+def _is_whole(cell: str) -> bool:
+    return _WHOLE.fullmatch(cell) is not None and abs(int(cell)) <= _INT64_MAX
+
+
+def _is_number(cell: str) -> bool:
+    # A whole number that a float cannot hold is an identifier, beside NaN as well.
+    if _NUMBER.fullmatch(cell) is None:
+        return False
+    return not cell.lstrip("+-").isdigit() or (_is_whole(cell) and abs(int(cell)) <= _EXACT_MAX)
+
+
+_TESTS = {"bool": _TRUTH.__contains__, "int64": _is_whole, "float64": _is_number}
+
+
+class _Guess:
+    """Type of a column of text, from all of its cells."""
+
+    def __init__(self, *, exact: bool) -> None:
+        self._possible = ["empty", "bool", "int64", *([] if exact else ["float64"])]
+
+    def update(self, cells: Sequence[str]) -> None:
+        filled = [cell for cell in cells if cell]
+        if filled and self._possible[:1] == ["empty"]:
+            del self._possible[0]
+        self._possible = [
+            name for name in self._possible if name == "empty" or all(map(_TESTS[name], filled))
+        ]
+
+    def dtype(self) -> str:
+        first = self._possible[0] if self._possible else "str"
+        return "float64" if first == "empty" else first
+
+
+class TextReader(TableReader):
+    """Rows of text."""
+
+    delimiter = ","
+
+    def _open(self) -> dict[str, ColumnSpec | None]:
+        self.delimiter = "\t" if ".tsv" in self.path.name.lower() else ","
+        comments = self.comments()
+        if comments and self.delimiter in comments[-1]:
+            self.remark = (
+                f" (if #{comments[-1]} are the names, take the # away: it makes a comment)"
+            )
+        names = self.names()
+        only = set(names if self.only is None else self.only)
+        guesses = {
+            k: _Guess(exact=name in self.exact) for k, name in enumerate(names) if name in only
+        }
+        for block in self._blocks():
+            for k, guess in guesses.items():
+                guess.update(block[k])
+        dtypes = {k: guess.dtype() for k, guess in guesses.items()}
+        return {name: ColumnSpec(name, dtypes.get(k, "str")) for k, name in enumerate(names)}
+
+    def comments(self) -> list[str]:
+        """Lines of comment ahead of the names, without the "#"."""
+        with self._text() as file:
+            return [line[1:].strip("\r\n") for line in _leading_comments(read_lines(file))]
+
+    def names(self) -> list[str]:
+        """Names of the columns; a column without one, as the index of pandas, gets one."""
+        cells = next(self._rows(), [])
+        if not cells:
+            raise CatalogueError(f"{self.path}: the file is empty")
+        names = [cell.strip() or f"column_{number}" for number, cell in enumerate(cells, 1)]
+        name, count = Counter(names).most_common(1)[0]
+        if count > 1:
+            raise CatalogueError(f"{self.path}: two columns are named {name!r}")
+        return names
+
+    def _text(self) -> IO[str]:
+        opener: Any = gzip.open if self.path.suffix.lower() == ".gz" else open
+        file: IO[str] = opener(self.path, "rt", encoding="utf-8-sig", newline="")
+        return file
+
+    def _rows(self) -> Iterator[list[str]]:
+        with self._text() as file:
+            comments = sum(1 for _ in _leading_comments(read_lines(file)))
+        csv.field_size_limit(MAX_CELL)
+        with self._text() as file:
+            lines = islice(read_lines(file), comments, None)
+            header = next(lines, "")
+            spaced = self.delimiter != " " and f"{self.delimiter} " in header
+            rows = csv.reader(
+                chain([header], lines), delimiter=self.delimiter, skipinitialspace=spaced
+            )
+            names = next((row for row in rows if row), [])
+            yield names
+            if any(name.endswith(" ") for name in names):  # columns are filled up with blanks
+                yield from ([cell.rstrip(" ") for cell in row] for row in rows if row)
+            else:
+                yield from (row for row in rows if row)
+
+    def _blocks(self) -> Iterator[list[tuple[str, ...]]]:
+        rows = self._rows()
+        names = next(rows, [])
+        count = max(1, min(CHUNK_ROWS, (1 << 20) // max(len(names), 1)))
+        done = 1
+        while block := list(islice(rows, count)):
+            for number, row in enumerate(block, done):
+                if len(row) != len(names):
+                    raise CatalogueError(
+                        f"{self.path}: row {number} has {len(row)} cells, the header {len(names)}"
+                    )
+            done += len(block)
+            yield list(zip(*block, strict=True))
+
+    def _read(self) -> Iterator[dict[str, Values]]:
+        wanted = self.wanted()
+        for block in self._blocks():
+            cells = dict(zip(self.specs, block, strict=True))
+            yield {name: self.values(cells[name], spec) for name, spec in wanted.items()}
+
+    def values(self, cells: Sequence[str], spec: ColumnSpec) -> Values:
+        """Values of one column."""
+        if spec.is_text:
+            return list(cells)
+        if spec.is_float:
+            return normalize(np.array([cell or "nan" for cell in cells], np.float64), spec)
+        convert: Any = _TRUTH.__getitem__ if spec.dtype == "bool" else int
+        return normalize([convert(cell) if cell else None for cell in cells], spec)
+
+
+def read_lines(file: IO[str]) -> Iterator[str]:
+    """Lines of a file, none of them endless."""
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise ValueError(f"a line of it has more than {MAX_LINE} characters")
+        yield line
+
+
+def _leading_comments(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        if not line.startswith("#"):
+            return
+        yield line

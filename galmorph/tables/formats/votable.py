@@ -1,0 +1,153 @@
+"""VOTable 1.4, serialized as TABLEDATA (IVOA recommendation of 2019-10-21).
+
+Columns are FIELDs with datatype, unit, UCD and DESCRIPTION; provenance stands in PARAMs of the
+table. Strings are ``char`` where a column is ASCII throughout, else ``unicodeChar``. Characters
+that XML cannot hold become U+FFFD. The first table of a file is read, whole; a file that refers
+to another is refused before its parser could follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+
+from galmorph.errors import CatalogueError
+from galmorph.tables.cells import Values, format_vector, to_digits
+from galmorph.tables.columns import ColumnSpec
+from galmorph.tables.escape import xml_text
+from galmorph.tables.formats.base import Format, MemoryReader
+from galmorph.tables.formats.text import write_rows
+from galmorph.tables.journal import Journal, Measure
+from galmorph.tables.provenance import Scalar, flatten_meta
+
+__all__ = ["FORMAT"]
+
+_DATATYPES = {
+    "bool": "boolean",
+    "int16": "short",
+    "int32": "int",
+    "int64": "long",
+    "float32": "float",
+    "float64": "double",
+}
+_NUMBERS = {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}
+
+_HEAD = """<?xml version="1.0" encoding="UTF-8"?>
+<VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">
+<RESOURCE type="results">
+<COOSYS ID="icrs" system="ICRS"/>
+<TABLE name="galmorph" nrows="{count}">
+"""
+_TAIL = "</TABLEDATA></DATA>\n</TABLE>\n</RESOURCE>\n</VOTABLE>\n"
+
+
+def _attributes(pairs: Mapping[str, str]) -> str:
+    return "".join(f" {key}={quoteattr(xml_text(value))}" for key, value in pairs.items() if value)
+
+
+def _field(spec: ColumnSpec, measure: Measure) -> str:
+    text = "char" if measure.ascii else "unicodeChar"
+    # the system of positions that a catalogue has brought along is not known
+    position = spec.name in ("ra", "dec") and spec.ucd.startswith("pos.eq.")
+    attributes = {
+        "name": spec.name,
+        "datatype": text if spec.is_text else _DATATYPES[spec.dtype],
+        # A bound lets astropy use a string dtype, not objects.
+        "arraysize": f"{max(measure.length, 1)}*"
+        if spec.is_text
+        else "".join(map(str, spec.shape)),
+        "unit": spec.unit,
+        "ucd": spec.ucd,
+        "ref": "icrs" if position else "",
+    }
+    description = escape(xml_text(spec.description))
+    body = f"<DESCRIPTION>{description}</DESCRIPTION>" if description else ""
+    return f"<FIELD{_attributes(attributes)}>{body}</FIELD>\n"
+
+
+def _param(name: str, value: Scalar) -> str:
+    kinds = {"bool": "boolean", "int": "long", "float": "double"}
+    kind = kinds.get(type(value).__name__, "")
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if not kind:
+        text = text or " "  # an empty char array has no valid size
+        kind = "char" if text.isascii() else "unicodeChar"
+    size = ' arraysize="*"' if kind.endswith("har") else ""
+    return f"<PARAM{_attributes({'name': name, 'datatype': kind, 'value': text})}{size}/>\n"
+
+
+def _text_cells(cells: Sequence[str]) -> Sequence[str]:
+    joined = "".join(cells)
+    if joined.isprintable() and not any(mark in joined for mark in "<>&"):
+        return cells
+    carriage = {"\r": "&#13;"}  # XML would make a line break of it
+    return [escape(xml_text(cell), carriage) for cell in cells]
+
+
+def _cells(values: Values) -> Sequence[str]:
+    if isinstance(values, list):
+        return _text_cells(values)
+    if values.ndim > 1:
+        return [" ".join(_say(format_vector(row, " ").split(" "))) for row in np.ma.getdata(values)]
+    if values.dtype == bool:
+        return [cell.lower() for cell in to_digits(values, "?")]
+    return _say(to_digits(values, "NaN" if values.dtype.kind == "f" else ""))
+
+
+def _say(cells: list[str]) -> list[str]:
+    """NaN and infinities in the words of XML."""
+    return [_NUMBERS.get(cell, cell) for cell in cells] if "n" in "".join(cells) else cells
+
+
+def _body(rows: Journal) -> Iterator[str]:
+    measures = rows.measure()
+    yield from map(_field, rows.specs, measures)
+    yield "<DATA><TABLEDATA>\n"
+    line = "<TR>" + "<TD>{}</TD>" * len(rows.specs) + "</TR>\n"
+    for columns in rows.values():
+        cells = [_cells(values) for values in columns]
+        yield "".join([line.format(*row) for row in zip(*cells, strict=True)])
+    yield _TAIL
+
+
+def write(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
+    """Write one VOTable with one table."""
+    params = "".join(_param(key, value) for key, value in flatten_meta(meta).items())
+    write_rows(path, _HEAD.format(count=rows.rows_done) + params, _body(rows))
+
+
+class VotableReader(MemoryReader):
+    """Rows of the first table."""
+
+    def _open(self) -> dict[str, ColumnSpec | None]:
+        from astropy.io.votable import parse
+
+        _refuse_references(self.path)
+        first = parse(self.path, verify="ignore").get_first_table()
+        self.table = first.to_table(use_names_over_ids=True)
+        self.provenance = {param.name: param.value for param in first.params}
+        return self._columns()
+
+
+def _refuse_references(path: Path) -> None:
+    """Refuse a file whose data stand elsewhere, at an address or in another file."""
+
+    def look(name: str, attributes: Mapping[str, str]) -> None:
+        if name.rpartition(":")[2].upper() == "STREAM" and "href" in attributes:
+            raise CatalogueError(
+                f"{path}: its data stand elsewhere ({attributes['href']!r}), which is not opened; "
+                "save them within the file"
+            )
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = look
+    with path.open("rb") as file:
+        parser.ParseFile(file)
+
+
+FORMAT = Format("VOTable", (".vot", ".votable", ".xml"), VotableReader, write, show=xml_text)

@@ -1,0 +1,152 @@
+"""One writer of a partial result, on any file system: an exclusive file that its owner keeps alive.
+
+No locks of the system are used, which many network file systems do not have. The file
+(``out.fits.partial.owner``) names host and process and is touched every `BEAT_S` seconds; it is
+looked at before every block, so that an owner that was taken for dead writes no more. Its age is
+measured by the clock of the file system, against a file that has just been made there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import threading
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from galmorph.errors import ResumeError
+
+__all__ = ["Owner"]
+
+BEAT_S = 10.0
+STALE_S = 120.0
+"""Seconds without a heartbeat after which an owner on another machine is taken for dead."""
+
+_TRIES = 10
+_held: set[str] = set()
+"""Tokens of this process's own."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Owner:
+    """The right to write a partial result, from now until `release`."""
+
+    def __init__(self, partial: Path) -> None:
+        self._partial = partial
+        self._path = Path(f"{partial}.owner")
+        self._token = uuid.uuid4().hex
+        self._claim()
+        _held.add(self._token)
+        self._stop = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def _claim(self) -> None:
+        mine = Path(f"{self._path}.{self._token[:8]}")
+        record = {"token": self._token, "host": platform.node(), **_identify(os.getpid())}
+        try:
+            for _ in range(_TRIES):
+                mine.write_text(json.dumps(record))
+                if _link(mine, self._path):
+                    return
+                other = _read(self._path)
+                if other is not None:
+                    self._take_over(other, mine)
+        finally:
+            mine.unlink(missing_ok=True)
+        raise ResumeError(f"{self._partial}: another process is writing this result")
+
+    def _take_over(self, other: dict[str, Any], mine: Path) -> None:
+        with suppress(FileNotFoundError):  # it has just been given back
+            age = mine.stat().st_mtime - self._path.stat().st_mtime
+            who = f"process {other.get('process')} on {other.get('host')}"
+            if not _is_gone(other) and age < STALE_S:
+                raise ResumeError(
+                    f"{self._partial}: another process is writing this result ({who}); if it is "
+                    f"gone for certain, delete {self._path.name}"
+                )
+            aside = Path(f"{mine}.stale")
+            self._path.rename(aside)
+            if (_read(aside) or other).get("token") == other.get("token"):
+                aside.unlink()
+                _logger.warning("%s: taken over from %s, which is gone", self._partial, who)
+            else:  # another process has been faster
+                _link(aside, self._path)
+                aside.unlink()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            with suppress(OSError):
+                if self._is_mine():
+                    os.utime(self._path)
+
+    def _is_mine(self) -> bool:
+        return (_read(self._path) or {}).get("token") == self._token
+
+    def check(self) -> None:
+        """Make sure that no other process has taken over."""
+        if not self._is_mine():
+            raise ResumeError(
+                f"{self._partial}: another process is writing this result, which it took over; "
+                "this run writes no more"
+            )
+
+    def release(self) -> None:
+        """Let others write."""
+        self._stop.set()
+        _held.discard(self._token)
+        with suppress(OSError):
+            if self._is_mine():
+                self._path.unlink()
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Give a file a second name unless that is taken; where there are no links, copy it."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return False
+    except OSError:  # FAT and some network file systems
+        try:
+            with target.open("x") as file:
+                file.write(source.read_text())
+        except FileExistsError:
+            return False
+    return True
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What an ownership file says; None where there is none, {} where it says nothing."""
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _identify(process: int) -> dict[str, Any]:
+    """A process, beyond its number: that comes again, and in every container."""
+    machine, started = "", ""
+    with suppress(OSError, IndexError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        machine = f"{boot} {os.readlink('/proc/self/ns/pid')}"
+        state, *facts = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        started = "" if state in "ZX" else facts[18]
+    return {"process": process, "machine": machine, "started": started}
+
+
+def _is_gone(record: dict[str, Any]) -> bool:
+    """Whether its process has ended for certain, which only the same machine can tell."""
+    process = record.get("process")
+    here = _identify(process) if isinstance(process, int) else {}
+    if not here or not here["machine"] or record.get("machine") != here["machine"]:
+        return False
+    if process == os.getpid():
+        return record.get("token") not in _held
+    return bool(here["started"] != record.get("started"))
