@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import math
-from collections import ChainMap
-from collections.abc import Iterator, Mapping, MutableMapping
+import mmap
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,9 @@ from galmorph.errors import (
 from galmorph.flags import Flags
 from galmorph.images.bands import RENDERED_NAMES, choose_planes, find_band, find_band_names
 from galmorph.images.calibration import Calibration, calibration_from_header, match_planes
+from galmorph.images.cards import Cards
 from galmorph.images.cutout import Cutout
-from galmorph.images.fits_structure import check_structure
+from galmorph.images.fits_structure import check_structure, find_cut
 from galmorph.images.hdus import HduChoice, choose_hdus
 from galmorph.images.options import ReadOptions
 from galmorph.images.planes import (
@@ -54,6 +55,7 @@ Array = npt.NDArray[Any]
 SPECTRAL_AXES = frozenset(
     {"WAVE", "AWAV", "LAMB", "FREQ", "VELO", "VRAD", "VOPT", "FELO", "ZOPT", "ENER", "WAVN", "BETA"}
 )
+NOT_STANDARD = "the FITS cannot be read: its header or its pixels are against the standard"
 NO_DITHER = -1
 """As astropy.io.fits numbers the ways of quantizing."""
 
@@ -68,30 +70,11 @@ INHERITED_KEYS = (
 
 
 def read_fits(
-    file: str | bytes,
-    *,
-    options: ReadOptions,
-    region: Region | None = None,
-    object_id: str = "",
-    path: str = "",
+    file: str | bytes, *, options: ReadOptions, object_id: str = "", path: str = ""
 ) -> Cutout:
-    """Read a FITS file.
+    """Read a FITS file, by its path (and mapped) or its bytes.
 
-    Parameters
-    ----------
-    file : str or bytes
-        Path of an uncompressed (or tile-compressed) file, which is memory-mapped, or its bytes.
-    options : ReadOptions
-        HDU, bands, bounds.
-    region : Region, optional
-        Part of the sky to cut out, read without the rest.
-    object_id, path : str
-        Carried into the cutout and into messages.
-
-    Returns
-    -------
-    Cutout
-        float32 flux with row 0 on top (FITS rows are flipped); uint8 "rendered" for RGB FITS.
+    The cutout is float32 flux with row 0 on top (FITS rows are flipped), or uint8 "rendered".
 
     Raises
     ------
@@ -102,14 +85,12 @@ def read_fits(
         Several planes without names, bands that are not there, or bands of HDUs whose units
         cannot be compared.
     """
-    with reading_fits(path), open_fits(file, path) as hdus:
-        return cutout_from_hdus(
-            hdus, options=options, region=region, object_id=object_id, path=path
-        )
+    with reading_fits(path, file), open_fits(file, path) as hdus:
+        return cutout_from_hdus(hdus, options=options, object_id=object_id, path=path)
 
 
 @contextmanager
-def reading_fits(path: str) -> Iterator[None]:
+def reading_fits(path: str, file: str | bytes | None = None) -> Iterator[None]:
     """Turn whatever astropy says about a damaged file into one kind of error, without warnings."""
     with quiet():
         try:
@@ -118,24 +99,33 @@ def reading_fits(path: str) -> Iterator[None]:
             raise
         # astropy answers a damaged file with nearly any exception; all of it means the same.
         except Exception as error:
-            said = " ".join(str(error).split())[:200] or type(error).__name__
-            reason = f"the FITS is damaged or cut short ({said})"
+            cut = find_cut(_open_stream(file)) if file is not None else ""
+            reason = f"the FITS is damaged or cut short: {cut}" if cut else NOT_STANDARD
             raise UnreadableImageError(reason, path) from error
+
+
+def _open_stream(file: str | bytes) -> BinaryIO:
+    return io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb")
 
 
 def open_fits(file: str | bytes, path: str) -> HDUList:
     """Open a FITS file without reading more than its first header."""
     from astropy.io import fits
 
-    if isinstance(file, bytes):
-        opened: str | io.BytesIO = io.BytesIO(file)
-        check_structure(io.BytesIO(file), path)
-    else:
-        opened = file
-        with open(file, "rb") as stream:
-            check_structure(stream, path)
+    opened: Any = io.BytesIO(file) if isinstance(file, bytes) else file
+    with _open_stream(file) as stream:
+        patches = check_structure(stream, path)
+        if patches:  # in a copy of their pages in memory
+            opened = bytearray(file) if isinstance(file, bytes) else _map(stream)
+            for offset, card in patches.items():
+                opened[offset : offset + len(card)] = card
+            opened = io.BytesIO(opened) if isinstance(file, bytes) else opened
     # memmap=None maps where it can: not where BZERO, BSCALE or BLANK are to be applied
     return fits.open(opened, memmap=None, lazy_load_hdus=True)
+
+
+def _map(stream: BinaryIO) -> mmap.mmap:
+    return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
 def cutout_from_hdus(
@@ -150,6 +140,8 @@ def cutout_from_hdus(
     """Read a cutout from an open HDU list; see `read_fits`. A WCS given is not built again."""
     choice = choose_hdus(hdus, options.hdu, path)
     headers = [_find_cards(hdus, hdu) for hdu in choice.hdus]
+    for header in headers:
+        _check_scale(header, path)
     region = region or find_wanted_region(options)
     planes = _read_planes(hdus, choice, options, region, wcs, path)
     names = [path] if len(headers) == 1 else _name_hdus(hdus, choice, path)
@@ -161,10 +153,20 @@ def cutout_from_hdus(
     return assemble_planes(planes, headers[0], named, options, object_id, path)
 
 
+def _check_scale(header: Cards, path: str) -> None:
+    for key in ("BSCALE", "BZERO"):
+        lost = header.find_lost(key)
+        if lost:
+            reason = f"{key} = {lost} is no number, so the values of the pixels are not known"
+            raise UnreadableImageError(reason, path)
+
+
 def _describe_choice(choice: HduChoice) -> dict[str, str]:
     notes = {"hdu": choice.label}
     if choice.left:
         notes["more_images"] = choice.left
+    if choice.remark:
+        notes["message"] = choice.remark
     if any(map(_is_rounded, choice.hdus)):
         notes["zeros"] = "rounded by the compression"
     return notes
@@ -210,17 +212,18 @@ def find_wanted_region(options: ReadOptions) -> Region | None:
     return Region(ra, dec, options.fov if options.fov is not None else math.nan)
 
 
-def _find_cards(hdus: HDUList, hdu: Any) -> Mapping[str, Any]:
+def _find_cards(hdus: HDUList, hdu: Any) -> Cards:
     """Cards of an HDU and those that it takes from the primary header."""
-    own: MutableMapping[str, Any] = hdu.header
     if hdu is hdus[0]:
-        return own
-    primary = hdus[0].header
+        return Cards(hdu.header)
+    primary = Cards(hdus[0].header)
     inherited = {key: primary[key] for key in INHERITED_KEYS if key in primary}
-    if not math.isnan(find_zeropoint(own)):  # it may have another name there
+    if not math.isnan(find_zeropoint(Cards(hdu.header))):  # it may have another name there
         for key in ZEROPOINT_KEYS:
             inherited.pop(key, None)
-    return ChainMap(own, inherited)
+    own = Cards(hdu.header, inherited)
+    own.unread += [key for key in primary.unread if key in INHERITED_KEYS]
+    return own
 
 
 def _name_hdus(hdus: HDUList, choice: HduChoice, path: str) -> list[str]:
@@ -300,7 +303,7 @@ def _check_tiles(hdu: Any, shape: tuple[int, ...], options: ReadOptions, path: s
 
 
 def _read_whole(hdu: Any) -> Array:
-    blank = find_blank(hdu.header)
+    blank = find_blank(Cards(hdu.header))
     data = hdu.data
     if data is None:
         raise UnreadableImageError("the HDU has no data")
@@ -333,14 +336,21 @@ def assemble_planes(
         notes |= scaled
     if planes.frame.orientation:
         notes["orientation"] = planes.frame.orientation
-    if planes.frame.remark:
-        notes["message"] = planes.frame.remark
     if not math.isnan(calibration.zeropoint):
         notes["zeropoint"] = repr(calibration.zeropoint)
+    survey = find_survey(header)
+    remarks = [notes.get("message", ""), planes.frame.remark, _name_unread(header)]
+    if any(remarks):
+        notes["message"] = "; ".join(filter(None, remarks))
     return Cutout(
         array, bands, kind, object_id, path, planes.frame.ra, planes.frame.dec,
-        planes.frame.pixel_scale, find_survey(header), calibration.unit, flags, notes=notes,
+        planes.frame.pixel_scale, survey, calibration.unit, flags, notes=notes,
     )  # fmt: skip
+
+
+def _name_unread(header: Mapping[str, Any]) -> str:
+    unread = header.unread if isinstance(header, Cards) else []
+    return f"{', '.join(unread)} cannot be read" if unread else ""
 
 
 def _looks_rgb(array: Array) -> bool:

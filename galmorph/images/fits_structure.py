@@ -1,12 +1,18 @@
-"""A walk over the headers of a FITS file ahead of astropy, which believes what they say."""
+"""A walk over the headers of a FITS file ahead of astropy, which believes what they say.
+
+A card that astropy itself needs and cannot read is mended where its value is plain, and else
+renamed to `UNREAD`, which keeps its name, so that its HDU can be read without it.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from galmorph.errors import UnreadableImageError
 
-__all__ = ["check_structure"]
+__all__ = ["UNREAD", "check_structure", "find_cut"]
 
 BLOCK = 2880
 CARD = 80
@@ -18,41 +24,78 @@ MAX_HDUS = 256
 MAX_COUNT = 999
 """Most axes and most table columns that the standard allows (FITS 4.0, 4.4.1.1 and 7.3.1)."""
 
+UNREAD = "UNREAD"
+"""Card in place of one that cannot be read: its name, and as comment what stood there."""
+
 COUNT_KEYS = (b"NAXIS   ", b"ZNAXIS  ", b"TFIELDS ")
-SIZE_KEYS = (b"BITPIX  ", b"PCOUNT  ", b"GCOUNT  ")
+SIZE_KEYS = {b"BITPIX  ": 8, b"PCOUNT  ": 0, b"GCOUNT  ": 1}
+WHOLE = re.compile(rb"[+-]?\d+")
+NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EDed] ?[+-]?\d+)?")
+OPTIONAL_KEYS = {
+    **dict.fromkeys((b"BSCALE  ", b"BZERO   "), NUMBER),
+    **dict.fromkeys((b"BLANK   ", b"ZBLANK  ", b"EXTVER  ", b"EXTLEVEL"), WHOLE),
+    **dict.fromkeys((b"EXTNAME ", b"XTENSION"), None),
+}
+"""What their values must be (None: text); without them an HDU can be read."""
+
+VALUE = re.compile(rb" *(?:(?P<text>'(?:[^']|'')*')|(?P<bare>[^/]*)) *(?:/.*)?", re.DOTALL)
 
 
-def check_structure(stream: BinaryIO, path: str) -> None:
-    """Refuse headers that would keep astropy busy for minutes.
-
-    Parameters
-    ----------
-    stream : binary file
-        At the start of the file.
-    path : str
-        For messages.
+def check_structure(stream: BinaryIO, path: str) -> dict[int, bytes]:
+    """Refuse headers that would keep astropy busy for minutes; cards to replace, by offset.
 
     Raises
     ------
     UnreadableImageError
-        No END card, or more axes or columns than the standard allows.
+        No END card, sizes that are no numbers, more axes or columns than the standard allows.
     """
+    patches: dict[int, bytes] = {}
+    seen = 0  # bytes of pixels
+    try:
+        for _, size in _walk(stream, patches, path):
+            seen += size
+    except _NoNumberError as error:
+        if not seen:
+            raise UnreadableImageError(f"{error}, so the image has no size", path) from None
+    return patches
+
+
+def find_cut(stream: BinaryIO) -> str:
+    """Which HDU is not there as a whole, in words; "" where all are."""
+    total = stream.seek(0, 2)
+    end = 0
+    try:
+        for number, (start, size) in enumerate(_walk(stream, {}, "")):
+            end = start + -(-size // BLOCK) * BLOCK
+            if start + size > total:
+                return f"HDU {number} lacks {start + size - total} of {size} bytes"
+    except (UnreadableImageError, _NoNumberError):
+        return ""
+    return "a header ends early" if end < total else ""
+
+
+class _NoNumberError(Exception):
+    """A size that cannot be read."""
+
+
+def _walk(stream: BinaryIO, patches: dict[int, bytes], path: str) -> Iterator[tuple[int, int]]:
+    """Start and length of the data of each HDU, in bytes; what is to be mended is added."""
     position = 0
     for number in range(MAX_HDUS):
-        stream.seek(position)
-        header = _read_header(stream)
+        header = _read_header(stream, position)
         if not header:
             if number == 0:
                 raise UnreadableImageError("the FITS header has no END card", path)
             return
-        size = _check_header(header, path)
-        if size is None:  # a card without a number: astropy will say so
-            return
-        position += len(header) + -(-size // BLOCK) * BLOCK
+        size = _check_header(header, position, patches, path)
+        position += len(header)
+        yield position, size
+        position += -(-size // BLOCK) * BLOCK
 
 
-def _read_header(stream: BinaryIO) -> bytes:
+def _read_header(stream: BinaryIO, position: int) -> bytes:
     """Blocks up to the END card; empty where there is none."""
+    stream.seek(position)
     header = bytearray()
     for _ in range(MAX_HEADER_BLOCKS):
         block = stream.read(BLOCK)
@@ -67,25 +110,29 @@ def _read_header(stream: BinaryIO) -> bytes:
     return b""
 
 
-def _check_header(header: bytes, path: str) -> int | None:
-    """Size of the data that follow, in bytes; None where the header does not say."""
+def _check_header(header: bytes, position: int, patches: dict[int, bytes], path: str) -> int:
+    """Size of the data that follow, in bytes."""
     axes: list[int] = []
-    sizes = {b"BITPIX  ": 8, b"PCOUNT  ": 0, b"GCOUNT  ": 1}
+    sizes = dict(SIZE_KEYS)
     for start in range(0, len(header), CARD):
         key = header[start : start + 8]
         if key == END_CARD:
             break
-        if not (key in COUNT_KEYS or key in SIZE_KEYS or key.startswith(b"NAXIS")):
-            continue
-        value = _read_integer(header[start + 10 : start + CARD])
-        if value is None:
-            return None
-        if key in COUNT_KEYS:
-            _check_count(key, value, path)
-        elif key in sizes:
-            sizes[key] = value
-        else:
-            axes.append(value)
+        card = header[start : start + CARD]
+        if key in OPTIONAL_KEYS:
+            mended = _mend_card(key, card)
+            if mended != card:
+                patches[position + start] = mended
+        elif key in COUNT_KEYS or key in sizes or key.startswith(b"NAXIS"):
+            value = _read_integer(key, card)
+            if not WHOLE.fullmatch(_find_value(card)):
+                patches[position + start] = _make_card(key, b"%20d" % value)
+            if key in COUNT_KEYS:
+                _check_count(key, value, path)
+            elif key in sizes:
+                sizes[key] = value
+            else:
+                axes.append(value)
     pixels = 1 if axes else 0
     for length in axes:
         pixels *= max(length, 0)
@@ -93,11 +140,37 @@ def _check_header(header: bytes, path: str) -> int | None:
     return max(total, 0)
 
 
-def _read_integer(field: bytes) -> int | None:
+def _find_value(card: bytes) -> bytes:
+    """What stands there as value, with its quotes; b"" for none."""
+    found = VALUE.match(card, 10)
+    return (found["text"] or found["bare"]).strip() if found else b""
+
+
+def _make_card(key: bytes, value: bytes, comment: bytes = b"") -> bytes:
+    said = b" / " + comment if comment else b""
+    return (key + b"= " + value + said)[:CARD].ljust(CARD)
+
+
+def _mend_card(key: bytes, card: bytes) -> bytes:
+    """The same card where its value is what it must be."""
+    value, form = _find_value(card), OPTIONAL_KEYS[key]
+    inner = value[1:-1].strip() if value.startswith(b"'") else value
+    if form is None:
+        return card if value.startswith(b"'") or not inner else _make_card(key, b"'%s'" % inner)
+    if form is WHOLE and re.fullmatch(rb"[+-]?\d+\.0*", inner):
+        inner = inner.partition(b".")[0]
+    if not form.fullmatch(inner):
+        return _make_card(UNREAD.encode().ljust(8), b"'%s'" % key, inner.replace(b"'", b"")[:40])
+    return card if inner == value else _make_card(key, inner.rjust(20))
+
+
+def _read_integer(key: bytes, card: bytes) -> int:
+    value = _find_value(card).strip(b"' ")
     try:
-        return int(float(field.partition(b"/")[0]))
+        return int(float(value))
     except (ValueError, OverflowError):
-        return None
+        shown = f"{key.decode().strip()} = {value.decode('ascii', 'replace')}"
+        raise _NoNumberError(f"{shown} is no number") from None
 
 
 def _check_count(key: bytes, value: int, path: str) -> None:

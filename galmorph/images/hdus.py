@@ -4,71 +4,60 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from galmorph.errors import UnsupportedImageError
 from galmorph.images.bands import NARROW_FILTER, clean_band_name, is_band_name, name_bands
+from galmorph.images.cards import Cards
 from galmorph.images.source import TABLE_ADVICE
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
-__all__ = ["HduChoice", "choose_hdus", "describe_hdus"]
+__all__ = ["HduChoice", "choose_hdus", "describe_hdus", "list_galaxies"]
 
 MAX_HDUS = 256
 """How far into a file an image is looked for."""
 
-NEAR = 2
-"""Further HDUs whose headers are read to find out whether there are more images."""
-
+KIND_CARDS = ("EXTNAME", "EXTTYPE", "IMTYPE", "IMAGETYP", "HDUCLAS1", "HDUCLAS2", "HDUCLAS3")
 COMPANION = re.compile(
-    r"(?:.*[_ .-])?(?:ERR|SIG|STD|RMS|NOISE|UNC|VAR|INV|IVAR|WEIGHT|WT|WHT|DQ|MASK|FLAG|BAD|QUAL|"
-    r"CON|CTX|EXP|COV|SKY|BACK|BKG|MODEL|RESID|PSF|WGT|MSK|TIME|SAMP|AREA|STAT|CHI|SEG|APER)"
-    r"[A-Z]*\d*(?:[_ .-].*)?",
+    r"(?:.*[_ .-])?(?:ERR|SIG|STD|RMS|NOISE|UNC|VAR|INV|IVAR|WEIGHT|WT|WHT|WGT|DQ|MASK|MSK|FLAG|"
+    r"FLG|BAD|QUAL|CON|CTX|EXP|NEXP|COV|SKY|BACK|BKG|MODEL|RESID|[A-Z]?PSF|TIME|SAMP|AREA|STAT|"
+    r"CHI|SEG|APER|FOOTPRINT|DEPTH|THUMB|PREVIEW|KERNEL|WCSDVARR|D2IM)(?![A-Z]*SUB)"
+    r"[A-Z]*\d*(?:[_ .-](?!SUB).*)?",
     re.IGNORECASE,
 )
-"""Names of extensions that say something of an image and are none themselves."""
+"""What is named so says something of an image, or helps to read it, and is none itself."""
+
+EXPOSURE = re.compile(r"(?:EXPOSURE|SKY|CON[A-Z]*)\d*", re.IGNORECASE)
+"""What is no companion as a value of IMAGETYP, though it is as a name."""
+
+SCIENCE = re.compile(r"(?:.*[_ .-])?(?:SCI|SCIENCE|IMAGE|IMG|DATA|COADD)\d*(?:[_ .-].*)?", re.I)
+UNNAMED = ("PRIMARY", "COMPRESSED_IMAGE")
+SMALL_SIDE, SMALL_SHARE = 32, 4
+"""An image with a side below this, and that many times shorter than of another one, is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class HduChoice:
-    """HDUs to stack, in order.
-
-    Attributes
-    ----------
-    hdus : tuple
-        Image HDUs.
-    bands : tuple of str or None
-        One name per HDU where each is one band, else None.
-    label : str
-        For provenance: "1 (SCI)", "1-3".
-    left : str
-        Which further images of the same kind the file holds, in words; "" for none.
-    """
+    """HDUs to stack, in order."""
 
     hdus: tuple[Any, ...]
-    bands: tuple[str, ...] | None
-    label: str
-    left: str = ""
+    bands: tuple[str, ...] | None  # one name per HDU where each is one band
+    label: str  # for provenance: "1 (SCI)"
+    left: str = ""  # how many images of other galaxies the file may hold, in words
+    remark: str = ""
 
 
 def choose_hdus(
     hdus: HDUList, wanted: int | str | tuple[int | str, ...] | None, path: str
 ) -> HduChoice:
-    """Choose the HDUs that hold the image.
+    """Choose the HDUs that hold the image: those wanted, by number or name.
 
-    Parameters
-    ----------
-    hdus : HDUList
-        Open file.
-    wanted : int, str, tuple of these, or None
-        The user's choice; None for the first with two or more axes, together with those after it
-        that hold another band of the same shape.
-    path : str
-        For messages.
+    Else the first of those that are an image by their name, or of those that may be one, together
+    with those after it that hold another band of the same shape.
 
     Raises
     ------
@@ -85,43 +74,67 @@ def choose_hdus(
     return HduChoice(tuple(chosen), bands if named else None, label)
 
 
-def _choose_first(hdus: HDUList, path: str) -> HduChoice:
+def list_galaxies(hdus: HDUList) -> tuple[list[tuple[int, Any]], str]:
+    """Images that may be of galaxies, with their numbers, and a remark where this is doubtful."""
     images: list[tuple[int, Any]] = []
-    for number, hdu in enumerate(islice(hdus, MAX_HDUS)):
-        if not _is_image(hdu):
-            continue
+    try:
+        images += (pair for pair in enumerate(islice(hdus, MAX_HDUS)) if _is_image(pair[1]))
+    except Exception:  # a damaged HDU that nobody asked for
         if not images:
-            images.append((number, hdu))
-            if not _band_of(hdu) or len(hdu.shape) != 2:
-                break
-        elif tuple(hdu.shape) == tuple(images[0][1].shape):
-            images.append((number, hdu))
+            raise
+    real = [pair for pair in images if not _is_companion(pair[1])]
+    if images and not real:
+        label = _label(*images[0])
+        return images[:1], f"HDU {label} is no image of a galaxy by its name, but there is no other"
+    longest = max((min(hdu.shape[-2:]) for _, hdu in real), default=0)
+    real = [pair for pair in real if not _is_small(pair[1], longest)]
+    return [pair for pair in real if _is_science(pair[1])] or real, ""
+
+
+def _choose_first(hdus: HDUList, path: str) -> HduChoice:
+    images, remark = list_galaxies(hdus)
     if not images:
         raise UnsupportedImageError(f"no HDU with a 2-D or 3-D image: {describe_hdus(hdus)}", path)
-    choice = _join_bands(images)
-    return replace(choice, left=_find_another(hdus, choice, start=images[0][0] + 1))
+    _, first = images[0]
+    alike = [pair for pair in images if tuple(pair[1].shape) == tuple(first.shape)]
+    choice = _join_bands(alike if _band_of(first) and len(first.shape) == 2 else images[:1])
+    others = [
+        pair
+        for pair in images
+        if not any(pair[1] is one for one in choice.hdus) and _is_another(pair[1], first)
+    ]
+    left = ""
+    if others:
+        named = ", ".join(_label(*pair) for pair in others[:3])
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        taken = f"{choice.label} of {len(others) + 1} taken"
+        left = f"{taken}; not read: {named}{more}, see --hdu each"
+    return replace(choice, left=left, remark=remark)
 
 
-def _find_another(hdus: HDUList, choice: HduChoice, start: int) -> str:
-    """An image of the same kind that was not taken, among the next few HDUs; "" for none."""
-    first, *_ = choice.hdus
-    with suppress(Exception):  # a damaged HDU that nobody asked for
-        for number, hdu in islice(enumerate(hdus), start, start + len(choice.hdus) + NEAR):
-            taken = any(hdu is one for one in choice.hdus)
-            if not taken and _is_image(hdu) and _is_another(hdu, first):
-                return f"not read: {_label(number, hdu)} and any after it, see --hdu"
-    return ""
+def _is_companion(hdu: Any) -> bool:
+    cards = Cards(hdu.header)
+    values = {key: str(cards.get(key, "")).strip() for key in KIND_CARDS}
+    if EXPOSURE.fullmatch(values["IMAGETYP"]):
+        values["IMAGETYP"] = ""
+    return any(COMPANION.fullmatch(value) for value in values.values())
+
+
+def _is_science(hdu: Any) -> bool:
+    cards = Cards(hdu.header)
+    values = (str(cards.get(key, "")).strip() for key in KIND_CARDS[:3])
+    return any(SCIENCE.fullmatch(value) for value in values if value.upper() not in UNNAMED)
+
+
+def _is_small(hdu: Any, longest: int) -> bool:
+    side = int(min(hdu.shape[-2:]))
+    return side < SMALL_SIDE and side * SMALL_SHARE <= longest
 
 
 def _is_another(hdu: Any, first: Any) -> bool:
-    """Whether an image may be of another galaxy, and not the error or mask of the first one."""
-    if COMPANION.fullmatch(str(hdu.name)) or len(hdu.shape) != len(first.shape):
-        return False
-    if first.header.get("BITPIX", 0) < 0 < hdu.header.get("BITPIX", 0):  # whole numbers: a mask
-        return False
-    stem, same_stem = (str(one.name).rstrip("0123456789_- ") for one in (hdu, first))
-    named_alike = bool(stem) and stem == same_stem and hdu.shape[:-2] == first.shape[:-2]
-    return named_alike or tuple(hdu.shape) == tuple(first.shape)
+    """Whether an image may be of another galaxy, and not the mask of the first one."""
+    whole = first.header.get("BITPIX", 0) < 0 < hdu.header.get("BITPIX", 0)
+    return tuple(hdu.shape[:-2]) == tuple(first.shape[:-2]) if not whole else False
 
 
 def _join_bands(images: list[tuple[int, Any]]) -> HduChoice:
@@ -157,14 +170,15 @@ def _is_image(hdu: Any) -> bool:
 
 
 def _band_of(hdu: Any) -> str:
-    name = clean_band_name(hdu.header.get("EXTNAME", ""))
+    name = clean_band_name(Cards(hdu.header).get("EXTNAME", ""))
     # J0912 is a galaxy and W a weight, sooner than bands.
     meant = is_band_name(name) and name.lower() != "w" and not NARROW_FILTER.match(name)
     return _band_by_card(hdu) or (name if meant else "")
 
 
 def _band_by_card(hdu: Any) -> str:
-    names = (clean_band_name(hdu.header.get(key, "")) for key in ("FILTER", "BAND"))
+    cards = Cards(hdu.header)
+    names = (clean_band_name(cards.get(key, "")) for key in ("FILTER", "BAND"))
     return next(filter(is_band_name, names), "")
 
 

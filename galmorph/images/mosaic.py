@@ -141,7 +141,7 @@ def _check_image(file: str, shown: str) -> None:
     with open(file, "rb") as stream:
         is_fits = stream.read(len(FITS_MAGIC)).startswith(FITS_MAGIC)
     if is_fits:
-        with reading_fits(shown), open_fits(file, shown) as hdus:
+        with reading_fits(shown, file), open_fits(file, shown) as hdus:
             for hdu in hdus:
                 wcs, remark = load_wcs(hdu.header, hdus)
                 if wcs is not None:
@@ -186,7 +186,7 @@ def _name_bands(
 def _find_band(file: str, shown: str) -> str:
     from galmorph.images.bands import find_band_names
 
-    with reading_fits(shown), open_fits(file, shown) as hdus:
+    with reading_fits(shown, file), open_fits(file, shown) as hdus:
         header = choose_hdus(hdus, None, shown).hdus[0].header
         names = find_band_names(header, 1)
     return names[0] if names else UNKNOWN_BAND
@@ -234,7 +234,7 @@ _open_mosaics = _OpenMosaics()
 def _read_region(
     file: str, region: Region, options: ReadOptions, object_id: str, shown: str
 ) -> Cutout:
-    with reading_fits(shown):
+    with reading_fits(shown, file):
         mosaic = _open_mosaics.get(file, options, shown)
         try:
             return cutout_from_hdus(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import ImageTooLargeError, UnsupportedImageError
+from galmorph.images.cards import Cards
 from galmorph.images.options import ReadOptions
 from galmorph.images.planes import blank_to_nan, drop_axes, find_blank
 from galmorph.images.sky import SkyFrame, frame_at, to_pixel
@@ -110,7 +111,7 @@ def cut_region(hdu: Any, box: Box) -> npt.NDArray[Any]:
     leading = (slice(None),) * (len(hdu.shape) - 2)
     if "data" in vars(hdu):  # in memory, perhaps changed since it was read
         return cut_array(drop_axes(np.asarray(hdu.data)), box)
-    blank = find_blank(hdu.header)
+    blank = find_blank(Cards(hdu.header))
     inside = box.find_inside(*hdu.shape[-2:])
     piece = drop_axes(np.asarray(hdu.section[(*leading, *inside)]))
     return _pad(blank_to_nan(piece, blank), box)

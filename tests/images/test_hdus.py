@@ -27,25 +27,37 @@ def make_galaxies(*names: str, planes: Any = FLUX, **cards: Any) -> fits.HDUList
 
 
 @pytest.mark.parametrize(
-    ("names", "planes", "cards", "number"),
+    ("names", "planes", "cards", "left"),
     [
-        (("GAL0", "GAL1", "GAL2"), FLUX, {"BANDS": "grz"}, 2),
-        (("SCI", "SCI"), GREY, {}, 2),
-        (("SCI", "ERR", "SCI", "ERR"), GREY, {"FILTER": "r"}, 3),
+        (
+            ("GAL0", "GAL1", "GAL2"),
+            FLUX,
+            {"BANDS": "grz"},
+            "of 3 taken; not read: 2 (GAL1), 3 (GAL2)",
+        ),
+        (("SCI", "SCI"), GREY, {}, "of 2 taken; not read: 2 (SCI)"),
+        (("SCI", "ERR", "SCI", "ERR"), GREY, {"FILTER": "r"}, "of 2 taken; not read: 3 (SCI)"),
+        (
+            ("A", "B", "C", "D", "E"),
+            GREY,
+            {},
+            "of 5 taken; not read: 2 (B), 3 (C), 4 (D) and 1 more",
+        ),
+        (("SCI", "FOOTPRINT", "INVVAR"), GREY, {}, None),
         (("SCI", "ERR", "WHT", "RMS_R"), GREY, {"FILTER": "r"}, None),
         (("IMAGE", "INVVAR", "EXPTIME", "MASK"), FLUX, {"BANDS": "grz"}, None),
         (("G", "R", "Z"), GREY, {}, None),
     ],
 )
 def test_more_images_than_one_are_noted(
-    tmp_path: Path, names: Sequence[str], planes: Any, cards: dict[str, str], number: int | None
+    tmp_path: Path, names: Sequence[str], planes: Any, cards: dict[str, str], left: str | None
 ) -> None:
     make_galaxies(*names, planes=planes, **cards).writeto(tmp_path / "a.fits")
     note = read_cutout(tmp_path / "a.fits").notes.get("more_images")
-    if number is None:
+    if left is None:
         assert note is None
     else:
-        assert note == f"not read: {number} ({names[number - 1]}) and any after it, see --hdu"
+        assert note == f"1 ({names[0]}) {left}, see --hdu each"
     chosen = read_cutout(tmp_path / "a.fits", options=ReadOptions(hdu=1, bands=None))
     assert "more_images" not in chosen.notes
 
@@ -58,7 +70,8 @@ def test_images_of_another_kind_are_not_noted(tmp_path: Path) -> None:
     hdus.append(fits.ImageHDU(GREY[:32, :32], name="SCI"))  # of another size
     hdus.append(fits.ImageHDU(GREY[:32, :32], name="SOMETHING"))
     hdus.writeto(tmp_path / "a.fits")
-    assert read_cutout(tmp_path / "a.fits").notes["more_images"].startswith("not read: 2 (SCI)")
+    note = read_cutout(tmp_path / "a.fits").notes["more_images"]
+    assert note.startswith("1 (SCI) of 3 taken; not read: 2 (SCI), 5 (SCI), see")
 
 
 @pytest.mark.parametrize(
@@ -212,3 +225,85 @@ def test_a_damaged_header_after_the_image_is_no_matter(tmp_path: Path) -> None:
     place = data.rindex(b"NAXIS1  =")
     (tmp_path / "a.fits").write_bytes(data[:place] + b"NAXISX  =" + data[place + 9 :])
     assert read_cutout(tmp_path / "a.fits").array.shape == (1, *GREY.shape)
+
+
+def write_hdus(path: Path, *kinds: dict[str, Any]) -> Path:
+    """An HDU per dict: pixels as "data", all else as cards; the first is the primary one."""
+    hdus = [fits.PrimaryHDU(kinds[0].get("data"))]
+    hdus += [fits.ImageHDU(kind.get("data")) for kind in kinds[1:]]
+    for hdu, kind in zip(hdus, kinds, strict=True):
+        hdu.header.update({key: value for key, value in kind.items() if key != "data"})
+    fits.HDUList(hdus).writeto(path)
+    return path
+
+
+IMAGE, WHOLE = as_stored(GREY), (GREY > 0.01).astype("i4")
+SMALL = as_stored(GREY[:16, :16])
+
+
+def named(name: str) -> dict[str, Any]:
+    return {"data": IMAGE, "EXTNAME": name}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "hdu"),
+    [
+        ([{}, {"data": IMAGE, "EXTNAME": "WEIGHT"}, {"data": IMAGE, "EXTNAME": "SCI"}], "2 (SCI)"),
+        ([{}, {"data": SMALL, "EXTNAME": "PSF"}, {"data": IMAGE, "EXTNAME": "IMAGE"}], "2 (IMAGE)"),
+        ([{}, {"data": WHOLE, "EXTNAME": "SEGMAP"}, {"data": IMAGE}], "2"),
+        ([{"data": IMAGE, "EXTNAME": "MASK"}, {"data": IMAGE, "EXTNAME": "DATA"}], "1 (DATA)"),
+        ([{"data": IMAGE[:2, :2]}, {"data": IMAGE}], "1"),
+        ([{"data": SMALL}, {"data": IMAGE, "EXTNAME": "SCI"}], "1 (SCI)"),
+        ([{"data": IMAGE}, {"data": IMAGE, "EXTNAME": "COADD"}], "1 (COADD)"),
+        ([{"data": IMAGE}, {"data": IMAGE, "EXTNAME": "FOOTPRINT"}], "0"),
+        ([{}, {"data": WHOLE, "EXTTYPE": "MASK"}, {"data": IMAGE, "EXTTYPE": "IMAGE"}], "2"),
+        ([{}, {"data": IMAGE, "IMTYPE": "invvar"}, {"data": IMAGE, "IMTYPE": "image"}], "2"),
+        ([{}, {"data": IMAGE, "IMAGETYP": "weight"}, {"data": IMAGE, "IMAGETYP": "object"}], "2"),
+        ([{"data": IMAGE, "IMAGETYP": "EXPOSURE"}, {"data": WHOLE}], "0"),
+        ([{}, {"data": IMAGE, "HDUCLAS2": "ERROR"}, {"data": IMAGE, "HDUCLAS2": "DATA"}], "2"),
+        (
+            [{}, {"data": IMAGE, "EXTNAME": "SKY_SUBTRACTED"}, {"data": IMAGE, "EXTNAME": "SKY"}],
+            "1 (SKY_SUBTRACTED)",
+        ),
+        (
+            [{}, {"data": IMAGE, "EXTNAME": "BKGSUB"}, {"data": IMAGE, "EXTNAME": "BKG"}],
+            "1 (BKGSUB)",
+        ),
+        ([{}, {"data": IMAGE, "EXTNAME": "CONTEXT"}, {"data": IMAGE, "EXTNAME": "GAL"}], "2 (GAL)"),
+        (
+            [{}, {"data": IMAGE, "EXTNAME": "NOISE_MAP"}, {"data": IMAGE, "EXTNAME": "M31"}],
+            "2 (M31)",
+        ),
+    ],
+)
+def test_what_is_no_galaxy_is_passed_over(
+    tmp_path: Path, kinds: list[dict[str, Any]], hdu: str
+) -> None:
+    notes = read_cutout(write_hdus(tmp_path / "a.fits", *kinds)).notes
+    assert notes["hdu"] == hdu
+    assert "more_images" not in notes and "message" not in notes
+
+
+def test_a_mask_alone_is_read_and_said(tmp_path: Path) -> None:
+    path = write_hdus(tmp_path / "a.fits", {}, {"data": IMAGE, "EXTNAME": "MASK"})
+    cutout = read_cutout(path)
+    np.testing.assert_array_equal(cutout.array[0], GREY)
+    assert "HDU 1 (MASK) is no image of a galaxy by its name" in cutout.notes["message"]
+
+
+def test_bands_beside_their_variances(tmp_path: Path) -> None:
+    kinds = [
+        {"data": IMAGE * factor, "BAND": band, "IMTYPE": kind}
+        for band in "grz"
+        for factor, kind in ((2, "invvar"), (1, "image"))
+    ]
+    cutout = read_cutout(write_hdus(tmp_path / "a.fits", {}, *kinds))
+    assert (cutout.bands, cutout.notes["hdu"]) == (("g", "r", "z"), "2, 4, 6")
+    np.testing.assert_array_equal(cutout.array, np.stack([GREY] * 3))
+    assert "more_images" not in cutout.notes
+
+
+def test_galaxies_of_unequal_size_are_counted(tmp_path: Path) -> None:
+    kinds = [{"data": IMAGE[:side, :side]} for side in (40, 64, 50, 20)]
+    note = read_cutout(write_hdus(tmp_path / "a.fits", *kinds)).notes["more_images"]
+    assert note == "0 of 4 taken; not read: 1, 2, 3, see --hdu each"
