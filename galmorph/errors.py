@@ -7,6 +7,7 @@
     |   +-- UnreadableImageError             damaged, truncated, not an image, not permitted
     |   +-- UnsupportedImageError            a readable file, but not of a kind that galmorph takes
     |   +-- ImageTooLargeError               more pixels or bytes than the stated bound
+    |   +-- ReaderCrashedError               the process that read it died, hung or took all memory
     +-- AmbiguousShapeError (also ValueError)    an array whose axes could mean two things
     +-- BandError (also ValueError)          band names missing or not among those in the file
     +-- PixelError (also ValueError)         pixels that cannot be classified (all NaN, refused)
@@ -50,6 +51,7 @@ __all__ = [
     "OfflineError",
     "OutputError",
     "PixelError",
+    "ReaderCrashedError",
     "ResumeError",
     "TableFormatError",
     "TrainingError",
@@ -103,6 +105,10 @@ class UnsupportedImageError(ImageError):
 
 class ImageTooLargeError(ImageError):
     """The file would need more pixels or bytes than the stated bound."""
+
+
+class ReaderCrashedError(ImageError):
+    """The process that read the file died, took too long, or ran out of memory."""
 
 
 class AmbiguousShapeError(GalmorphError, ValueError):

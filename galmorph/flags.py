@@ -26,6 +26,8 @@ class Flags(enum.IntFlag):
     """The field of view is empty or has one value everywhere."""
     ENCODE_FAILED = 1 << 3
     """The encoder gave a value that is not finite."""
+    READER_CRASHED = 1 << 4
+    """The process that read the file crashed, took too long, or ran out of memory."""
 
     BAD_PIXELS_FILLED = 1 << 8
     """Bad pixels (NaN, inf, masked) were interpolated or set to zero."""
@@ -47,7 +49,13 @@ class Flags(enum.IntFlag):
     """Many pixels at the top of the range."""
 
 
-NO_LABEL = Flags.READ_FAILED | Flags.BAD_PIXELS_REFUSED | Flags.CONSTANT | Flags.ENCODE_FAILED
+NO_LABEL = (
+    Flags.READ_FAILED
+    | Flags.BAD_PIXELS_REFUSED
+    | Flags.CONSTANT
+    | Flags.ENCODE_FAILED
+    | Flags.READER_CRASHED
+)
 """A row with any of these bits has no label."""
 
 

@@ -30,8 +30,8 @@ from galmorph.inference.blocks import (
     make_block,
 )
 from galmorph.inference.cores import count_cores, keep_numpy_on_one_core
+from galmorph.inference.processes import MANY_WORKERS, Readers
 from galmorph.inference.reading import Reader
-from galmorph.inference.reading_process import BLOCKS_HERE, ReaderProcesses
 from galmorph.model import Model
 from galmorph.preprocessing.pipeline import FieldOptions
 from galmorph.preprocessing.render import RenderOptions
@@ -104,10 +104,7 @@ def explain_options(options: EngineOptions) -> dict[str, str]:
         )
         said["workers"] = f"{workers} threads, each of which reads and encodes"
     else:
-        said["workers"] = (
-            f"{workers} threads that read; as many processes do it for them after "
-            f"{READ_SIZE * BLOCKS_HERE} cutouts"
-        )
+        said["workers"] = f"{workers} threads that read"
         said["copies"] = "as bytes, normalized on the device; from pinned memory to a GPU"
     return said
 
@@ -183,8 +180,8 @@ def _run(
 
     def submit(batch: list[Source]) -> Future[Block]:
         if device is None:
-            return pool.submit(lambda: encode(reader.read_block(batch)))
-        parts = [pool.submit(processes.read_block, part) for part in chunk(batch, READ_SIZE)]
+            return pool.submit(lambda: encode(readers.read_block(batch)))
+        parts = [pool.submit(readers.read_block, part) for part in chunk(batch, READ_SIZE)]
         return device.submit(encode_parts, parts)
 
     with ExitStack() as stack:
@@ -196,7 +193,8 @@ def _run(
             threads = DEVICE_THREADS if backend.device.startswith("cuda") else 1
             device = _open_pool(stack, threads, "galmorph-device", backend.start_worker)
             ahead = threads - BLOCKS_AHEAD * workers * READ_SIZE // -batch_size
-            processes = stack.enter_context(closing(ReaderProcesses(reader, workers)))
+        everything = device is not None or workers > MANY_WORKERS
+        readers = stack.enter_context(closing(Readers(reader, everything=everything)))
         pending: deque[Future[Block]] = deque()
         for batch in chunk(sources, batch_size):
             pending.append(submit(batch))

@@ -1,11 +1,11 @@
 """Sources to rows and prepared pixels; whatever goes wrong with a file stays in its row.
 
-Light on purpose: the processes of `galmorph.inference.reading_process` import this, and no torch.
+Light on purpose: the processes of `galmorph.inference.nursery` import this, and no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,14 @@ from galmorph.inference.blocks import NO_LABEL_REASONS, ReadBlock, Row, to_one_d
 from galmorph.preprocessing.pipeline import FieldOptions, Placed, Prepared, Preprocessing
 from galmorph.preprocessing.render import RenderOptions
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "fail"]
 
 HELD_BYTES = 1 << 23
 """Of images that wait to be brought to the encoder's size together."""
 
 
-def _fail(row: Row, error: Exception) -> None:
+def fail(row: Row, error: Exception) -> None:
+    """Note why a row has no label."""
     refused = isinstance(error, PixelError)
     row.flags |= Flags.BAD_PIXELS_REFUSED if refused else Flags.READ_FAILED
     row.error = error
@@ -52,13 +53,17 @@ class Reader:
     field: FieldOptions
     rendering: RenderOptions
 
-    def read_block(self, sources: Sequence[Source]) -> ReadBlock:
+    def read_block(
+        self, sources: Sequence[Source], *, stopped: Callable[[], bool] = lambda: False
+    ) -> ReadBlock:
         """Read and prepare some sources, in order; whatever goes wrong stays in its row."""
         rows: list[Row] = []
         pixels: dict[int, npt.NDArray[Any]] = {}
         placed: dict[int, Placed] = {}
         room = HELD_BYTES
         for source in sources:
+            if stopped():
+                raise InterruptedError("the run was stopped")
             row, part = self._place(source)
             if part is not None:
                 placed[len(rows)] = part
@@ -82,7 +87,7 @@ class Reader:
             row.flags, row.notes = cutout.flags, cutout.notes
             placed = self.preprocessing.place(cutout, field=self.field, rendering=self.rendering)
         except Exception as error:
-            _fail(row, error)
+            fail(row, error)
             return row, None
         row.notes = dict(placed.notes)
         row.message = row.notes.pop("message", "")
@@ -100,7 +105,7 @@ class Reader:
         except Exception as error:
             if len(placed) == 1:
                 (k,) = placed
-                _fail(rows[k], error)
+                fail(rows[k], error)
                 return {}
         if prepared is None:  # one of them is at fault, or all are too much for the memory
             each = [self._finish(rows, {k: part}) for k, part in placed.items()]

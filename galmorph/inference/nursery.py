@@ -1,0 +1,294 @@
+"""Processes that read and may die: forked in milliseconds from one that has loaded the libraries.
+
+That one is a fresh interpreter with a single thread, the nursery; it is started once and ends with
+the program. (Not `multiprocessing`: that would run the main module of whoever calls galmorph once
+more.) Results come back through shared memory, finished rows of a process that died among them.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import mmap
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from galmorph.errors import ReaderCrashedError
+from galmorph.flags import Flags
+from galmorph.images.source import make_printable
+
+if TYPE_CHECKING:
+    from galmorph.images.source import Source
+    from galmorph.inference.reading import Reader
+
+__all__ = ["BLOCK_ROWS", "SECONDS", "Child", "Nursery"]
+
+SECONDS = 30.0
+"""Longest time that reading one source may take."""
+
+MEMORY_BYTES = 1 << 30
+MEMORY_PER_PIXEL = 24
+"""What a process may take: the first, and this for every pixel of `ReadOptions.max_pixels`."""
+
+BLOCK_ROWS = 64
+"""Most sources of one request."""
+
+TEXT_BYTES = BLOCK_ROWS << 16
+HEADER = struct.Struct("qqqqd")
+"""Rows done, bytes of text, bytes of pixels, 1 where the process ends itself, begin of the row."""
+
+PRELOADED = ("astropy.io.fits", "galmorph.images.fits", "astropy.wcs", "astropy.visualization")
+"""Libraries that the nursery loads while it has nothing else to do."""
+
+GREETING = struct.Struct("q")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+def _make_portable(error: Exception | None) -> Exception | None:
+    """The error itself, where it can be sent, or else its words."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # pickling runs the exception's own code
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _measure_memory() -> int:
+    """Bytes that this process may write to, as RLIMIT_DATA counts them on Linux."""
+    with open("/proc/self/statm", encoding="ascii") as stream:
+        return int(stream.read().split()[5]) * mmap.PAGESIZE
+
+
+def _bound(memory: int) -> None:
+    """Let no process of strangers' files take all memory, write a core, or outlive the nursery."""
+    import ctypes
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError, ValueError):  # no Linux
+        limit = _measure_memory() + memory
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+class _Desk:
+    """The shared memory from the side of the process that reads."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._memory = mmap.mmap(descriptor, 0)
+        self.clear()
+
+    def clear(self) -> None:
+        self._done = self._text = self._pixels = 0
+
+    def note(self, *, leaves: bool = False) -> None:
+        values = (self._done, self._text, self._pixels, leaves, time.monotonic())
+        HEADER.pack_into(self._memory, 0, *values)
+
+    def put(self, row: tuple[Any, ...], pixels: Any) -> None:
+        """Add a row; what counts it comes last, in `note`."""
+        form = None
+        if pixels is not None:
+            raw = np.ascontiguousarray(pixels).data.cast("B")
+            begin = HEADER.size + TEXT_BYTES + self._pixels
+            self._memory[begin : begin + len(raw)] = raw
+            self._pixels += len(raw)
+            form = pixels.shape, pixels.dtype.str
+        text = pickle.dumps((row, form), protocol=5)
+        if self._text + len(text) > TEXT_BYTES:
+            raise ValueError("a row of this size cannot be sent")
+        begin = HEADER.size + self._text
+        self._memory[begin : begin + len(text)] = text
+        self._text += len(text)
+        self._done += 1
+
+
+def _serve(connection: socket.socket, descriptor: int) -> NoReturn:
+    """Read blocks of sources until the other side is gone."""
+    requests, desk = connection.makefile("rb"), _Desk(descriptor)
+    reader, seconds, memory = pickle.load(requests)
+    _bound(memory)
+    connection.send(GREETING.pack(os.getpid()))
+    while True:
+        try:
+            sources = pickle.load(requests)
+        except (EOFError, OSError):
+            os._exit(0)
+        desk.clear()
+        for source in sources:
+            desk.note()
+            # Its signal ends the process, in the midst of a library as well.
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            block = reader.read_block([source])
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            (row,), pixels = block.rows, block.pixels
+            causes = (row.error, getattr(row.error, "__cause__", None))
+            full = any(isinstance(error, MemoryError) for error in causes)
+            if full:
+                row.flags |= Flags.READER_CRASHED
+            packed = (
+                *(row.object_id, row.path, row.ra, row.dec, row.fov, row.crop),
+                *(int(row.flags), row.message, dict(row.notes), _make_portable(row.error)),
+            )
+            desk.put(packed, None if pixels is None else pixels[0])
+            desk.note(leaves=full)
+            if full:  # whatever holds the memory goes with it
+                os._exit(0)
+        connection.send(b"d")
+
+
+def main(number: int, with_torch: bool) -> None:
+    """The nursery: fork a process for every connection that comes over a socket."""
+    for name in ("SIGINT", "SIGTERM", "SIGCHLD"):  # they are for the process that has the table
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    from galmorph.inference.memory import keep_freed_memory
+    from galmorph.inference.reading import Reader  # noqa: F401
+
+    keep_freed_memory()
+    if with_torch:  # which shrinks pixels faster, in the last digit not as Pillow does
+        import torch  # noqa: F401
+    control = socket.socket(fileno=number)
+    control.send(b"u")
+    waiting = [*PRELOADED][::-1]
+    while True:
+        if waiting and not select.select([control], (), (), 0)[0]:
+            import_module(waiting.pop())
+            continue
+        message, descriptors, *_ = socket.recv_fds(control, 1, 2)
+        if not message:
+            return
+        if os.fork() == 0:
+            control.close()
+            _serve(socket.socket(fileno=descriptors[0]), descriptors[1])
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+class Child:
+    """A process that reads, seen from here; used by one thread at a time."""
+
+    def __init__(self, connection: socket.socket, memory: mmap.mmap, pid: int) -> None:
+        self._connection, self._memory, self._pid = connection, memory, pid
+
+    def read(self, sources: Sequence[Source]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        """Packed rows and their pixels; fewer than sources where the process has ended."""
+        HEADER.pack_into(self._memory, 0, 0, 0, 0, 0, time.monotonic())
+        try:
+            self._connection.sendall(pickle.dumps(sources, protocol=5))
+            self.ended = self._connection.recv(1) != b"d"
+        except OSError:
+            self.ended = True
+        done, length, _, self.left, self._began = HEADER.unpack_from(self._memory, 0)
+        text = io.BytesIO(self._memory[HEADER.size : HEADER.size + length])
+        begin = HEADER.size + TEXT_BYTES
+        for _ in range(done):
+            row, form = pickle.load(text)
+            pixels = None
+            if form is not None:
+                shape, dtype = form
+                pixels = np.frombuffer(self._memory, dtype, math.prod(shape), begin).reshape(shape)
+                begin += pixels.nbytes
+            yield row, pixels
+
+    def explain_end(self, source: Source) -> ReaderCrashedError:
+        """Why it has died over a source."""
+        reason = "reading it ended the process that read: damaged, so that a library crashes"
+        if time.monotonic() - self._began >= SECONDS:
+            reason = f"reading it took more than {SECONDS:g} s and was ended"
+        return ReaderCrashedError(reason, make_printable(source.address) or None)
+
+    def end(self) -> None:
+        """At once: it has nothing to put away. Whoever reads with it sees it `ended`."""
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Put away what is left of it here, once it has let go of its files."""
+        self._connection.close()
+        deadline = time.monotonic() + 1
+        with suppress(ProcessLookupError):
+            while time.monotonic() < deadline:
+                os.kill(self._pid, 0)
+                time.sleep(0.001)
+
+
+def _open_memory(size: int) -> int:
+    """Descriptor of memory that other processes can map."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("galmorph")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, size)
+    return descriptor
+
+
+class Nursery:
+    """The process that forks; raises OSError where there can be none."""
+
+    def __init__(self, *, with_torch: bool = False) -> None:
+        if not hasattr(os, "fork"):
+            raise OSError("this system cannot fork")
+        self._control, other = socket.socketpair()
+        code = f"from {__name__} import main; main({other.fileno()}, {with_torch})"
+        path = os.pathsep.join(p for p in sys.path if p)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[other.fileno()],
+                env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
+                start_new_session=True,  # Ctrl-C is for the process that has the table
+            )
+        except OSError:
+            self._control.close()
+            raise
+        finally:
+            other.close()
+        self._up = False
+
+    def is_up(self) -> bool:
+        """Whether it would fork at once; without waiting."""
+        if not self._up and select.select([self._control], (), (), 0)[0]:
+            self._up = self._control.recv(1) == b"u"
+        return self._up
+
+    def fork(self, reader: Reader, pixel_bytes: int) -> Child:
+        """A process that is ready to read; OSError where there is none."""
+        size = HEADER.size + TEXT_BYTES + BLOCK_ROWS * pixel_bytes
+        descriptor = _open_memory(size)
+        try:
+            memory = mmap.mmap(descriptor, size)
+            here, there = socket.socketpair()
+            with there:
+                socket.send_fds(self._control, [b"f"], [there.fileno(), descriptor])
+        finally:
+            os.close(descriptor)
+        bound = MEMORY_BYTES + MEMORY_PER_PIXEL * reader.read.max_pixels
+        here.sendall(pickle.dumps((reader, SECONDS, bound), protocol=5))
+        greeting = here.recv(GREETING.size)
+        if len(greeting) < GREETING.size:
+            here.close()
+            raise OSError("a reading process ended at its start")
+        return Child(here, memory, *GREETING.unpack(greeting))
+
+    def close(self) -> None:
+        """End it; processes that read end with it."""
+        self._control.close()
+        self._process.wait()

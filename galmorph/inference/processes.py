@@ -1,0 +1,217 @@
+"""Who reads what: threads of this process, or processes that may die (`nursery`).
+
+The rule: JPEG, PNG and WebP, by their first bytes, and numpy arrays are read in threads, because
+their decoders have been attacked for years and need little Python. Everything else (FITS, TIFF,
+HDF5, what is compressed, what is no image) goes to processes: libraries crash on damaged files,
+and Python's lock would set the pace. Objects in memory stay where they are.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import queue
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from galmorph.flags import Flags
+from galmorph.images.memory import InMemory, drop_pixels
+from galmorph.images.source import Lost, Source, replace_columns
+from galmorph.inference.blocks import ReadBlock, Row, join_blocks, to_one_dtype
+from galmorph.inference.nursery import BLOCK_ROWS, Child, Nursery
+from galmorph.inference.reading import Reader, fail
+
+__all__ = ["Readers"]
+
+BLOCKS_HERE = 64
+"""So many blocks of JPEG are read in threads ahead of processes: a small job is done before."""
+
+MANY_WORKERS = 8
+"""With more than these, Python's lock is short even for JPEG."""
+
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"\x93NUMPY", b"PK\x03\x04")
+"""JPEG, PNG, WebP, npy and npz."""
+
+HEAD_BYTES = 8
+
+logger = logging.getLogger(__name__)
+
+_nurseries: dict[bool, Nursery] = {}
+_nurseries_lock = threading.Lock()
+
+
+def _get_nursery(*, with_torch: bool) -> Nursery:
+    """The one of this program; OSError where there can be none."""
+    with _nurseries_lock:
+        if with_torch not in _nurseries:
+            _nurseries[with_torch] = Nursery(with_torch=with_torch)
+            atexit.register(_nurseries[with_torch].close)
+        return _nurseries[with_torch]
+
+
+def _may_crash(source: Source) -> bool:
+    """Whether it is to be read in a process that may die."""
+    if isinstance(source, Lost) or not _can_travel(source):
+        return False
+    return not source.read_head(HEAD_BYTES).startswith(SIGNATURES)
+
+
+def _can_travel(source: Source) -> bool:
+    return not isinstance(source, InMemory) or type(source.data) is bytes
+
+
+class _Pool:
+    """Processes of one nursery that read with one reader, as many as are asked for at once."""
+
+    def __init__(self, reader: Reader, *, with_torch: bool) -> None:
+        self._reader, self._with_torch = reader, with_torch
+        self._pixel_bytes = 3 * 4 * reader.preprocessing.img_size**2
+        self._children: set[Child] = set()
+        self._free: queue.SimpleQueue[Child] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def is_up(self) -> bool:
+        """Whether a process could be had at once; starts the nursery."""
+        return _get_nursery(with_torch=self._with_torch).is_up()
+
+    def take(self) -> Child:
+        """A process; OSError where there is none to be had."""
+        try:
+            return self._free.get_nowait()
+        except queue.Empty:
+            child = _get_nursery(with_torch=self._with_torch).fork(self._reader, self._pixel_bytes)
+        with self._lock:
+            self._children.add(child)
+            if self._closed:
+                child.end()
+        return child
+
+    def give_back(self, child: Child) -> None:
+        if not child.ended and not self._closed:
+            self._free.put(child)
+            return
+        with self._lock:
+            self._children.discard(child)
+        child.end()
+        child.close()
+
+    def close(self) -> None:
+        """End all, busy ones as well."""
+        with self._lock:
+            self._closed = True
+            for child in self._children:
+                child.end()
+        while not self._free.empty():
+            self.give_back(self._free.get())
+
+    def read_block(self, sources: Sequence[Source]) -> ReadBlock:
+        """As `Reader.read_block`; a source whose process dies gets its row."""
+        rows: list[Row] = []
+        pixels: dict[int, Any] = {}
+        while len(rows) < len(sources):
+            begin = len(rows)
+            child = self.take()
+            for packed, image in child.read(
+                [replace_columns(s, {}) for s in sources[begin : begin + BLOCK_ROWS]]
+            ):
+                if image is not None:
+                    pixels[len(rows)] = image.copy()
+                rows.append(_unpack_row(sources[len(rows)], packed))
+            self.give_back(child)
+            if self._closed:
+                raise InterruptedError("the run was stopped")
+            if child.ended and not child.left:
+                source = sources[len(rows)]
+                row = Row(drop_pixels(source), source.object_id, source.address)
+                fail(row, child.explain_end(source))
+                row.flags |= Flags.READER_CRASHED
+                rows.append(row)
+        stacked = np.stack(to_one_dtype(list(pixels.values()))) if pixels else None
+        return ReadBlock(rows, list(pixels), stacked)
+
+
+def _unpack_row(source: Source, packed: tuple[Any, ...]) -> Row:
+    object_id, path, ra, dec, fov, crop, flags, message, notes, error = packed
+    return Row(
+        *(drop_pixels(source), object_id, path, ra, dec, fov, crop),
+        *(Flags(flags), message, notes, error),
+    )
+
+
+class Readers:
+    """A reader whose work is shared among the calling threads and processes.
+
+    Parameters
+    ----------
+    reader : Reader
+    everything : bool
+        Read JPEG and the like in processes too, once they are up: many threads, or a device that
+        is faster than one Python interpreter.
+    """
+
+    def __init__(self, reader: Reader, *, everything: bool) -> None:
+        self._reader, self._everything = reader, everything
+        self._risky = _Pool(reader, with_torch=False)
+        self._plain = _Pool(reader, with_torch="torch" in sys.modules)
+        self._blocks = 0
+        self._stopped = False
+
+    def read_block(self, sources: Sequence[Source]) -> ReadBlock:
+        """As `Reader.read_block`; may be called from several threads at once."""
+        self._blocks += 1
+        risky = [k for k, source in enumerate(sources) if _may_crash(source)]
+        plain = [k for k in range(len(sources)) if k not in set(risky)] if risky else None
+        if plain is None:
+            return self._read_plain(sources)
+        if not plain:
+            return self._read_risky(sources)
+        parts = [
+            self._read_plain([sources[k] for k in plain]),
+            self._read_risky([sources[k] for k in risky]),
+        ]
+        return _sort_rows(join_blocks(parts), plain + risky)
+
+    def _read_here(self, sources: Sequence[Source]) -> ReadBlock:
+        return self._reader.read_block(sources, stopped=lambda: self._stopped)
+
+    def _read_risky(self, sources: Sequence[Source]) -> ReadBlock:
+        return self._try_pool(self._risky, sources)
+
+    def _read_plain(self, sources: Sequence[Source]) -> ReadBlock:
+        wanted = self._everything and self._blocks > BLOCKS_HERE
+        if wanted and all(map(_can_travel, sources)):
+            return self._try_pool(self._plain, sources, wait=False)
+        return self._read_here(sources)
+
+    def _try_pool(self, pool: _Pool, sources: Sequence[Source], *, wait: bool = True) -> ReadBlock:
+        try:
+            if wait or pool.is_up():
+                return pool.read_block(sources)
+        except InterruptedError:
+            raise
+        except OSError as error:
+            logger.warning("files are read in threads, no processes can be had (%s)", error)
+        return self._read_here(sources)
+
+    def close(self) -> None:
+        """End what is being read, and all processes of this run."""
+        self._stopped = True
+        self._risky.close()
+        self._plain.close()
+
+
+def _sort_rows(block: ReadBlock, places: Sequence[int]) -> ReadBlock:
+    """Put rows to the places that they had."""
+    rows: list[Any] = [None] * len(block.rows)
+    for place, row in zip(places, block.rows, strict=True):
+        rows[place] = row
+    good = np.array([places[k] for k in block.good], dtype=int)
+    order = np.argsort(good)
+    return ReadBlock(
+        rows, good[order].tolist(), None if block.pixels is None else block.pixels[order]
+    )
