@@ -22,6 +22,7 @@ _POSITIVE = (
     *("frame", "frame_size", "eval_field", "batch_size"),
     *("epochs", "lr", "temperature", "sup_con_temperature"),
 )
+TOO_MUCH = 1e6
 _LOSSES = ("nt_xent_weight", "vicreg_weight", "sup_con_weight", "cross_entropy_weight")
 
 
@@ -68,8 +69,10 @@ class Recipe:
         if self.optimizer not in ("adamw", "sgd"):
             raise TrainingError(f"optimizer is adamw or sgd, not {self.optimizer!r}")
         for name in _POSITIVE:
-            if not 0 < getattr(self, name) < math.inf:
-                raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")
+            if not 0 < getattr(self, name) < TOO_MUCH:
+                raise TrainingError(
+                    f"{name} must be positive, not {getattr(self, name)}, and below {TOO_MUCH:g}"
+                )
         for name in (*_LOSSES, "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise TrainingError(f"{name} must be 0 or positive, not {getattr(self, name)}")
@@ -138,7 +141,7 @@ def _check_keys(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
 def _from_toml(text: str, origin: str) -> Recipe:
     try:
         return recipe_from_dict(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, TrainingError) as error:
+    except (tomllib.TOMLDecodeError, TrainingError, RecursionError) as error:
         raise TrainingError(f"{origin}: {error}") from error
 
 
@@ -153,7 +156,7 @@ def load_recipe(name: str) -> Recipe:
     if name.endswith(".toml"):
         try:
             text = Path(name).read_text(encoding="utf-8")
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise TrainingError(f"{name}: the recipe cannot be read ({error})") from error
         return _from_toml(text, name)
     if name not in list_recipes():

@@ -460,6 +460,9 @@ def test_recipes_that_are_wrong_say_where(tmp_path: Path) -> None:
         load_recipe("best")
     with pytest.raises(TrainingError, match="cannot be read"):
         load_recipe(str(tmp_path / "none.toml"))
+    file.write_bytes(b'optimizer = "\xff"')
+    with pytest.raises(TrainingError, match=r"mine\.toml: the recipe cannot be read .*utf-8"):
+        load_recipe(str(file))
 
 
 @pytest.mark.parametrize(
@@ -474,6 +477,8 @@ def test_recipes_that_are_wrong_say_where(tmp_path: Path) -> None:
         ("frame_size = 0", "frame_size must be positive"),
         ("eval_field = -1", "eval_field must be positive"),
         ("lr = nan", "lr must be positive, not nan"),
+        ("epochs = 1e308", r"epochs must be positive, not 1e\+308, and below 1e\+06"),
+        (f"lr = {'[' * 9000}", "maximum recursion depth exceeded"),
         ("nt_xent_weight = -1", "nt_xent_weight must be 0 or positive, not -1"),
         ("nt_xent_weight = nan", "nt_xent_weight must be 0 or positive, not nan"),
         ("vicreg_weight = -1", "vicreg_weight must be 0 or positive, not -1"),
