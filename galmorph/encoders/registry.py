@@ -8,12 +8,16 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from galmorph.encoders.fused import FusedEncoder, FusedFast, Wei2022
+from galmorph.encoders.fused import FusedFast, Wei2022
 from galmorph.errors import UnknownModelError
 
 __all__ = ["create_encoder", "list_encoders"]
 
-_ENCODERS: dict[str, Callable[[], FusedEncoder]] = {"wei2022": Wei2022, "fused_fast": FusedFast}
+_ENCODERS: dict[str, Callable[[], nn.Module]] = {
+    # A network from (n, in_chans, img_size, img_size), normalized, to (n, num_features).
+    "fused_fast": FusedFast,
+    "wei2022": Wei2022,
+}
 
 # The threads of OpenMP do not live on in a forked child, which would wait for them for ever.
 if hasattr(os, "register_at_fork"):

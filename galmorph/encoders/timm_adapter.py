@@ -15,15 +15,7 @@ __all__ = ["TimmEncoder", "load_timm_encoder"]
 
 
 class TimmEncoder(nn.Module):
-    """A timm network without its classifier.
-
-    Parameters
-    ----------
-    architecture : str
-        timm's name of the network.
-    img_size : int
-        Side of the input that it was trained on.
-    """
+    """A timm network, by timm's name of it, without its classifier."""
 
     def __init__(self, architecture: str, *, img_size: int) -> None:
         super().__init__()
@@ -42,26 +34,9 @@ class TimmEncoder(nn.Module):
 
 
 def load_timm_encoder(path: str | Path, architecture: str, *, img_size: int) -> TimmEncoder:
-    """Load a timm encoder from a safetensors file.
+    """Load a timm encoder of that input size from a safetensors file under timm's own names.
 
-    Parameters
-    ----------
-    path : path
-        Tensors under timm's own names; a classifier among them is left aside.
-    architecture : str
-        timm's name of the network.
-    img_size : int
-        Side of its input.
-
-    Returns
-    -------
-    TimmEncoder
-        In eval mode.
-
-    Raises
-    ------
-    CheckpointError
-        The tensors do not fit the architecture.
+    A classifier among the tensors is left aside. CheckpointError: they do not fit the architecture.
     """
     from safetensors.torch import load_file
 

@@ -101,13 +101,15 @@ class PretrainingRun:
         torch.manual_seed(seed)
         self.encoder = create_encoder(recipe.architecture).to(self.device)
         self.encoder = self.encoder.to(memory_format=torch.channels_last)
-        self.projection: nn.Module = ProjectionHead().to(self.device)
+        features: int = self.encoder.num_features  # type: ignore[assignment]
+        self.projection: nn.Module = ProjectionHead(features).to(self.device)
         if init is not None:
             self.encoder.load_state_dict(init["encoder"])
             if "projection" in init:
                 self.projection.load_state_dict(init["projection"])
         self.classifiers = self._make_classifiers().to(self.device)
-        self.expander: nn.Module = Expander() if recipe.vicreg_weight > 0 else nn.Identity()
+        expands = recipe.vicreg_weight > 0
+        self.expander: nn.Module = Expander(features) if expands else nn.Identity()
         self.expander.to(self.device)
         self.encoder, self.projection, self.expander = map(
             ranks.share_batch_norm, (self.encoder, self.projection, self.expander)

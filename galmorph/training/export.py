@@ -155,7 +155,7 @@ def load_projection(checkpoint: str | Path, *, model: Model) -> ProjectionHead:
             f"{checkpoint}: its recipe does not train the projection head (nt_xent_weight and "
             "sup_con_weight are 0), and a figure of it would say nothing: leave out --checkpoint"
         )
-    head = ProjectionHead()
+    head = ProjectionHead(model.num_features)
     try:
         head.load_state_dict(get_kept(state, "projection"))
     except (KeyError, RuntimeError) as error:

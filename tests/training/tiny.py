@@ -20,13 +20,13 @@ class TinyEncoder(torch.nn.Module):
     """One convolution with batch normalization: quick, but with all kinds of state."""
 
     img_size = 16
-    num_features = 512
+    num_features = 32
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = torch.nn.Conv2d(3, 8, 5, stride=2)
         self.norm = torch.nn.BatchNorm2d(8)
-        self.head = torch.nn.Linear(8, 512)
+        self.head = torch.nn.Linear(8, 32)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         features = torch.relu(self.norm(self.conv(x))).mean(dim=(2, 3))
