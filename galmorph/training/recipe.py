@@ -22,7 +22,7 @@ _POSITIVE = (
     *("frame", "frame_size", "eval_field", "batch_size"),
     *("epochs", "lr", "temperature", "sup_con_temperature"),
 )
-TOO_MUCH = 1e6
+MAX_EPOCHS = 1e6
 _LOSSES = ("nt_xent_weight", "vicreg_weight", "sup_con_weight", "cross_entropy_weight")
 
 
@@ -69,10 +69,10 @@ class Recipe:
         if self.optimizer not in ("adamw", "sgd"):
             raise TrainingError(f"optimizer is adamw or sgd, not {self.optimizer!r}")
         for name in _POSITIVE:
-            if not 0 < getattr(self, name) < TOO_MUCH:
-                raise TrainingError(
-                    f"{name} must be positive, not {getattr(self, name)}, and below {TOO_MUCH:g}"
-                )
+            if not 0 < getattr(self, name) < math.inf:
+                raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.epochs > MAX_EPOCHS:
+            raise TrainingError(f"epochs is {MAX_EPOCHS:g} at most, not {self.epochs:g}")
         for name in (*_LOSSES, "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise TrainingError(f"{name} must be 0 or positive, not {getattr(self, name)}")
