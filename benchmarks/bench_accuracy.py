@@ -19,12 +19,12 @@ import numpy as np
 from common import make_parser, print_machine, print_rows
 from PIL import Image
 
-from galmorph._api import Job, load_model
 from galmorph.images.discover import discover_sources
 from galmorph.images.memory import InMemory
 from galmorph.images.source import Source
-from galmorph.inference.engine import EngineOptions
-from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
+from galmorph.pipeline import Pipeline, load_model
+from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.settings import EngineOptions, FieldOptions
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class FixedReduction(Preprocessing):
 def compute(model: Any, sources: Iterator[Source], precision: str | None) -> Any:
     """Probabilities of every source, (n, num_classes)."""
     head = model.get_head("gz2")
-    job = Job(model, head, options=EngineOptions("cpu", precision=precision))
-    blocks = [block.embeddings for block in job.run(sources)]
+    pipeline = Pipeline(model, head, options=EngineOptions(device="cpu", precision=precision))
+    blocks = [block.embeddings for block in pipeline.run(sources)]
     return head.compute_probabilities(np.concatenate(blocks))
 
 

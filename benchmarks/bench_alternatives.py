@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from common import make_parser, measure, print_machine, print_rows
 
-from galmorph._api import load_model
 from galmorph.images.discover import discover_sources
 from galmorph.images.read import read_cutout
 from galmorph.inference.devices import cpu_has_bfloat16
 from galmorph.inference.onnx_file import write_onnx
 from galmorph.inference.ready import ReadyEncoder
 from galmorph.model import Model
+from galmorph.pipeline import load_model
 
 BATCH = 32
 CALIBRATED_ON = 256
@@ -41,7 +41,7 @@ Encode = Callable[[Pixels], Pixels]
 
 def prepare(model: Model, inputs: list[Path], count: int, *, crop: float | None = None) -> Pixels:
     """Bytes as the encoder gets them, (n, 3, img_size, img_size), of images spread over all."""
-    from galmorph.preprocessing.pipeline import FieldOptions
+    from galmorph.settings import FieldOptions
 
     field = FieldOptions(crop=crop)
     sources = list(discover_sources(inputs))

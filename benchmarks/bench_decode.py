@@ -15,10 +15,10 @@ from common import find_files, make_parser, measure, print_machine, print_rows
 from PIL import Image
 
 from galmorph.images import jpeg
-from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.inference.memory import keep_freed_memory
-from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
+from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.settings import FieldOptions, ReadOptions
 
 WHOLE = ReadOptions()
 

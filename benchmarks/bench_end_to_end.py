@@ -30,19 +30,19 @@ Work = Callable[[], Any]
 
 def make_galmorph(architecture: str, files: list[Path], folder: Path, options: Any = None) -> Work:
     """The whole of ``galmorph classify``: sources, engine, columns, table."""
-    from galmorph._api import Job
     from galmorph.images.discover import discover_sources
-    from galmorph.inference.engine import EngineOptions
     from galmorph.inference.results import ResultPlan
+    from galmorph.pipeline import Pipeline
+    from galmorph.settings import EngineOptions
     from galmorph.tables import open_writer
 
     model = make_model(architecture)
-    job = Job(model, model.heads["gz2"], options=options or EngineOptions())
-    plan = ResultPlan(model, job.head)
+    pipeline = Pipeline(model, model.heads["gz2"], options=options or EngineOptions())
+    plan = ResultPlan(model, pipeline.head)
 
     def work() -> None:
-        with open_writer(folder / "out.fits", plan.specs, job.describe()) as writer:
-            for block in job.run(discover_sources(files)):
+        with open_writer(folder / "out.fits", plan.specs, pipeline.describe()) as writer:
+            for block in pipeline.run(discover_sources(files)):
                 writer.append(plan.fill(block))
         (folder / "out.fits").unlink()
 
@@ -62,12 +62,11 @@ def make_reading(files: list[Path], cores: int) -> Work:
     import torch
 
     from galmorph.images.discover import discover_sources
-    from galmorph.images.options import ReadOptions
     from galmorph.inference.blocks import chunk
     from galmorph.inference.engine import CPU_BATCH_SIZE
     from galmorph.inference.reading import Reader
-    from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
-    from galmorph.preprocessing.render import RenderOptions
+    from galmorph.preprocessing.pipeline import Preprocessing
+    from galmorph.settings import FieldOptions, ReadOptions, RenderOptions
 
     steps, field = Preprocessing(), FieldOptions()
     reader = Reader(steps, steps.tell_reader(ReadOptions(), field), field, RenderOptions())

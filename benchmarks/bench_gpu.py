@@ -24,8 +24,9 @@ from common import Timing, find_files, make_model, make_parser, measure, print_m
 
 from galmorph.errors import GalmorphError
 from galmorph.inference.devices import choose_device, choose_precision
-from galmorph.inference.engine import EngineOptions, explain_options
+from galmorph.inference.engine import explain_options
 from galmorph.inference.ready import ReadyEncoder, get_ready_encoder
+from galmorph.settings import EngineOptions
 
 ARCHITECTURES = ("fused_fast", "wei2022")
 BATCHES_AT_ONCE = 8

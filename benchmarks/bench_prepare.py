@@ -14,8 +14,9 @@ from PIL import Image
 
 from galmorph.images.read import read_cutout
 from galmorph.inference.blocks import chunk
-from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
+from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.preprocessing.size import measure_size
+from galmorph.settings import FieldOptions
 
 AT_ONCE = 16
 

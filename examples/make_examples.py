@@ -21,7 +21,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from galmorph.images.cutout import Cutout
-from galmorph.preprocessing.render import RenderOptions, render
+from galmorph.preprocessing.render import render
+from galmorph.settings import RenderOptions
 
 Array = npt.NDArray[np.float64]
 

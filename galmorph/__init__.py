@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from galmorph._api import classify, embed, list_models, load_model
+    from galmorph.api import classify, embed, list_models, load_model
     from galmorph.flags import Flags, decode_flags
     from galmorph.images.cutout import Cutout
     from galmorph.images.read import read_cutout
@@ -27,11 +27,11 @@ _HOMES = {
     "Cutout": "galmorph.images.cutout",
     "Flags": "galmorph.flags",
     "Model": "galmorph.model",
-    "classify": "galmorph._api",
+    "classify": "galmorph.api",
     "decode_flags": "galmorph.flags",
-    "embed": "galmorph._api",
-    "list_models": "galmorph._api",
-    "load_model": "galmorph._api",
+    "embed": "galmorph.api",
+    "list_models": "galmorph.api",
+    "load_model": "galmorph.api",
     "read_cutout": "galmorph.images.read",
 }
 

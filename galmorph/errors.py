@@ -22,6 +22,7 @@
     |   +-- OfflineError (also OSError)          not on this machine, and the network is off
     |   +-- ChecksumError (also OSError)         a file that is not the published one
     |   +-- CheckpointError (also ValueError)    a checkpoint whose layout is not known
+    +-- OptionError (also ValueError)        an option's value, or options that do not go together
     +-- UnknownHeadError (also KeyError)     the model has no head of that name
     +-- DeviceError (also RuntimeError)      the device asked for cannot be used
     +-- MissingExtraError (also ImportError) an optional dependency is not installed
@@ -49,6 +50,7 @@ __all__ = [
     "ManifestError",
     "MissingExtraError",
     "OfflineError",
+    "OptionError",
     "OutputError",
     "PixelError",
     "ReaderCrashedError",
@@ -169,6 +171,10 @@ class CheckpointError(WeightsError, ValueError):
 
 class UnknownHeadError(GalmorphError, KeyError):
     """The model has no head of that name."""
+
+
+class OptionError(GalmorphError, ValueError):
+    """An option has a value that it cannot have, or one that does not go with another."""
 
 
 class DeviceError(GalmorphError, RuntimeError):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from galmorph.errors import CheckpointError, UnknownHeadError, WeightsError
 from galmorph.heads import Head, head_from_parts
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.schema import find_problem, parse_json
+from galmorph.settings import BackendName
 from galmorph.stored import load_tensors, read_stored
 from galmorph.typicality import Typicality
 from galmorph.writing import write_whole
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = [
-    "BackendName",
     "HeadFile",
     "Model",
     "compute_signature",
@@ -37,7 +37,6 @@ __all__ = [
     "write_model",
 ]
 
-BackendName = Literal["torch", "onnx"]
 METADATA_KEY = "galmorph"
 TENSORS_KEY = "galmorph_tensors"
 """In ONNX files: heads and typicality, as base64 of a safetensors file."""

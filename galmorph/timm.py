@@ -31,7 +31,7 @@ class GalmorphForTimm(nn.Module):
         self.encoder: Any = create_encoder(name)
         mean, std, crop = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 1.0
         if pretrained:
-            from galmorph._api import load_model
+            from galmorph.pipeline import load_model
 
             model = load_model(name)
             # load_model gives one and the same encoder to all; training must not change theirs.

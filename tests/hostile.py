@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from galmorph.images.cutout import Cutout
-from galmorph.images.options import ReadOptions
+from galmorph.settings import ReadOptions
 
 _held: list[bytearray] = []
 

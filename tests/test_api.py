@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import pickle
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,14 @@ from PIL import Image
 from synthetic import make_flux, make_rgb, write_fits
 
 import galmorph
-from galmorph.errors import AmbiguousShapeError, GalmorphError, UnknownModelError
-from galmorph.images.options import ReadOptions
+from galmorph.errors import (
+    AmbiguousShapeError,
+    GalmorphError,
+    GalmorphWarning,
+    UnknownModelError,
+)
 from galmorph.model import write_model
-from galmorph.quantities import strip_units
+from galmorph.settings import PixelOptions, ReadOptions
 
 CPU = {"device": "cpu", "precision": "float32", "workers": 1}
 
@@ -77,7 +82,10 @@ def test_every_form_of_an_image_gives_the_same(model, form):
 
 
 def test_paths_folders_and_globs_come_in_order(model, folder):
-    settings = {"model": model, "on_error": "flag", **CPU}
+    settings = {"model": model, **CPU}
+    with pytest.warns(GalmorphWarning, match=r"1 of 3 cutouts .* g1: .*g1\.png"):
+        galmorph.embed(folder, **settings)
+    warnings.simplefilter("ignore", GalmorphWarning)
     by_folder = galmorph.embed(folder, **settings)
     by_glob = galmorph.embed(str(folder / "*.png"), **settings)
     by_list = galmorph.embed([folder / f"g{n}.png" for n in range(3)], **settings)
@@ -88,9 +96,9 @@ def test_paths_folders_and_globs_come_in_order(model, folder):
     assert np.isfinite(by_folder[[0, 2]]).all()
 
 
-def test_embed_raises_by_default_and_classify_flags(model, folder):
+def test_what_fails_is_flagged_unless_it_is_to_raise(model, folder):
     with pytest.raises(OSError, match=r"g1\.png"):
-        galmorph.embed(folder, model=model, **CPU)
+        galmorph.embed(folder, model=model, on_error="raise", **CPU)
     table = galmorph.classify(folder, head="test", model=model, **CPU)
     assert list(table["object_id"]) == ["g0", "g1", "g2"]
     assert table["label"][1] == ""
@@ -145,12 +153,17 @@ def test_provenance_and_units_are_in_the_table(model):
 
 def test_flux_needs_bands_and_takes_them(model, tmp_path):
     flux = make_flux(side=100) * 10
-    with pytest.raises(ValueError, match="bands="):
+    with pytest.raises(ValueError, match='bands="g,r,z"'):
+        galmorph.embed(flux, model=model, on_error="raise", **CPU)
+    with pytest.warns(GalmorphWarning, match='bands="g,r,z"'):
         galmorph.embed(flux, model=model, **CPU)
     found = galmorph.embed(flux, model=model, bands=("g", "r", "z"), stretch="lupton", **CPU)
     path = write_fits(tmp_path / "f.fits", flux, BANDS="grz")
     expected = galmorph.embed(path, model=model, stretch="lupton", **CPU)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+    for bands in ("grz", "g,r,z", ["g", "r", "z"], np.array(["g", "r", "z"])):
+        same = galmorph.embed(flux, model=model, bands=bands, stretch="lupton", **CPU)
+        np.testing.assert_array_equal(same, found)
 
 
 def test_angles_may_be_of_astropy(model, tmp_path):
@@ -167,7 +180,7 @@ def test_angles_may_be_of_astropy(model, tmp_path):
     one = SkyCoord([150.1], [2.2], unit="deg")
     array = [150.1, 2.2] * units.deg
     for same in (sky.galactic, [sky.ra, sky.dec], (sky.ra.to("rad"), 2.2), one, array):
-        assert strip_units({"center": same})["center"] == pytest.approx((150.1, 2.2))
+        assert PixelOptions(center=same).center == pytest.approx((150.1, 2.2))
     image = make_rgb(100)
     expected = galmorph.embed(image, model=model, pixel_scale=0.5, fov=30, **CPU)
     for scale in (0.5 * units.arcsec, 0.5 * units.arcsec / units.pix):
@@ -179,8 +192,8 @@ def test_what_cannot_be_meant_is_refused(model):
     from astropy import units
 
     with pytest.raises(AmbiguousShapeError, match="band axis"):
-        galmorph.embed(np.zeros((3, 50, 3)), model=model, **CPU)
-    with pytest.raises(TypeError, match="unknown options"):
+        galmorph.embed(np.zeros((3, 50, 3)), model=model, on_error="raise", **CPU)
+    with pytest.raises(TypeError, match="no option 'strech'; 'stretch' is one"):
         galmorph.embed(make_rgb(50), model=model, strech="asinh", **CPU)
     with pytest.raises(ValueError, match="on_error"):
         galmorph.embed(make_rgb(50), model=model, on_error="ignore", **CPU)

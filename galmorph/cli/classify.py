@@ -6,42 +6,21 @@ from typing import Any
 
 import click
 
-from galmorph.cli.options import (
-    backend_option,
-    engine_options,
-    input_options,
-    model_option,
-    output_options,
-    pixel_options,
-)
+from galmorph.cli.options import GroupedCommand, output_option, run_options
+from galmorph.settings import ClassifyOptions
 
 __all__ = ["classify"]
 
 
-@click.command()
-@input_options
-@click.option(
-    "-o",
-    "--output",
+@click.command(cls=GroupedCommand)
+@output_option(
+    "Table to write; the suffix decides: .csv, .ecsv, .fits, .vot, .parquet, .jsonl [default: CSV "
+    "on standard output].",
     default="-",
-    metavar="FILE",
-    help="Table to write; the suffix decides: .csv, .ecsv, .fits, .vot, .parquet, .jsonl "
-    "[default: CSV on standard output].",
 )
-@click.option(
-    "--head",
-    default="gz2",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="Classes to tell apart: gz2, sdss, decals, decals4, or a file of `galmorph fit`.",
-)
-@model_option
-@pixel_options
-@engine_options
-@backend_option
-@output_options
+@run_options(ClassifyOptions)
 @click.pass_context
-def classify(ctx: click.Context, /, **given: Any) -> None:
+def classify(ctx: click.Context, /, strict: bool, quiet: bool, **given: Any) -> None:
     """Classify cutouts: one row per image, in order.
 
     A PATH is an image (JPEG, PNG, TIFF, WebP, FITS), a folder, a glob, a tar shard, or a stack
@@ -51,7 +30,6 @@ def classify(ctx: click.Context, /, **given: Any) -> None:
     Exit status: 0 done, 1 some cutouts failed (with --strict) or the run could not be carried out,
     2 usage, 3 nothing could be read, 130 interrupted, 143 ended by SIGTERM.
     """
-    from galmorph.cli.request import Request
-    from galmorph.cli.run import run_request
+    from galmorph.cli.run import carry_out
 
-    ctx.exit(run_request(Request(kind="classify", **given)))
+    ctx.exit(carry_out(ClassifyOptions(**given), strict=strict, quiet=quiet))

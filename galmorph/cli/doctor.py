@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galmorph.cli.options import model_option
+from galmorph.cli.options import GroupedCommand, options_of
 from galmorph.cli.status import OK, SOME_FAILED
 from galmorph.errors import GalmorphError
+from galmorph.settings import EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
     from galmorph.images.source import Source
@@ -44,9 +45,9 @@ FRAME_SIZE = 424
 """Side in pixels of the JPEG that is timed: that of a Galaxy Zoo 2 cutout."""
 
 
-@click.command()
-@model_option
-@click.option("--device", default="auto", show_default=True, metavar="NAME", help="As classify.")
+@click.command(cls=GroupedCommand)
+@options_of(ModelOptions, "model")
+@options_of(EngineOptions, "device")
 @click.option("--timing/--no-timing", default=True, show_default=True, help="Time the model.")
 @click.pass_context
 def doctor(ctx: click.Context, /, model: str | None, device: str, timing: bool) -> None:
@@ -93,13 +94,13 @@ def _report_packages() -> bool:
 
 def _report_devices(name: str) -> bool:
     from galmorph.inference.devices import explain_devices
-    from galmorph.inference.engine import EngineOptions, explain_options
+    from galmorph.inference.engine import explain_options
 
     click.echo("devices")
     for kind, reason in explain_devices().items():
         click.echo(f"  {kind:<16} {reason}")
     try:
-        said = explain_options(EngineOptions(name))
+        said = explain_options(EngineOptions(device=name))
     except GalmorphError as error:
         click.echo(f"  {'used':<16} none: {error}")
         return False
@@ -131,27 +132,27 @@ def _report_weights() -> bool:
 
 
 def _report_timing(model: str | None, device: str) -> bool:
-    from galmorph._api import Job, load_model
     from galmorph.inference.backends import open_backend
-    from galmorph.inference.engine import GPU_BATCH_SIZE, EngineOptions
+    from galmorph.inference.engine import GPU_BATCH_SIZE
+    from galmorph.pipeline import Pipeline, load_model
 
     click.echo("timing")
     try:
         began = time.perf_counter()
-        job = Job(load_model(model), options=EngineOptions(device=device))
-        list(job.run(_make_jpegs(1)))
+        pipeline = Pipeline(load_model(model), options=EngineOptions(device=device))
+        list(pipeline.run(_make_jpegs(1)))
         click.echo(f"  {'first image':<16} {time.perf_counter() - began:.1f} s")
-        on_cpu = open_backend(job.model, device=device).device == "cpu"
+        on_cpu = open_backend(pipeline.model, device=device).device == "cpu"
         count = TIMED_IMAGES if on_cpu else TIMED_BATCHES * GPU_BATCH_SIZE
         began = time.perf_counter()
-        blocks = list(job.run(_make_jpegs(count)))
+        blocks = list(pipeline.run(_make_jpegs(count)))
         seconds = time.perf_counter() - began
     except GalmorphError as error:
         click.echo(f"  failed: {error}")
         return False
     errors = [row.message for block in blocks for row in block.rows if row.error is not None]
     click.echo(
-        f"  {job.model.name:<16} {count / seconds:.0f} images/s "
+        f"  {pipeline.model.name:<16} {count / seconds:.0f} images/s "
         f"({count} JPEG images of {FRAME_SIZE} px)"
     )
     for message in errors[:1]:

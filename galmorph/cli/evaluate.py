@@ -12,18 +12,19 @@ from galmorph.cli.labelled import (
     Labels,
     embed_set,
     label_options,
-    make_base_job,
     parse_crops,
     split_classes,
     split_list,
+    take_options,
 )
+from galmorph.cli.options import GroupedCommand
 from galmorph.cli.outputs import prepare_output, prepare_picture
 
 if TYPE_CHECKING:
-    from galmorph._api import Job
     from galmorph.encoders.fused import ProjectionHead
     from galmorph.evaluation.merging import ClassMerge
     from galmorph.evaluation.report import ProtocolResult
+    from galmorph.pipeline import Pipeline
     from galmorph.training.labelled import LabelledSet
     from galmorph.training.protocols import Protocols
 
@@ -38,7 +39,7 @@ NEEDED = {"head": "--head", "probe": "--train-data or --folds", "knn": "--train-
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @label_options
 @click.option(
     "--head",
@@ -144,17 +145,17 @@ def evaluate(
     options["crops"] = parse_crops(select_crop, given["crop"], given["fov"]) if select_crop else []
     inputs = (*test.list_inputs(), *(train.list_inputs() if train is not None else ()))
     _check_outputs(output, figure, inputs)
-    job = _make_job(given, head)
+    pipeline = _make_pipeline(given, head)
     results: list[ProtocolResult] = []
     complete = False
     try:
-        for result in _Evaluation(job, test, train, merge, **options).run():
+        for result in _Evaluation(pipeline, test, train, merge, **options).run():
             click.echo(result.summarize())
             results.append(result)
         complete = True
     finally:  # what was measured is kept also where a later protocol fails
         if results:
-            meta = {**_describe(job, test, train, merge, options), "complete": complete}
+            meta = {**_describe(pipeline, test, train, merge, options), "complete": complete}
             _write(output, figure, results, meta)
     if not results:
         raise click.ClickException(
@@ -203,23 +204,27 @@ def _check_outputs(output: str | None, figure: str | None, inputs: Sequence[str]
         import_figure()
 
 
-def _make_job(given: dict[str, Any], head: str | None) -> Job:
+def _make_pipeline(given: dict[str, Any], head: str | None) -> Pipeline:
     from dataclasses import replace
 
-    from galmorph._api import find_head
+    from galmorph.pipeline import find_head, open_pipeline
 
-    job = make_base_job(given)
-    return job if head is None else replace(job, head=find_head(job.model, head))
+    pipeline = open_pipeline(take_options(given))
+    return pipeline if head is None else replace(pipeline, head=find_head(pipeline.model, head))
 
 
 def _describe(
-    job: Job, test: Labels, train: Labels | None, merge: ClassMerge, options: dict[str, Any]
+    pipeline: Pipeline,
+    test: Labels,
+    train: Labels | None,
+    merge: ClassMerge,
+    options: dict[str, Any],
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
     kept = {name: options[name] for name in ("folds", "neighbours", "seed", "crops")}
     return {
-        **job.describe(),
+        **pipeline.describe(),
         "test": asdict(test),
         "train": None if train is None else asdict(train),
         "merge": {k: list(v) for k, v in merge.parts.items()},
@@ -231,7 +236,7 @@ def _describe(
 class _Evaluation:
     """All protocols that the command line asks for."""
 
-    job: Job
+    pipeline: Pipeline
     test: Labels
     train: Labels | None
     merge: ClassMerge
@@ -253,15 +258,15 @@ class _Evaluation:
         from galmorph.training.protocols import Protocols
 
         projection = self._load_projection()
-        test = embed_set(self.job, self.test, crop=self._crop(), quiet=self.quiet)
+        test = embed_set(self.pipeline, self.test, crop=self._crop(), quiet=self.quiet)
         train = self._embed_train()
         if train is not None:
             test.check_apart(train)
         protocols = Protocols(test, self.merge, self.neighbours, self.seed, self._crop())
         self._check_merge((*test.class_names, *(train.class_names if train is not None else ())))
         largest_fold = self._deal_folds(protocols)
-        if isinstance(self.job.head, LinearHead) and self.wants("head"):
-            yield protocols.test_head(self.job.head)
+        if isinstance(self.pipeline.head, LinearHead) and self.wants("head"):
+            yield protocols.test_head(self.pipeline.head)
         if train is not None:
             yield from self._from_train(protocols, train)
         if largest_fold is not None:
@@ -277,11 +282,11 @@ class _Evaluation:
             return None
         from galmorph.training.export import load_projection
 
-        return load_projection(self.checkpoint, model=self.job.model)
+        return load_projection(self.checkpoint, model=self.pipeline.model)
 
     def _check_merge(self, class_names: tuple[str, ...]) -> None:
         """Refuse to join classes that no set and no head has."""
-        known = (*class_names, *getattr(self.job.head, "class_names", ()))
+        known = (*class_names, *getattr(self.pipeline.head, "class_names", ()))
         unknown = self.merge.find_unknown(known)
         if unknown:
             raise click.UsageError(
@@ -307,7 +312,7 @@ class _Evaluation:
         """The training part, where a protocol needs it."""
         if self.train is None or not (self.wants("probe") or self.wants("knn")):
             return None
-        return embed_set(self.job, self.train, crop=self._crop(), quiet=self.quiet)
+        return embed_set(self.pipeline, self.train, crop=self._crop(), quiet=self.quiet)
 
     def _from_train(self, protocols: Protocols, train: LabelledSet) -> Iterator[ProtocolResult]:
         if self.wants("probe"):
@@ -335,10 +340,10 @@ class _Evaluation:
         """Embeddings of the test set at every field of view to choose from."""
         found = {}
         for crop in self.crops:
-            embedded = embed_set(self.job, self.test, crop=crop, quiet=self.quiet)
+            embedded = embed_set(self.pipeline, self.test, crop=crop, quiet=self.quiet)
             found[str(crop)] = protocols.check_same(embedded)
         return found
 
     def _crop(self) -> Any:
         """Field of view as a fraction: the one asked for, else the head's, else the model's."""
-        return self.job.field_of_view.crop
+        return self.pipeline.field_of_view.crop

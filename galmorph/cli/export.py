@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from galmorph.cli.options import model_option
+from galmorph.cli.options import GroupedCommand, options_of
 from galmorph.cli.outputs import prepare_output
+from galmorph.settings import ModelOptions
 
 __all__ = ["export"]
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.option(
     "--format",
     "kind",
@@ -21,7 +22,7 @@ __all__ = ["export"]
     show_default=True,
     help="Format of the file.",
 )
-@model_option
+@options_of(ModelOptions, "model")
 @click.option(
     "-o",
     "--output",
@@ -42,8 +43,8 @@ def export(kind: str, model: str | None, output: Path) -> None:
         raise click.UsageError(f"The name of an ONNX file ends in .{kind}, not {output.name!r}.")
     prepare_output(str(output))
     _refuse_timm(model)
-    from galmorph._api import load_model
     from galmorph.inference.onnx_file import write_onnx
+    from galmorph.pipeline import load_model
 
     loaded = load_model(model, backend="onnx")
     write_onnx(output, loaded)

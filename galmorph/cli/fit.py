@@ -15,17 +15,17 @@ from galmorph.cli.labelled import (
     Labels,
     embed_set,
     label_options,
-    make_base_job,
     parse_crops,
     split_classes,
+    take_options,
 )
-from galmorph.cli.options import describe_pixels
+from galmorph.cli.options import GroupedCommand
 from galmorph.cli.outputs import prepare_output
 
 if TYPE_CHECKING:
-    from galmorph._api import Job
     from galmorph.heads import LinearHead
     from galmorph.model import Model
+    from galmorph.pipeline import Pipeline
     from galmorph.training.heads import HeadFit
     from galmorph.training.labelled import LabelledSet
 
@@ -54,7 +54,7 @@ OWN_NOTES = frozenset(
 """What is noted of every head."""
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @label_options
 @click.option(
     "-o",
@@ -118,6 +118,8 @@ def fit(
     temperature calibrated on the out-of-fold predictions. The accuracy that is printed is that of
     the cross-validation; for test data of your own use `galmorph evaluate`.
     """
+    from galmorph.pipeline import open_pipeline
+
     target = _Target.check(output, add_to, name, given.pop("typicality"))
     if add_to is not None:
         if given["model"] is not None:
@@ -134,11 +136,11 @@ def fit(
         split_classes(given.pop("classes")),
         given.pop("data_frame"),
     )
-    pixels = describe_pixels(given)
+    options = take_options(given)
     seed, quiet, balanced = given.pop("seed"), given.pop("quiet"), given.pop("balanced")
     recut, held_out = given.pop("recut"), given.pop("held_out")
     fitting = _Fitting(
-        make_base_job(given),
+        open_pipeline(options),
         wanted,
         target.name,
         seed,
@@ -147,13 +149,13 @@ def fit(
         notes,
         recut,
         held_out,
-        pixels,
+        options.describe(),
     )
-    _check_held_out(fitting.job.model, held_out)
+    _check_held_out(fitting.pipeline.model, held_out)
     if select_crop is None:
-        crops = [_find_crop(fitting.job)]
+        crops = [_find_crop(fitting.pipeline)]
     found, embedded = fitting.choose(crops)
-    target.write(found, embedded, fitting.job.model, seed)
+    target.write(found, embedded, fitting.pipeline.model, seed)
     click.echo(_describe(found, embedded, target.path))
 
 
@@ -223,7 +225,7 @@ def _is_whole_model(path: str) -> bool:
 class _Fitting:
     """Fits for one field of view after another."""
 
-    job: Job
+    pipeline: Pipeline
     labels: Labels
     name: str
     seed: int
@@ -259,11 +261,11 @@ class _Fitting:
         from galmorph.training.heads import fit_head
         from galmorph.training.labelled import join_sets
 
-        embedded = embed_set(self.job, self.labels, crop=crop, quiet=self.quiet)
+        embedded = embed_set(self.pipeline, self.labels, crop=crop, quiet=self.quiet)
         data = [_short_name(path) for path in self.labels.data or [self.labels.labels]]
         notes = {"data": data, "held_out": self.held_out, **self.notes}
-        if self.job.field.fov is not None:
-            notes["fov"] = self.job.field.fov
+        if self.pipeline.field.fov is not None:
+            notes["fov"] = self.pipeline.field.fov
         if self.pixels:
             notes["pixels"] = self.pixels
         rows = embedded
@@ -301,20 +303,20 @@ class _Fitting:
         """The same cutouts in frames of a part of their field, as ``--crop auto`` sees them."""
         from galmorph.training.recut import Recut
 
-        if self.job.field.fov is not None or crop == "auto":
+        if self.pipeline.field.fov is not None or crop == "auto":
             raise click.UsageError("--recut needs a field that is a fraction of the frame.")
         side = min(1.0, self.recut * crop / self.labels.data_frame)
         recut = Recut(side, seed=self.seed)
         labels = replace(self.labels, class_names=class_names)
-        return embed_set(self.job, labels, crop="auto", quiet=True, recut=recut)
+        return embed_set(self.pipeline, labels, crop="auto", quiet=True, recut=recut)
 
 
-def _find_crop(job: Job) -> Any:
+def _find_crop(pipeline: Pipeline) -> Any:
     """Field of view as the head is to remember it, also where it is the model's own."""
-    if job.field.fov is not None:
+    if pipeline.field.fov is not None:
         return None
     # Of a part that --center and --fov cut out it is all.
-    return job.model.preprocessing.crop if job.field.crop is None else job.field.crop
+    return pipeline.model.preprocessing.crop if pipeline.field.crop is None else pipeline.field.crop
 
 
 def _check_held_out(model: Model, fraction: float | None) -> None:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galmorph.cli.options import model_option, pixel_options
+from galmorph.cli.options import GroupedCommand, options_of
 from galmorph.cli.outputs import prepare_picture
 from galmorph.errors import GalmorphError
+from galmorph.settings import ClassifyOptions, ModelOptions, PixelOptions
 from galmorph.writing import say_unwritable
 
 if TYPE_CHECKING:
-    from galmorph._api import Job
     from galmorph.images.cutout import Cutout
     from galmorph.images.source import Source
     from galmorph.inference.engine import Block
+    from galmorph.pipeline import Pipeline
     from galmorph.preprocessing.pipeline import Prepared
 
 __all__ = ["inspect"]
@@ -30,7 +31,7 @@ LATER_LABELS = {"bands": "bands used", "unit": "unit used", "bad_pixels": "bad p
 """Of what the preprocessing notes, beside lines that say the same of the file."""
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("file", metavar="FILE")
 @click.option(
     "-o",
@@ -40,53 +41,53 @@ LATER_LABELS = {"bands": "bands used", "unit": "unit used", "bad_pixels": "bad p
     help="Draw four panels: image, stretched, cropped, what the network sees.",
 )
 @click.option("--head", metavar="NAME|FILE", help="Head [default: the model's first, if any].")
-@model_option
-@pixel_options
+@options_of(ModelOptions, "model")
+@options_of(PixelOptions)
 @click.pass_context
 def inspect(ctx: click.Context, /, file: str, output: Path | None, **given: Any) -> None:
     """Say what one image is, how it is treated, and what comes out.
 
     Of a folder or a container the first image is taken.
     """
-    from galmorph.cli.request import Request, open_inputs
+    from galmorph.inputs import open_inputs
 
     if output is not None and output.suffix.lower() != ".png":
         raise click.UsageError(f"{output}: the panels are written as .png")
     if output is not None:
         prepare_picture(str(output), inputs=(file,))
-    request = Request(kind="classify", output="-", paths=(file,), **given)
-    source = next(open_inputs(request).list_sources(), None)
+    options = ClassifyOptions(images=(file,), **given)
+    source = next(open_inputs(options).list_sources(), None)
     if source is None:
         raise click.UsageError(f"{file}: there is no image in it")
-    from galmorph.cli.run import make_job
+    from galmorph.pipeline import open_pipeline
 
-    _inspect(make_job(request), source, output, has_head=request.head is not None)
+    _inspect(open_pipeline(options), source, output, has_head=options.head is not None)
 
 
-def _inspect(job: Job, source: Source, output: Path | None, *, has_head: bool) -> None:
+def _inspect(pipeline: Pipeline, source: Source, output: Path | None, *, has_head: bool) -> None:
     from galmorph.images.read import read_cutout
 
-    if not has_head and job.model.heads:
-        job = replace(job, head=next(iter(job.model.heads.values())))
-    cutout = read_cutout(source, options=job.read)
+    if not has_head and pipeline.model.heads:
+        pipeline = replace(pipeline, head=next(iter(pipeline.model.heads.values())))
+    cutout = read_cutout(source, options=pipeline.read)
     described = _describe_cutout(cutout)
     _print_pairs(described)
-    prepared = _prepare(job, cutout)
+    prepared = _prepare(pipeline, cutout)
     _print_pairs(_describe_prepared(prepared, cutout, described))
-    block = next(job.run(iter([source])))
-    _print_pairs(_describe_result(job, block))
+    block = next(pipeline.run(iter([source])))
+    _print_pairs(_describe_result(pipeline, block))
     if output is not None:
         from galmorph.cli.panels import draw_panels
 
         with say_unwritable(output):
-            draw_panels(cutout, job, prepared).save(output)
+            draw_panels(cutout, pipeline, prepared).save(output)
         click.echo(f"panels           {output}")
 
 
-def _prepare(job: Job, cutout: Cutout) -> Prepared:
+def _prepare(pipeline: Pipeline, cutout: Cutout) -> Prepared:
     try:
-        return job.model.preprocessing.prepare(
-            cutout, field=job.field_of_view, rendering=job.rendering
+        return pipeline.model.preprocessing.prepare(
+            cutout, field=pipeline.field_of_view, rendering=pipeline.rendering
         )
     except ValueError as error:
         if isinstance(error, GalmorphError):
@@ -153,18 +154,18 @@ def _describe_prepared(
     }
 
 
-def _describe_result(job: Job, block: Block) -> dict[str, str]:
+def _describe_result(pipeline: Pipeline, block: Block) -> dict[str, str]:
     from galmorph.flags import decode_flags
     from galmorph.inference.results import ResultPlan
 
-    columns = ResultPlan(job.model, job.head).fill(block)
+    columns = ResultPlan(pipeline.model, pipeline.head).fill(block)
     flags = int(columns["flags"][0])
-    result = {"model": job.model.name}
-    if job.head is not None:
-        result["head"] = job.head.name
+    result = {"model": pipeline.model.name}
+    if pipeline.head is not None:
+        result["head"] = pipeline.head.name
         if "label" in columns:
             result["label"] = columns["label"][0] or "none"
-        numbers = [c.name for c in job.head.columns() if c.is_float and c.name != "confidence"]
+        numbers = [c.name for c in pipeline.head.columns() if c.is_float and c.name != "confidence"]
         shown = [f"{name.removeprefix('p_')} {columns[name][0]:.3f}" for name in numbers]
         result["shares"] = ", ".join(shown)
     if "atypicality" in columns:

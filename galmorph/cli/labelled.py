@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from galmorph.cli.options import CROP, engine_options, model_option, pixel_options
+from galmorph.cli.options import SettingType, options_of
 from galmorph.cli.progress import Counter, Progress
+from galmorph.settings import Crop, EngineOptions, ModelOptions, PixelOptions, RunOptions
 
 if TYPE_CHECKING:
-    from galmorph._api import Job
     from galmorph.images.source import Source
+    from galmorph.pipeline import Pipeline
     from galmorph.training.labelled import LabelledSet
     from galmorph.training.recut import Recut
 
@@ -23,18 +24,13 @@ __all__ = [
     "Labels",
     "embed_set",
     "label_options",
-    "make_base_job",
     "parse_crops",
     "split_classes",
     "split_list",
+    "take_options",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_JOB_OPTIONS = (
-    *("model", "hdu", "bands", "stretch", "zeropoint", "nan", "crop", "fov", "center"),
-    *("pixel_scale", "max_pixels", "device", "batch_size", "workers", "precision"),
-)
-
 MAX_LISTED = 5
 """Failed cutouts that are named; the others are counted."""
 
@@ -45,7 +41,8 @@ def parse_crops(select: str | None, crop: Any, fov: float | None) -> list[Any]:
         return [crop]
     if crop is not None or fov is not None:
         raise click.UsageError("--select-crop chooses the field of view: leave out --crop, --fov.")
-    return [CROP.convert(part, None, None) for part in split_list(select) or ()]
+    kind = SettingType(Crop())
+    return [kind.convert(part, None, None) for part in split_list(select) or ()]
 
 
 def split_list(text: str | None) -> tuple[str, ...] | None:
@@ -109,9 +106,9 @@ def label_options(command: Command) -> Command:
             help="DATA show only the central part F of the original frames (0.528302 where they "
             "are the central 224 px of 424). A --crop is always a fraction of the original frame.",
         ),
-        model_option,
-        pixel_options,
-        engine_options,
+        options_of(ModelOptions, "model"),
+        options_of(PixelOptions),
+        options_of(EngineOptions),
         click.option(
             "--seed",
             type=click.IntRange(0),
@@ -200,21 +197,10 @@ def _label_by_column(source: Source) -> str | None:
     return to_label(source.columns["label"]) or None
 
 
-def make_base_job(given: dict[str, Any]) -> Job:
-    """Model and settings out of the options of a command; those it uses are taken from ``given``.
-
-    Raises
-    ------
-    GalmorphError
-        The model or the device cannot be had.
-    click.UsageError
-        A value outside its range.
-    """
-    from galmorph.cli.request import Request
-    from galmorph.cli.run import make_job
-
-    settings = {name: given.pop(name) for name in _JOB_OPTIONS}
-    return make_job(Request(kind="embed", output="-", paths=("-",), **settings))
+def take_options(given: dict[str, Any]) -> RunOptions:
+    """The settings of a run out of the options of a command, which keeps the others."""
+    names = [each.name for each in fields(RunOptions) if each.name in given]
+    return RunOptions(**{name: given.pop(name) for name in names})
 
 
 @dataclass
@@ -241,7 +227,7 @@ class _Meter:
 
 
 def embed_set(
-    job: Job,
+    pipeline: Pipeline,
     labels: Labels,
     *,
     crop: Any = None,
@@ -252,7 +238,7 @@ def embed_set(
 
     Parameters
     ----------
-    job : Job
+    pipeline : Pipeline
         Its field of view is kept where it is in arcseconds.
     labels : Labels
     crop : float, "auto" or None
@@ -265,14 +251,14 @@ def embed_set(
     from galmorph.training.labelled import choose_field, embed_labelled
     from galmorph.training.recut import recut_sources
 
-    if job.field.fov is None:
-        seen = choose_field(crop, job.model.preprocessing, data_frame=labels.data_frame)
-        job = replace(job, field=seen, head=None)
-    change = None if recut is None else partial(recut_sources, recut=recut, options=job.read)
+    if pipeline.field.fov is None:
+        seen = choose_field(crop, pipeline.model.preprocessing, data_frame=labels.data_frame)
+        pipeline = replace(pipeline, field=seen, head=None)
+    change = None if recut is None else partial(recut_sources, recut=recut, options=pipeline.read)
     label_of = labels.read()
     with _Meter(quiet or recut is not None, labels.list_sources()) as report:
         found = embed_labelled(
-            job,
+            pipeline,
             labels.list_sources(),
             label_of,
             class_names=labels.class_names,

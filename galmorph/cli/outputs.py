@@ -8,47 +8,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["find_file", "prepare_output", "prepare_picture", "refuse_image"]
-
-HEAD_BYTES = 1 << 20
-"""Where the mark of a FITS table of galmorph's stands, however many columns come before it."""
-
-FITS_MAGIC = b"SIMPLE  ="
-OWN_FITS_MARK = b"GALMORPH= "
-
-
-def find_file(path: str) -> str:
-    """Real path of the file that an input names: of the stack, where it names an item in one."""
-    if not os.path.lexists(path):
-        from galmorph.images.containers import split_address
-
-        path = split_address(path)[0]
-    return os.path.realpath(path)
-
-
-def refuse_image(path: str) -> None:
-    """Refuse to replace a file that is an image, and perhaps one of those to be read.
-
-    Raises
-    ------
-    click.UsageError
-        It is a raster image, or FITS that galmorph has not written.
-    """
-    from galmorph.images.raster import sniff_raster
-
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError:  # not there, or not to be read: whoever writes it says so
-        return
-    kind = sniff_raster(head)
-    if not kind and head.startswith(FITS_MAGIC) and OWN_FITS_MARK not in head:
-        kind = "FITS"
-    if kind:
-        raise click.UsageError(
-            f"{path} is there already, a {kind} file that is no result of galmorph: it is not "
-            "replaced. Name another file with -o, or remove this one."
-        )
+__all__ = ["prepare_output", "prepare_picture"]
 
 
 def prepare_output(path: str, *, inputs: Iterable[str] = ()) -> None:
@@ -65,6 +25,8 @@ def prepare_output(path: str, *, inputs: Iterable[str] = ()) -> None:
     click.UsageError
         Nothing can be written there, or an input or an image would be lost.
     """
+    from galmorph.inputs import refuse_image
+
     _refuse_inputs(path, inputs)
     refuse_image(path)
     _make_folder(path)
@@ -94,6 +56,8 @@ def prepare_picture(path: str, *, inputs: Iterable[str] = ()) -> None:
 
 
 def _refuse_inputs(path: str, inputs: Iterable[str]) -> None:
+    from galmorph.inputs import find_file
+
     if os.path.realpath(path) in map(find_file, inputs):
         raise click.UsageError(f"{path} is an input and the output; name another file.")
 

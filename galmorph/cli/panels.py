@@ -10,8 +10,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
-    from galmorph._api import Job
     from galmorph.images.cutout import Cutout
+    from galmorph.pipeline import Pipeline
     from galmorph.preprocessing.pipeline import Prepared
 
 __all__ = ["draw_panels"]
@@ -49,14 +49,14 @@ def _fit(array: npt.NDArray[Any], *, smooth: bool) -> Image.Image:
     return image.resize(size, method)
 
 
-def draw_panels(cutout: Cutout, job: Job, prepared: Prepared) -> Image.Image:
+def draw_panels(cutout: Cutout, pipeline: Pipeline, prepared: Prepared) -> Image.Image:
     """Draw image, stretched, cropped, and what the network sees, side by side.
 
     Parameters
     ----------
     cutout : Cutout
         As read.
-    job : Job
+    pipeline : Pipeline
         Model and settings.
     prepared : Prepared
         What the encoder gets.
@@ -67,9 +67,11 @@ def draw_panels(cutout: Cutout, job: Job, prepared: Prepared) -> Image.Image:
     """
     from galmorph.preprocessing.render import render
 
-    stretched = render(cutout, options=job.rendering).array
-    large = replace(job.model.preprocessing, img_size=PANEL)
-    cropped = large.prepare(cutout, field=job.field_of_view, rendering=job.rendering).pixels
+    stretched = render(cutout, options=pipeline.rendering).array
+    large = replace(pipeline.model.preprocessing, img_size=PANEL)
+    cropped = large.prepare(
+        cutout, field=pipeline.field_of_view, rendering=pipeline.rendering
+    ).pixels
     side = prepared.pixels.shape[-1]
     image = cutout.array if cutout.kind == "rendered" else _show_flux(cutout)
     name = "image" if cutout.kind == "rendered" else "image (mean of bands, linear)"

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galmorph.cli.options import describe_pixels, max_pixels_option, rendering_options
+from galmorph.cli.options import GroupedCommand, options_of
 from galmorph.cli.outputs import prepare_output
 from galmorph.cli.progress import Progress
 from galmorph.cli.status import OK
+from galmorph.settings import PixelOptions
 from galmorph.writing import say_unwritable
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".csv.gz", ".tsv.gz",
 """Of files that cannot hold images (FITS and Parquet can)."""
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("data", nargs=-1, metavar="[DATA]...")
 @click.option(
     "-o",
@@ -74,8 +75,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".csv.gz", ".tsv.gz",
     help="Column of the table, or array beside the stack, that holds the class; images in folders "
     "and tar shards have their folder's name.",
 )
-@rendering_options
-@max_pixels_option
+@options_of(PixelOptions, *PIXEL_OPTIONS)
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Instead of the recipe's.")
 @click.option("--batch-size", type=click.IntRange(2), help="Instead of the recipe's.")
 @click.option(
@@ -193,7 +193,7 @@ def _train(
     if options["init"] and ranks.leads:
         _check_init(options["init"], chosen)
     quiet = options.pop("quiet") or not ranks.leads
-    pixels = {name: options.pop(name) for name in PIXEL_OPTIONS}
+    pixels = PixelOptions(**{name: options.pop(name) for name in PIXEL_OPTIONS})
     columns = {"path_column": path_column, "label_column": label_column}
     images = _load(data, chosen, output, quiet, columns, pixels)
     if ranks.leads:
@@ -326,10 +326,8 @@ def _load(
     output: Path,
     quiet: bool,
     columns: dict[str, str | None],
-    pixels: dict[str, Any],
+    pixels: PixelOptions,
 ) -> TrainingSet:
-    from galmorph.images.options import DEFAULT_MAX_PIXELS, ReadOptions
-    from galmorph.preprocessing.render import RenderOptions
     from galmorph.training.data import load_training_set
 
     progress = None if quiet else Progress(sys.stderr, lambda: None)
@@ -338,20 +336,14 @@ def _load(
         frame=recipe.frame,
         frame_size=recipe.frame_size,
         leave_out=output / CURVES_FILE,
-        read=ReadOptions(
-            hdu=pixels["hdu"],
-            bands=pixels["bands"],
-            max_pixels=pixels["max_pixels"] or DEFAULT_MAX_PIXELS,
-        ),
-        rendering=RenderOptions(
-            stretch=pixels["stretch"], nan=pixels["nan"], zeropoint=pixels["zeropoint"]
-        ),
+        read=pixels.read,
+        rendering=pixels.rendering,
         on_progress=progress.update if progress else None,
         **columns,
     )
     if progress:
         progress.close()
-    return replace(images, treatment=describe_pixels(pixels))
+    return replace(images, treatment=pixels.describe())
 
 
 def _list_skipped(skipped: tuple[str, ...], output: Path) -> None:

@@ -8,58 +8,51 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
 from galmorph.cli.progress import Counter, Progress
-from galmorph.cli.request import Inputs, Request, open_inputs
 from galmorph.cli.status import NOTHING_READ, OK, SOME_FAILED, Terminated, get_interrupt_status
 from galmorph.cli.summary import Summary, say_failed
-from galmorph.errors import GalmorphError
+from galmorph.settings import ClassifyOptions, RunOptions
 
 if TYPE_CHECKING:
-    from galmorph._api import Job
     from galmorph.images.source import Source
     from galmorph.inference.results import ResultPlan
+    from galmorph.inputs import Inputs
+    from galmorph.pipeline import Pipeline
     from galmorph.tables.writers import TableWriter
 
-__all__ = ["make_job", "run_request"]
+__all__ = ["carry_out"]
 
 VERBS = {"classify": "classified", "embed": "embedded"}
 
 
-def run_request(request: Request) -> int:
-    """Carry out a request.
-
-    Parameters
-    ----------
-    request : Request
-
-    Returns
-    -------
-    int
-        Exit status.
+def carry_out(options: RunOptions, *, strict: bool, quiet: bool) -> int:
+    """Carry out what the options say; the exit status.
 
     Raises
     ------
     GalmorphError
         What stops the run as a whole: no such path, format, model, head or device.
-    click.UsageError
-        A value outside its range.
     """
     from galmorph.inference.memory import keep_freed_memory
+    from galmorph.inputs import open_inputs
     from galmorph.tables.formats import check_format
 
-    check_format(request.output, request.kind)
+    kind: Literal["classify", "embed"] = (
+        "classify" if isinstance(options, ClassifyOptions) else "embed"
+    )
+    check_format(options.output, kind)
     keep_freed_memory()
     with _stopping_on_sigterm():
-        inputs = open_inputs(request)
-        run = _prepare(request, inputs)
+        inputs = open_inputs(options)
+        run = _prepare(options, inputs, kind=kind, strict=strict, quiet=quiet)
         try:
             run.go()
         except KeyboardInterrupt as error:
-            click.echo(_say_interrupted(request, run), err=True)
+            click.echo(_say_interrupted(run), err=True)
             return get_interrupt_status(error)
         return run.finish()
 
@@ -83,74 +76,29 @@ def _stopping_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _prepare(request: Request, inputs: Inputs) -> _Run:
+def _prepare(options: RunOptions, inputs: Inputs, *, kind: str, strict: bool, quiet: bool) -> _Run:
     """Load the model and settle the columns; torch is imported here."""
-    job = make_job(request)
     from galmorph.inference.results import ResultPlan
+    from galmorph.pipeline import open_pipeline
 
+    pipeline = open_pipeline(options)
     plan = ResultPlan(
-        job.model, job.head, with_embedding=request.kind == "embed", carried=inputs.carried
+        pipeline.model, pipeline.head, with_embedding=kind == "embed", carried=inputs.carried
     )
-    return _Run(request, inputs, job, plan)
-
-
-def make_job(request: Request) -> Job:
-    """Load the model that a request names, with all settings.
-
-    Parameters
-    ----------
-    request : Request
-
-    Returns
-    -------
-    Job
-
-    Raises
-    ------
-    click.UsageError
-        A value outside its range.
-    """
-    try:
-        settings = _make_settings(request)
-    except ValueError as error:
-        if isinstance(error, GalmorphError):
-            raise
-        raise click.UsageError(str(error)) from error
-    from galmorph._api import Job, find_head, load_model
-
-    model = load_model(request.model, backend=request.runs_with)
-    head = find_head(model, request.head) if request.head is not None else None
-    return Job(model, head, *settings)
-
-
-def _make_settings(request: Request) -> tuple[Any, Any, Any, Any]:
-    """Options of reading, field, rendering and engine; the device is checked too."""
-    from galmorph.inference.backends import check_backend
-    from galmorph.inference.engine import EngineOptions
-    from galmorph.preprocessing.pipeline import FieldOptions
-    from galmorph.preprocessing.render import RenderOptions
-
-    check_backend(request.runs_with, device=request.device, precision=request.precision)
-    if request.cuts_out:
-        field = FieldOptions(crop=request.crop if request.crop is not None else 1.0)
-    else:
-        field = FieldOptions(crop=request.crop, fov=request.fov)
-    return (
-        request.read_options(),
-        field,
-        RenderOptions(stretch=request.stretch, nan=request.nan, zeropoint=request.zeropoint),
-        EngineOptions(request.device, request.batch_size, request.workers, request.precision),
-    )
+    return _Run(options, inputs, pipeline, plan, VERBS[kind], strict, quiet)
 
 
 @dataclass
 class _Run:
     """A run under way."""
 
-    request: Request
+    options: RunOptions
     inputs: Inputs
-    job: Job
+    pipeline: Pipeline
     plan: ResultPlan
+    verb: str
+    strict: bool
+    quiet: bool
     summary: Summary = field(default_factory=Summary)
     began: float = field(default_factory=time.monotonic)
     resumed: int = 0
@@ -164,11 +112,11 @@ class _Run:
 
         meta, fingerprint = self._describe()
         with open_writer(
-            self.request.output,
+            self.options.output,
             self.plan.specs,
             meta,
             fingerprint=fingerprint,
-            resume=self.request.resume,
+            resume=self.options.resume,
         ) as writer:
             self.resumed = self.rows_done = writer.rows_done
             sources = writer.skip_done(self.inputs.list_sources(), _key)
@@ -183,7 +131,7 @@ class _Run:
         self, writer: TableWriter, sources: Iterator[Source], progress: Progress | None
     ) -> None:
         self.began = time.monotonic()
-        for block in self.job.run(sources):
+        for block in self.pipeline.run(sources):
             columns = self.plan.fill(block)
             writer.append(columns)
             self.rows_done = writer.rows_done
@@ -193,13 +141,13 @@ class _Run:
 
     def _describe(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Provenance, and the part of it that must be the same on resuming."""
-        meta = {**self.job.describe(), "inputs": self.inputs.describe()}
+        meta = {**self.pipeline.describe(), "inputs": self.inputs.describe()}
         place = ("device", "torch", "numpy", "python", "onnxruntime")
         return meta, {key: value for key, value in meta.items() if key not in place}
 
     @contextmanager
     def _show_progress(self, stream: TextIO | None = None) -> Iterator[Progress | None]:
-        if self.request.quiet:
+        if self.quiet:
             yield None
             return
         counter = Counter(self.inputs.list_sources())
@@ -215,7 +163,7 @@ class _Run:
         if self.finished:
             said = say_failed(self.resumed_failed)
             click.echo(f"{self.finished} ({self.resumed} rows){said}", err=True)
-        elif not self.request.quiet:
+        elif not self.quiet:
             click.echo(self._summarize(), err=True)
         return self._judge(
             self.summary.rows + self.resumed, self.summary.failed + self.resumed_failed
@@ -223,17 +171,17 @@ class _Run:
 
     def _summarize(self) -> str:
         return self.summary.format(
-            verb=VERBS[self.request.kind],
+            verb=self.verb,
             seconds=time.monotonic() - self.began,
-            device=_describe_device(self.job),
-            output=self.request.output,
+            device=_describe_device(self.pipeline),
+            output=self.options.output,
             resumed=self.resumed,
             resumed_failed=self.resumed_failed,
         )
 
     def _judge(self, rows: int, failed: int) -> int:
         """Exit status of the whole table, whichever run has made its rows."""
-        number, count = self.request.part
+        number, count = self.options.part
         if rows == 0 and number > 1:
             click.echo(f"there are fewer cutouts than parts: {number}/{count} is empty", err=True)
             return OK
@@ -242,11 +190,11 @@ class _Run:
                        "WebP and FITS files and tar shards", err=True)  # fmt: skip
             return NOTHING_READ
         if failed == rows:
-            first = self.summary.failures[:1] if self.request.quiet else []
+            first = self.summary.failures[:1] if self.quiet else []
             said = ", the first: ".join(["Error: not one cutout could be used", *first])
             click.echo(said, err=True)
             return NOTHING_READ
-        return SOME_FAILED if failed and self.request.strict else OK
+        return SOME_FAILED if failed and self.strict else OK
 
 
 def _key(source: Source) -> tuple[str, str]:
@@ -254,27 +202,27 @@ def _key(source: Source) -> tuple[str, str]:
     return source.object_id, source.address
 
 
-def _describe_device(job: Job) -> str:
+def _describe_device(pipeline: Pipeline) -> str:
     from galmorph.inference.backends import check_backend
 
     device, precision = check_backend(
-        job.model.backend, device=job.options.device, precision=job.options.precision
+        pipeline.model.backend, device=pipeline.options.device, precision=pipeline.options.precision
     )
-    if job.model.backend == "onnx":
+    if pipeline.model.backend == "onnx":
         return f"cpu, {precision}, onnxruntime"
     if device != "cpu":
         return f"{device}, {precision}"
-    if job.options.device == "cpu":
+    if pipeline.options.device == "cpu":
         return f"cpu, {precision} (as asked for)"
     from galmorph.inference.devices import explain_devices
 
     return f"cpu, {precision} (cuda is {explain_devices()['cuda']})"
 
 
-def _say_interrupted(request: Request, run: _Run) -> str:
-    if request.output == "-":
+def _say_interrupted(run: _Run) -> str:
+    if not run.options.file:
         return f"Interrupted after {run.rows_done} rows."
     return (
-        f"Interrupted: {run.rows_done} rows are kept beside {request.output}; "
+        f"Interrupted: {run.rows_done} rows are kept beside {run.options.file}; "
         "run the same command with --resume to go on."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,16 @@ from galmorph.errors import (
 from galmorph.flags import Flags
 from galmorph.images.bands import RENDERED_NAMES, choose_planes
 from galmorph.images.cutout import Cutout
-from galmorph.images.options import ReadOptions
 from galmorph.images.planes import lay_on_black, to_rendered
 from galmorph.quantities import to_masked
+from galmorph.settings import ReadOptions
 
 __all__ = ["WAY_OUT", "cutout_from_array", "find_masked", "is_tensor", "to_array"]
 
 Array = npt.NDArray[Any]
 WAY_OUT = (
     "give one image as (y, x), (y, x, 3) or (3, y, x), a stack as (n, 3, y, x) or (n, y, x, 3), "
-    "grey images as a list of (y, x), other bands as (band, y, x) with bands=(...)"
+    "grey images as a list of (y, x), other bands as (band, y, x) with --bands"
 )
 
 
@@ -121,7 +122,7 @@ def cutout_from_array(
     if options.bands is None and planes.shape[0] > 1:
         raise BandError(
             f"{where}: it is flux, {_explain_flux(array, unit)}; name its {planes.shape[0]} "
-            "planes as in bands=('g', 'r', 'z'), or convert a rendered image to uint8"
+            "planes, as in --bands g,r,z, or convert a rendered image to uint8"
         )
     bands, _ = choose_planes(None, options.bands, planes.shape[0], where)
     flux = np.ascontiguousarray(planes, dtype=np.float32)
@@ -145,7 +146,7 @@ def _rendered_cutout(planes: Array, object_id: str, path: str) -> Cutout:
     return Cutout(grey, object_id=object_id, path=path, flags=flags, notes={"mode": "grey"})
 
 
-def order_axes(array: Array, bands: tuple[str, ...] | None) -> Array:
+def order_axes(array: Array, bands: Sequence[str] | None) -> Array:
     """Bring an array to (band, y, x), refusing what could mean two things.
 
     Parameters

@@ -15,10 +15,10 @@ from galmorph.images.bands import choose_planes, find_band, name_bands
 from galmorph.images.calibration import calibration_from_cutout, match_planes
 from galmorph.images.cutout import Cutout
 from galmorph.images.files import ImageFile
-from galmorph.images.options import ReadOptions
 from galmorph.images.planes import stack_planes
 from galmorph.images.sky import SkyFrame, explain_difference
 from galmorph.images.source import Source, make_printable
+from galmorph.settings import ReadOptions
 
 __all__ = ["BandFiles", "BandPattern"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.compressed import COMPRESSION_MAGIC, decompress
 from galmorph.images.cutout import Cutout
-from galmorph.images.options import ReadOptions
 from galmorph.images.raster import read_raster, sniff_raster
 from galmorph.images.source import TABLE_ADVICE
+from galmorph.settings import ReadOptions
 
 __all__ = ["FITS_MAGIC", "decode_image"]
 

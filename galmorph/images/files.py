@@ -17,8 +17,8 @@ from galmorph.errors import (
 )
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import FITS_MAGIC, decode_image
-from galmorph.images.options import ReadOptions
 from galmorph.images.source import make_object_id, make_printable
+from galmorph.settings import ReadOptions
 
 __all__ = ["IMAGE_SUFFIXES", "ImageFile", "open_regular", "read_head", "read_part"]
 

@@ -27,7 +27,6 @@ from galmorph.images.cards import Cards
 from galmorph.images.cutout import Cutout
 from galmorph.images.fits_structure import check_structure, find_cut
 from galmorph.images.hdus import HduChoice, choose_hdus
-from galmorph.images.options import ReadOptions
 from galmorph.images.planes import (
     blank_to_nan,
     drop_axes,
@@ -45,6 +44,7 @@ from galmorph.images.sky import (
 )
 from galmorph.images.source import Region
 from galmorph.images.survey import ZEROPOINT_KEYS, find_survey, find_zeropoint
+from galmorph.settings import ReadOptions
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList

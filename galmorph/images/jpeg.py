@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from galmorph.images.options import ReadOptions
+from galmorph.settings import ReadOptions
 
 __all__ = ["ShortJpeg", "decode_usual_jpeg", "shorten_jpeg"]
 

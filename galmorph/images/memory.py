@@ -9,8 +9,8 @@ from typing import Any
 from galmorph.errors import GalmorphError
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
-from galmorph.images.options import ReadOptions
 from galmorph.images.source import Lost, Source, make_printable
+from galmorph.settings import ReadOptions
 
 __all__ = ["InMemory", "drop_pixels"]
 

@@ -18,10 +18,10 @@ from galmorph.images.cutout import Cutout
 from galmorph.images.files import read_head
 from galmorph.images.fits import cutout_from_hdus, open_fits, reading_fits
 from galmorph.images.hdus import choose_hdus
-from galmorph.images.options import ReadOptions
 from galmorph.images.sky import load_wcs
 from galmorph.images.source import Lost, Region, Source, make_printable
 from galmorph.images.unpacked import FITS_MAGIC, find_unpacked
+from galmorph.settings import ReadOptions
 
 __all__ = ["MosaicPosition", "Position", "mosaic_sources", "region_of"]
 

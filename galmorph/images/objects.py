@@ -20,13 +20,13 @@ from galmorph.images.bands import find_band_names
 from galmorph.images.calibration import calibration_from_header
 from galmorph.images.cutout import Cutout
 from galmorph.images.fits import Planes, assemble_planes, cutout_from_hdus, find_wanted_region
-from galmorph.images.options import ReadOptions
 from galmorph.images.planes import drop_axes
 from galmorph.images.quiet import quiet
 from galmorph.images.raster import check_size, cutout_from_pil
 from galmorph.images.regions import cut_array, find_region
 from galmorph.images.sky import frame_from_wcs
 from galmorph.images.survey import find_unit
+from galmorph.settings import ReadOptions
 
 __all__ = ["cutout_from_object"]
 

@@ -14,10 +14,10 @@ from galmorph.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
 from galmorph.images.jpeg import decode_usual_jpeg, shorten_jpeg
-from galmorph.images.options import ReadOptions
 from galmorph.images.pixel_views import share_pixels
 from galmorph.images.planes import lay_on_black
 from galmorph.images.quiet import quiet
+from galmorph.settings import ReadOptions
 
 if TYPE_CHECKING:
     from PIL.Image import Image

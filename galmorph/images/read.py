@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from galmorph.errors import ImageError, ImageTooLargeError, UnsupportedImageError
-from galmorph.images.bands import is_band_name
+from galmorph.images.bands import is_band_name, name_bands
 from galmorph.images.cutout import Cutout
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
 from galmorph.images.names import find_position
-from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source, make_printable
+from galmorph.settings import ReadOptions
 
-__all__ = ["ReadOptions", "read_cutout"]
+__all__ = ["read_cutout"]
 
 DEFAULT_OPTIONS = ReadOptions()
 
@@ -58,6 +59,8 @@ def read_cutout(
         source = ImageFile.of(os.fspath(source))
     elif not isinstance(source, Source):
         source = InMemory("", source)
+    if options.bands is not None:
+        options = _spell_bands(options)
     try:
         cutout = source.read(options)
         _check_region(cutout, options)
@@ -69,6 +72,12 @@ def read_cutout(
         shown = make_printable(source.address) or None
         raise ImageTooLargeError("not enough memory", shown) from error
     return _note_order(_add_scale(_add_position(cutout), options), options)
+
+
+@lru_cache(maxsize=8)
+def _spell_bands(options: ReadOptions) -> ReadOptions:
+    """The bands under their usual names."""
+    return replace(options, bands=name_bands(options.bands or ()))
 
 
 def _check_region(cutout: Cutout, options: ReadOptions) -> None:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from galmorph.errors import ImageTooLargeError, UnsupportedImageError
 from galmorph.images.cards import Cards
-from galmorph.images.options import ReadOptions
 from galmorph.images.planes import blank_to_nan, drop_axes, find_blank
 from galmorph.images.sky import SkyFrame, frame_at, to_pixel
 from galmorph.images.source import Region
+from galmorph.settings import ReadOptions
 
 __all__ = ["Box", "cut_array", "cut_region", "find_region"]
 

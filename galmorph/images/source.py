@@ -10,7 +10,7 @@ from galmorph.errors import GalmorphError
 
 if TYPE_CHECKING:
     from galmorph.images.cutout import Cutout
-    from galmorph.images.options import ReadOptions
+    from galmorph.settings import ReadOptions
 
 __all__ = [
     "TABLE_ADVICE",

@@ -27,8 +27,8 @@ from galmorph.errors import (
 from galmorph.images.arrays import cutout_from_array
 from galmorph.images.cutout import Cutout
 from galmorph.images.files import read_head
-from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source, make_object_id, make_printable
+from galmorph.settings import ReadOptions
 
 __all__ = ["StackItem", "list_items", "stacks_in_use"]
 

@@ -20,8 +20,8 @@ from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.files import IMAGE_SUFFIXES, open_regular, read_head, read_part
 from galmorph.images.memory import InMemory
-from galmorph.images.options import ReadOptions
 from galmorph.images.source import Lost, Source, make_object_id, make_printable
+from galmorph.settings import ReadOptions
 
 if TYPE_CHECKING:
     from tarfile import TarFile, TarInfo

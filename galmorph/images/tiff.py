@@ -17,7 +17,7 @@ from galmorph.errors import (
     UnsupportedImageError,
 )
 from galmorph.images.cutout import Cutout
-from galmorph.images.options import ReadOptions
+from galmorph.settings import ReadOptions
 
 __all__ = ["drop_orientation", "has_more_pages", "read_tiff"]
 

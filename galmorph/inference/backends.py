@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from galmorph.encoders.onnx_encoder import OnnxEncoder, import_onnxruntime
 from galmorph.errors import DeviceError
-from galmorph.model import BackendName, Model
+from galmorph.model import Model
+from galmorph.settings import BackendName
 
 __all__ = ["Backend", "check_backend", "list_versions", "open_backend"]
 

@@ -12,11 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from numbers import Integral
 
 from galmorph.errors import DeviceError
-from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source
 from galmorph.images.stacks import stacks_in_use
 from galmorph.inference.backends import Backend, check_backend, open_backend
@@ -33,10 +30,9 @@ from galmorph.inference.cores import count_cores, keep_numpy_on_one_core
 from galmorph.inference.processes import MANY_WORKERS, Readers
 from galmorph.inference.reading import Reader
 from galmorph.model import Model
-from galmorph.preprocessing.pipeline import FieldOptions
-from galmorph.preprocessing.render import RenderOptions
+from galmorph.settings import EngineOptions, FieldOptions, ReadOptions, RenderOptions
 
-__all__ = ["Block", "EngineOptions", "Row", "explain_options", "run_inference"]
+__all__ = ["Block", "Row", "explain_options", "run_inference"]
 
 CPU_BATCH_SIZE = 32
 GPU_BATCH_SIZE = 512
@@ -54,35 +50,6 @@ BATCHES_TOGETHER = 4
 SECONDS_TOGETHER = 0.3
 """After the first few, batches that make a block where they come within this time: whoever collects
 the blocks holds Python's lock meanwhile, and does so less often."""
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How the work is done; none of it changes a result beyond the precision's rounding.
-
-    Attributes
-    ----------
-    device : str
-        "auto", "cpu", "cuda", "cuda:N", "mps".
-    batch_size : int or None
-        Cutouts encoded together; None chooses by device.
-    workers : int or None
-        Threads that read and prepare (and, on the CPU, encode), with a process of its own for
-        each beside a GPU; None takes every core.
-    precision : str or None
-        "float32", "bfloat16" or "float16"; None takes bfloat16 where the device multiplies in it.
-    """
-
-    device: str = "auto"
-    batch_size: int | None = None
-    workers: int | None = None
-    precision: str | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "workers"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, Integral) and int(value) >= 1):
-                raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
 
 
 def explain_options(options: EngineOptions) -> dict[str, str]:

@@ -15,12 +15,11 @@ import numpy.typing as npt
 from galmorph.errors import GalmorphError, PixelError
 from galmorph.flags import NO_LABEL, Flags
 from galmorph.images.memory import InMemory, drop_pixels
-from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source, make_printable
 from galmorph.inference.blocks import NO_LABEL_REASONS, ReadBlock, Row, to_one_dtype
-from galmorph.preprocessing.pipeline import FieldOptions, Placed, Prepared, Preprocessing
-from galmorph.preprocessing.render import RenderOptions
+from galmorph.preprocessing.pipeline import Placed, Prepared, Preprocessing
+from galmorph.settings import FieldOptions, ReadOptions, RenderOptions
 
 __all__ = ["Reader", "fail"]
 

@@ -14,10 +14,9 @@ import numpy as np
 from galmorph.flags import NO_LABEL, Flags
 from galmorph.heads import Head
 from galmorph.inference.backends import list_versions
-from galmorph.inference.engine import Block, EngineOptions, Row
+from galmorph.inference.engine import Block, Row
 from galmorph.model import Model
-from galmorph.preprocessing.pipeline import FieldOptions
-from galmorph.preprocessing.render import RenderOptions
+from galmorph.settings import EngineOptions, FieldOptions, RenderOptions
 from galmorph.tables.angles import to_degrees
 from galmorph.tables.columns import ColumnSpec, result_columns
 from galmorph.typicality import ATYPICAL_PERCENTILE, Typicality

@@ -6,21 +6,20 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
-from galmorph.images.options import ReadOptions
 from galmorph.preprocessing.geometry import Box, central_box, crop_box, resample_all
-from galmorph.preprocessing.render import RenderOptions, render
+from galmorph.preprocessing.render import render
 from galmorph.preprocessing.size import measure_size
+from galmorph.settings import FieldOptions, ReadOptions, RenderOptions
 
-__all__ = ["FieldOptions", "Placed", "Prepared", "Preprocessing"]
+__all__ = ["Placed", "Prepared", "Preprocessing"]
 
 SATURATED_FRACTION = 0.02
 """A field with more pixels than this at the top of the range is flagged."""
@@ -34,39 +33,6 @@ changes more labels than a speed-up may; see docs/performance.md.
 
 FLAT = 1.5 / 255
 """A field whose values differ by less than this, on [0, 1], shows nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class FieldOptions:
-    """Which part of the frame to look at.
-
-    Attributes
-    ----------
-    crop : float, "auto" or None
-        Central part of the frame, as a fraction of its shorter side. ``"auto"`` measures the
-        central galaxy and takes the field that the weights were trained on for its size. None
-        leaves it to the weights.
-    fov : float or None
-        Field of view in arcseconds instead; needs a pixel scale.
-    """
-
-    crop: float | Literal["auto"] | None = None
-    fov: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.crop is not None and self.fov is not None:
-            raise ValueError("give crop or fov, not both: each of them sets the field of view")
-        if isinstance(self.crop, str) and self.crop != "auto":
-            raise ValueError(f"crop is a fraction of the frame or 'auto', not {self.crop!r}")
-        for value in (self.crop, self.fov):
-            if value is None or isinstance(value, str):
-                continue
-            if not isinstance(value, Real):
-                raise TypeError(
-                    f"crop is a fraction of the frame and fov a number of arcseconds, not {value!r}"
-                )
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"the field of view must be positive, not {value}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import PixelError
 from galmorph.flags import Flags
+from galmorph.settings import BadPixelPolicy
 
-__all__ = ["BadPixelPolicy", "FilledPlanes", "fill_bad_pixels", "find_bad_pixels", "has_good_pixel"]
+__all__ = ["FilledPlanes", "fill_bad_pixels", "find_bad_pixels", "has_good_pixel"]
 
 Array = npt.NDArray[Any]
-BadPixelPolicy = Literal["interpolate", "zero", "refuse"]
 
 LARGEST_VALUE = 1e20
 """Values beyond it are bad like an infinity: their sums would leave float32."""

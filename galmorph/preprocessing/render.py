@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,63 +18,20 @@ from galmorph.images.calibration import (
 )
 from galmorph.images.cutout import Cutout
 from galmorph.images.survey import is_magnitude
-from galmorph.preprocessing.pixels import (
-    BadPixelPolicy,
-    FilledPlanes,
-    fill_bad_pixels,
-    has_good_pixel,
-)
+from galmorph.preprocessing.pixels import FilledPlanes, fill_bad_pixels, has_good_pixel
 from galmorph.preprocessing.stretch import (
-    STRETCHES,
     Stretch,
     choose_stretch,
     get_stretch,
 )
+from galmorph.settings import RenderOptions
 
-__all__ = ["RenderOptions", "is_zero_bad", "render"]
+__all__ = ["is_zero_bad", "render"]
 
 Array = npt.NDArray[Any]
 RENDERED = ("red", "green", "blue")
 ZERO_IS_UNOBSERVED = ("legacysurvey",)
 """Surveys whose images hold exactly 0 where a band has no exposure."""
-
-
-@dataclass(frozen=True, slots=True)
-class RenderOptions:
-    """How flux becomes colour and what happens to bad pixels.
-
-    Attributes
-    ----------
-    stretch : str
-        "auto" (by the header, see `choose_stretch`) or a name of `STRETCHES`.
-    nan : {"interpolate", "zero", "refuse"}
-        What happens to NaN, infinite and masked pixels.
-    nan_fraction : float
-        Above this fraction of bad pixels the row is flagged as not to be trusted.
-    zeropoint : float, optional
-        AB magnitude of a flux of 1, where the header does not give the unit or is wrong. It holds
-        for the pixels of all bands as their files have them, whatever their headers say.
-
-    Raises
-    ------
-    ValueError
-        A value that does not exist or is outside its range.
-    """
-
-    stretch: str = "auto"
-    nan: BadPixelPolicy = "interpolate"
-    nan_fraction: float = 0.05
-    zeropoint: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.stretch != "auto" and self.stretch not in STRETCHES:
-            get_stretch(self.stretch)
-        if self.nan not in ("interpolate", "zero", "refuse"):
-            raise ValueError(f"nan is interpolate, zero or refuse, not {self.nan!r}")
-        if not 0 <= self.nan_fraction <= 1:
-            raise ValueError(f"nan_fraction is within 0 to 1, not {self.nan_fraction}")
-        if self.zeropoint is not None and not math.isfinite(self.zeropoint):
-            raise ValueError(f"zeropoint must be a magnitude, not {self.zeropoint}")
 
 
 DEFAULT_OPTIONS = RenderOptions()

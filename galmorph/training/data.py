@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from galmorph.errors import GalmorphError, TrainingError
 from galmorph.flags import NO_LABEL
-from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source, make_object_id, make_printable
 from galmorph.preprocessing.pipeline import Preprocessing
-from galmorph.preprocessing.render import RenderOptions
+from galmorph.settings import ReadOptions, RenderOptions
 from galmorph.training.cutouts import find_class, list_cutouts, name_cutout, read_beside
 
 __all__ = ["TrainingSet", "is_held_out", "load_training_set"]

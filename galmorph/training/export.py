@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from galmorph._api import load_model
 from galmorph.encoders.fused import ProjectionHead
 from galmorph.encoders.registry import create_encoder
 from galmorph.errors import TrainingError, WeightsError
 from galmorph.heads import Head
 from galmorph.model import Model, read_model, write_model
+from galmorph.pipeline import load_model
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.training.checkpoint import CHECKPOINT, get_kept, load_checkpoint
 from galmorph.training.recipe import Recipe, recipe_from_dict

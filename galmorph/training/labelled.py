@@ -12,13 +12,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from galmorph._api import Job
 from galmorph.errors import CatalogueError, TrainingError
 from galmorph.heads import make_class_name
 from galmorph.images.containers import split_address
 from galmorph.images.source import Source, make_printable, replace_columns
 from galmorph.inference.engine import Row
-from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
+from galmorph.pipeline import Pipeline
+from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.settings import FieldOptions
 from galmorph.tables.columns import probability_name
 
 __all__ = [
@@ -229,7 +230,7 @@ def choose_field(
 
 
 def embed_labelled(
-    job: Job,
+    pipeline: Pipeline,
     sources: Iterable[Source],
     label_of: Labeller | Mapping[str, str],
     *,
@@ -241,7 +242,7 @@ def embed_labelled(
 
     Parameters
     ----------
-    job : Job
+    pipeline : Pipeline
         Model and settings, as ``galmorph classify`` would use them.
     sources : iterable of Source
     label_of : callable or mapping
@@ -268,7 +269,7 @@ def embed_labelled(
     embeddings, labels, object_ids, addresses, failed = [], [], [], [], []
     picked = picker.pick(sources)
     done = 0
-    for block in job.run(picked if change is None else change(picked)):
+    for block in pipeline.run(picked if change is None else change(picked)):
         good: npt.NDArray[np.bool_] = np.isfinite(block.embeddings).all(axis=1)  # type: ignore[assignment]
         embeddings.append(block.embeddings[good])
         for row, usable in zip(block.rows, good, strict=True):

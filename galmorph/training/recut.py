@@ -9,9 +9,9 @@ import numpy as np
 
 from galmorph.images.cutout import Cutout
 from galmorph.images.memory import InMemory
-from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
+from galmorph.settings import ReadOptions
 
 __all__ = ["Recut", "cut_center", "recut_sources"]
 

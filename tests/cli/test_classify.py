@@ -15,10 +15,11 @@ from inference_model import CLASSES
 from synthetic import make_flux, make_header, write_fits, write_jpeg
 
 import galmorph
-from galmorph.cli.request import Request, open_inputs
 from galmorph.flags import Flags
 from galmorph.images.discover import discover_sources
 from galmorph.inference import engine
+from galmorph.inputs import open_inputs
+from galmorph.settings import RunOptions
 from galmorph.tables.journal import partial_path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +87,7 @@ def test_every_format_has_all_rows(run, cutouts, tmp_path, suffix):
 
 
 def test_an_unknown_suffix_is_refused_before_the_model_is_loaded(run, cutouts, monkeypatch):
-    monkeypatch.setattr("galmorph._api.load_model", lambda _: pytest.fail("loaded"))
+    monkeypatch.setattr("galmorph.pipeline.load_model", lambda _: pytest.fail("loaded"))
     result = run("classify", cutouts, "-o", "t.xlsx")
     assert result.exit_code == 2
     assert ".csv, .ecsv, .fits" in result.stderr
@@ -241,8 +242,7 @@ def test_parts_and_counts_agree_on_what_is_passed_over(cutouts):
     out.write_bytes(b"an earlier result")
     listed = {}
     for part in ((1, 2), (2, 2), (1, 1)):
-        request = Request("classify", str(out), paths=(str(cutouts),), part=part)
-        inputs = open_inputs(request)
+        inputs = open_inputs(RunOptions(str(cutouts), output=str(out), part=part))
         listed[part] = [source.object_id for source in inputs.list_sources()]
         assert listed[part] == [source.object_id for source in inputs.list_sources()]
     assert listed == {(1, 2): ["a", "bad", "d"], (2, 2): ["b", "c"], (1, 1): [*"ab", "bad", *"cd"]}
@@ -251,20 +251,19 @@ def test_parts_and_counts_agree_on_what_is_passed_over(cutouts):
 def test_a_result_among_the_files_of_a_galaxy_takes_no_galaxy_with_it(tmp_path):
     for name in ("all_classes.fits", "all_g.fits", "all_r.fits", "other_classes.fits"):
         (tmp_path / name).touch()
-    request = Request(
-        "classify",
-        str(tmp_path / "all_classes.fits"),
-        paths=(str(tmp_path),),
+    options = RunOptions(
+        str(tmp_path),
+        output=str(tmp_path / "all_classes.fits"),
         bands_from_name="{id}_{band}.fits",
     )
-    first, second = open_inputs(request).list_sources()
+    first, second = open_inputs(options).list_sources()
     bands = tuple((band, str(tmp_path / f"all_{band}.fits")) for band in "gr")
     assert tuple((band, file.path) for band, file in first.files) == bands
     assert first.address == bands[0][1]
     assert second.object_id == "other"
     (tmp_path / "all_g.fits").unlink()
     (tmp_path / "all_r.fits").unlink()
-    assert [source.object_id for source in open_inputs(request).list_sources()] == ["other"]
+    assert [source.object_id for source in open_inputs(options).list_sources()] == ["other"]
 
 
 def test_a_catalogue_may_name_the_file_that_the_result_replaces(run, cutouts, tmp_path):
@@ -455,7 +454,7 @@ def interrupt_after(monkeypatch, blocks):
                 raise KeyboardInterrupt
             yield block
 
-    monkeypatch.setattr("galmorph._api.run_inference", run_inference)
+    monkeypatch.setattr("galmorph.pipeline.run_inference", run_inference)
 
 
 def test_ctrl_c_keeps_the_rows_and_resume_goes_on(run, cutouts, tmp_path, monkeypatch):
@@ -525,7 +524,9 @@ def test_resume_on_a_finished_table_leaves_it(run, cutouts, tmp_path, monkeypatc
         assert run("classify", cutouts, "-o", out).exit_code == 0
         before, stamp = out.read_bytes(), out.stat().st_mtime_ns
         with monkeypatch.context() as patch:
-            patch.setattr("galmorph._api.run_inference", lambda *_, **__: pytest.fail("computed"))
+            patch.setattr(
+                "galmorph.pipeline.run_inference", lambda *_, **__: pytest.fail("computed")
+            )
             result = run("classify", cutouts, "-o", out, "--resume", "--quiet")
         assert result.exit_code == 0, result.output
         assert "nothing is left to do" in result.stderr

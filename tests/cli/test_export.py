@@ -22,7 +22,7 @@ def test_encoders_of_timm_are_refused_before_anything_is_downloaded(
     def load(*_: object, **__: object) -> None:
         raise AssertionError("weights were asked for")
 
-    monkeypatch.setattr("galmorph._api.load_model", load)
+    monkeypatch.setattr("galmorph.pipeline.load_model", load)
     output = tmp_path / "m.onnx"
     result = CliRunner().invoke(cli, ["export", "--model", name, "-o", str(output)])
     assert result.exit_code == 2

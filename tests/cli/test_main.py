@@ -10,8 +10,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from galmorph import settings
 from galmorph.cli.main import COMMANDS, cli
-from galmorph.cli.options import NAN_POLICIES, PRECISION_NAMES, STRETCH_NAMES
 from galmorph.cli.status import get_status
 from galmorph.errors import DownloadError, OutputError, TableFormatError, UnknownModelError
 
@@ -54,13 +54,10 @@ def test_the_one_line_help_is_not_cut():
 
 def test_names_written_out_are_the_real_ones():
     from galmorph.inference.devices import PRECISIONS
-    from galmorph.preprocessing.render import RenderOptions
     from galmorph.preprocessing.stretch import STRETCHES
 
-    assert set(STRETCH_NAMES) == {"auto", *STRETCHES}
-    assert set(PRECISION_NAMES) == {"auto", *PRECISIONS}
-    for policy in NAN_POLICIES:
-        assert RenderOptions(nan=policy).nan == policy
+    assert set(settings.STRETCHES) == {"auto", *STRETCHES}
+    assert set(settings.PRECISIONS) == {"auto", *PRECISIONS}
 
 
 def test_help_is_quick():

@@ -12,7 +12,9 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from galmorph.cli.outputs import prepare_output, prepare_picture, refuse_image
+from galmorph.cli.outputs import prepare_output, prepare_picture
+from galmorph.errors import OptionError
+from galmorph.inputs import refuse_image
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 
@@ -28,14 +30,14 @@ def folder(tmp_path: Path) -> Path:
 def test_an_image_is_never_replaced(folder: Path, name: str) -> None:
     before = (folder / name).read_bytes()
     for check in (refuse_image, prepare_output):
-        with pytest.raises(click.UsageError, match=f"{name} is there already"):
+        with pytest.raises(OptionError, match=f"{name} is there already"):
             check(str(folder / name))
     assert (folder / name).read_bytes() == before
 
 
 def test_a_foreign_fits_table_is_not_replaced(tmp_path: Path) -> None:
     Table({"a": np.arange(3)}).write(tmp_path / "catalogue.fits")
-    with pytest.raises(click.UsageError, match="no result of galmorph"):
+    with pytest.raises(OptionError, match="no result of galmorph"):
         refuse_image(str(tmp_path / "catalogue.fits"))
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from galmorph._api import _read_timm, load_model
 from galmorph.encoders.registry import create_encoder
 from galmorph.errors import CheckpointError
+from galmorph.pipeline import _read_timm, load_model
 from galmorph.weights.entry import ManifestEntry
 from galmorph.weights.manifest import load_manifest
 

@@ -11,8 +11,8 @@ from astropy.io import fits
 from synthetic import make_header, make_profile, write_cards, write_fits
 
 from galmorph.errors import UnreadableImageError
-from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
+from galmorph.settings import ReadOptions
 
 GREY = make_profile()
 WHOLE = np.arange(64, dtype="i2").reshape(8, 8)

@@ -27,10 +27,10 @@ from galmorph.errors import (
 )
 from galmorph.images import stacks
 from galmorph.images.discover import discover_sources
-from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.stacks import stacks_in_use
 from galmorph.images.tar import TarMember
+from galmorph.settings import ReadOptions
 
 IMAGES = [make_rgb(48, seed=n) for n in range(6)]
 STACK = np.stack(IMAGES)

@@ -16,12 +16,12 @@ from galmorph.errors import BandError, ImageError, UnreadableImageError, Unsuppo
 from galmorph.images.containers import split_address
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
-from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source, make_object_id
 from galmorph.images.stacks import StackItem
 from galmorph.images.tar import TarMember
 from galmorph.preprocessing.render import render
+from galmorph.settings import ReadOptions
 
 
 def ids(*args: object, **options: object) -> list[str]:

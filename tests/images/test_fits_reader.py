@@ -30,9 +30,9 @@ from galmorph.errors import (
     UnsupportedImageError,
 )
 from galmorph.flags import Flags
-from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
-from galmorph.preprocessing.render import RenderOptions, render
+from galmorph.preprocessing.render import render
+from galmorph.settings import ReadOptions, RenderOptions
 
 FLUX = make_flux()
 GREY = FLUX[1]

@@ -12,9 +12,9 @@ from astropy.io import fits
 from synthetic import as_stored, make_flux, make_header, write_bands, write_fits
 
 from galmorph.errors import BandError, UnsupportedImageError
-from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.preprocessing.render import render
+from galmorph.settings import ReadOptions
 
 FLUX = make_flux()
 GREY = FLUX[1]

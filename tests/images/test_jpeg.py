@@ -13,10 +13,10 @@ from synthetic import make_rgb
 
 from galmorph.errors import UnreadableImageError
 from galmorph.images.jpeg import decode_usual_jpeg, shorten_jpeg
-from galmorph.images.options import ReadOptions
 from galmorph.images.raster import read_raster
 from galmorph.images.read import read_cutout
-from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
+from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.settings import FieldOptions, ReadOptions
 
 pytest.importorskip("simplejpeg", reason="the extra jpeg is not installed")
 

@@ -15,9 +15,9 @@ from synthetic import make_profile, make_rgb, write_jpeg
 
 from galmorph.errors import ImageTooLargeError, MissingExtraError, UnreadableImageError
 from galmorph.flags import Flags
-from galmorph.images.options import ReadOptions
 from galmorph.images.raster import read_raster
 from galmorph.images.read import read_cutout
+from galmorph.settings import ReadOptions
 
 RGB = make_rgb()
 PLANES = RGB.transpose(2, 0, 1)

@@ -16,9 +16,9 @@ from synthetic import as_stored, make_header, make_profile, write_cards, write_f
 
 from galmorph.errors import UnsupportedImageError
 from galmorph.images.mosaic import mosaic_sources
-from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.sky import frame_from_header, load_wcs, to_pixel
+from galmorph.settings import ReadOptions
 
 SHAPE = (64, 64)
 STEP = 0.262 / 3600

@@ -22,8 +22,9 @@ from galmorph.images.files import ImageFile
 from galmorph.images.source import Source
 from galmorph.inference import engine
 from galmorph.inference.backends import open_backend
-from galmorph.inference.engine import Block, EngineOptions, explain_options, run_inference
+from galmorph.inference.engine import Block, explain_options, run_inference
 from galmorph.model import Model, write_model
+from galmorph.settings import EngineOptions
 from galmorph.tables.journal import partial_path
 
 MakeSources = Callable[[int], list[Source]]
@@ -58,7 +59,7 @@ def device(model: Model, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 
 def run(model: Model, sources: Any, batch_size: int = 4) -> tuple[list[Any], Any]:
-    options = EngineOptions("cpu", batch_size, 2, "float32")
+    options = EngineOptions(device="cpu", batch_size=batch_size, workers=2, precision="float32")
     blocks = list(run_inference(model, sources, options=options))
     rows = [row for block in blocks for row in block.rows]
     return rows, np.concatenate([block.embeddings for block in blocks])
@@ -124,7 +125,7 @@ def test_a_device_that_fails_is_named_after_the_rows_before_it(
 ) -> None:
     device.fails_at = 3
     seen: list[str] = []
-    options = EngineOptions("cpu", 4, 2, "float32")
+    options = EngineOptions(device="cpu", batch_size=4, workers=2, precision="float32")
     with pytest.raises(DeviceError, match=r"^cuda:0 failed: CUDA error: an illegal \w+ access\."):
         for block in run_inference(model, make_sources(40), options=options):
             seen += [row.object_id for row in block.rows]
@@ -170,7 +171,7 @@ def test_sources_are_consumed_a_bounded_number_ahead(
             yield source
 
     bound = (2 + engine.BLOCKS_AHEAD * 2 * engine.READ_SIZE // 16 + engine.BATCHES_TOGETHER) * 16
-    options = EngineOptions("cpu", 16, 2, "float32")
+    options = EngineOptions(device="cpu", batch_size=16, workers=2, precision="float32")
     for block in run_inference(model, count(), options=options):
         done += len(block.rows)
         assert pulled - done <= bound
@@ -180,7 +181,7 @@ def test_sources_are_consumed_a_bounded_number_ahead(
 def test_closing_early_leaves_no_threads(
     model: Model, make_sources: MakeSources, device: StandIn
 ) -> None:
-    options = EngineOptions("cpu", 2, 2, "float32")
+    options = EngineOptions(device="cpu", batch_size=2, workers=2, precision="float32")
     blocks: Iterator[Block] = run_inference(model, make_sources(40), options=options)
     next(blocks)
     blocks.close()  # type: ignore[attr-defined]
@@ -188,5 +189,5 @@ def test_closing_early_leaves_no_threads(
 
 
 def test_options_are_explained() -> None:
-    said = " | ".join(explain_options(EngineOptions("cpu", workers=3)).values())
+    said = " | ".join(explain_options(EngineOptions(device="cpu", workers=3)).values())
     assert "32 cutouts" in said and "3 threads, each of which reads and encodes" in said

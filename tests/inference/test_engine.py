@@ -15,22 +15,16 @@ import torch
 from synthetic import make_rgb, write_jpeg
 
 import galmorph
-from galmorph.errors import DeviceError, PixelError, UnreadableImageError
+from galmorph.errors import DeviceError, GalmorphWarning, PixelError, UnreadableImageError
 from galmorph.flags import Flags
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
 from galmorph.images.source import Source
 from galmorph.inference import engine
-from galmorph.inference.engine import (
-    BATCHES_TOGETHER,
-    BLOCKS_AHEAD,
-    Block,
-    EngineOptions,
-    Row,
-    run_inference,
-)
+from galmorph.inference.engine import BATCHES_TOGETHER, BLOCKS_AHEAD, Block, Row, run_inference
 from galmorph.model import Model
+from galmorph.settings import EngineOptions
 
 MakeSources = Callable[[int], list[Source]]
 
@@ -284,7 +278,7 @@ def test_an_unexpected_exception_stays_in_its_row(
     ("given", "error", "match"),
     [
         ({"device": "abacus"}, DeviceError, "no device 'abacus'; there are auto, cpu"),
-        ({"precision": "float8"}, ValueError, "one of float32, bfloat16, float16"),
+        ({"precision": "float8"}, ValueError, "one of auto, float32, bfloat16, float16"),
     ],
 )
 def test_settings_are_checked_before_anything_is_read(
@@ -307,16 +301,18 @@ def test_counts_are_positive(name: str) -> None:
 def test_embed_raises_the_first_error_or_flags_it(model: Model, mixed_folder: Path) -> None:
     given = {"model": model, "device": "cpu", "workers": 1, "batch_size": 4}
     with pytest.raises(UnreadableImageError, match="galaxy_01"):
-        galmorph.embed(mixed_folder, **given)
-    embeddings = galmorph.embed(mixed_folder, on_error="flag", **given)
+        galmorph.embed(mixed_folder, on_error="raise", **given)
+    with pytest.warns(GalmorphWarning, match="6 of 15 cutouts"):
+        embeddings = galmorph.embed(mixed_folder, **given)
     assert np.isnan(embeddings).any(axis=1).sum() == 6
-    with pytest.raises(ValueError, match="on_error is 'raise' or 'flag', not 'ignore'"):
+    with pytest.raises(ValueError, match="on_error is one of flag, raise, not 'ignore'"):
         galmorph.embed(mixed_folder, on_error="ignore", **given)
 
 
 def test_progress_is_called_with_the_count(model: Model, mixed_folder: Path) -> None:
     seen: list[int] = []
-    galmorph.embed(mixed_folder, model=model, on_error="flag", batch_size=4, progress=seen.append)
+    with pytest.warns(GalmorphWarning):
+        galmorph.embed(mixed_folder, model=model, batch_size=4, progress=seen.append)
     assert seen == [4, 8, 12, 15]
 
 

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 import galmorph
-from galmorph import _api
+from galmorph import pipeline as _api
 from galmorph.errors import GalmorphError
 from galmorph.heads import LinearHead
 from galmorph.images.discover import discover_sources
@@ -154,6 +154,6 @@ def test_reduced_decoding_keeps_the_labels(
 
 
 def test_a_usual_file_is_never_decoded_at_a_reduced_size(trained: Model, files: list[Path]) -> None:
-    job = _api.Job(replace(trained, typicality=None), trained.heads["gz2"])
-    rows = [row for block in job.run(discover_sources(files[:8])) for row in block.rows]
+    pipeline = _api.Pipeline(replace(trained, typicality=None), trained.heads["gz2"])
+    rows = [row for block in pipeline.run(discover_sources(files[:8])) for row in block.rows]
     assert len(rows) == 8 and not any("reduced" in row.notes for row in rows)

@@ -20,16 +20,15 @@ from galmorph.flags import Flags
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
-from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source, replace_columns
 from galmorph.inference import engine, nursery, processes
 from galmorph.inference.blocks import ReadBlock, concatenate_blocks
-from galmorph.inference.engine import EngineOptions, run_inference
+from galmorph.inference.engine import run_inference
 from galmorph.inference.processes import Readers, _may_crash
 from galmorph.inference.reading import Reader
 from galmorph.model import Model
-from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
-from galmorph.preprocessing.render import RenderOptions
+from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.settings import EngineOptions, FieldOptions, ReadOptions, RenderOptions
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 
@@ -210,7 +209,7 @@ def test_a_run_with_processes_is_the_run_without(
     monkeypatch: pytest.MonkeyPatch,
     everything: bool,
 ) -> None:
-    options = EngineOptions("cpu", 4, 2, "float32")
+    options = EngineOptions(device="cpu", batch_size=4, workers=2, precision="float32")
     with monkeypatch.context() as patch:
         patch.setattr(processes, "_may_crash", lambda _: False)
         expected = concatenate_blocks(list(run_inference(model, sources, options=options)))
@@ -238,7 +237,11 @@ def test_closing_a_run_early_leaves_no_process_of_it(
             made.append(self)
 
     monkeypatch.setattr(engine, "Readers", Spy)
-    blocks = run_inference(model, files * 20, options=EngineOptions("cpu", 4, 2, "float32"))
+    blocks = run_inference(
+        model,
+        files * 20,
+        options=EngineOptions(device="cpu", batch_size=4, workers=2, precision="float32"),
+    )
     next(blocks)
     children = list(made[0]._risky._children)
     assert children

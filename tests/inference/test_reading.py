@@ -14,13 +14,12 @@ from synthetic import make_rgb, write_jpeg
 from galmorph.flags import Flags
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
-from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source
 from galmorph.inference import reading
 from galmorph.inference.blocks import ReadBlock
 from galmorph.inference.reading import Reader
-from galmorph.preprocessing.pipeline import FieldOptions, Placed, Prepared, Preprocessing
-from galmorph.preprocessing.render import RenderOptions
+from galmorph.preprocessing.pipeline import Placed, Prepared, Preprocessing
+from galmorph.settings import FieldOptions, ReadOptions, RenderOptions
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ from inference_model import CLASSES
 from synthetic import write_jpeg
 
 import galmorph
-from galmorph._api import Job
 from galmorph.flags import Flags
 from galmorph.images.files import ImageFile
-from galmorph.inference.engine import Block, EngineOptions, Row
+from galmorph.inference.engine import Block, Row
 from galmorph.inference.results import ResultPlan, concatenate, describe_treatment
 from galmorph.model import Model
-from galmorph.preprocessing.pipeline import FieldOptions
+from galmorph.pipeline import Pipeline
+from galmorph.settings import EngineOptions, FieldOptions
 from galmorph.tables.columns import ColumnSpec
 from galmorph.typicality import fit_typicality
 
@@ -106,9 +106,9 @@ def test_heads_of_one_name_are_told_apart(model: Model) -> None:
         replace(head, typicality=own),
         replace(head, temperature=2 * head.temperature),
     ]
-    found = {Job(model, one).describe()["head_sha256"] for one in (head, *others)}
+    found = {Pipeline(model, one).describe()["head_sha256"] for one in (head, *others)}
     assert len(found) == 5
-    assert Job(model, replace(head, notes={})).describe()["head_sha256"] in found
+    assert Pipeline(model, replace(head, notes={})).describe()["head_sha256"] in found
 
 
 def test_embeddings_alone_have_no_classes(model: Model) -> None:
@@ -162,7 +162,7 @@ def test_blocks_are_joined_in_order() -> None:
 
 def test_provenance_names_all_that_the_result_depends_on(model: Model) -> None:
     options = EngineOptions(device="cpu", precision="float32")
-    meta = Job(model, model.heads["test"], options=options).describe()
+    meta = Pipeline(model, model.heads["test"], options=options).describe()
     assert meta["model"] == "fused_fast" and meta["model_sha256"] == "0" * 64
     assert meta["head"] == "test" and meta["class_names"] == list(CLASSES)
     assert meta["device"] == "cpu" and meta["precision"] == "float32"
@@ -196,7 +196,7 @@ def test_a_catalogue_goes_before_the_name_of_a_file_that_failed(
 ) -> None:
     path = write_jpeg(tmp_path / "J100000.00+020000.0.jpg", side=120)
     source = ImageFile("J100000.00+020000.0", str(path), columns={"ra": 150.001, "dec": 2.001})
-    (block,) = Job(model, field=FieldOptions(fov=20.0)).run(iter([source]))
+    (block,) = Pipeline(model, field=FieldOptions(fov=20.0)).run(iter([source]))
     columns = ResultPlan(model, None).fill(block)
     assert (columns["ra"][0], columns["dec"][0]) == (150.001, 2.001)
     assert columns["flags"][0] == Flags.READ_FAILED

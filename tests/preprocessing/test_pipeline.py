@@ -12,9 +12,8 @@ from astropy import units
 from galmorph.errors import PixelError
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
-from galmorph.images.options import ReadOptions
-from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
-from galmorph.preprocessing.render import RenderOptions
+from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.settings import FieldOptions, ReadOptions, RenderOptions
 
 PREPROCESSING = Preprocessing(img_size=42)
 
@@ -186,12 +185,12 @@ def test_a_part_of_an_image_is_enough_for_its_field_and_no_other() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"crop": 0.5, "fov": 30.0}, "not both"),
-        ({"crop": "all"}, "a fraction of the frame or 'auto'"),
+        ({"crop": 0.5, "fov": 30.0}, "each of them sets the field of view"),
+        ({"crop": "all"}, "neither a number nor 'auto'"),
         ({"crop": 0.0}, "must be positive"),
         ({"crop": math.nan}, "must be positive"),
-        ({"fov": -1.0}, "must be positive"),
-        ({"fov": np.float32(-1)}, "must be positive"),
+        ({"fov": -1.0}, "must be a positive number of arcseconds"),
+        ({"fov": np.float32(-1)}, "must be a positive number"),
     ],
 )
 def test_fields_that_make_no_sense_are_refused(given: dict[str, object], message: str) -> None:
@@ -199,9 +198,10 @@ def test_fields_that_make_no_sense_are_refused(given: dict[str, object], message
         FieldOptions(**given)  # type: ignore[arg-type]
 
 
-def test_a_field_with_a_unit_is_refused() -> None:
-    with pytest.raises(TypeError, match="fov a number of arcseconds, not"):
-        FieldOptions(fov=30 * units.arcsec)
+def test_a_field_may_have_a_unit() -> None:
+    assert FieldOptions(fov=0.5 * units.arcmin).fov == 30
+    with pytest.raises(ValueError, match="fov is in m, which cannot be brought to arcsec"):
+        FieldOptions(fov=30 * units.m)
 
 
 @pytest.mark.parametrize("given", [{"img_size": 0}, {"crop": 0.0}, {"sizes_in_field": -1.0}])

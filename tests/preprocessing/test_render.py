@@ -12,8 +12,9 @@ from synthetic import make_flux, make_rgb
 from galmorph.errors import BandError, PixelError, UnsupportedImageError
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
-from galmorph.preprocessing.render import RenderOptions, render
+from galmorph.preprocessing.render import render
 from galmorph.preprocessing.stretch import get_stretch
+from galmorph.settings import RenderOptions
 
 GRZ = ("g", "r", "z")
 
@@ -183,8 +184,8 @@ def test_unobserved_band_of_the_legacy_surveys() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"nan": "ignore"}, "nan is interpolate, zero or refuse"),
-        ({"nan_fraction": 1.5}, "nan_fraction is within 0 to 1"),
+        ({"nan": "ignore"}, "nan is one of interpolate, zero, refuse"),
+        ({"nan_fraction": 1.5}, "nan_fraction must be within 0 to 1"),
         ({"zeropoint": float("nan")}, "zeropoint must be a magnitude"),
     ],
 )

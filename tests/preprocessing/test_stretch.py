@@ -22,8 +22,9 @@ from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
 from galmorph.images.read import read_cutout
 from galmorph.preprocessing.curves import make_lupton, measure_sky
-from galmorph.preprocessing.render import RenderOptions, render
+from galmorph.preprocessing.render import render
 from galmorph.preprocessing.stretch import STRETCHES, choose_stretch, get_stretch
+from galmorph.settings import RenderOptions
 
 Planes = dict[str, Any]
 

@@ -14,9 +14,8 @@ from two_classes import draw_galaxy
 
 from galmorph.cli.main import cli
 from galmorph.errors import CatalogueError
-from galmorph.images.options import ReadOptions
 from galmorph.model import read_model
-from galmorph.preprocessing.render import RenderOptions
+from galmorph.settings import ReadOptions, RenderOptions
 from galmorph.training.data import TrainingSet, is_held_out, load_training_set
 
 KINDS = ["round", "edge_on"] * 3

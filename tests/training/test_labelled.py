@@ -11,14 +11,14 @@ import pytest
 from inference_model import make_model
 from two_classes import draw_galaxy
 
-from galmorph._api import Job
 from galmorph.errors import CatalogueError, TrainingError
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
 from galmorph.images.inputs import to_sources
 from galmorph.images.tar import TarMember
-from galmorph.inference.engine import EngineOptions
+from galmorph.pipeline import Pipeline
 from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.settings import EngineOptions
 from galmorph.training.labelled import (
     choose_field,
     embed_labelled,
@@ -28,8 +28,8 @@ from galmorph.training.labelled import (
 )
 
 
-def make_job() -> Job:
-    return Job(make_model(), options=EngineOptions(workers=1, precision="float32"))
+def make_pipeline() -> Pipeline:
+    return Pipeline(make_model(), options=EngineOptions(workers=1, precision="float32"))
 
 
 def test_labels_of_a_table_by_object_id(tmp_path: Path) -> None:
@@ -88,11 +88,11 @@ def test_embeddings_carry_their_labels(galaxies: Path, tmp_path: Path) -> None:
     shutil.copy(data / "round" / "round50.png", data / "loose.png")
     done = []
     found = embed_labelled(
-        make_job(), discover_sources(data), label_by_folder, on_progress=done.append
+        make_pipeline(), discover_sources(data), label_by_folder, on_progress=done.append
     )
     assert found.class_names == ("data", "edge_on", "round")
     found = embed_labelled(
-        make_job(), discover_sources(data), label_by_folder, class_names=("round", "edge_on")
+        make_pipeline(), discover_sources(data), label_by_folder, class_names=("round", "edge_on")
     )
     assert found.embeddings.shape == (16, 512)
     for name, label in zip(found.object_ids, found.labels, strict=True):
@@ -106,10 +106,10 @@ def test_embeddings_carry_their_labels(galaxies: Path, tmp_path: Path) -> None:
 
 def test_table_labels_pick_their_cutouts(galaxies: Path) -> None:
     labels = {"round50": "E", "edge_on150": "S"}
-    found = embed_labelled(make_job(), discover_sources(galaxies / "test"), labels)
+    found = embed_labelled(make_pipeline(), discover_sources(galaxies / "test"), labels)
     assert set(found.object_ids) == set(labels)
     assert found.unlabelled == 14
-    whole = embed_labelled(make_job(), discover_sources(galaxies / "test"), label_by_folder)
+    whole = embed_labelled(make_pipeline(), discover_sources(galaxies / "test"), label_by_folder)
     row = whole.object_ids.index("round50")
     np.testing.assert_allclose(
         found.embeddings[found.object_ids.index("round50")], whole.embeddings[row], atol=1e-4
@@ -118,19 +118,22 @@ def test_table_labels_pick_their_cutouts(galaxies: Path) -> None:
 
 def test_no_label_at_all_says_what_to_look_at(galaxies: Path) -> None:
     with pytest.raises(TrainingError, match="none of 16 cutouts has a label.*'edge_on150'"):
-        embed_labelled(make_job(), discover_sources(galaxies / "test"), {"other": "x"})
+        embed_labelled(make_pipeline(), discover_sources(galaxies / "test"), {"other": "x"})
     labels = {"edge_on150.png": "flat", "round50.png": "round"}
     message = r"first is 'edge_on150', .* table 'edge_on150\.png': an .* without its ending"
     with pytest.raises(TrainingError, match=message):
-        embed_labelled(make_job(), discover_sources(galaxies / "test"), labels)
+        embed_labelled(make_pipeline(), discover_sources(galaxies / "test"), labels)
     with pytest.raises(TrainingError, match="of those asked for; there are edge_on, round: see --"):
         embed_labelled(
-            make_job(), discover_sources(galaxies / "test"), label_by_folder, class_names=("x", "y")
+            make_pipeline(),
+            discover_sources(galaxies / "test"),
+            label_by_folder,
+            class_names=("x", "y"),
         )
     with pytest.raises(TrainingError, match="'edge_on150': its folder must be a class"):
-        embed_labelled(make_job(), discover_sources(galaxies / "test"), lambda source: None)
+        embed_labelled(make_pipeline(), discover_sources(galaxies / "test"), lambda source: None)
     with pytest.raises(TrainingError, match="there is no cutout"):
-        embed_labelled(make_job(), [], {"other": "x"})
+        embed_labelled(make_pipeline(), [], {"other": "x"})
 
 
 def test_cells_without_a_label(tmp_path: Path) -> None:
@@ -148,7 +151,7 @@ def test_cells_without_a_label(tmp_path: Path) -> None:
 
 def test_an_image_counts_once(galaxies: Path) -> None:
     sources = list(discover_sources(galaxies / "test"))
-    found = embed_labelled(make_job(), [*sources, *sources[:3]], label_by_folder)
+    found = embed_labelled(make_pipeline(), [*sources, *sources[:3]], label_by_folder)
     assert len(found.labels) == len(set(found.addresses)) == 16
     assert found.repeated == 3
 
@@ -159,7 +162,7 @@ def test_an_image_counts_once_however_its_path_is_spelled(
     monkeypatch.chdir(galaxies)
     (tmp_path / "link").symlink_to(galaxies / "test")
     spelled = ["test", "./test", "test/../test", galaxies / "test", tmp_path / "link"]
-    found = embed_labelled(make_job(), discover_sources(spelled), label_by_folder)
+    found = embed_labelled(make_pipeline(), discover_sources(spelled), label_by_folder)
     assert len(found.labels) == len(set(found.addresses)) == 16
     assert found.repeated == 4 * 16
     assert found.addresses[0] == str((galaxies / "test" / "edge_on" / "edge_on150.png").resolve())
@@ -173,7 +176,7 @@ def test_members_of_one_file_are_told_apart(galaxies: Path, tmp_path: Path) -> N
     with tarfile.open(tmp_path / "shard.tar", "w") as shard:
         shard.add(galaxies / "test" / "round", "round")
     paths = [tmp_path / "stack.h5::images", tmp_path / "stack.h5::/images", tmp_path / "shard.tar"]
-    found = embed_labelled(make_job(), discover_sources(paths), lambda _: "round")
+    found = embed_labelled(make_pipeline(), discover_sources(paths), lambda _: "round")
     assert len(found.labels) == len(set(found.addresses)) == 3 + 8
     assert found.repeated == 3
 
@@ -181,7 +184,7 @@ def test_members_of_one_file_are_told_apart(galaxies: Path, tmp_path: Path) -> N
 def test_what_is_in_memory_is_never_taken_for_the_same() -> None:
     images = [draw_galaxy("round", seed) for seed in range(3)]
     one, other = (
-        embed_labelled(make_job(), to_sources(images), lambda _: "round") for _ in range(2)
+        embed_labelled(make_pipeline(), to_sources(images), lambda _: "round") for _ in range(2)
     )
     assert len(one.labels) == 3
     assert one.repeated == 0
@@ -190,7 +193,7 @@ def test_what_is_in_memory_is_never_taken_for_the_same() -> None:
 
 def test_a_training_part_that_holds_test_cutouts_is_refused(galaxies: Path) -> None:
     test, both = (
-        embed_labelled(make_job(), discover_sources(paths), label_by_folder)
+        embed_labelled(make_pipeline(), discover_sources(paths), label_by_folder)
         for paths in (galaxies / "test", [galaxies / "train", galaxies / "test" / "round"])
     )
     with pytest.raises(TrainingError, match=r"8 of 16 test cutouts .*round50\.png the first of"):
@@ -201,7 +204,7 @@ def test_an_image_with_two_labels_is_refused(galaxies: Path) -> None:
     one, *_ = discover_sources(galaxies / "test")
     labels = iter(("round", "spiral"))
     with pytest.raises(TrainingError, match=r"has two labels, 'round' and 'spiral'; keep one"):
-        embed_labelled(make_job(), [one, one], lambda _: next(labels))
+        embed_labelled(make_pipeline(), [one, one], lambda _: next(labels))
 
 
 @pytest.mark.parametrize("pair", [("E+", "E-"), ("Sab", "SAB"), ("edge-on", "edge_on")])
@@ -209,12 +212,12 @@ def test_labels_that_would_be_one_class_are_refused(galaxies: Path, pair: tuple[
     sources = list(discover_sources(galaxies / "test"))[:2]
     labels = dict(zip((source.object_id for source in sources), pair, strict=True))
     with pytest.raises(TrainingError, match="would be one class"):
-        embed_labelled(make_job(), sources, labels)
+        embed_labelled(make_pipeline(), sources, labels)
 
 
 def test_classes_without_a_cutout_are_named(galaxies: Path) -> None:
     found = embed_labelled(
-        make_job(),
+        make_pipeline(),
         discover_sources(galaxies / "test"),
         label_by_folder,
         class_names=("round", "ring"),
@@ -230,8 +233,8 @@ def test_two_images_of_one_identifier_do_not_share_a_label(galaxies: Path, tmp_p
         shutil.copy(first, tmp_path / folder / "1.png")
     sources = [tmp_path / "a", tmp_path / "b"]
     with pytest.raises(TrainingError, match=r"a/1\.png and .*b/1\.png are both '1'"):
-        embed_labelled(make_job(), discover_sources(sources), {"1": "round"})
-    found = embed_labelled(make_job(), discover_sources([sources[0]] * 2), {"1": "round"})
+        embed_labelled(make_pipeline(), discover_sources(sources), {"1": "round"})
+    found = embed_labelled(make_pipeline(), discover_sources([sources[0]] * 2), {"1": "round"})
     assert (len(found.labels), found.repeated) == (1, 1)
 
 
@@ -239,7 +242,7 @@ def test_labels_without_an_image_are_named(galaxies: Path, tmp_path: Path) -> No
     first = next((galaxies / "test").rglob("*.png"))
     shutil.copy(first, tmp_path / "1.png")
     labels = {"2": "round", "1": "round", "1.png": "round"}
-    found = embed_labelled(make_job(), discover_sources([tmp_path]), labels)
+    found = embed_labelled(make_pipeline(), discover_sources([tmp_path]), labels)
     assert found.without_image == ("2", "1.png")
-    by_folder = embed_labelled(make_job(), discover_sources([first.parent]), label_by_folder)
+    by_folder = embed_labelled(make_pipeline(), discover_sources([first.parent]), label_by_folder)
     assert by_folder.without_image == ()

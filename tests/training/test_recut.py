@@ -11,9 +11,9 @@ from galmorph.errors import AmbiguousShapeError, BandError, MissingExtraError
 from galmorph.images.cutout import Cutout
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
-from galmorph.images.options import ReadOptions
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
+from galmorph.settings import ReadOptions
 from galmorph.training.recut import Recut, cut_center, recut_sources
 
 

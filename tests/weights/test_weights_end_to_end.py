@@ -11,7 +11,7 @@ import pytest
 from hub_server import HubServer
 
 import galmorph
-from galmorph import _api
+from galmorph import pipeline as _api
 from galmorph.weights import Manifest, load_manifest, locate_weights
 from galmorph.weights.locate import bundled_path
 

@@ -1,4 +1,4 @@
-"""The functions that a pipeline calls: everything below is joined here."""
+"""The stages joined: sources in, blocks of results out, by one model with all settings."""
 
 from __future__ import annotations
 
@@ -6,42 +6,45 @@ import dataclasses
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from galmorph.errors import ChecksumError, GalmorphWarning, UnknownHeadError, UnknownModelError
+from galmorph.errors import (
+    ChecksumError,
+    GalmorphWarning,
+    OptionError,
+    UnknownHeadError,
+    UnknownModelError,
+)
 from galmorph.heads import Head
-from galmorph.images.inputs import to_sources
-from galmorph.images.options import ReadOptions
 from galmorph.images.source import Source
 from galmorph.inference.backends import check_backend
-from galmorph.inference.engine import Block, EngineOptions, run_inference
-from galmorph.inference.results import ResultPlan, concatenate, describe_run
-from galmorph.model import BackendName, Model, compute_signature, read_heads, read_model
-from galmorph.preprocessing.pipeline import FieldOptions, Preprocessing
-from galmorph.preprocessing.render import RenderOptions
-from galmorph.quantities import strip_units
-from galmorph.tables.build import build_table
+from galmorph.inference.engine import Block, run_inference
+from galmorph.inference.results import describe_run
+from galmorph.model import Model, compute_signature, read_heads, read_model
+from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.settings import (
+    BackendName,
+    ClassifyOptions,
+    EngineOptions,
+    FieldOptions,
+    ReadOptions,
+    RenderOptions,
+    RunOptions,
+)
 from galmorph.weights.entry import ManifestEntry
 from galmorph.weights.locate import WeightsFile, locate_weights
 from galmorph.weights.manifest import load_manifest
 
-if TYPE_CHECKING:
-    from astropy.table import Table
-
-__all__ = ["Job", "classify", "embed", "find_head", "list_models", "load_model"]
-
-DEFAULT_HEAD = "gz2"
+__all__ = ["Pipeline", "find_head", "list_models", "load_model", "open_pipeline"]
 
 ROUNDING = 0.02
 """Between signatures of the same weights: float16 storage and another backend change less."""
-OnError = Literal["raise", "flag"]
 
 _load_lock = threading.Lock()
 
@@ -191,7 +194,7 @@ def _is_like(own: Sequence[float], other: Sequence[float]) -> bool:
 
 
 @dataclass(frozen=True)
-class Job:
+class Pipeline:
     """A model with all settings of a run: what `embed`, `classify` and the commands share."""
 
     model: Model
@@ -257,182 +260,21 @@ class Job:
         return {**described, "reading": read}
 
 
-def _raise_first(block: Block) -> None:
-    for row in block.rows:
-        if row.error is not None:
-            raise row.error
-
-
-def _iterate(
-    job: Job, images: Any, on_error: OnError, progress: bool | Callable[[int], None]
-) -> Iterator[Block]:
-    if on_error not in ("raise", "flag"):
-        raise ValueError(f"on_error is 'raise' or 'flag', not {on_error!r}")
-    done, report = 0, _make_reporter(progress)
-    for block in job.run(to_sources(images)):
-        if on_error == "raise":
-            _raise_first(block)
-        done += len(block.rows)
-        if report is not None:
-            report(done)
-        yield block
-
-
-def _make_reporter(progress: bool | Callable[[int], None]) -> Callable[[int], None] | None:
-    if callable(progress):
-        return progress
-    if not progress:
-        return None
-    import sys
-
-    def report(done: int) -> None:
-        sys.stderr.write(f"\rgalmorph: {done} cutouts")
-        sys.stderr.flush()
-
-    return report
-
-
-def _make_job(model: str | os.PathLike[str] | Model | None, **settings: Any) -> Job:
-    """Sort keyword options into the settings of the stages."""
-    settings = strip_units(settings)
-    head = settings.pop("head", None)
-    loaded = model if isinstance(model, Model) else load_model(model)
-    names = {
-        "read": (ReadOptions, ("hdu", "bands", "max_pixels", "center", "pixel_scale")),
-        "field": (FieldOptions, ("crop", "fov")),
-        "rendering": (RenderOptions, ("stretch", "nan", "nan_fraction", "zeropoint")),
-        "options": (EngineOptions, ("device", "batch_size", "workers", "precision")),
-    }
-    # The reader cuts that field out of a larger image, so that all of it is looked at.
-    cuts_out = settings.get("center") is not None and settings.get("fov") is not None
-    region = {"fov": settings.pop("fov")} if cuts_out else {}
-    stages: dict[str, Any] = {}
-    for stage, (kind, keys) in names.items():
-        given = {k: settings.pop(k) for k in keys if k in settings}
-        stages[stage] = kind(**given)
-    if settings:
-        known = sorted(k for _, keys in names.values() for k in keys)
-        raise TypeError(f"unknown options {sorted(settings)}; there are {', '.join(known)}")
-    if cuts_out:
-        stages["read"] = replace(stages["read"], **region)
-        stages["field"] = FieldOptions(crop=stages["field"].crop or 1.0)
-    return Job(loaded, find_head(loaded, head) if head is not None else None, **stages)
-
-
-def embed(
-    images: Any,
-    *,
-    model: str | os.PathLike[str] | Model | None = None,
-    device: str = "auto",
-    batch_size: int | None = None,
-    workers: int | None = None,
-    precision: str | None = None,
-    progress: bool | Callable[[int], None] = False,
-    on_error: OnError = "raise",
-    **pixels: Any,
-) -> npt.NDArray[np.float32]:
-    """Embed cutouts.
-
-    Parameters
-    ----------
-    images : object
-        One or many of: path, glob, folder, bytes, file object, PIL image, array (y, x),
-        (y, x, 3), (3, y, x) or (n, ...), torch tensor, `astropy.nddata` object, HDU or HDUList.
-        A list of HDUs is many. An iterator is consumed lazily but ahead of the result: what it
-        gave must stay as it is, and open.
-    model : str, path or Model, optional
-        Name, safetensors file, or what `load_model` gave; by default the bundled model.
-    device : str
-        "auto", "cpu", "cuda", "cuda:N" or "mps".
-    batch_size, workers : int, optional
-        Cutouts encoded together; threads. Chosen by device where not given.
-    precision : str, optional
-        "float32", "bfloat16" or "float16"; by default bfloat16 where the device multiplies in it.
-    progress : bool or callable
-        Write the count to standard error, or call this with it.
-    on_error : {"raise", "flag"}
-        Raise the first error, or give a row of NaN for every cutout that cannot be embedded.
-    **pixels
-        ``crop``, ``fov``, ``stretch``, ``nan``, ``nan_fraction``, ``zeropoint``, ``hdu``,
-        ``bands``, ``max_pixels``, ``pixel_scale``, ``center``; see the guide "How your pixels are
-        treated". Angles may be astropy's quantities, and ``center`` a SkyCoord.
-
-    Returns
-    -------
-    ndarray of float32, shape (n, num_features)
-        One row per cutout, in order; 512 features for galmorph's own encoders.
+def open_pipeline(options: RunOptions) -> Pipeline:
+    """Load the model that the options name, with all settings.
 
     Raises
     ------
-    ImageError, BandError, PixelError
-        With ``on_error="raise"``: a cutout cannot be embedded.
-    WeightsError
-        The model's weights cannot be had.
+    GalmorphError
+        The device, the model or the head cannot be had.
     """
-    job = _make_job(
-        model,
-        device=device,
-        batch_size=batch_size,
-        workers=workers,
-        precision=precision,
-        **pixels,
-    )
-    blocks = [block.embeddings for block in _iterate(job, images, on_error, progress)]
-    empty = np.empty((0, job.model.num_features), dtype=np.float32)
-    return np.concatenate(blocks) if blocks else empty
-
-
-def classify(
-    images: Any,
-    *,
-    head: str | os.PathLike[str] = DEFAULT_HEAD,
-    model: str | os.PathLike[str] | Model | None = None,
-    device: str = "auto",
-    batch_size: int | None = None,
-    workers: int | None = None,
-    precision: str | None = None,
-    progress: bool | Callable[[int], None] = False,
-    on_error: OnError = "flag",
-    **pixels: Any,
-) -> Table:
-    """Classify cutouts.
-
-    Parameters
-    ----------
-    images : object
-        As in `embed`.
-    head : str or path
-        "gz2", "sdss", "decals", "decals4", or a file that ``galmorph fit`` wrote.
-    model, device, batch_size, workers, precision, progress, on_error, **pixels
-        As in `embed`. By default a cutout that cannot be classified keeps its row, with flags and
-        a message.
-
-    Returns
-    -------
-    astropy.table.Table
-        One row per cutout, in order: ``object_id``, ``path``, ``ra``, ``dec``, ``label``,
-        ``confidence``, ``p_<class>``, ``atypicality``, ``fov``, ``crop``, ``treatment``,
-        ``flags`` and ``message``; provenance in ``meta``.
-
-    Raises
-    ------
-    UnknownHeadError
-        The model has no such head.
-    ImageError, BandError, PixelError
-        With ``on_error="raise"``: a cutout cannot be classified.
-    WeightsError
-        The model's weights cannot be had.
-    """
-    job = _make_job(
-        model,
-        head=head,
-        device=device,
-        batch_size=batch_size,
-        workers=workers,
-        precision=precision,
-        **pixels,
-    )
-    plan = ResultPlan(job.model, job.head)
-    blocks = [plan.fill(block) for block in _iterate(job, images, on_error, progress)]
-    columns = concatenate(blocks) or {spec.name: [] for spec in plan.specs}
-    return build_table(plan.specs, columns, job.describe())
+    model, engine = options.model, EngineOptions(**options.pick(EngineOptions))
+    if not isinstance(model, Model):
+        try:
+            check_backend(options.runs_with, device=engine.device, precision=engine.precision)
+        except ValueError as error:
+            raise OptionError(str(error)) from error
+        model = load_model(model, backend=options.runs_with)
+    head = options.head if isinstance(options, ClassifyOptions) else None
+    found = find_head(model, head) if head is not None else None
+    return Pipeline(model, found, options.read, options.field, options.rendering, engine)

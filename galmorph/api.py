@@ -1,0 +1,191 @@
+"""The functions that a user's own program calls."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import GalmorphError, GalmorphWarning
+from galmorph.flags import NO_LABEL
+from galmorph.inference.engine import Block, Row
+from galmorph.inference.results import ResultPlan, concatenate
+from galmorph.inputs import open_inputs
+from galmorph.pipeline import Pipeline, list_models, load_model, open_pipeline
+from galmorph.settings import ClassifyOptions, RunOptions, list_options, say_in_python
+from galmorph.tables.build import build_table
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["classify", "embed", "list_models", "load_model"]
+
+MAX_NAMED = 5
+"""Failed cutouts that a warning names; the table of `classify` has all."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _spell_out(options: Callable[P, RunOptions]) -> Callable[[Callable[[Any], R]], Callable[P, R]]:
+    """Give a function of options their keywords, with types, defaults and descriptions."""
+
+    def decorate(function: Callable[[Any], R]) -> Callable[P, R]:
+        @wraps(function)
+        def call(*args: P.args, **given: P.kwargs) -> R:
+            _check_names(given, signature)
+            try:
+                return function(options(*args, **given))
+            except GalmorphError as error:
+                error.args = (say_in_python(str(error)),)
+                raise
+
+        signature = _sort(inspect.signature(options), options)
+        returned = inspect.signature(function).return_annotation
+        described: Any = call
+        described.__signature__ = signature.replace(return_annotation=returned)
+        call.__doc__ = (function.__doc__ or "").replace("    {options}", _describe(options))
+        del described.__wrapped__
+        return call
+
+    return decorate
+
+
+def _sort(signature: inspect.Signature, options: Any) -> inspect.Signature:
+    """The keywords in the order in which they are described."""
+    names = ["images", *(each.name for each, _, _ in list_options(options))]
+    return signature.replace(parameters=[signature.parameters[name] for name in names])
+
+
+def _describe(options: Any) -> str:
+    """Parameters as numpydoc has them."""
+    lines = []
+    for each, option, _ in list_options(options):
+        default = option.default or ("" if each.default in (None, ()) else repr(each.default))
+        end = f" By default {default}." if default else ""
+        lines.append(f"    {each.name} : {each.type}\n        {say_in_python(option.help)}{end}")
+    return "\n".join(lines)
+
+
+def _check_names(given: Any, signature: inspect.Signature) -> None:
+    for name in given:
+        if name not in signature.parameters:
+            near = get_close_matches(name, signature.parameters, 1)
+            advice = f"; {near[0]!r} is one" if near else ""
+            raise TypeError(f"there is no option {name!r}{advice}")
+
+
+def _raise_first(block: Block) -> None:
+    for row in block.rows:
+        if row.error is not None:
+            raise row.error
+
+
+def _warn_of_failures(rows: Sequence[Row]) -> None:
+    """One warning for all rows of NaN, with identifiers and reasons of the first."""
+    failed = [row for row in rows if row.flags & NO_LABEL]
+    if failed:
+        reasons = "; ".join(f"{row.object_id}: {row.message}" for row in failed[:MAX_NAMED])
+        more = f"; and {len(failed) - MAX_NAMED} more" if len(failed) > MAX_NAMED else ""
+        text = f"{len(failed)} of {len(rows)} cutouts have no embedding, but NaN: {reasons}{more}"
+        warnings.warn(say_in_python(text), GalmorphWarning, stacklevel=4)
+
+
+def _run(pipeline: Pipeline, options: RunOptions) -> Iterator[Block]:
+    done, report = 0, _make_reporter(options.progress)
+    inputs = open_inputs(options, keep_missing=True)
+    for block in pipeline.run(inputs.list_sources()):
+        if options.on_error == "raise":
+            _raise_first(block)
+        done += len(block.rows)
+        if report is not None:
+            report(done)
+        yield block
+
+
+def _make_reporter(progress: bool | Callable[[int], None]) -> Callable[[int], None] | None:
+    if callable(progress):
+        return progress
+    if not progress:
+        return None
+    import sys
+
+    def report(done: int) -> None:
+        sys.stderr.write(f"\rgalmorph: {done} cutouts")
+        sys.stderr.flush()
+
+    return report
+
+
+@_spell_out(RunOptions)
+def embed(options: RunOptions) -> npt.NDArray[np.float32]:
+    """Embed cutouts.
+
+    Parameters
+    ----------
+    images : object
+        One or many of: path, glob, folder, bytes, file object, PIL image, array (y, x),
+        (y, x, 3), (3, y, x) or (n, ...), torch tensor, `astropy.nddata` object, HDU or HDUList.
+        A list of HDUs is many. An iterator is consumed lazily but ahead of the result: what it
+        gave must stay as it is, and open.
+    {options}
+
+    Returns
+    -------
+    ndarray of float32, shape (n, num_features)
+        One row per cutout, in order; 512 features for galmorph's own encoders.
+
+    Raises
+    ------
+    ImageError, BandError, PixelError
+        With ``on_error="raise"``: a cutout cannot be embedded.
+    WeightsError
+        The model's weights cannot be had.
+    """
+    pipeline = open_pipeline(options)
+    embeddings, rows = [np.empty((0, pipeline.model.num_features), dtype=np.float32)], []
+    for block in _run(pipeline, options):
+        embeddings.append(block.embeddings)
+        rows.extend(block.rows)
+    _warn_of_failures(rows)
+    return np.concatenate(embeddings)
+
+
+@_spell_out(ClassifyOptions)
+def classify(options: ClassifyOptions) -> Table:
+    """Classify cutouts.
+
+    Parameters
+    ----------
+    images : object
+        As in `embed`.
+    {options}
+
+    Returns
+    -------
+    astropy.table.Table
+        One row per cutout, in order: ``object_id``, ``path``, ``ra``, ``dec``, ``label``,
+        ``confidence``, ``p_<class>``, ``atypicality``, ``fov``, ``crop``, ``treatment``,
+        ``flags`` and ``message``; provenance in ``meta``.
+
+    Raises
+    ------
+    UnknownHeadError
+        The model has no such head.
+    ImageError, BandError, PixelError
+        With ``on_error="raise"``: a cutout cannot be classified.
+    WeightsError
+        The model's weights cannot be had.
+    """
+    pipeline = open_pipeline(options)
+    plan = ResultPlan(pipeline.model, pipeline.head)
+    blocks = [plan.fill(block) for block in _run(pipeline, options)]
+    columns = concatenate(blocks) or {spec.name: [] for spec in plan.specs}
+    columns["message"] = [say_in_python(message) for message in columns["message"]]
+    return build_table(plan.specs, columns, pipeline.describe())

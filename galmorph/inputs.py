@@ -1,0 +1,263 @@
+"""From options to the cutouts of a run, and the files that its result must not replace."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from galmorph.errors import OptionError
+from galmorph.images.band_files import BandFiles
+from galmorph.images.containers import is_container, split_address
+from galmorph.images.discover import discover_sources
+from galmorph.images.files import ImageFile
+from galmorph.images.source import Source, make_object_id, make_printable
+from galmorph.settings import InputOptions, RunOptions
+
+if TYPE_CHECKING:
+    from galmorph.tables.catalogue import Catalogue, CatalogueRow
+    from galmorph.tables.columns import ColumnSpec
+
+__all__ = ["Inputs", "find_file", "open_inputs", "refuse_image"]
+
+HEAD_BYTES = 1 << 20
+"""Where the mark of a FITS table of galmorph's stands, however many columns come before it."""
+
+FITS_MAGIC = b"SIMPLE  ="
+OWN_FITS_MARK = b"GALMORPH= "
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where the cutouts come from; can be listed more than once, unless they are an iterator.
+
+    Attributes
+    ----------
+    options : RunOptions
+    paths : tuple of str
+        Files and folders, where the images are given so.
+    keep_missing : bool
+        A path that names nothing becomes a row that failed.
+    catalogue : Catalogue or None
+    """
+
+    options: RunOptions
+    paths: tuple[str, ...] = ()
+    keep_missing: bool = False
+    catalogue: Catalogue | None = None
+
+    @property
+    def carried(self) -> tuple[ColumnSpec, ...]:
+        """Columns of the catalogue that go into the result."""
+        return self.catalogue.specs if self.catalogue is not None else ()
+
+    @property
+    def can_be_counted(self) -> bool:
+        """Whether they can be listed without being used up."""
+        return bool(self.paths) or self.catalogue is not None
+
+    def list_sources(self) -> Iterator[Source]:
+        """List the cutouts in order, lazily; those of this part alone."""
+        number, count = self.options.part
+        return islice(self._list_all(), number - 1, None, count)
+
+    def check_pattern(self) -> None:
+        """Refuse a pattern of names that joins nothing; looks no further than the first match."""
+        pattern = self.options.bands_from_name
+        first = next(self._list_all(), None) if pattern is not None else None
+        if first is None or any(isinstance(source, BandFiles) for source in self._list_all()):
+            return
+        raise OptionError(
+            f"no file matches the pattern {pattern!r} of --bands-from-name; the first is "
+            f"{make_printable(first.address)}"
+        )
+
+    def _list_all(self) -> Iterator[Source]:
+        if self.catalogue is not None and self.options.mosaic:
+            return self._list_positions(self.catalogue)
+        if self.catalogue is not None:
+            return (self._from_row(row) for row in self.catalogue)
+        if not self.paths:
+            from galmorph.images.inputs import to_sources
+
+            return to_sources(self.options.images, recursive=self.options.recursive)
+        found = discover_sources(
+            self.paths,
+            recursive=self.options.recursive,
+            bands_from_name=self.options.bands_from_name,
+            keep_missing=self.keep_missing,
+        )
+        return _pass_over(self.options.file, found) if self.options.file else found
+
+    def _list_positions(self, catalogue: Catalogue) -> Iterator[Source]:
+        from galmorph.images.mosaic import Position, mosaic_sources
+
+        options = self.options
+        positions = (
+            Position(row.object_id, row.ra, row.dec, columns=row.columns) for row in catalogue
+        )
+        bands = tuple(options.bands or ()) if len(options.mosaic) > 1 else None
+        return mosaic_sources(tuple(options.mosaic), positions, fov=options.fov or 0.0, bands=bands)
+
+    def _from_row(self, row: CatalogueRow) -> Source:
+        columns: Mapping[str, Any] = {"ra": row.ra, "dec": row.dec, **row.columns}
+        bands = tuple(zip(self.options.bands or (), row.band_paths, strict=False))
+        path = bands[0][1] if bands and row.band_paths else row.path
+        named = self.catalogue is not None and self.catalogue.id_column is not None
+        use = (named and row.object_id) or not path
+        object_id = row.object_id if use else make_object_id(path)
+        if bands and row.band_paths:
+            return BandFiles.of(object_id, bands, columns)
+        return ImageFile(object_id, path, columns)
+
+    def describe(self) -> dict[str, Any]:
+        """For provenance and for the comparison on resuming."""
+        given = {f.name: getattr(self.options, f.name) for f in fields(InputOptions)}
+        described = {"paths": self.paths} | given | {"images": None}
+        if self.options.mosaic:
+            described["fov"] = self.options.fov
+        if self.options.catalogue is not None:
+            described["catalogue_sha256"] = _digest(self.options.catalogue)
+        return {k: v for k, v in described.items() if v not in (None, (), "", (1, 1))}
+
+
+def _pass_over(output: str, sources: Iterable[Source]) -> Iterator[Source]:
+    """Leave out the result and what stands beside it meanwhile, perhaps among the images."""
+    from galmorph.tables.journal import list_written
+
+    written = (output, *(os.fspath(path) for path in list_written(output)))
+    places = set(map(os.path.realpath, written))
+    names = set(map(os.path.basename, (*written, *places)))
+
+    def is_written(path: str) -> bool:  # the name first, which asks no file system
+        return os.path.basename(path) in names and os.path.realpath(path) in places
+
+    for source in sources:
+        if not isinstance(source, BandFiles):
+            if not is_written(source.address):
+                yield source
+        elif kept := tuple(pair for pair in source.files if not is_written(pair[1].address)):
+            yield source if len(kept) == len(source.files) else replace(source, files=kept)
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_inputs(options: RunOptions, *, keep_missing: bool = False) -> Inputs:
+    """Check that what the options name is there.
+
+    Parameters
+    ----------
+    options : RunOptions
+    keep_missing : bool
+        A path among several that names nothing becomes a row that failed, not an error.
+
+    Raises
+    ------
+    UnreadableImageError
+        A path that names nothing.
+    CatalogueError
+        The catalogue or a column of it cannot be used.
+    OptionError
+        There is no input, a pattern of names joins nothing, or the output would replace an input.
+    """
+    paths, one = _find_paths(options.images)
+    if not options.has_images and options.catalogue is None:
+        raise OptionError("Give PATHs, or --catalogue FILE with --path-column NAME.")
+    if options.file:
+        _check_output(options, paths)
+    if options.catalogue is None:
+        inputs = Inputs(options, paths, keep_missing and not one)
+        if paths:
+            inputs.list_sources()  # looks at the arguments, not yet into them
+            inputs.check_pattern()
+        return inputs
+    from galmorph.tables.catalogue import read_catalogue
+
+    single = len(options.path_column) == 1
+    catalogue = read_catalogue(
+        options.catalogue,
+        path_column=options.path_column[0] if single else None,
+        id_column=options.id_column,
+        ra_column=options.ra_column,
+        dec_column=options.dec_column,
+        band_columns=() if single else tuple(options.path_column),
+    )
+    inputs = Inputs(options, catalogue=catalogue)
+    inputs.list_sources()  # looks at the mosaics
+    return inputs
+
+
+def _find_paths(images: Any) -> tuple[tuple[str, ...], bool]:
+    """Paths where that is what the images are, and whether there is one alone."""
+    one = isinstance(images, str | os.PathLike)
+    given = (images,) if one else images
+    if not isinstance(given, list | tuple):
+        return (), False
+    if not all(isinstance(path, str | os.PathLike) for path in given):
+        return (), False
+    return tuple(_clean(os.fspath(path)) for path in given), one
+
+
+def _clean(path: str) -> str:
+    """``./im`` and ``im/`` as ``im``: one input, however it is typed."""
+    while path.startswith("./") and path.strip("./"):
+        path = path[2:].lstrip("/")
+    return path.rstrip("/") or path
+
+
+def _check_output(options: RunOptions, paths: tuple[str, ...]) -> None:
+    """Refuse an output that is read."""
+    place = os.path.realpath(options.output)
+    read = {
+        "an input": [options.output] if _is_read(place, paths) else [],
+        "the catalogue": [options.catalogue] if options.catalogue else [],
+        "the mosaic": options.mosaic,
+    }
+    for what, files in read.items():
+        if place in map(os.path.realpath, files):
+            raise OptionError(
+                f"{options.output} is {what} and the output; name another file with -o."
+            )
+    refuse_image(options.output)
+
+
+def _is_read(place: str, paths: tuple[str, ...]) -> bool:
+    """Whether a PATH is the file at that place.
+
+    One of several images may be, because a glob of the shell also finds the result of before.
+    """
+    same = [path for path in paths if find_file(path) == place]
+    return bool(same) and (len(paths) == 1 or any(map(is_container, same)))
+
+
+def find_file(path: str) -> str:
+    """Real path of the file that an input names: of the stack, where it names an item in one."""
+    if not os.path.lexists(path):
+        path = split_address(path)[0]
+    return os.path.realpath(path)
+
+
+def refuse_image(path: str) -> None:
+    """Refuse to replace a file that is an image, and perhaps one of those to be read."""
+    from galmorph.images.raster import sniff_raster
+
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:  # not there, or not to be read: whoever writes it says so
+        return
+    kind = sniff_raster(head)
+    if not kind and head.startswith(FITS_MAGIC) and OWN_FITS_MARK not in head:
+        kind = "FITS"
+    if kind:
+        raise OptionError(
+            f"{path} is there already, a {kind} file that is no result of galmorph: it is not "
+            "replaced. Name another file with -o, or remove this one."
+        )

@@ -1,0 +1,678 @@
+"""Every option of a run, once: default, unit, check, and what it says of itself.
+
+Options of the commands, keywords in Python, provenance, and what is compared on resuming are made
+from these classes. Importing this costs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import Field, dataclass, field, fields
+from numbers import Integral
+from typing import Any, ClassVar, Literal
+
+from galmorph.errors import OptionError
+
+__all__ = [
+    "BackendName",
+    "ClassifyOptions",
+    "EngineOptions",
+    "FieldOptions",
+    "InputOptions",
+    "Kind",
+    "ModelOptions",
+    "Option",
+    "OutputOptions",
+    "PixelOptions",
+    "ReadOptions",
+    "RenderOptions",
+    "RunOptions",
+    "list_options",
+    "say_in_python",
+]
+
+STRETCHES = (
+    *("auto", "legacysurvey", "gzdecals", "sdss"),
+    *("lupton", "asinh", "zscale", "percentile"),
+)
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+BackendName = Literal["torch", "onnx"]
+BadPixelPolicy = Literal["interpolate", "zero", "refuse"]
+OnError = Literal["flag", "raise"]
+
+MAX_CROP = 10.0
+"""Frames that leave so much of the field empty show nothing; larger numbers are meant as pixels."""
+
+BAND_LETTERS = frozenset("ugrizyYJHK")
+"""Bands that may stand side by side in one word, as in "grz"."""
+
+
+ARCSEC = ("a positive number of arcseconds", "arcsec")
+
+
+class Kind:
+    """What the values of an option are; `check` raises a ValueError that says what is wrong."""
+
+    metavar = "NAME"
+
+    def read(self, text: str) -> Any:
+        """A value as it is typed."""
+        return text
+
+    def check(self, value: Any) -> Any:
+        """The value as it is kept."""
+        return value
+
+
+class Number(Kind):
+    """A number, by default one that is positive; an angle may come with a unit of astropy's."""
+
+    metavar = "F"
+
+    def __init__(self, said: str = "positive", *units: str, signed: bool = False):
+        self.said, self.units, self.signed = said, units, signed
+
+    def read(self, text: str) -> float:
+        with suppress(ValueError):
+            return float(text)
+        raise ValueError(f"must be {self.said}, not {text!r}")
+
+    def check(self, value: Any) -> float:
+        value = _strip_unit(value, *self.units)
+        good = _is_number(value) and math.isfinite(value) and (self.signed or value > 0)
+        if not good:
+            raise ValueError(f"must be {self.said}, not {value!r}")
+        return float(value)
+
+
+class Fraction(Number):
+    """A part of a whole."""
+
+    def check(self, value: Any) -> float:
+        if not (_is_number(value) and 0 <= float(value) <= 1):
+            raise ValueError(f"must be within 0 to 1, not {value!r}")
+        return float(value)
+
+
+class Whole(Kind):
+    """A whole number from 1 on."""
+
+    metavar = "N"
+
+    def read(self, text: str) -> Any:
+        return int(text) if text.isdecimal() else text
+
+    def check(self, value: Any) -> int:
+        if not isinstance(value, Integral) or int(value) < 1:
+            raise ValueError(f"must be a whole number of at least 1, not {value!r}")
+        return int(value)
+
+
+class Choice(Kind):
+    """One of some words."""
+
+    def __init__(self, *names: str):
+        self.names = names
+
+    def check(self, value: Any) -> str:
+        if value not in self.names:
+            raise ValueError(f"is one of {', '.join(self.names)}, not {value!r}")
+        return str(value)
+
+
+class Flag(Kind):
+    """Yes or no."""
+
+    def check(self, value: Any) -> bool:
+        return bool(value)
+
+
+class Texts(Kind):
+    """One or several words; on the command line the option is repeated."""
+
+    def check(self, value: Any) -> tuple[str, ...]:
+        return (value,) if isinstance(value, str) else tuple(value)
+
+
+class Crop(Kind):
+    """A part of the frame's shorter side, or "auto"."""
+
+    metavar = "F|auto"
+
+    def read(self, text: str) -> Any:
+        with suppress(ValueError):
+            return float(text)
+        return text
+
+    def check(self, value: Any) -> float | str:
+        if isinstance(value, str) and value == "auto":
+            return value
+        if not _is_number(value):
+            raise ValueError(f"is neither a number nor 'auto': {value!r}")
+        if not 0 < float(value) < math.inf:
+            raise ValueError(f"must be positive, not {value!r}")
+        if float(value) > MAX_CROP:
+            raise ValueError(
+                f"is a fraction of the frame's shorter side, not a number of pixels as {value:g} "
+                "is: the central 180 of 424 px are 0.4245"
+            )
+        return float(value)
+
+
+class Hdu(Kind):
+    """Number or name of an HDU, or several."""
+
+    metavar = "N|NAME"
+
+    def read(self, text: str) -> Any:
+        parts = [part.strip() for part in text.split(",")]
+        if not all(parts):
+            raise ValueError(f"has an empty name: {text!r}")
+        hdus = tuple(int(part) if part.isdigit() else part for part in parts)
+        return hdus[0] if len(hdus) == 1 else hdus
+
+    def check(self, value: Any) -> Any:
+        value = _to_python(value)
+        return tuple(value) if isinstance(value, list) else value
+
+
+class Bands(Kind):
+    """Different names, in a sequence or in one word: "grz" or "g,r,z"."""
+
+    metavar = "BAND,..."
+
+    def check(self, value: Any) -> tuple[str, ...]:
+        if isinstance(value, str):
+            names = (
+                value.split(",") if "," in value or not BAND_LETTERS.issuperset(value) else value
+            )
+        else:
+            names = _to_python(value)
+        bands = tuple(str(name).strip() for name in names)
+        if not bands or not all(bands) or len(set(bands)) != len(bands):
+            raise ValueError(f"is not a list of different names, as g,r,z is: {value!r}")
+        return bands
+
+
+class Center(Kind):
+    """RA and Dec in degrees (ICRS), or what astropy has for them."""
+
+    metavar = "RA DEC"
+
+    def check(self, value: Any) -> tuple[float, float]:
+        if hasattr(value, "icrs"):
+            value = (value.icrs.ra, value.icrs.dec)
+        if hasattr(value, "unit") and getattr(value, "shape", None):
+            value = tuple(value)
+        value = _to_python(value)
+        angles = [_strip_unit(x, "deg") for x in value] if isinstance(value, tuple | list) else []
+        if len(angles) != 2 or not all(map(_is_number, angles)):
+            raise ValueError(f"is RA and Dec in degrees, not {value!r}")
+        ra, dec = map(float, angles)
+        if not -90 <= dec <= 90:
+            raise ValueError(f"has the declination {dec}, not within -90 to 90 degrees")
+        if not math.isfinite(ra):
+            raise ValueError(f"has no number of degrees: the right ascension is {ra}")
+        return ra, dec
+
+
+class Part(Kind):
+    """One of several equal parts."""
+
+    metavar = "K/N"
+
+    def check(self, value: Any) -> tuple[int, int]:
+        words = value.split("/") if isinstance(value, str) else list(map(str, value))
+        if len(words) == 2 and all(word.isdecimal() for word in words):
+            number, count = map(int, words)
+            if 1 <= number <= count:
+                return number, count
+        raise ValueError(f"{value!r} is not like 3/8, the third of eight parts")
+
+
+def _to_python(value: Any) -> Any:
+    """Arrays of numpy as lists; all else as it is."""
+    return value.tolist() if hasattr(value, "tolist") and not hasattr(value, "unit") else value
+
+
+def _is_number(value: Any) -> bool:
+    """Of Python or numpy, arrays without an axis among them."""
+    if isinstance(value, str | bytes):
+        return False
+    with suppress(TypeError, ValueError):
+        float(value)
+        return not hasattr(value, "unit")
+    return False
+
+
+def _strip_unit(value: Any, *units: str) -> Any:
+    """A quantity of astropy in the first of these units that fits; all else as it is."""
+    if not (units and hasattr(value, "to_value")):
+        return value
+    if value.size != 1:
+        raise ValueError(f"must be one value, not {value!r}")
+    for unit in units:
+        with suppress(ValueError):  # astropy's UnitConversionError is one
+            return float(value.reshape(()).to_value(unit))
+    raise ValueError(f"is in {value.unit}, which cannot be brought to {units[0]}")
+
+
+@dataclass(frozen=True)
+class Option:
+    """What an option says of itself.
+
+    Attributes
+    ----------
+    help : str
+        A sentence or two; empty for what only galmorph sets.
+    kind : Kind
+    default : str
+        What holds where nothing is given, if the default itself does not say so.
+    rare : bool
+        Listed below the others.
+    only : {"", "python"}
+        Where there is such an option; "" for everywhere.
+    metavar : str
+    flag : str
+        Of a switch with two names.
+    """
+
+    help: str
+    kind: Kind
+    default: str = ""
+    rare: bool = False
+    only: Literal["", "python"] = ""
+    metavar: str = ""
+    flag: str = ""
+
+
+def _option(value: Any, kind: Kind, help_: str = "", *, kw_only: bool = True, **more: Any) -> Any:
+    option = Option(help_, kind, **more)
+    return field(default=value, kw_only=kw_only, metadata={"option": option})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of the classes below: every value is checked where it is set."""
+
+    group: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value, option = getattr(self, each.name), each.metadata["option"]
+            if value is None or value is each.default:
+                continue
+            try:
+                object.__setattr__(self, each.name, option.kind.check(value))
+            except ValueError as error:
+                raise OptionError(f"{each.name} {error}") from error
+
+    def pick(self, kind: type[Settings]) -> dict[str, Any]:
+        """The values that another class has too."""
+        return {each.name: getattr(self, each.name) for each in fields(kind)}
+
+    def list_given(self) -> dict[str, Any]:
+        """Values that are not the default ones."""
+        return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) != f.default}
+
+
+@dataclass(frozen=True)
+class FileOptions(Settings):
+    """How files are read, as a user says it."""
+
+    group = "Pixels"
+    hdu: int | str | tuple[int | str, ...] | None = _option(
+        None, Hdu(),
+        "FITS: HDU that holds the image; several, as in 1,2,3, are stacked as bands.",
+        default="the first with an image, and those after it that hold other bands",
+    )  # fmt: skip
+    bands: Sequence[str] | None = _option(
+        None, Bands(), "Names of the planes where the file has none, else those to take."
+    )
+    pixel_scale: float | None = _option(
+        None, Number(*ARCSEC, "arcsec/pix"),
+        "Size of a pixel, where the file does not tell.", metavar="ARCSEC",
+    )  # fmt: skip
+    center: tuple[float, float] | None = _option(
+        None, Center(), "FITS: centre in degrees, ICRS.", default="the middle"
+    )
+    max_pixels: int = _option(
+        27_000_000, Whole(), "Refuse larger images: width x height x bands.", rare=True
+    )
+
+
+@dataclass(frozen=True)
+class ReadOptions(FileOptions):
+    """How files are read, with what galmorph adds.
+
+    Attributes
+    ----------
+    fov : float, optional
+        Side in arcseconds of the part to cut out by the WCS; with `center` alone, the shorter side
+        of the image.
+    min_side : int, optional
+        A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as both sides keep this many
+        pixels (the factor is noted as "reduced"). None: always the full size.
+    seen : float, optional
+        Side of the central square outside of which nobody will look, as a fraction of the shorter
+        side. What lies below it in a JPEG may then be left out (`Cutout.frame` says so).
+    """
+
+    fov: float | None = _option(None, Number(*ARCSEC))
+    min_side: int | None = _option(None, Whole())
+    seen: float | None = _option(None, Number())
+
+    @property
+    def max_bytes(self) -> int:
+        """Largest decompressed file: 8 bytes per pixel and 4 MiB of headers."""
+        return 8 * self.max_pixels + (4 << 20)
+
+
+@dataclass(frozen=True)
+class FieldOptions(Settings):
+    """Which part of the frame to look at; by default what the weights expect."""
+
+    group = "Pixels"
+    crop: float | Literal["auto"] | None = _option(
+        None, Crop(),
+        "Central part of the frame to look at, as a fraction; auto measures the galaxy.",
+        default="what the weights expect",
+    )  # fmt: skip
+    fov: float | None = _option(
+        None, Number(*ARCSEC),
+        "Field of view to look at; needs a WCS or --pixel-scale.", metavar="ARCSEC",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crop is not None and self.fov is not None:
+            raise OptionError("give --crop or --fov: each of them sets the field of view")
+
+
+@dataclass(frozen=True)
+class RenderOptions(Settings):
+    """How flux becomes colour and what happens to bad pixels."""
+
+    group = "Pixels"
+    stretch: str = _option(
+        "auto", Choice(*STRETCHES),
+        "How flux becomes colour; auto goes by the survey in the header.",
+    )  # fmt: skip
+    zeropoint: float | None = _option(
+        None, Number("a magnitude", signed=True),
+        "AB magnitude of one count, where the file does not say its unit.", metavar="MAG",
+    )  # fmt: skip
+    nan: BadPixelPolicy = _option(
+        "interpolate", Choice("interpolate", "zero", "refuse"), "What to do with bad pixels."
+    )
+    nan_fraction: float = _option(
+        0.05, Fraction(), "Part of bad pixels above which a row is flagged.", rare=True
+    )
+
+
+@dataclass(frozen=True)
+class PixelOptions(FieldOptions, FileOptions, RenderOptions):
+    """What is done to the pixels of an image, as a user says it."""
+
+    def __post_init__(self) -> None:
+        Settings.__post_init__(self)
+        _ = self.field  # says what does not go together
+
+    @property
+    def cuts_out(self) -> bool:
+        """Whether the reader cuts the field of view out of a larger image by its WCS."""
+        return self.center is not None and self.fov is not None
+
+    @property
+    def read(self) -> ReadOptions:
+        """How files are read."""
+        fov = self.fov if self.center is not None else None
+        return ReadOptions(**self.pick(FileOptions), fov=fov)
+
+    @property
+    def field(self) -> FieldOptions:
+        """What to look at: all of a part that the reader has cut out."""
+        if self.cuts_out:
+            return FieldOptions(crop=1.0 if self.crop is None else self.crop)
+        return FieldOptions(crop=self.crop, fov=self.fov)
+
+    @property
+    def rendering(self) -> RenderOptions:
+        """How flux becomes colour."""
+        return RenderOptions(**self.pick(RenderOptions))
+
+    def describe(self) -> dict[str, str]:
+        """What changes the image that the encoder sees, but for the field, as it is typed."""
+        given = self.read.list_given() | self.rendering.list_given()
+        given.pop("max_pixels", None)
+        return {name.replace("_", "-"): _type(name, value) for name, value in given.items()}
+
+
+def _type(name: str, value: Any) -> str:
+    several = isinstance(value, tuple)
+    return (" " if name == "center" else ",").join(map(str, value)) if several else str(value)
+
+
+@dataclass(frozen=True)
+class ModelOptions(Settings):
+    """What embeds."""
+
+    group = "Model"
+    model: Any = _option(
+        None, Kind(),
+        "A model of `galmorph weights list`, a safetensors or ONNX file of galmorph's, or "
+        "hf_hub:ORG/NAME for an encoder of timm.",
+        default="the bundled one", metavar="NAME|FILE",
+    )  # fmt: skip
+    backend: BackendName = _option(
+        "torch", Choice("torch", "onnx"),
+        "onnx computes with onnxruntime on the CPU and starts without torch (needs the extra "
+        "onnx); a --model file of `galmorph export` implies it.", rare=True,
+    )  # fmt: skip
+
+    @property
+    def runs_with(self) -> BackendName:
+        """What computes: an exported model leaves no choice."""
+        return "onnx" if str(self.model).endswith(".onnx") else self.backend
+
+
+@dataclass(frozen=True)
+class EngineOptions(Settings):
+    """How the work is done; none of it changes a result beyond the precision's rounding."""
+
+    group = "Engine"
+    device: str = _option(
+        "auto", Kind(),
+        "auto, cpu, cuda, cuda:N or mps.",
+    )  # fmt: skip
+    batch_size: int | None = _option(
+        None, Whole(), "Cutouts encoded together.", default="by device"
+    )
+    workers: int | None = _option(
+        None, Whole(), "Threads that read (and, on the CPU, encode).", default="one per core"
+    )
+    precision: str = _option(
+        "auto", Choice(*PRECISIONS),
+        "auto is bfloat16 where the device multiplies in it, else float32.", rare=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class InputOptions(Settings):
+    """Which cutouts there are."""
+
+    group = "Input"
+    images: Any = _option(None, Kind(), kw_only=False)
+    """Paths on the command line; in Python also objects in memory."""
+    recursive: bool = _option(
+        True, Flag(), "Go into the folders inside a folder.", flag="--recursive/--no-recursive"
+    )
+    catalogue: str | None = _option(
+        None, Kind(),
+        "Take the cutouts from a table (CSV, ECSV, FITS, VOTable, Parquet) instead of PATHs; its "
+        "columns are carried into the result.", metavar="FILE",
+    )  # fmt: skip
+    path_column: Sequence[str] = _option(
+        (), Texts(),
+        "Column of the catalogue that holds the paths; one per band (with --bands) where each band "
+        "has a file of its own.",
+    )  # fmt: skip
+    id_column: str | None = _option(
+        None, Kind(), "Column that becomes object_id.",
+        default="object_id, else by the file, or the row's number",
+    )  # fmt: skip
+    mosaic: Sequence[str] = _option(
+        (), Texts(),
+        "Cut the catalogue's positions out of this FITS image (with --fov); one per band where "
+        "each has an image of its own. Tiles of a field take a run each.", metavar="FILE",
+    )  # fmt: skip
+    bands_from_name: str | None = _option(
+        None, Kind(), 'Join the files of one galaxy, as in "{id}_{band}.fits".', metavar="PATTERN"
+    )
+    ra_column: str | None = _option(
+        None, Kind(), "Right ascension, degrees or 12:34:56.7.",
+        default="ra, RAJ2000, RA_ICRS, ALPHA_J2000", rare=True,
+    )  # fmt: skip
+    dec_column: str | None = _option(
+        None, Kind(), "Declination, degrees or +12:34:56.",
+        default="the one that belongs to it", rare=True,
+    )  # fmt: skip
+    part: tuple[int, int] = _option(
+        (1, 1), Part(),
+        "Every N-th of the cutouts, from the K-th on: for N jobs that share the work (and whose "
+        "results stand outside the folders that are searched).", rare=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OutputOptions(Settings):
+    """Where the result goes."""
+
+    group = "Output"
+    output: str = _option("", Kind(), metavar="FILE")
+    progress: Any = _option(
+        False, Kind(), "Show a bar, or call this with the number of cutouts done.", only="python"
+    )
+    on_error: OnError = _option(
+        "flag", Choice("flag", "raise"),
+        "Keep the row of a cutout that fails, flagged, or raise the first error.", only="python",
+    )  # fmt: skip
+    resume: bool = _option(
+        False, Flag(),
+        "Go on with the partial result that a run with the same inputs and options left.",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, OutputOptions):
+    """All options of a run; says what does not go together."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.has_images and self.catalogue is not None:
+            raise OptionError("Give PATHs, or --catalogue FILE, not both.")
+        self._check_catalogue()
+        if self.resume and not self.file:
+            raise OptionError("Only a file can be resumed: name it with -o.")
+
+    @property
+    def cuts_out(self) -> bool:
+        """Whether the reader cuts the field of view out of a larger image by its WCS."""
+        return bool(self.mosaic) or super().cuts_out
+
+    @property
+    def has_images(self) -> bool:
+        """Whether images are given; a command line without paths has an empty tuple."""
+        return self.images is not None and not (
+            isinstance(self.images, tuple) and len(self.images) == 0
+        )
+
+    @property
+    def file(self) -> str:
+        """The file that is written; empty for none, and for standard output."""
+        return "" if self.output == "-" else self.output
+
+    def _check_catalogue(self) -> None:
+        if self.catalogue is None:
+            names = ("path_column", "id_column", "ra_column", "dec_column", "mosaic")
+            lonely = next((name for name in names if getattr(self, name)), None)
+            if lonely is not None:
+                raise OptionError(f"--{lonely.replace('_', '-')} needs --catalogue FILE.")
+        elif self.bands_from_name is not None:
+            raise OptionError(
+                "--bands-from-name joins the files of PATHs; with --catalogue give one "
+                "--path-column per band."
+            )
+        elif self.mosaic:
+            self._check_mosaic()
+        elif not self.path_column:
+            raise OptionError("--catalogue needs --path-column NAME, or --mosaic FILE.")
+        if len(self.path_column) > 1 and len(self.bands or ()) != len(self.path_column):
+            raise OptionError(
+                f"{len(self.path_column)} path columns need as many names: --bands g,r,z in the "
+                "same order."
+            )
+
+    def _check_mosaic(self) -> None:
+        if self.path_column:
+            raise OptionError("Give --mosaic or --path-column, not both.")
+        if self.center is not None:
+            raise OptionError("Give --mosaic or --center: the catalogue has the centres.")
+        if self.fov is None:
+            raise OptionError("--mosaic needs --fov ARCSEC, the side of each cutout.")
+
+
+@dataclass(frozen=True)
+class ClassifyOptions(RunOptions):
+    """All options of a run that classifies."""
+
+    group = "Model"
+    head: Any = _option(
+        "gz2", Kind(),
+        "Classes to tell apart: gz2, sdss, decals, decals4, or a file of `galmorph fit`.",
+        metavar="NAME|FILE",
+    )  # fmt: skip
+
+
+GROUPS = ("Input", "Pixels", "Model", "Engine", "Output")
+
+
+def list_options(kind: type[Settings]) -> Iterator[tuple[Field[Any], Option, str]]:
+    """Fields, options and groups of a class, in the order in which they are listed."""
+    bases = [base for base in reversed(kind.__mro__) if issubclass(base, Settings)]
+    found = [
+        (each, each.metadata["option"], next(b.group for b in bases if each.name in _names(b)))
+        for each in fields(kind)
+    ]
+    yield from sorted(
+        ((each, option, group) for each, option, group in found if option.help),
+        key=lambda item: GROUPS.index(item[2]),
+    )
+
+
+def _names(kind: type[Settings]) -> list[str]:
+    return [each.name for each in fields(kind)]
+
+
+_TYPED = re.compile(r'--([a-z]+(?:-[a-z]+)*)(?: ([A-Z]{2,}\b|[a-z](?:,[a-z])+|"[^"]+"))?')
+
+
+def say_in_python(text: str) -> str:
+    """The same sentence with keywords in place of options.
+
+    Examples
+    --------
+    >>> say_in_python("name them with --bands g,r,z, or give --crop")
+    'name them with bands="g,r,z", or give crop'
+    """
+
+    def say(found: re.Match[str]) -> str:
+        name, value = found[1].replace("-", "_"), found[2]
+        if name not in _names(ClassifyOptions):
+            return found[0]
+        return name if value is None else f'{name}="{value}"' if "," in value else f"{name}={value}"
+
+    return _TYPED.sub(say, text).replace("PATHs", "images").replace(" -o", " output")
