@@ -1,40 +1,36 @@
-"""gzip, bzip2 and xz with a bound on what comes out."""
+"""gzip, bzip2 and xz, read forwards, with a bound on what comes out."""
 
 from __future__ import annotations
 
 import bz2
+import io
 import lzma
 import zlib
-from typing import Any
+from typing import Any, BinaryIO
 
-from galmorph.errors import ImageTooLargeError, UnreadableImageError
+from galmorph.errors import ImageError, ImageTooLargeError, UnreadableImageError
 
-__all__ = ["COMPRESSION_MAGIC", "decompress"]
+__all__ = ["COMPRESSION_MAGIC", "Unpacker", "decompress"]
 
 COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 """First bytes of a compressed file, and what `decompress` calls it."""
 
-GZIP_WINDOW = 16 + zlib.MAX_WBITS
+ALLOWANCE = 1 << 30
+"""Bytes that may come out of a stream, however few went in."""
+
+USUAL_RATIO = 32
+"""By which a stream that is no attack shrinks its content at most; on top of the allowance."""
+
+MAX_PARTS = 20_000
+"""Concatenated streams in a file; blocked gzip writes one per 64 KiB."""
+
+CHUNK = 1 << 15
 LZMA_MEMORY = 256 << 20
+WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "zlib": zlib.MAX_WBITS, "deflate": -zlib.MAX_WBITS}
 
 
 def decompress(data: bytes, method: str, *, limit: int, path: str = "") -> bytes:
-    """Decompress in memory, and stop at a bound.
-
-    Parameters
-    ----------
-    data : bytes
-        Compressed file; several concatenated streams are joined.
-    method : {"gzip", "bzip2", "xz"}
-        As the first bytes say.
-    limit : int
-        Largest number of bytes that may come out.
-    path : str
-        For messages.
-
-    Returns
-    -------
-    bytes
+    """Decompress in memory; concatenated streams are joined.
 
     Raises
     ------
@@ -43,36 +39,96 @@ def decompress(data: bytes, method: str, *, limit: int, path: str = "") -> bytes
     UnreadableImageError
         Damaged or cut short.
     """
-    parts: list[bytes] = []
-    size = 0
-    try:
-        while data:
-            stream = _make_stream(method)
-            part, data = _run(stream, data, limit - size + 1, method)
+    unpacked = Unpacker(io.BytesIO(data), method, path, allowance=limit).read(limit + 1)
+    if len(unpacked) > limit:
+        raise ImageTooLargeError(f"more than {limit} bytes when decompressed", path)
+    return unpacked
+
+
+class Unpacker:
+    """What comes out of a compressed file; it can only go forwards, and no bomb goes off in it."""
+
+    def __init__(
+        self, file: BinaryIO, method: str, path: str, *, allowance: int = ALLOWANCE
+    ) -> None:
+        self.path, self.method = path, method
+        self._file, self._allowance = file, allowance
+        self._decoder: Any = None
+        self._pending = b""
+        self.taken = self._given = self._parts = 0
+
+    def tell(self) -> int:
+        """Bytes that have come out."""
+        return self._given
+
+    def seek(self, position: int) -> int:
+        """Pass over what comes before a position."""
+        while self._given < position and self._next(position - self._given):
+            pass
+        if self._given != position:
+            raise UnreadableImageError(f"the {self.method} stream is cut short", self.path)
+        return position
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, fewer only at the end."""
+        parts = []
+        while size > 0 and (part := self._next(size)):
             parts.append(part)
-            size += len(part)
-            if size > limit:
-                raise ImageTooLargeError(f"more than {limit} bytes when decompressed", path)
-            if not getattr(stream, "eof", True):
-                raise UnreadableImageError(f"the {method} stream is cut short", path)
-            data = data.lstrip(b"\0")  # padding after the last stream
-    except (zlib.error, lzma.LZMAError, ValueError, EOFError) as error:
-        raise UnreadableImageError(f"the {method} stream is damaged ({error})", path) from error
-    except OSError as error:
-        if isinstance(error, (ImageTooLargeError, UnreadableImageError)):
+            size -= len(part)
+        return b"".join(parts)
+
+    def _next(self, size: int) -> bytes:
+        """Some bytes, at most so many; none at the end."""
+        try:
+            while self._find_part():
+                if part := self._decode(size):
+                    self._given += len(part)
+                    if self._given > self._allowance + USUAL_RATIO * self.taken:
+                        reason = f"{self.taken} bytes unpack to more than {self._given}"
+                        raise ImageTooLargeError(reason, self.path)
+                    return part
+        except ImageError:
             raise
-        raise UnreadableImageError(f"the {method} stream is damaged ({error})", path) from error
-    return b"".join(parts)
+        except (zlib.error, lzma.LZMAError, ValueError, EOFError, OSError) as error:
+            reason = f"the {self.method} stream is damaged ({error})"
+            raise UnreadableImageError(reason, self.path) from error
+        return b""
+
+    def _find_part(self) -> bool:
+        """Be inside a stream, the next one where the last is at its end; false after the last."""
+        while self._decoder is None:
+            self._pending = self._pending.lstrip(b"\0") or self._take()  # padding between streams
+            if not self._pending:
+                return False
+            if self._pending.startswith(b"\0"):
+                continue
+            self._parts += 1
+            if self._parts > MAX_PARTS:
+                raise ImageTooLargeError(f"more than {MAX_PARTS} {self.method} streams", self.path)
+            self._decoder = _make_decoder(self.method)
+        return True
+
+    def _decode(self, size: int) -> bytes:
+        part: bytes = self._decoder.decompress(self._pending, size)
+        if self._decoder.eof:
+            self._pending, self._decoder = self._decoder.unused_data, None
+            return part
+        self._pending = getattr(self._decoder, "unconsumed_tail", b"")  # zlib alone
+        if not part and not self._pending:
+            self._pending = self._take()
+            if not self._pending:
+                raise UnreadableImageError(f"the {self.method} stream is cut short", self.path)
+        return part
+
+    def _take(self) -> bytes:
+        taken = self._file.read(CHUNK)
+        self.taken += len(taken)
+        return taken
 
 
-def _make_stream(method: str) -> Any:
-    if method == "gzip":
-        return zlib.decompressobj(GZIP_WINDOW)
+def _make_decoder(method: str) -> Any:
     if method == "bzip2":
         return bz2.BZ2Decompressor()
-    return lzma.LZMADecompressor(memlimit=LZMA_MEMORY)
-
-
-def _run(stream: Any, data: bytes, limit: int, method: str) -> tuple[bytes, bytes]:
-    part = stream.decompress(data, limit)
-    return part, stream.unused_data
+    if method == "xz":
+        return lzma.LZMADecompressor(memlimit=LZMA_MEMORY)
+    return zlib.decompressobj(WINDOWS[method])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -30,7 +32,9 @@ class Container:
 
 CONTAINERS = (
     Container("tar", (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"), searched=True),
-    Container("stacks", (".npy", ".npz", ".h5", ".hdf5")),
+    Container("numpy_files", (".npy", ".npz")),
+    Container("hdf5", (".h5", ".hdf5")),
+    Container("zarr", (".zarr",)),
     Container("parquet", (".parquet",)),
 )
 SEARCHED_SUFFIXES = tuple(end for kind in CONTAINERS if kind.searched for end in kind.suffixes)
@@ -75,10 +79,22 @@ def list_container(path: str) -> Iterator[Source]:
         raise UnsupportedImageError(
             "'::' names a member of .tar, .npz, .h5 or .parquet files only", make_printable(path)
         )
+    _check_kind(file)
     module = importlib.import_module(f"galmorph.images.{kind.module}")
     list_items: Callable[[str, str], Iterator[Source]] = module.list_items
     items = list_items(file, member)
     return items if index is None else _pick_item(items, index, path)
+
+
+def _check_kind(file: str) -> None:
+    """Refuse what would keep a reader waiting for ever: a FIFO, a device."""
+    try:
+        mode = os.stat(file).st_mode
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or "there is no such file"
+        raise UnreadableImageError(f"it cannot be opened ({said})", make_printable(file)) from error
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise UnsupportedImageError("this is not a regular file", make_printable(file))
 
 
 def _pick_item(items: Iterator[Source], index: int, path: str) -> Iterator[Source]:

@@ -6,7 +6,7 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
-from galmorph.errors import ImageError, UnreadableImageError
+from galmorph.errors import ImageError, MissingExtraError, UnreadableImageError
 from galmorph.images.band_files import BandPattern
 from galmorph.images.containers import (
     SEARCHED_SUFFIXES,
@@ -186,8 +186,15 @@ def _group(files: Iterable[str], pattern: BandPattern | None) -> Iterator[Source
 
 
 def _open_container(path: str) -> Iterator[Source]:
+    shown = make_printable(path)
     try:
         yield from list_container(path)
+    except MissingExtraError:
+        raise
     except ImageError as error:
-        named = error if error.path else type(error)(error.reason, make_printable(path))
+        named = error if error.path else type(error)(error.reason, shown)
         yield Lost(make_object_id(path), path, named)
+    except Exception as error:  # a damaged file may raise nearly anything inside a library
+        said = make_printable(" ".join(str(error).split()))[:200] or type(error).__name__
+        lost = UnreadableImageError(f"it is damaged, what may follow is lost ({said})", shown)
+        yield Lost(make_object_id(path), path, lost)

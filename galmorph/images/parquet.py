@@ -7,17 +7,24 @@ from collections.abc import Iterator
 from typing import Any
 
 from galmorph.errors import (
+    GalmorphError,
+    ImageTooLargeError,
     MissingExtraError,
     UnreadableImageError,
     UnsupportedImageError,
 )
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
-from galmorph.images.source import Lost, Source, make_object_id, make_printable
+from galmorph.images.parquet_pages import find_largest_page
+from galmorph.images.source import Lost, Source, make_object_id, make_printable, to_text
+from galmorph.settings import ReadOptions
 
 __all__ = ["list_items"]
 
 ROWS_AT_ONCE = 16
+READ_BYTES = 1 << 20
+PAGE_BYTES = ReadOptions().max_bytes
+MAX_LOST_ROWS = 1 << 20
 ID_NAMES = ("object_id", "id", "id_str", "dr8_id", "iauname", "name")
 
 
@@ -25,7 +32,8 @@ def list_items(path: str, column: str) -> Iterator[Source]:
     """List the rows of a Parquet file that holds images, with its scalar columns.
 
     The image column holds bytes, or a struct of ``bytes`` and ``path``; it is found by its type
-    where it is not named. Rows come from the disk 16 at a time.
+    where it is not named. Rows come from the disk 16 at a time, fewer where they are large. What
+    is damaged takes the rest of its row group with it.
 
     Raises
     ------
@@ -49,7 +57,30 @@ def list_items(path: str, column: str) -> Iterator[Source]:
             make_printable(path),
         )
     scalars = [name for name in schema.names if name != column and _is_scalar(schema, name)]
-    return _list_rows(file, path, column, scalars)
+    row = 0
+    for group in range(file.num_row_groups):
+        end = row + file.metadata.row_group(group).num_rows
+        try:
+            for source in _list_group(file, path, group, column, scalars, row):
+                yield source
+                row += 1
+        except Exception as error:  # damaged pages raise nearly anything
+            yield from _list_lost(path, column, row, end, error)
+        row = end
+
+
+def _list_lost(path: str, column: str, row: int, end: int, error: Exception) -> Iterator[Source]:
+    stem, shown = make_object_id(path), make_printable(path)
+    if isinstance(error, GalmorphError):
+        lost: GalmorphError = error
+    else:
+        said = make_printable(" ".join(str(error).split()))[:200]
+        lost = UnreadableImageError(f"the Parquet file is damaged ({said})", shown)
+    if end - row > MAX_LOST_ROWS:  # as many as a damaged number says
+        yield Lost(stem, path, lost)
+        return
+    for number in range(row, end):
+        yield Lost(f"{stem}_{number}", f"{path}::{column}[{number}]", lost)
 
 
 def _open(path: str) -> Any:
@@ -59,7 +90,7 @@ def _open(path: str) -> Any:
     except ImportError as error:
         raise MissingExtraError("pyarrow", "parquet", f"to read {make_printable(path)}") from error
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, buffer_size=READ_BYTES)
     except (OSError, pa.ArrowException) as error:
         reason = f"not a Parquet file ({error})"
         raise UnreadableImageError(reason, make_printable(path)) from error
@@ -90,28 +121,56 @@ def _is_scalar(schema: Any, name: str) -> bool:
     from pyarrow import types
 
     kind = schema.field(name).type
-    return bool(
-        types.is_integer(kind)
-        or types.is_floating(kind)
-        or types.is_boolean(kind)
-        or types.is_string(kind)
-        or types.is_large_string(kind)
-    )
+    number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+    return bool(number or types.is_string(kind) or types.is_large_string(kind))
 
 
-def _list_rows(file: Any, path: str, column: str, scalars: list[str]) -> Iterator[Source]:
+def _list_group(
+    file: Any, path: str, group: int, column: str, scalars: list[str], row: int
+) -> Iterator[Source]:
+    largest = _find_largest(file, path, group, {column, *scalars})
+    rows = max(1, min(ROWS_AT_ONCE, PAGE_BYTES // max(largest, 1)))
+    for batch in file.iter_batches(rows, row_groups=[group], columns=[column, *scalars]):
+        values = {name: _to_list(batch.column(name)) for name in batch.schema.names}
+        for n in range(batch.num_rows):
+            record = {name: items[n] for name, items in values.items()}
+            yield _make_source(record, path, column, row + n)
+        row += batch.num_rows
+
+
+def _find_largest(file: Any, path: str, group: int, names: set[str]) -> int:
+    """Largest page of some columns: no value in it can be larger."""
+    metadata = file.metadata.row_group(group)
+    largest = 0
+    with open(path, "rb") as opened:
+        for n in range(metadata.num_columns):
+            part = metadata.column(n)
+            if part.path_in_schema.partition(".")[0] in names:
+                start = part.data_page_offset
+                if part.has_dictionary_page and part.dictionary_page_offset:
+                    start = min(start, part.dictionary_page_offset)
+                size = part.total_compressed_size
+                try:
+                    page = find_largest_page(opened.fileno(), start, size, PAGE_BYTES)
+                except ImageTooLargeError as error:
+                    raise ImageTooLargeError(error.reason, make_printable(path)) from None
+                largest = max(largest, page)
+    return largest
+
+
+def _to_list(values: Any) -> list[Any]:
+    """Python values of a column; text that is no UTF-8 with escapes in the place of its bytes."""
     import pyarrow as pa
+    from pyarrow import types
 
-    row = 0
-    try:
-        for batch in file.iter_batches(ROWS_AT_ONCE, columns=[column, *scalars]):
-            for record in batch.to_pylist():
-                yield _make_source(record, path, column, row)
-                row += 1
-    except (OSError, pa.ArrowException) as error:
-        reason = f"the Parquet file is damaged; its further rows are lost ({error})"
-        broken = UnreadableImageError(reason, make_printable(path))
-        yield Lost(make_object_id(path), path, broken)
+    if types.is_struct(values.type):
+        fields = dict(zip((f.name for f in values.type), values.flatten(), strict=True))
+        parts = {name: _to_list(fields[name]) for name in ("bytes", "path") if name in fields}
+        return [dict(zip(parts, row, strict=True)) for row in zip(*parts.values(), strict=True)]
+    if types.is_string(values.type) or types.is_large_string(values.type):
+        texts = values.cast(pa.large_binary()).to_pylist()
+        return [None if text is None else to_text(text) for text in texts]
+    return list(values.to_pylist())
 
 
 def _make_source(record: dict[str, Any], path: str, column: str, row: int) -> Source:

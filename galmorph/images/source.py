@@ -20,6 +20,7 @@ __all__ = [
     "make_object_id",
     "make_printable",
     "replace_columns",
+    "to_text",
 ]
 
 TABLE_ADVICE = "a catalogue? give it with --catalogue FILE --path-column NAME"
@@ -105,6 +106,12 @@ def make_printable(name: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in name
     )
+
+
+def to_text(value: bytes | str) -> str:
+    """Text of a file as it can be printed, whatever its bytes are."""
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    return make_printable(text)
 
 
 def make_object_id(name: str) -> str:

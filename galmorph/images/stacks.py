@@ -1,4 +1,4 @@
-"""Stacks of cutouts in one array: npy, npz and HDF5, read item by item."""
+"""Stacks of cutouts in one array, read item by item; what the kinds of files have in common."""
 
 from __future__ import annotations
 
@@ -7,38 +7,76 @@ import os
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import (
     BandError,
+    GalmorphError,
     GalmorphWarning,
     ImageError,
     ImageTooLargeError,
-    MissingExtraError,
     UnreadableImageError,
     UnsupportedImageError,
 )
 from galmorph.images.arrays import cutout_from_array
 from galmorph.images.cutout import Cutout
+from galmorph.images.decode import decode_image
 from galmorph.images.files import read_head
-from galmorph.images.source import Source, make_object_id, make_printable
+from galmorph.images.source import Source, make_object_id, make_printable, to_text
 from galmorph.settings import ReadOptions
 
-__all__ = ["StackItem", "list_items", "stacks_in_use"]
+__all__ = ["ArrayFile", "OpenArrays", "StackItem", "StoredArray", "list_stack", "stacks_in_use"]
 
-OPEN_STACKS = 4
-MAX_NPZ_BYTES = 1 << 30
+OPEN_FILES = 4
+ROWS_AT_ONCE = 1024
+"""For which the columns beside a stack are read."""
+
+MAX_COLUMN_BYTES = ReadOptions().max_bytes
+COLUMN_KINDS = "biufSUO"
 ID_NAMES = ("object_id", "id", "ids", "name", "names")
+
+
+class StoredArray:
+    """An array in a file, of which items are read alone.
+
+    ``values`` has ``shape``, ``dtype`` and ``[...]``; ``holds_files`` says that each item is the
+    bytes of an image file, ``is_pickled`` that only Python could read them.
+    """
+
+    holds_files = is_pickled = False
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+        self.shape: tuple[int, ...] = tuple(values.shape)
+        self.dtype = np.dtype(values.dtype)
+
+    def read(self, index: int | slice | None, limit: int) -> npt.NDArray[Any]:
+        """One item, some, or all; `ImageTooLargeError` where that takes more bytes than so many."""
+        return np.array(self.values[...] if index is None else self.values[index])
+
+
+class ArrayFile(Protocol):
+    """An open file of named arrays."""
+
+    def __getitem__(self, name: str, /) -> StoredArray:
+        """The array of that name; `KeyError` where there is none."""
+
+    def list_arrays(self, group: str = "") -> dict[str, StoredArray]:
+        """Arrays by name, from the group on: none where it is something else."""
+
+
+OpenArrays = Callable[[str], ArrayFile]
+
 # One lock for the table and for reading: HDF5 serializes its calls anyway, and the others copy
 # one small item.
 _lock = threading.Lock()
-_stacks: OrderedDict[tuple[int, str, str, int], Any] = OrderedDict()
+_files: OrderedDict[tuple[int, str, int], ArrayFile | Exception] = OrderedDict()
 _runs: set[object] = set()
 
 
@@ -49,7 +87,8 @@ class StackItem:
     object_id: str
     path: str
     member: str
-    index: int | None = None
+    index: int | None
+    open_arrays: OpenArrays
     columns: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -59,15 +98,18 @@ class StackItem:
         return array if self.index is None else f"{array}[{self.index}]"
 
     def read(self, options: ReadOptions) -> Cutout:
-        """Read it alone; the stack stays open for the next one."""
+        """Read it alone; the file stays open for the next one."""
         shown = make_printable(self.address)
-        with _lock:
-            stack = _get_stack(self.path, self.member)
+        with _lock, _explain(shown):
+            stack = _get_file(self.path, self.open_arrays)[self.member]
             shape = tuple(stack.shape)
             one = shape if self.index is None else shape[1:]
             if math.prod(one) > options.max_pixels:
                 raise ImageTooLargeError(f"{one} is more than max_pixels", shown)
-            array = _read_array(stack, self.index, shown)
+            array = stack.read(self.index, options.max_bytes)
+        if stack.holds_files:
+            data = array.tobytes()
+            return decode_image(data, options=options, object_id=self.object_id, path=shown)
         if self.index is not None and array.ndim == 2 and len(options.bands or ()) > 1:
             raise BandError(
                 f"{shown}: the shape {shape} is that of {shape[0]} images of one band; save "
@@ -80,76 +122,72 @@ class StackItem:
         return read_head(self.path, count)
 
 
-def list_items(path: str, member: str) -> Iterator[Source]:
-    """List the items of a stack (n, y, x) or with one more axis, or a single image.
+def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Source]:
+    """List the items of a stack (n, y, x) or with one more axis, or of encoded images (n,).
 
-    The array may be left unnamed where there is only one with image axes. Identifiers come from a
-    data set ``object_id``, ``id`` or ``name`` of the same length, else ``<stem>_<number>``.
+    The array may be left unnamed where there is only one with image axes. Arrays of one axis and
+    the same length beside it are columns of its items, `ID_NAMES` among them their identifiers.
 
     Raises
     ------
     UnreadableImageError, UnsupportedImageError
         Damaged, or without such an array.
     MissingExtraError
-        HDF5 without h5py.
+        A library of an extra is needed.
     """
-    if member and path.lower().endswith(".npy"):
-        raise UnsupportedImageError("a npy file holds one array, which has no name", path)
-    member = member or _find_member(path)
-    with _lock:
+    shown = make_printable(path)
+    with _lock, _explain(shown):
+        arrays = _get_file(path, open_arrays)
+        member = member or _find_member(arrays, path)
         try:
-            array = _get_stack(path, member)
-        except UnreadableImageError as error:
-            if isinstance(error.__cause__, KeyError):
-                names = _list_arrays(path)
-                reason = f"no array {member!r}; name one"
-                raise _ask_for_member(reason, path, names, *names[:1]) from error
-            raise
-        shape = tuple(array.shape)
-        identifiers = _find_identifiers(path, member, shape)
+            stack = arrays[member]
+        except KeyError as error:
+            raise _refuse(arrays, path, member) from error
+        shape = stack.shape
+        beside = _list_beside(arrays, member, shape, path)
     if len(shape) == 2 or (len(shape) == 3 and min(shape[0], shape[2]) <= 4):
-        return iter([StackItem(make_object_id(path), path, member)])
-    if len(shape) not in (3, 4):
-        raise UnsupportedImageError(f"an array of shape {shape} is not a stack of images", path)
-    return _list_items(path, member, shape[0], identifiers)
+        yield StackItem(make_object_id(path), path, member, None, open_arrays)
+        return
+    if len(shape) not in (3, 4) and not stack.holds_files:
+        raise UnsupportedImageError(f"an array of shape {shape} is not a stack of images", shown)
+    for start in range(0, shape[0], ROWS_AT_ONCE):
+        rows = slice(start, min(start + ROWS_AT_ONCE, shape[0]))
+        with _lock, _explain(shown):
+            columns = {name: _read_column(array, rows) for name, array in beside.items()}
+        names = next((columns[name] for name in ID_NAMES if name in columns), None)
+        for n in range(rows.stop - start):
+            object_id = str(names[n]) if names else f"{make_object_id(path)}_{start + n}"
+            row = {name: values[n] for name, values in columns.items()}
+            yield StackItem(object_id, path, member, start + n, open_arrays, row)
 
 
-def _list_items(path: str, member: str, count: int, identifiers: list[str]) -> Iterator[Source]:
-    stem = make_object_id(path)
-    for index in range(count):
-        object_id = identifiers[index] if identifiers else f"{stem}_{index}"
-        yield StackItem(object_id, path, member, index)
-
-
-def _read_array(stack: Any, index: int | None, shown: str) -> npt.NDArray[Any]:
+@contextmanager
+def _explain(shown: str) -> Iterator[None]:
+    """Whatever a library throws at a damaged file is one sentence."""
     try:
-        return np.array(stack[...] if index is None else stack[index])
-    except (OSError, ValueError, IndexError, RuntimeError, KeyError) as error:
-        raise UnreadableImageError(f"the item cannot be read ({error})", shown) from error
-
-
-def _get_stack(path: str, member: str) -> Any:
-    """Open array of this process, from a small table of the last ones used."""
-    try:
-        key = (os.getpid(), path, member, os.stat(path).st_mtime_ns)
-        if key not in _stacks:
-            _stacks[key] = _open_stack(path, member)
-    except ImageError:
+        yield
+    except (GalmorphError, MemoryError):
         raise
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        RuntimeError,
-        MemoryError,
-    ) as error:
-        reason = f"the stack cannot be opened ({error})"
-        raise UnreadableImageError(reason, make_printable(path)) from error
-    _stacks.move_to_end(key)
-    while len(_stacks) > OPEN_STACKS:
-        _stacks.popitem(last=False)
-    return _stacks[key]
+    except Exception as error:
+        said = make_printable(" ".join(str(error).split()))[:200] or type(error).__name__
+        raise UnreadableImageError(f"the stack is damaged ({said})", shown) from error
+
+
+def _get_file(path: str, open_arrays: OpenArrays) -> ArrayFile:
+    """Open file of this process, from a small table of the last ones used."""
+    key = (os.getpid(), path, os.stat(path).st_mtime_ns)
+    if key not in _files:
+        try:
+            _files[key] = open_arrays(path)
+        except Exception as error:  # each of its rows will ask
+            _files[key] = error
+    _files.move_to_end(key)
+    while len(_files) > OPEN_FILES:
+        _files.popitem(last=False)
+    found = _files[key]
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 @contextmanager
@@ -164,58 +202,32 @@ def stacks_in_use() -> Iterator[None]:
         with _lock:
             _runs.discard(run)
             if not _runs:
-                _stacks.clear()
+                _files.clear()
 
 
-def _open_stack(path: str, member: str) -> Any:
-    lowered = path.lower()
-    if lowered.endswith(".npy"):
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    if lowered.endswith(".npz"):
-        return _load_npz(path, member)
-    return _open_data_set(path, member)
-
-
-def _load_npz(path: str, member: str) -> npt.NDArray[Any]:
-    import zipfile
-
-    with zipfile.ZipFile(path) as archive:
-        size = archive.getinfo(member + ".npy").file_size
-    if size > MAX_NPZ_BYTES:
-        raise UnsupportedImageError(
-            f"the array {member} takes {size} bytes in memory; save it as .npy, which is mapped",
-            path,
-        )
-    with np.load(path, allow_pickle=False) as arrays:
-        array: npt.NDArray[Any] = arrays[member]
-    return array
-
-
-def _open_data_set(path: str, member: str) -> Any:
-    node = _open_hdf5(path)[member]
-    if getattr(node, "shape", None) is not None:
-        return node
-    inside = _list_images(node) if hasattr(node, "visititems") else []
-    names = [f"{member.strip('/')}/{name}".lstrip("/") for name in inside]
-    reason = f"{member} is {'a group' if inside else 'no array'}; name the data set"
-    raise _ask_for_member(reason, path, names, *names[:1])
-
-
-def _open_hdf5(path: str) -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingExtraError("h5py", "hdf5", f"to read {make_printable(path)}") from error
-    return h5py.File(path, "r")
-
-
-def _find_member(path: str) -> str:
-    if path.lower().endswith(".npy"):
+def _find_member(arrays: ArrayFile, path: str) -> str:
+    there = arrays.list_arrays()
+    if list(there) == [""]:  # a file of one array without a name
         return ""
-    names = _list_arrays(path)
+    names = _list_images(there)
     if len(names) == 1:
         return names[0]
     raise _ask_for_member("name the array", path, names)
+
+
+def _list_images(arrays: Mapping[str, StoredArray]) -> list[str]:
+    """Names of what has image axes in it, or holds image files."""
+    return [name for name, array in arrays.items() if len(array.shape) >= 2 or array.holds_files]
+
+
+def _refuse(arrays: ArrayFile, path: str, member: str) -> ImageError:
+    try:
+        names = _list_images(arrays.list_arrays(member))
+    except KeyError:
+        names = _list_images(arrays.list_arrays())
+        return _ask_for_member(f"no array {member!r}; name one", path, names, *names[:1])
+    reason = f"{member} is {'a group' if names else 'no array'}; name the data set"
+    return _ask_for_member(reason, path, names, *names[:1])
 
 
 def _ask_for_member(reason: str, path: str, names: list[str], example: str = "NAME") -> ImageError:
@@ -225,63 +237,28 @@ def _ask_for_member(reason: str, path: str, names: list[str], example: str = "NA
     return UnsupportedImageError(make_printable(said), make_printable(path))
 
 
-def _list_arrays(path: str) -> list[str]:
-    return _list_npz(path) if path.lower().endswith(".npz") else _list_hdf5(path)
-
-
-def _list_npz(path: str) -> list[str]:
-    import zipfile
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise UnreadableImageError(f"not an npz file ({error})", make_printable(path)) from error
-    return [name for name in names if name not in ID_NAMES] if len(names) > 1 else names
-
-
-def _list_hdf5(path: str) -> list[str]:
-    try:
-        with _open_hdf5(path) as file:
-            return _list_images(file)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise UnreadableImageError(f"not an HDF5 file ({error})", make_printable(path)) from error
-
-
-def _list_images(group: Any) -> list[str]:
-    """Names, from the group on, of what has image axes in it."""
-    found: list[str] = []
-
-    def collect(name: str, node: Any) -> None:
-        if len(getattr(node, "shape", None) or ()) >= 2:
-            found.append(name)
-
-    group.visititems(collect)
-    return found
-
-
-def _find_identifiers(path: str, member: str, shape: tuple[int, ...]) -> list[str]:
-    if path.lower().endswith(".npy"):
-        return []
-    folder = member.rpartition("/")[0]
-    for name in ID_NAMES:
-        full = f"{folder}/{name}" if folder else name
-        try:
-            values = _get_stack(path, full)
-        except ImageError as error:
-            if isinstance(error.__cause__, ValueError):  # there, but Python objects in a pickle
-                warnings.warn(
-                    f"{make_printable(path)}: the identifiers {full!r} cannot be read "
-                    f"({error.__cause__}); save them as text (.astype(str)). Rows are numbered.",
-                    GalmorphWarning,
-                    stacklevel=2,
-                )
+def _list_beside(
+    arrays: ArrayFile, member: str, shape: tuple[int, ...], path: str
+) -> dict[str, StoredArray]:
+    """Arrays of one axis and the same length in the same group: columns of the items."""
+    group = member.rpartition("/")[0]
+    beside = {}
+    for full, array in arrays.list_arrays(group).items():
+        name = full.removeprefix(group).lstrip("/")
+        if array.shape != shape[:1] or "/" in name or full == member or array.holds_files:
             continue
-        if getattr(values, "shape", None) == shape[:1]:
-            return [_to_text(value) for value in np.asarray(values[...])]
-    return []
+        if array.is_pickled and name in ID_NAMES:
+            warnings.warn(
+                f"{make_printable(path)}: the identifiers {full!r} are Python objects, which are "
+                "not read; save them as text (.astype(str)). Rows are numbered.",
+                GalmorphWarning,
+                stacklevel=2,
+            )
+        if not array.is_pickled and array.dtype.kind in COLUMN_KINDS:
+            beside[name] = array
+    return beside
 
 
-def _to_text(value: Any) -> str:
-    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-    return make_printable(text)
+def _read_column(array: StoredArray, rows: slice) -> list[Any]:
+    values = array.read(rows, MAX_COLUMN_BYTES)
+    return [to_text(v) if isinstance(v, (bytes, str)) else v for v in values.tolist()]

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import os
 import tarfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from lzma import LZMAError
-from typing import TYPE_CHECKING, Any
+from tarfile import TarFile, TarInfo
+from typing import Any, BinaryIO, cast
 
-from galmorph.errors import UnreadableImageError, UnsupportedImageError
+from galmorph.errors import (
+    ImageError,
+    ImageTooLargeError,
+    UnreadableImageError,
+    UnsupportedImageError,
+)
+from galmorph.images.compressed import COMPRESSION_MAGIC, Unpacker
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.files import IMAGE_SUFFIXES, open_regular, read_head, read_part
@@ -23,13 +28,17 @@ from galmorph.images.memory import InMemory
 from galmorph.images.source import Lost, Source, make_object_id, make_printable
 from galmorph.settings import ReadOptions
 
-if TYPE_CHECKING:
-    from tarfile import TarFile, TarInfo
-
 __all__ = ["TarMember", "list_items"]
 
-TAR_ERRORS = (tarfile.TarError, OSError, EOFError, ValueError, zlib.error, LZMAError)
+MAX_HEADER_BYTES = 1 << 20
+"""Of one header with its long names and attributes."""
+
 MAX_MEMBER_BYTES = ReadOptions().max_bytes
+HELD_MEMBER_BYTES = 16 << 20
+"""A larger member of a compressed tar is held in memory only where it takes as much of the file."""
+
+MEMBER_RATIO = 8
+"""Of its bytes to those that it takes, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +97,33 @@ def _pick_member(members: Iterator[Source], path: str, member: str) -> Iterator[
     raise UnreadableImageError("there is no such member", make_printable(f"{path}::{member}"))
 
 
+class _Headers:
+    """The file as `tarfile` sees it, which would hold a name of any length in memory."""
+
+    def __init__(self, file: BinaryIO | Unpacker) -> None:
+        self.seek, self.tell, self._read = file.seek, file.tell, file.read
+
+    def read(self, size: int) -> bytes:
+        if size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._read(size)
+
+
 def _list_members(path: str) -> Iterator[Source]:
-    plain = path.lower().endswith(".tar")
-    try:
-        tar = tarfile.open(path, "r:" if plain else "r|*")  # noqa: SIM115
-    except TAR_ERRORS as error:
-        raise UnreadableImageError(f"not a tar file ({error})", make_printable(path)) from error
-    with tar:
-        yield from _list_open(tar, path, plain)
+    shown = make_printable(path)
+    with open(path, "rb") as file:
+        head = file.read(8)
+        file.seek(0)
+        method = next((m for magic, m in COMPRESSION_MAGIC.items() if head.startswith(magic)), "")
+        stream = Unpacker(file, method, shown) if method else None
+        try:
+            tar = TarFile(fileobj=cast("BinaryIO", _Headers(stream or file)))
+        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+            raise UnreadableImageError(f"not a tar file ({_say(error)})", shown) from error
+        yield from _list_open(tar, path, stream)
 
 
-def _list_open(tar: TarFile, path: str, plain: bool) -> Iterator[Source]:
+def _list_open(tar: TarFile, path: str, stream: Unpacker | None) -> Iterator[Source]:
     while True:
         try:
             member = tar.next()
@@ -109,16 +134,22 @@ def _list_open(tar: TarFile, path: str, plain: bool) -> Iterator[Source]:
             name = member.name.rpartition("/")[2].lower()
             if name.startswith(".") or not name.endswith(IMAGE_SUFFIXES):
                 continue
-            if member.islnk() or member.issym():
-                source = _refuse_link(member, path)
+            if member.islnk() or member.issym() or member.issparse():
+                source = _refuse(member, path)
             elif member.isreg():
-                source = _locate(member, path) if plain else _extract(tar, member, path)
+                source = _extract(stream, member, path) if stream else _locate(member, path)
             else:
                 continue
-        except TAR_ERRORS as error:
-            yield _broken(path, error)
+        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+            said = f"is damaged or cut short; its further members are lost ({_say(error)})"
+            lost = UnreadableImageError(f"the tar file {said}", make_printable(path))
+            yield Lost(make_object_id(path), path, lost)
             return
         yield source
+
+
+def _say(error: Exception) -> str:
+    return error.reason if isinstance(error, ImageError) else make_printable(str(error))
 
 
 def _locate(member: TarInfo, path: str) -> Source:
@@ -126,26 +157,27 @@ def _locate(member: TarInfo, path: str) -> Source:
     return TarMember(object_id, path, member.name, member.offset_data, member.size)
 
 
-def _extract(tar: TarFile, member: TarInfo, path: str) -> Source:
+def _extract(stream: Unpacker, member: TarInfo, path: str) -> Source:
     if member.size > MAX_MEMBER_BYTES:
         # To pass over it, all of it would have to be unpacked.
         raise ValueError(f"{make_printable(member.name)} is said to have {member.size} bytes")
-    stream = tar.extractfile(member)
-    data = stream.read() if stream is not None else b""
-    if len(data) < member.size:
-        raise EOFError("the file ends inside a member")
-    return InMemory(make_object_id(member.name), data, f"{path}::{member.name}")
+    object_id, address = make_object_id(member.name), f"{path}::{member.name}"
+    stream.seek(member.offset_data)
+    data, before = bytearray(), stream.taken
+    while missing := member.size - len(data):
+        part = stream.read(min(missing, HELD_MEMBER_BYTES))
+        if not part:
+            raise EOFError("the file ends inside a member")
+        data += part
+        if len(data) > max(HELD_MEMBER_BYTES, MEMBER_RATIO * (stream.taken - before)):
+            reason = f"{member.size} bytes are too much of a compressed tar; unpack it first"
+            return Lost(object_id, address, ImageTooLargeError(reason, make_printable(address)))
+    return InMemory(object_id, bytes(data), address)
 
 
-def _refuse_link(member: TarInfo, path: str) -> Source:
-    target = make_printable(member.linkname)
-    reason = f"a link to {target} inside a tar; pack with tar --dereference --hard-dereference"
+def _refuse(member: TarInfo, path: str) -> Source:
     address = f"{path}::{member.name}"
+    kind = "sparse file" if member.issparse() else f"link to {make_printable(member.linkname)}"
+    reason = f"a {kind} inside a tar; pack with tar --dereference --hard-dereference"
     error = UnsupportedImageError(reason, make_printable(address))
     return Lost(make_object_id(member.name), address, error)
-
-
-def _broken(path: str, error: Exception) -> Source:
-    shown = make_printable(path)
-    reason = f"the tar file is damaged or cut short; its further members are lost ({error})"
-    return Lost(make_object_id(path), path, UnreadableImageError(reason, shown))

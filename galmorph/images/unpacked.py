@@ -6,20 +6,15 @@ would cost the unpacking of half of it. The temporary file is removed when the p
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
 import shutil
 import tempfile
 import threading
-import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from galmorph.errors import ImageTooLargeError, UnreadableImageError
-from galmorph.images.compressed import COMPRESSION_MAGIC
+from galmorph.images.compressed import COMPRESSION_MAGIC, Unpacker
 from galmorph.images.source import make_printable
 
 __all__ = ["FITS_MAGIC", "MAX_UNPACKED_BYTES", "find_unpacked"]
@@ -32,12 +27,6 @@ KEPT_FREE_BYTES = 1 << 30
 
 CHUNK_BYTES = 16 << 20
 FITS_MAGIC = b"SIMPLE"
-_OPENERS: dict[str, Callable[[IO[bytes]], Any]] = {
-    "gzip": lambda file: gzip.GzipFile(fileobj=file),
-    "bzip2": bz2.BZ2File,
-    "xz": lzma.LZMAFile,
-}
-
 _lock = threading.Lock()
 _folders: dict[tuple[str, int, int], tempfile.TemporaryDirectory[str]] = {}
 
@@ -84,21 +73,18 @@ def find_unpacked(path: str) -> str:
         raise UnreadableImageError(f"cannot be unpacked ({error})", shown) from error
 
 
-def _unpack(file: IO[bytes], method: str, shown: str) -> tempfile.TemporaryDirectory[str]:
+def _unpack(file: BinaryIO, method: str, shown: str) -> tempfile.TemporaryDirectory[str]:
     folder = tempfile.TemporaryDirectory(prefix="galmorph_")
     try:
-        with _OPENERS[method](file) as stream, open(Path(folder.name, "mosaic.fits"), "wb") as out:
-            _copy(stream, out, shown)
-    except (zlib.error, lzma.LZMAError, EOFError, ValueError) as error:
-        folder.cleanup()
-        raise UnreadableImageError(f"the {method} stream is damaged ({error})", shown) from error
+        with open(Path(folder.name, "mosaic.fits"), "wb") as out:
+            _copy(Unpacker(file, method, shown), out, shown)
     except BaseException:
         folder.cleanup()
         raise
     return folder
 
 
-def _copy(stream: IO[bytes], out: IO[Any], shown: str) -> None:
+def _copy(stream: Unpacker, out: IO[Any], shown: str) -> None:
     written = 0
     while chunk := stream.read(CHUNK_BYTES):
         if not written and not chunk.startswith(FITS_MAGIC):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
-
-from galmorph.errors import CatalogueError, MissingExtraError
+from galmorph.errors import CatalogueError
 from galmorph.images.containers import SEARCHED_SUFFIXES, is_container, split_address
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import IMAGE_SUFFIXES, ImageFile
@@ -19,7 +16,7 @@ from galmorph.images.stacks import StackItem
 from galmorph.tables.catalogue import list_columns, pick_column, read_catalogue
 from galmorph.training.labelled import to_label
 
-__all__ = ["find_class", "is_table", "list_cutouts", "name_cutout", "read_beside"]
+__all__ = ["find_class", "is_table", "list_cutouts", "name_cutout"]
 
 PATH = "galmorph_path"
 """A column that every row of a table has."""
@@ -75,20 +72,13 @@ def find_class(source: Source, name: str, argument: str, column: str | None) -> 
     """Class of a cutout of that name inside an argument; "" where it has none.
 
     The folder it lies in, on disk or in a tar shard; else what ``column`` names: a column of the
-    table or Parquet file, or an array beside the stack. CatalogueError: it is not there, or short.
+    table or Parquet file, or an array beside the stack. CatalogueError: it is not there.
     """
-    if source.columns:
-        return to_label(_pick(source.columns, argument, column)) if column else ""
-    if not isinstance(source, StackItem):
-        return PurePath(name).parent.name
-    if column is None or source.index is None:
+    if isinstance(source, StackItem) and source.index is None:  # a single image
         return ""
-    labels = read_beside(source.path, source.member, column)
-    if source.index >= len(labels):
-        raise CatalogueError(
-            f"{source.path}: {column!r} holds {len(labels)} labels, and there are more images"
-        )
-    return labels[source.index]
+    if not source.columns and not isinstance(source, StackItem):
+        return PurePath(name).parent.name
+    return to_label(_pick(source.columns, argument, column)) if column else ""
 
 
 def _pick(columns: Mapping[str, Any], argument: str, column: str) -> Any:
@@ -97,32 +87,6 @@ def _pick(columns: Mapping[str, Any], argument: str, column: str) -> Any:
     except KeyError:
         there = [name for name in list_columns(columns) if name != PATH]
         raise _explain_absent(argument, column, there) from None
-
-
-@lru_cache(maxsize=1)
-def read_beside(path: str, member: str, name: str) -> list[str]:
-    """Array ``name`` in the group of ``member`` of an HDF5 or npz file, as text."""
-    folder = member.rpartition("/")[0]
-    full = f"{folder}/{name}" if folder else name
-    with _open_arrays(path) as arrays:
-        if full not in arrays:
-            raise _explain_absent(path, full, list(arrays))
-        values = np.asarray(arrays[full][...])
-    if values.ndim != 1:
-        raise CatalogueError(f"{path}: {full!r} holds {values.ndim} axes, not one label per image")
-    return [to_label(value) for value in values.tolist()]
-
-
-def _open_arrays(path: str) -> Any:
-    if path.lower().endswith(".npy"):
-        raise CatalogueError(f"{path}: a npy file holds no labels; save both as npz or HDF5")
-    if path.lower().endswith(".npz"):
-        return np.load(path, allow_pickle=False)
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingExtraError("h5py", "hdf5", f"to read {path}") from error
-    return h5py.File(path, "r")
 
 
 def _explain_absent(path: str, name: str, there: Sequence[str]) -> CatalogueError:

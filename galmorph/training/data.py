@@ -19,7 +19,7 @@ from galmorph.images.read import read_cutout
 from galmorph.images.source import Source, make_object_id, make_printable
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.settings import ReadOptions, RenderOptions
-from galmorph.training.cutouts import find_class, list_cutouts, name_cutout, read_beside
+from galmorph.training.cutouts import find_class, list_cutouts, name_cutout
 
 __all__ = ["TrainingSet", "is_held_out", "load_training_set"]
 
@@ -111,7 +111,6 @@ def load_training_set(
     wherever it lies: what the run itself draws. ``on_progress`` is called with the numbers of those
     read and skipped. TrainingError: no image could be read.
     """
-    read_beside.cache_clear()  # the files may be others by now
     reader = _Reader(frame, frame_size, read or ReadOptions(), rendering)
     found = _Found()
     for domain, argument in enumerate(map(str, sources)):

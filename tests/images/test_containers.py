@@ -417,8 +417,8 @@ def test_files_are_closed_when_they_are_no_longer_needed(tmp_path: Path) -> None
         read_cutout(first), read_cutout(other)
         with stacks_in_use():  # another run that ends meanwhile
             pass
-        assert len(stacks._stacks) >= 2
-    assert not stacks._stacks
+        assert len(stacks._files) >= 2
+    assert not stacks._files
     with h5py.File(tmp_path / "s.h5", "a") as file:
         file["images"][0] = 7
     with stacks_in_use():

@@ -306,9 +306,9 @@ def test_bad_pattern() -> None:
 def test_location_of_members() -> None:
     addresses = {
         TarMember("a", "s.tar", "x/a.jpg", 512, 9).address: ("s.tar", "x/a.jpg", None),
-        StackItem("a", "f.h5", "images", 12).address: ("f.h5", "images", 12),
-        StackItem("a", "f.npy", "", 3).address: ("f.npy", "", 3),
-        StackItem("a", "f.npy", "").address: ("f.npy", "", None),
+        StackItem("a", "f.h5", "images", 12, open).address: ("f.h5", "images", 12),
+        StackItem("a", "f.npy", "", 3, open).address: ("f.npy", "", 3),
+        StackItem("a", "f.npy", "", None, open).address: ("f.npy", "", None),
         ImageFile("a", "a::b[3].jpg").address: ("a::b[3].jpg", "", None),
     }
     assert list(addresses) == [

@@ -78,7 +78,7 @@ def test_an_npy_stack_has_no_classes(tmp_path: Path) -> None:
     found = load_training_set([tmp_path / "a.npy"], frame_size=24)
     assert len(found) == 6
     assert (found.labels == -1).all()
-    with pytest.raises(CatalogueError, match="npy file holds no labels"):
+    with pytest.raises(CatalogueError, match=r"a\.npy: no 'kind' .*; there are none"):
         load_training_set([tmp_path / "a.npy"], frame_size=24, label_column="kind")
 
 
@@ -98,12 +98,9 @@ def test_wrong_columns_are_named(tmp_path: Path) -> None:
         load_training_set([table], path_column="x")
     np.savez(tmp_path / "few.npz", x=PICTURES, kind=np.array(KINDS[:4]))
     stack = str(tmp_path / "few.npz::x")
-    with pytest.raises(CatalogueError, match="'kind' holds 4 labels, and there are more images"):
-        load_training_set([stack], frame_size=24, label_column="kind")
-    with pytest.raises(CatalogueError, match="no 'none' for --label-column; there are x, kind"):
-        load_training_set([stack], frame_size=24, label_column="none")
-    with pytest.raises(CatalogueError, match="'x' holds 4 axes, not one label per image"):
-        load_training_set([stack], frame_size=24, label_column="x")
+    for name in ("kind", "x"):  # of another length, and of more axes
+        with pytest.raises(CatalogueError, match=f"no '{name}' for --label-column; there are none"):
+            load_training_set([stack], frame_size=24, label_column=name)
 
 
 def test_held_out_labels_go_by_the_identifiers_that_fit_sees(tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""HDF5 data sets: stacks of arrays, or of the bytes of image files."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import ImageTooLargeError, MissingExtraError, UnsupportedImageError
+from galmorph.images.source import Source, make_printable
+from galmorph.images.stacks import StoredArray, list_stack
+
+__all__ = ["list_items"]
+
+CACHE_BYTES = 32 << 20
+"""Of chunks, so that one chunk of many items is unpacked once."""
+
+MAX_ARRAYS = 10_000
+MAX_LINKS = 8
+DEFLATE = 1
+DEFLATE_RATIO = 1032
+"""By which deflate can shrink anything at most (https://zlib.net/zlib_tech.html)."""
+
+
+def list_items(path: str, member: str) -> Iterator[Source]:
+    """List the items of a data set; see `galmorph.images.stacks.list_stack`."""
+    return list_stack(path, member, _Hdf5File)
+
+
+class _Hdf5File:
+    """An open file, of which nothing is followed that points to another one."""
+
+    def __init__(self, path: str) -> None:
+        self._shown = make_printable(path)
+        try:
+            import h5py
+        except ImportError as error:
+            raise MissingExtraError("h5py", "hdf5", f"to read {self._shown}") from error
+        self._h5py = h5py
+        self._file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
+
+    def __getitem__(self, name: str) -> StoredArray:
+        node = self._find(name)
+        if not isinstance(node, self._h5py.Dataset):
+            raise KeyError(name)
+        self._check_inside(node, name)
+        if node.shape is None:
+            raise KeyError(name)
+        return _DataSet(node, self._shown)
+
+    def list_arrays(self, group: str = "") -> dict[str, StoredArray]:
+        top = self._find(group)
+        found: dict[str, StoredArray] = {}
+        elsewhere: list[UnsupportedImageError] = []
+
+        def collect(name: str, node: Any) -> bool | None:
+            if isinstance(node, self._h5py.Dataset):
+                full = f"{group.strip('/')}/{name}".lstrip("/")
+                try:
+                    self._check_inside(node, full)
+                except UnsupportedImageError as error:
+                    elsewhere.append(error)
+                else:
+                    if node.shape is not None:
+                        found[full] = _DataSet(node, self._shown)
+            return True if len(found) >= MAX_ARRAYS else None
+
+        if isinstance(top, self._h5py.Group):
+            top.visititems(collect)
+        if elsewhere and not found:
+            raise elsewhere[0]
+        return found
+
+    def _find(self, name: str, links: int = 0) -> Any:
+        """What a name stands for, step by step, because h5py would follow every link."""
+        node: Any = self._file
+        parts = [part for part in name.split("/") if part]
+        for n, part in enumerate(parts):
+            link = node.get(part, getlink=True) if isinstance(node, self._h5py.Group) else None
+            if link is None:
+                raise KeyError(name)
+            if isinstance(link, self._h5py.ExternalLink):
+                reason = f"{part} is a link to another file, {link.filename}, which is not followed"
+                raise UnsupportedImageError(make_printable(reason), self._shown)
+            if isinstance(link, self._h5py.SoftLink):
+                if links >= MAX_LINKS:
+                    raise KeyError(name)
+                before = "" if link.path.startswith("/") else "/".join(parts[:n])
+                return self._find("/".join((before, link.path, *parts[n + 1 :])), links + 1)
+            node = node[part]
+        return node
+
+    def _check_inside(self, node: Any, name: str) -> None:
+        """Refuse a data set whose values lie in other files."""
+        kind = "external storage" if node.external else "a virtual data set"
+        if node.external or node.is_virtual:
+            reason = f"{name} is {kind}: its values lie in other files, which are not read"
+            raise UnsupportedImageError(make_printable(reason), self._shown)
+
+
+class _DataSet(StoredArray):
+    """A data set whose chunks are asked for their size before HDF5 unpacks them."""
+
+    def __init__(self, values: Any, shown: str) -> None:
+        super().__init__(values)
+        self._shown = shown
+        vlen = (self.dtype.metadata or {}).get("vlen")
+        self.holds_files = len(self.shape) == 1 and (
+            self.dtype.kind == "V" or (isinstance(vlen, np.dtype) and vlen.itemsize == 1)
+        )
+
+    def read(self, index: int | slice | None, limit: int) -> npt.NDArray[Any]:
+        if self.values.chunks:
+            self._check_chunks(index, limit)
+        return super().read(index, limit)
+
+    def _check_chunks(self, index: int | slice | None, limit: int) -> None:
+        chunks, first = self.values.chunks, range(self.shape[0])
+        rows = first if index is None else first[index] if isinstance(index, slice) else [index]
+        size = math.prod(chunks) * self.dtype.itemsize
+        starts = [range(0, length, step) for length, step in zip(self.shape, chunks, strict=True)]
+        starts[0] = range(min(rows) // chunks[0] * chunks[0], max(rows) + 1, chunks[0])
+        if size * math.prod(map(len, starts)) > limit:
+            reason = f"chunks of {chunks} must be unpacked, {size} bytes each; save smaller ones"
+            raise ImageTooLargeError(reason, self._shown)
+        creation = self.values.id.get_create_plist()
+        filters = [creation.get_filter(n)[0] for n in range(creation.get_nfilters())]
+        if filters.count(DEFLATE) > 1:
+            raise UnsupportedImageError("data deflated twice are not unpacked", self._shown)
+        if DEFLATE in filters:
+            for place in itertools.product(*starts):
+                self._check_deflated(place, size, limit)
+
+    def _check_deflated(self, place: tuple[int, ...], size: int, limit: int) -> None:
+        """HDF5 unpacks a stream to its end, however long the chunk should be."""
+        stored = self.values.id.get_chunk_info_by_coord(place).size
+        if (stored or 0) * DEFLATE_RATIO <= limit:
+            return
+        _, data = self.values.id.read_direct_chunk(place)
+        if len(zlib.decompressobj().decompress(data, size + 1)) > size:
+            raise ImageTooLargeError("a chunk unpacks to more than it may hold", self._shown)
