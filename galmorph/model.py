@@ -243,7 +243,9 @@ def _load_encoder(architecture: str, tensors: Mapping[str, Any], path: Path) -> 
     return encoder.eval().requires_grad_(False)
 
 
-def read_model(path: str | Path, *, backend: BackendName = "torch") -> Model:
+def read_model(
+    path: str | Path, *, backend: BackendName = "torch", sha256: str | None = None
+) -> Model:
     """Read a model from a safetensors file, or from an ONNX file of ``galmorph export``.
 
     Parameters
@@ -253,6 +255,8 @@ def read_model(path: str | Path, *, backend: BackendName = "torch") -> Model:
     backend : {"torch", "onnx"}
         What is to compute the embeddings; an ONNX file is always for onnxruntime. With "onnx"
         torch is not imported.
+    sha256 : str, optional
+        What that of a safetensors file must be.
 
     Returns
     -------
@@ -269,7 +273,7 @@ def read_model(path: str | Path, *, backend: BackendName = "torch") -> Model:
     path = Path(path)
     if path.suffix == ".onnx":
         return _read_onnx_model(path)
-    stored = read_stored(path)
+    stored = read_stored(path, sha256=sha256)
     metadata, tensors = stored.parse(METADATA_KEY, path), stored.tensors
     if isinstance(metadata, dict) and "heads" in metadata and "architecture" not in metadata:
         raise CheckpointError(

@@ -14,13 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from galmorph.errors import (
-    ChecksumError,
-    GalmorphWarning,
-    OptionError,
-    UnknownHeadError,
-    UnknownModelError,
-)
+from galmorph.errors import GalmorphWarning, OptionError, UnknownHeadError, UnknownModelError
 from galmorph.heads import Head
 from galmorph.images.source import Source
 from galmorph.inference.backends import check_backend
@@ -98,34 +92,23 @@ def load_model(
         return read_model(os.fspath(wanted))
     file = locate_weights(wanted)
     with _load_lock:
-        return _load_file(file.path, file.sha256, file.revision, _timm_entry(file), backend)
-
-
-def _timm_entry(file: WeightsFile) -> ManifestEntry | None:
-    return file.entry if file.entry is not None and file.entry.kind == "timm" else None
+        return _load_file(file, backend)
 
 
 @lru_cache(maxsize=4)
-def _load_file(
-    path: Path,
-    sha256: str,
-    revision: str | None,
-    timm: ManifestEntry | None,
-    backend: BackendName,
-) -> Model:
+def _load_file(file: WeightsFile, backend: BackendName) -> Model:
+    timm = file.entry if file.entry is not None and file.entry.kind == "timm" else None
     if timm is None:
-        model = read_model(path, backend=backend)
+        model = read_model(file.path, backend=backend, sha256=file.digest)
     elif backend == "torch":
-        model = _read_timm(path, timm)
+        model = _read_timm(file.path, timm, file.digest)
     else:
         raise UnknownModelError(f"{timm.name} is a timm encoder, which needs --backend torch")
-    found = {"sha256": sha256, "revision": revision or "", "file": path.name}
-    if model.provenance.get("sha256", sha256) != sha256:
-        raise ChecksumError(f"{path}: was replaced while it was read: try again")
+    found = {"sha256": file.sha256, "revision": file.revision or "", "file": file.path.name}
     return replace(model, provenance={**model.provenance, **found})
 
 
-def _read_timm(path: Path, entry: ManifestEntry) -> Model:
+def _read_timm(path: Path, entry: ManifestEntry, sha256: str | None = None) -> Model:
     """A timm encoder as a model without heads, with the input that it was trained on."""
     from galmorph.encoders.timm_adapter import load_timm_encoder
 
@@ -137,7 +120,7 @@ def _read_timm(path: Path, entry: ManifestEntry) -> Model:
         mean=_triple(expected.mean),
         std=_triple(expected.std),
     )
-    encoder = load_timm_encoder(path, entry.architecture, img_size=expected.img_size)
+    encoder = load_timm_encoder(path, entry.architecture, img_size=expected.img_size, sha256=sha256)
     return Model(entry.name, entry.architecture, encoder, preprocessing)
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from galmorph.errors import CheckpointError
+from galmorph.errors import CheckpointError, ChecksumError
 from galmorph.schema import parse_json
 
-__all__ = ["Stored", "check_finite", "load_tensors", "read_stored"]
+__all__ = ["Stored", "check_finite", "load_tensors", "read_bytes", "read_stored"]
 
 
 @dataclass(frozen=True)
@@ -33,22 +33,33 @@ class Stored:
             raise CheckpointError(f"{path}: its metadata are no JSON ({error})") from None
 
 
-def read_stored(path: str | Path) -> Stored:
+def read_stored(path: str | Path, *, sha256: str | None = None) -> Stored:
     """Read a safetensors file whose arrays hold finite numbers.
 
     Raises
     ------
     CheckpointError
         It cannot be read, or an array holds something else.
+    ChecksumError
+        Its bytes are not those of `sha256`.
     """
+    data, digest = read_bytes(path, sha256)
+    tensors = load_tensors(data, path)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors read it
+    return Stored(header.get("__metadata__", {}), tensors, digest)
+
+
+def read_bytes(path: str | Path, sha256: str | None) -> tuple[bytes, str]:
+    """All bytes of a file and their sha256, which is to be the one given."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         said = error.strerror or error
         raise CheckpointError(f"{path}: not a readable safetensors file ({said})") from None
-    tensors = load_tensors(data, path)
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors read it
-    return Stored(header.get("__metadata__", {}), tensors, hashlib.sha256(data).hexdigest())
+    digest = hashlib.sha256(data).hexdigest()
+    if sha256 not in (None, digest):
+        raise ChecksumError(f"{path}: was replaced after it was checked; try again")
+    return data, digest
 
 
 def load_tensors(data: bytes, path: str | Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``galmorph weights``: list, fetch, check, convert and publish weights."""
+"""``galmorph weights``: list, fetch, check and convert weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["weights"]
 
 @click.group()
 def weights() -> None:
-    """List, download, verify, convert and publish weights."""
+    """List, download, verify and convert weights."""
 
 
 @weights.command("list")
@@ -160,31 +160,3 @@ def convert(checkpoint: Path, output: Path, survey: str) -> None:
 
     prepare_output(str(output))
     click.echo(convert_checkpoint(checkpoint, output, survey=survey))
-
-
-@weights.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--repo-id", required=True, metavar="ORG/NAME", help="Repository on the Hub.")
-@click.option("--name", help="Name of the manifest entry [default: the weights file's name].")
-@click.option(
-    "--manifest",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Manifest to update [default: the package's own].",
-)
-@click.option("--private", is_flag=True, help="Make a new repository private.")
-def publish(
-    folder: Path, repo_id: str, name: str | None, manifest: Path | None, private: bool
-) -> None:
-    """Upload weights to the Hub, for maintainers.
-
-    config.json and the model card go with them, and the revision is written into the manifest.
-    FOLDER holds one .safetensors file and README.md, the model card.
-    """
-    from galmorph.weights.manifest import manifest_path
-    from galmorph.weights.publish import prepare_release, publish_release
-
-    target = manifest or manifest_path()
-    release = prepare_release(folder, repo_id=repo_id, manifest=target, name=name)
-    entry = publish_release(release, private=private)
-    click.echo(f"{entry.name}  {entry.repo_id}  {entry.revision}")
-    click.echo(f"{target} is updated: commit it", err=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from galmorph.errors import CheckpointError
+from galmorph.stored import read_bytes
 
 __all__ = ["TimmEncoder", "load_timm_encoder"]
 
@@ -33,18 +34,27 @@ class TimmEncoder(nn.Module):
         return embedding
 
 
-def load_timm_encoder(path: str | Path, architecture: str, *, img_size: int) -> TimmEncoder:
+def load_timm_encoder(
+    path: str | Path, architecture: str, *, img_size: int, sha256: str | None = None
+) -> TimmEncoder:
     """Load a timm encoder of that input size from a safetensors file under timm's own names.
 
-    A classifier among the tensors is left aside. CheckpointError: they do not fit the architecture.
+    A classifier among the tensors is left aside. CheckpointError: they do not fit the architecture,
+    or are not finite; ChecksumError: the file is not that of `sha256`.
     """
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
     encoder = TimmEncoder(architecture, img_size=img_size)
-    state = load_file(path)
     wanted = encoder.network.state_dict().keys()
     try:
+        state = load(read_bytes(path, sha256)[0])
         encoder.network.load_state_dict({k: v for k, v in state.items() if k in wanted})
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from None
     except RuntimeError as error:
         raise CheckpointError(f"{path}: the tensors do not fit timm's {architecture!r}") from error
+    for name, tensor in encoder.network.state_dict().items():
+        if not bool(tensor.isfinite().all()):
+            raise CheckpointError(f"{path}: {name} holds values that are not finite")
     return encoder.eval().requires_grad_(False)

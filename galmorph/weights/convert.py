@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import pickle
 import struct
-import uuid
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galmorph.errors import CheckpointError, WeightsError
+from galmorph.errors import CheckpointError, ChecksumError, OutputError, WeightsError
 from galmorph.weights.environment import galmorph_cache
 from galmorph.weights.verify import (
     OWN_CHECKPOINT,
-    check_safetensors,
     compute_sha256,
     explain_own_checkpoint,
     read_sidecar,
     update_sidecar,
+    verify_file,
     write_sidecar,
 )
+from galmorph.writing import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from galmorph.model import Model
 
 __all__ = ["SURVEYS", "convert_checkpoint", "make_safetensors_copy", "read_checkpoint"]
 
@@ -35,18 +34,12 @@ _WRAPPERS = ("model", "state_dict", "model_state_dict")
 """Keys under which training scripts keep the tensors (the authors of Wei et al. use ``model``)."""
 
 _DAMAGED = (
-    RuntimeError,
-    ValueError,
-    LookupError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    struct.error,
-)
-"""How a damaged archive or pickle fails, besides `pickle.UnpicklingError`."""
+    RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, struct.error,
+)  # fmt: skip
+"""Errors by which a damaged archive or pickle fails, besides `pickle.UnpicklingError`."""
 
 FRAME_CROP = 180 / 424
-"""The authors cut the central 180 px out of frames of 424 px before they resize to 84 px."""
+"""The part that the authors cut out of frames of 424 px before they resize to 84 px: 180 px."""
 
 SURVEYS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "gz2": ((0.0435, 0.0384, 0.0289), (0.0877, 0.0729, 0.0650)),
@@ -57,59 +50,22 @@ SURVEYS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
 def convert_checkpoint(
-    checkpoint: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    *,
-    survey: str = "gz2",
-    name: str | None = None,
+    checkpoint: str | os.PathLike[str], output: str | os.PathLike[str], *, survey: str = "gz2"
 ) -> Path:
     """Turn a checkpoint in the layout of Wei et al. 2022 into a galmorph weights file.
 
-    The projection head, which serves training only, is left out.
-
-    Parameters
-    ----------
-    checkpoint : path-like
-        As their training code writes it; see `read_checkpoint`.
-    output : path-like
-        To be written; ends in ``.safetensors``.
-    survey : {"gz2", "sdss", "decals"}
-        Which data it was trained on: their mean and standard deviation go into the file.
-    name : str, optional
-        Of the model; the output's name otherwise.
-
-    Returns
-    -------
-    Path
-        `output`.
-
-    Raises
-    ------
-    CheckpointError
-        The checkpoint cannot be read, or is not in that layout.
-    OutputError
-        The output cannot be written.
+    The projection head, which serves training only, is left out. `survey` says which data it was
+    trained on: their mean and standard deviation go into the file.
     """
-    from galmorph.model import write_model
+    from galmorph.encoders.fused import Wei2022
+    from galmorph.encoders.wei2022_keys import from_authors
+    from galmorph.model import Model, write_model
+    from galmorph.preprocessing.pipeline import Preprocessing
 
     source, target = Path(checkpoint), Path(output)
     if target.suffix != ".safetensors":
         raise CheckpointError(f"{target}: the output must end in .safetensors")
-    if survey not in SURVEYS:
-        raise CheckpointError(f"no survey {survey!r}; known: {', '.join(SURVEYS)}")
-    model = _make_wei2022(source, survey, name or target.stem)
-    write_model(target, model)
-    update_sidecar(target)
-    return target
-
-
-def _make_wei2022(source: Path, survey: str, name: str) -> Model:
-    from galmorph.encoders.fused import Wei2022
-    from galmorph.encoders.wei2022_keys import from_authors
-    from galmorph.model import Model
-    from galmorph.preprocessing.pipeline import Preprocessing
-
-    state = read_checkpoint(source)
+    state, sha256 = read_checkpoint(source)
     encoder = Wei2022()
     try:
         encoder.load_state_dict(from_authors(state)[0])
@@ -118,65 +74,57 @@ def _make_wei2022(source: Path, survey: str, name: str) -> Model:
             f"{source}: is not in the layout of Wei et al. 2022: {_first_line(error)}"
         ) from None
     mean, std = SURVEYS[survey]
-    return Model(
-        name=name,
+    model = Model(
+        name=target.stem,
         architecture="wei2022",
         encoder=encoder.eval(),
         preprocessing=Preprocessing(img_size=84, crop=FRAME_CROP, mean=mean, std=std),
         provenance={
             "converted_from": source.name,
-            "source_sha256": compute_sha256(source),
+            "source_sha256": sha256,
             "normalization": survey,
         },
     )
+    write_model(target, model)
+    update_sidecar(target)
+    return target
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Read the tensors of a PyTorch checkpoint; nothing that it holds is executed.
+def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], str]:
+    """Tensors of a PyTorch checkpoint, and the sha256 of its bytes; nothing in it is executed.
 
-    Parameters
-    ----------
-    path : path-like
-        What ``torch.save`` wrote: a state_dict, or a dict that holds one as ``model`` or
-        ``state_dict``.
-
-    Returns
-    -------
-    dict of str to Tensor
-        On the CPU.
-
-    Raises
-    ------
-    CheckpointError
-        It cannot be read, is damaged, holds code, or holds no state_dict; the message names it.
+    It is what ``torch.save`` wrote: a state_dict, or a dict that holds one as ``model`` or
+    ``state_dict``. A CheckpointError says what else it is.
     """
-    content = _load_safely(Path(path))
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
+    content = _load_safely(path, data)
     if isinstance(content, Mapping) and content.keys() >= OWN_CHECKPOINT:
-        raise CheckpointError(explain_own_checkpoint(Path(path)))
+        raise CheckpointError(explain_own_checkpoint(path))
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
             break
-    return _keep_tensors(Path(path), content)
+    return _keep_tensors(path, content), hashlib.sha256(data).hexdigest()
 
 
-def _load_safely(path: Path) -> Any:
+def _load_safely(path: Path, data: bytes) -> Any:
     import torch
-    from safetensors import SafetensorError
 
     try:
         with warnings.catch_warnings():
             # torch remarks on old pickle protocols; what matters is whether it can be read.
             warnings.simplefilter("ignore", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: is damaged, or holds more than tensors; galmorph does not execute what is in "
             f"a checkpoint. Save its state_dict alone. ({_first_line(error)})"
         ) from None
-    except (*_DAMAGED, SafetensorError) as error:
+    except (*_DAMAGED, OSError) as error:
         raise CheckpointError(f"{path}: is no PyTorch checkpoint ({_first_line(error)})") from None
 
 
@@ -196,57 +144,36 @@ def _keep_tensors(path: Path, content: Any) -> dict[str, Tensor]:
 
 
 def make_safetensors_copy(path: Path, sha256: str) -> Path:
-    """Return a safetensors copy of a pickled state_dict, made on first use.
+    """A safetensors copy of a pickled state_dict, made on first use beside the Hub cache.
 
-    Parameters
-    ----------
-    path : Path
-        A pickle whose sha256 has been checked.
-    sha256 : str
-        Of the pickle; it names the copy.
-
-    Returns
-    -------
-    Path
-        In galmorph's own folder beside the Hub cache.
-
-    Raises
-    ------
-    CheckpointError
-        The pickle holds no state_dict.
-    WeightsError
-        That folder cannot be written to.
+    `sha256` is that of the pickle as it was checked; it names the copy.
     """
     copy = galmorph_cache() / "converted" / f"{sha256}.safetensors"
     if _is_whole(copy):
         return copy
     from safetensors.torch import save
 
-    tensors = {key: value.contiguous().clone() for key, value in read_checkpoint(path).items()}
-    temporary = copy.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
+    tensors, found = read_checkpoint(path)
+    if found != sha256:
+        raise ChecksumError(f"{path}: was replaced while it was read: try again")
+    whole = {key: value.contiguous().clone() for key, value in tensors.items()}
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
-        # save_file would make a file that only its owner can read.
-        temporary.write_bytes(save(tensors, metadata={"format": "pt", "source_sha256": sha256}))
-        os.replace(temporary, copy)
+        write_whole(copy, save(whole, metadata={"format": "pt", "source_sha256": sha256}))
         write_sidecar(copy, compute_sha256(copy))
-    except OSError as error:
+    except (OSError, OutputError) as error:
+        cause = error.__cause__ if isinstance(error, OutputError) else error
+        said = getattr(cause, "strerror", None) or error
         raise WeightsError(
-            f"{copy.parent}: cannot be written to ({error.strerror or error}), and a safetensors "
-            f"copy of {path.name} is to go there: set HF_HOME to a folder of yours"
+            f"{copy.parent}: cannot be written to ({said}), and a safetensors copy of {path.name} "
+            "is to go there: set HF_HOME to a folder of yours"
         ) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
     return copy
 
 
 def _is_whole(copy: Path) -> bool:
     try:
         promised = read_sidecar(copy)
-        if promised is None or not copy.is_file():
-            return False
-        check_safetensors(copy)
-        return compute_sha256(copy) == promised
+        return bool(promised) and verify_file(copy, sha256=promised, size=None) == promised
     except (CheckpointError, OSError):
         return False

@@ -9,16 +9,7 @@ __all__ = ["ExpectedInput", "FieldOfView", "Golden", "Head", "ManifestEntry", "M
 
 @dataclass(frozen=True, slots=True)
 class FieldOfView:
-    """How much of the sky the encoder was trained to see.
-
-    Parameters
-    ----------
-    value : float
-        Full width of the square field, above zero.
-    unit : {"fraction", "arcsec", "petrosian_radius"}
-        ``fraction`` is of the width of the survey's own cutouts, for surveys that scale each cutout
-        to its galaxy.
-    """
+    """Full width of the square field of view, as a fraction of the survey's own cutouts or else."""
 
     value: float
     unit: str
@@ -26,21 +17,7 @@ class FieldOfView:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedInput:
-    """What the encoder expects of its tensor; the weights file carries the same in full.
-
-    Parameters
-    ----------
-    bands : tuple of str
-        In the order of the channels, as in ``("red", "green", "blue")``.
-    field_of_view : FieldOfView
-    img_size : int
-        Pixels on each side.
-    interpolation : {"bilinear", "bicubic"}
-    stretch : str
-        A name of `galmorph.preprocessing`, ``"rendered"`` for images that are rendered already.
-    mean, std : tuple of float
-        Per channel, on [0, 1]; zeros and ones where nothing is subtracted or divided.
-    """
+    """What the encoder expects of its tensor; mean and std are per channel, on [0, 1]."""
 
     bands: tuple[str, ...]
     field_of_view: FieldOfView
@@ -53,19 +30,7 @@ class ExpectedInput:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """One head that the weights file carries.
-
-    Parameters
-    ----------
-    name : str
-        As in ``galmorph classify --head NAME``.
-    class_names : tuple of str
-        In the order of the logits.
-    training_data : str
-        What the head was fitted to.
-    input : ExpectedInput, optional
-        Where this head expects another input than the entry.
-    """
+    """One head that the weights file carries, with its input where that is another."""
 
     name: str
     class_names: tuple[str, ...]
@@ -102,37 +67,10 @@ class Golden:
 class ManifestEntry:
     """One released model: where its weights are, what they are and what they expect.
 
-    Parameters
-    ----------
-    name : str
-        As in ``galmorph classify --model NAME``: lower case, digits, ``_ . -``.
-    kind : {"galmorph", "timm"}
-        A galmorph weights file, or an encoder in timm's layout that others publish.
-    architecture : str
-        Name in the registry of encoders, or timm's name.
-    description, licence, training_data, recipe : str
-    paper : str or None
-        Reference or address.
-    repo_id, revision : str or None
-        Repository on the Hub and its commit (40 hex digits). `repo_id` None: not published, the
-        weights come with the package only.
-    filename : str
-        The file in the repository.
-    format : {"safetensors", "pytorch"}
-        ``pytorch`` is for timm encoders of others that are published as a pickle only; galmorph
-        reads it with ``weights_only`` and keeps a safetensors copy.
-    sha256 : str or None
-    size : int or None
-        Bytes.
-    pinned : bool
-        Whether both the revision (where there is a repository) and the sha256 are known.
-    bundled : str or None
-        File name in ``galmorph/weights/bundled``.
-    input : ExpectedInput
-    embedding_width : int
-    heads : tuple of Head
-    metrics : tuple of Metric
-    golden : Golden or None
+    `repo_id` is None where the model is not published and comes with the package only. The format
+    ``pytorch`` is for timm encoders of others that are published as a pickle only; galmorph reads
+    it with ``weights_only`` and keeps a safetensors copy. `size` is in bytes, `bundled` a file in
+    ``galmorph/weights/bundled``.
     """
 
     name: str

@@ -1,8 +1,4 @@
-"""The environment variables of the Hub, read when they are needed.
-
-huggingface_hub reads its own once, when it is imported. galmorph reads them at every call, so that
-a variable set later, in a notebook for example, counts as well.
-"""
+"""The environment variables of the Hub, read at every call: a notebook may set them late."""
 
 from __future__ import annotations
 
@@ -10,24 +6,11 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = [
-    "galmorph_cache",
-    "get_endpoint",
-    "get_timeout",
-    "hub_cache",
-    "is_offline",
-    "weights_dir",
-]
+__all__ = ["galmorph_cache", "get_endpoint", "hub_cache", "is_offline", "weights_dir"]
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
-DEFAULT_TIMEOUT_S = 10.0
-"""Seconds without a byte after which a server counts as silent (huggingface_hub's own default)."""
 
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
-
-
-def _is_true(variable: str) -> bool:
-    return os.environ.get(variable, "").upper() in _TRUE
 
 
 def _expand(path: str) -> Path:
@@ -45,30 +28,16 @@ def _substitute_home() -> Path:
 
 
 def is_offline(offline: bool | None = None) -> bool:
-    """Tell whether the network may be used.
-
-    Parameters
-    ----------
-    offline : bool, optional
-        An explicit choice. Without one, ``HF_HUB_OFFLINE`` and ``TRANSFORMERS_OFFLINE`` decide.
-    """
+    """Whether the network is off: by choice, else by the Hub's variables."""
     if offline is not None:
         return offline
-    return _is_true("HF_HUB_OFFLINE") or _is_true("TRANSFORMERS_OFFLINE")
+    variables = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").upper() in _TRUE for name in variables)
 
 
 def get_endpoint() -> str:
     """Address of the Hub: ``HF_ENDPOINT`` or huggingface.co, without a slash at the end."""
     return (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
-
-
-def get_timeout() -> float:
-    """Seconds to wait for a byte: ``HF_HUB_DOWNLOAD_TIMEOUT`` or 10."""
-    try:
-        seconds = float(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT", ""))
-    except ValueError:
-        return DEFAULT_TIMEOUT_S
-    return seconds if seconds > 0 else DEFAULT_TIMEOUT_S
 
 
 def _hf_home() -> Path:

@@ -1,88 +1,70 @@
-"""Files of the Hub: in the shared Hub cache already, or downloaded into it.
+"""Files of the Hub: in the shared Hub cache already, or fetched into it by huggingface_hub.
 
-A file comes into place whole and checked, or not at all. An interrupted download goes on where it
-stopped. The lock that two processes share is the one that huggingface_hub takes.
+The library locks, retries, goes on after a broken connection and moves a file into place whole.
+What is added here: the published sha256 is asked for first and checked last, a damaged file is
+fetched once more, and whatever goes wrong is one of galmorph's errors.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
-import shutil
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from galmorph.errors import ChecksumError
+from galmorph.errors import ChecksumError, DownloadError
 from galmorph.weights.environment import get_endpoint, hub_cache, is_offline
 from galmorph.weights.hub_errors import (
-    CutShortError,
-    HubFileId,
-    get_status,
+    HubPlace,
     is_transient,
     offline_error,
-    translate,
+    say_endpoint,
+    say_failures,
 )
-from galmorph.weights.hub_transport import HubFacts, get_facts, hub_utils, open_body
-from galmorph.weights.partial import claim_partial
 
-__all__ = ["HubFile", "fetch_hub_file", "find_cached", "get_promised_sha256"]
+__all__ = ["HubFacts", "HubFile", "fetch_hub_file", "find_cached", "get_facts"]
 
 logger = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 RETRY_DELAYS_S = (0.5, 2.0)
-"""Seconds before the second and the third try; new bytes start the count anew."""
+"""Seconds before the second and the third try."""
 
 RETRY_FOR_S = 15.0
-"""Seconds after which a question is not asked again (the library may have waited itself)."""
+"""Seconds after which nothing is tried again (the library may have waited itself)."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_ETAG = re.compile(r"[A-Za-z0-9_-]{8,128}")
 
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file in the Hub cache.
-
-    Parameters
-    ----------
-    path : Path
-    revision : str
-        Its commit, 40 hex digits.
-    downloaded : bool
-        Whether it was fetched just now.
-    """
+    """A file in the Hub cache, and its commit (40 hex digits)."""
 
     path: Path
     revision: str
-    downloaded: bool = False
 
 
-def _repo_folder(repo_id: str) -> Path:
-    return hub_cache() / ("models--" + repo_id.replace("/", "--"))
+@dataclass(frozen=True, slots=True)
+class HubFacts:
+    """Commit, ETag (sha256 of a large file) and length of a file, as the Hub says them."""
+
+    commit: str
+    etag: str
+    size: int | None
 
 
 def find_cached(repo_id: str, filename: str, *, revision: str = "main") -> HubFile | None:
     """Look a file up in the Hub cache, without the network and without huggingface_hub.
 
-    Parameters
-    ----------
-    repo_id, filename : str
-    revision : str
-        A commit, or a branch as it was when it was last asked for.
-
-    Returns
-    -------
-    HubFile or None
+    `revision` is a commit, or a branch as it was when it was last asked for.
     """
-    folder, commit = _repo_folder(repo_id), revision
+    folder, commit = hub_cache() / ("models--" + repo_id.replace("/", "--")), revision
     if not _COMMIT.fullmatch(revision):
         try:
             commit = (folder / "refs" / revision).read_text(encoding="utf-8").strip()
@@ -97,10 +79,28 @@ def find_cached(repo_id: str, filename: str, *, revision: str = "main") -> HubFi
 
 
 def get_promised_sha256(path: Path) -> str | None:
-    """Return the sha256 that the Hub promised for a large file of its cache: the blob's name."""
+    """The sha256 that the Hub promised for a large file of its cache: the blob's name."""
     blob = path.resolve()
     is_promise = blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name)
     return blob.name if is_promise else None
+
+
+def get_facts(place: HubPlace) -> HubFacts:
+    """Ask for a file's commit, ETag and size; errors are those of huggingface_hub."""
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+
+    repo_id, filename, revision = place.repo_id, place.filename, place.revision
+    url = hf_hub_url(repo_id, filename, revision=revision, endpoint=get_endpoint())
+    seen = get_hf_file_metadata(url, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    commit, etag = seen.commit_hash or "", seen.etag or ""
+    if not _COMMIT.fullmatch(commit) or not _ETAG.fullmatch(etag):
+        raise DownloadError(
+            f"{place}: {say_endpoint()} does not answer as a Hub does (no commit or ETag): check "
+            "HF_ENDPOINT and the proxy"
+        )
+    if _COMMIT.fullmatch(revision) and commit != revision:
+        raise DownloadError(f"{place}: {say_endpoint()} answered with another commit, {commit}")
+    return HubFacts(commit, etag, seen.size)
 
 
 def fetch_hub_file(
@@ -112,7 +112,7 @@ def fetch_hub_file(
     size: int | None = None,
     offline: bool | None = None,
 ) -> HubFile:
-    """Download a file into the Hub cache, in place of one that may be there.
+    """Fetch a file into the Hub cache, in place of a damaged one that may be there.
 
     Parameters
     ----------
@@ -120,13 +120,9 @@ def fetch_hub_file(
     revision : str
         A commit or a branch.
     sha256, size : optional
-        What the file must be. Without a sha256, the Hub's own ETag is what it is checked against.
+        What the file must be. Without a sha256, the one that the Hub names today is taken.
     offline : bool, optional
         Overrides ``HF_HUB_OFFLINE``.
-
-    Returns
-    -------
-    HubFile
 
     Raises
     ------
@@ -135,176 +131,86 @@ def fetch_hub_file(
     DownloadError
         The Hub did not deliver; the message says why and what to do.
     ChecksumError
-        What it delivered, twice, is not the file that was asked for; nothing is kept.
+        What it delivered, twice, is not the file that was asked for.
     """
-    file = HubFileId(get_endpoint(), repo_id, revision, filename)
+    place = HubPlace(repo_id, filename, revision)
     if is_offline(offline):
-        raise offline_error(file)
-    try:
-        facts = _retry(lambda: get_facts(file))
-        facts = _check_facts(file, facts, sha256, size)
-        path = _download(file, facts)
-    except Exception as error:
-        translated = translate(error, file)
-        if translated is error:
-            raise
-        raise translated from error
-    return HubFile(path, facts.commit, downloaded=True)
-
-
-def _retry(request: Any) -> Any:
-    """Try a small request up to three times, if the failure is one that may pass."""
-    began = time.monotonic()
-    for delay in (*RETRY_DELAYS_S, None):
-        try:
-            return request()
-        except Exception as error:
-            late = time.monotonic() - began > RETRY_FOR_S
-            if delay is None or late or not is_transient(error):
-                raise
-            logger.info("trying again in %s s: %s", delay, error)
-            time.sleep(delay)
-
-
-def _check_facts(
-    file: HubFileId, facts: HubFacts, sha256: str | None, size: int | None
-) -> HubFacts:
-    """Refuse another file before a byte of it is downloaded; the pinned values go first."""
-    is_hash = _SHA256.fullmatch(facts.etag) is not None
-    if sha256 and is_hash and facts.etag != sha256:
-        raise ChecksumError(
-            f"{file}: {file.endpoint} holds another file than the published one: its sha256 is "
-            f"{facts.etag}, expected {sha256}"
-        )
-    if size is not None and facts.size is not None and facts.size != size:
-        raise ChecksumError(
-            f"{file}: {file.endpoint} holds another file than the published one: "
-            f"{facts.size} bytes, expected {size}"
-        )
-    etag = sha256 or facts.etag
-    return HubFacts(facts.commit, etag, size if size is not None else facts.size)
-
-
-def _download(file: HubFileId, facts: HubFacts) -> Path:
-    """Collect, check, move into place, link into the snapshot of the commit."""
-    folder = _repo_folder(file.repo_id)
-    blob = folder / "blobs" / facts.etag
-    blob.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(folder, facts.etag):
-        if not _is_good(blob, facts):
-            _collect_checked(file, facts, blob)
-        return _link(folder, blob, file, facts.commit)
-
-
-@contextmanager
-def _lock(folder: Path, etag: str) -> Iterator[None]:
-    path = hub_cache() / ".locks" / folder.name / f"{etag}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with hub_utils().WeakFileLock(path):
-        yield
-
-
-def _is_good(path: Path, facts: HubFacts) -> bool:
-    """Whether a file has the size and the hash that the Hub promised (git's for small files)."""
-    if not path.is_file() or facts.size not in (None, path.stat().st_size):
-        return False
-    with path.open("rb") as stream:
-        if _SHA256.fullmatch(facts.etag):
-            return hashlib.file_digest(stream, "sha256").hexdigest() == facts.etag
-        if not _COMMIT.fullmatch(facts.etag):
-            return facts.size is not None
-        # git names a file by the sha1 of "blob <size>\0" and its bytes.
-        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest() == facts.etag
-
-
-def _collect_checked(file: HubFileId, facts: HubFacts, blob: Path) -> None:
-    """Download once, and once more from the first byte if what came is not the file."""
-    for _ in range(2):
-        with claim_partial(blob) as partial:
-            _collect(file, facts, partial)
-            if _is_good(partial, facts):
-                os.replace(partial, blob)
-                return
-            logger.warning("%s: arrived damaged and was thrown away", file)
-            partial.unlink(missing_ok=True)
+        raise offline_error(place)
+    with say_failures(place):
+        facts = _check_facts(place, _retry(lambda: get_facts(place)), sha256, size)
+        stale = find_cached(repo_id, filename, revision=facts.commit)
+        if stale is not None and not _is_good(stale.path, facts):
+            _remove(stale.path)
+        for _ in range(2):
+            path = _download(place)
+            if path is not None and _is_good(path, facts):
+                return HubFile(path, facts.commit)
+            _remove(path)
+            logger.warning("%s: arrived damaged and was thrown away", place)
     raise ChecksumError(
-        f"{file}: {file.endpoint} delivered a damaged file twice (its hash is not {facts.etag}); "
-        "nothing was kept. Try again later, or from another network"
+        f"{place}: {say_endpoint()} delivered a damaged file twice (expected is {facts.etag}, "
+        f"{facts.size} bytes); nothing was kept. Try again later, or from another network"
     )
 
 
-def _collect(file: HubFileId, facts: HubFacts, partial: Path) -> None:
-    """Append to `partial` until it is complete, through broken connections."""
-    delays, furthest = list(RETRY_DELAYS_S), _size(partial)
-    with _progress(file, facts.size) as bar:
-        while not _is_complete(partial, facts.size):
-            try:
-                _append(file, facts, partial, bar)
-                return
-            except Exception as error:
-                past_end = get_status(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-                # Only bytes that never came before count: a server that always ends too early
-                # must not keep this loop going.
-                if _size(partial) > furthest:
-                    delays, furthest = list(RETRY_DELAYS_S), _size(partial)
-                if not delays or not (past_end or is_transient(error)):
-                    raise
-                if past_end:
-                    partial.unlink(missing_ok=True)
-                logger.info("going on with %s in %s s: %s", file, delays[0], error)
-                time.sleep(delays.pop(0))
+def _retry(request: Callable[[], Answer]) -> Answer:
+    """Try up to three times, if the failure is one that may pass."""
+    began = time.monotonic()
+    for delay in RETRY_DELAYS_S:
+        try:
+            return request()
+        except Exception as error:
+            if time.monotonic() - began > RETRY_FOR_S or not is_transient(error):
+                raise
+            logger.info("trying again in %s s: %s", delay, error)
+            time.sleep(delay)
+    return request()
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def _check_facts(
+    place: HubPlace, facts: HubFacts, sha256: str | None, size: int | None
+) -> HubFacts:
+    """Refuse another file before a byte of it comes; the pinned values go first."""
+    another = f"{place}: {say_endpoint()} holds another file than the published one: "
+    if sha256 and _SHA256.fullmatch(facts.etag) and facts.etag != sha256:
+        raise ChecksumError(f"{another}its sha256 is {facts.etag}, expected {sha256}")
+    if size is not None and facts.size not in (None, size):
+        raise ChecksumError(f"{another}{facts.size} bytes, expected {size}")
+    return HubFacts(facts.commit, sha256 or facts.etag, size if size is not None else facts.size)
 
 
-def _is_complete(partial: Path, size: int | None) -> bool:
-    return size is not None and partial.is_file() and partial.stat().st_size >= size
+def _download(place: HubPlace) -> Path | None:
+    """Where huggingface_hub puts the file; None where its length was not the promised one."""
+    from huggingface_hub import constants, hf_hub_download
 
+    def download() -> str:
+        return hf_hub_download(
+            place.repo_id,
+            place.filename,
+            revision=place.revision,
+            cache_dir=hub_cache(),
+            endpoint=get_endpoint(),
+            etag_timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        )
 
-def _append(file: HubFileId, facts: HubFacts, partial: Path, bar: Any) -> None:
-    """One request: write what comes, from where the file ends."""
-    start = _size(partial)
-    with open_body(file, facts.commit, start) as (first, chunks), partial.open("ab") as stream:
-        stream.truncate(first)
-        bar.update(first - bar.n)
-        for chunk in chunks:
-            stream.write(chunk)
-            bar.update(len(chunk))
-            if facts.size is not None and stream.tell() > facts.size:
-                return  # more than was promised: the check that follows refuses it
-    arrived = _size(partial)
-    if facts.size is not None and arrived < facts.size:
-        raise CutShortError(f"{arrived} of {facts.size} bytes came")
-
-
-@contextmanager
-def _progress(file: HubFileId, size: int | None) -> Iterator[Any]:
-    """A bar on standard error, by huggingface_hub's rules (``HF_HUB_DISABLE_PROGRESS_BARS``)."""
-    with hub_utils().tqdm(total=size, unit="B", unit_scale=True, desc=file.repo_id) as bar:
-        yield bar
-
-
-def _link(folder: Path, blob: Path, file: HubFileId, commit: str) -> Path:
-    """Make the snapshot's entry for the blob, and note what a branch stands for."""
-    pointer = folder / "snapshots" / commit / file.filename
-    pointer.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pointer.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
     try:
-        temporary.symlink_to(os.path.relpath(blob, pointer.parent))
-    except OSError:  # no symbolic links here (Windows, some network disks)
-        shutil.copyfile(blob, temporary)
-    os.replace(temporary, pointer)
-    if file.revision != commit:
-        _write_ref(folder, file.revision, commit)
-    return pointer
+        return Path(_retry(download))
+    except OSError as error:
+        if type(error) is OSError and error.errno is None:  # its own check of the length
+            return None
+        raise
 
 
-def _write_ref(folder: Path, revision: str, commit: str) -> None:
-    ref = folder / "refs" / revision
-    ref.parent.mkdir(parents=True, exist_ok=True)
-    ref.write_text(commit, encoding="utf-8")
+def _remove(path: Path | None) -> None:
+    """Take a damaged file out of the cache: the link in the snapshot and what it points to."""
+    for part in () if path is None else (path.resolve(), path):
+        part.unlink(missing_ok=True)
+
+
+def _is_good(path: Path, facts: HubFacts) -> bool:
+    if facts.size not in (None, path.stat().st_size):
+        return False
+    if not _SHA256.fullmatch(facts.etag):
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == facts.etag

@@ -1,18 +1,22 @@
-"""What the Hub or the network answered, in one sentence that says the way out.
-
-`translate` turns what huggingface_hub and its HTTP library raise into `galmorph.errors`.
-"""
+"""What the Hub or the network answered, in one sentence that says the way out."""
 
 from __future__ import annotations
 
 import errno
+import importlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from galmorph.errors import DownloadError, OfflineError, WeightsError
+from galmorph.weights.environment import get_endpoint
 
-__all__ = ["CutShortError", "HubFileId", "get_status", "is_transient", "offline_error", "translate"]
+__all__ = ["HubPlace", "is_transient", "offline_error", "say_endpoint", "say_failures"]
 
-TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+OUT_OF_ORDER = frozenset({408, 500, 502, 503, 504})
+TOO_MANY = 429
 """Answers after which another try may succeed."""
 
 OFFLINE_HINT = (
@@ -21,102 +25,74 @@ OFFLINE_HINT = (
 )
 
 
-class CutShortError(ConnectionError):
-    """The connection ended before the promised number of bytes had come."""
-
-
 @dataclass(frozen=True, slots=True)
-class HubFileId:
-    """One file of one commit on one Hub.
+class HubPlace:
+    """One file of one commit or branch of a repository."""
 
-    Parameters
-    ----------
-    endpoint, repo_id, revision, filename : str
-    """
-
-    endpoint: str
     repo_id: str
-    revision: str
     filename: str
+    revision: str
 
     def __str__(self) -> str:
         return f"{self.filename} of {self.repo_id} at {self.revision[:12]}"
 
 
-def get_status(error: BaseException) -> int | None:
-    """HTTP status of an answer that huggingface_hub refused, None for any other error."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
+def say_endpoint() -> str:
+    """Address of the Hub without a name and a password that may stand in it."""
+    return re.sub(r"//[^/@]*@", "//", get_endpoint())
+
+
+def _import_http() -> Any:
+    """The HTTP library below huggingface_hub: httpx, or httpx2 since 2.0."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return importlib.import_module(HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
 
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same request may succeed a little later."""
-    status = get_status(error)
-    if status is not None:
-        return status in TRANSIENT_STATUS
-    return _is_transport(error)
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in OUT_OF_ORDER | {TOO_MANY}
+    return isinstance(error, _import_http().TransportError)
 
 
-def _is_transport(error: BaseException) -> bool:
-    """Whether the HTTP library (httpx, httpx2 or requests) or the system lost the connection."""
-    names = {cls.__name__ for cls in type(error).__mro__}
-    return bool(names & {"TransportError", "RequestException", "ConnectionError", "TimeoutError"})
-
-
-def _is_timeout(error: BaseException) -> bool:
-    names = {cls.__name__ for cls in type(error).__mro__}
-    return bool(names & {"TimeoutException", "Timeout", "TimeoutError"}) or (
-        "ConnectionError" in names and "Read timed out" in str(error)
-    )
-
-
-def _is_unreachable(error: BaseException) -> bool:
-    name = type(error).__name__
-    if name == "ConnectionError":  # requests has one name for everything; urllib3's is inside
-        return not any(word in repr(error) for word in ("ProtocolError", "Read timed out"))
-    return name in {"ConnectError", "ConnectTimeout", "ProxyError", "SSLError"}
-
-
-def translate(error: Exception, file: HubFileId) -> WeightsError:
-    """Say what went wrong as one of galmorph's errors.
-
-    Parameters
-    ----------
-    error : Exception
-        From huggingface_hub, from the HTTP library below it, or from the file system.
-    file : HubFileId
-        What was asked for.
-
-    Returns
-    -------
-    WeightsError
-        `OfflineError` or `DownloadError`; to be raised by the caller.
-    """
-    if isinstance(error, WeightsError):
-        return error
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
-    if type(error) is RuntimeError and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # huggingface_hub wraps what happens during an upload
-    if isinstance(error, OfflineModeIsEnabled):
-        return offline_error(file)
-    sentence = _say_refusal(error, file) or _say_status(error, file) or _say_failure(error, file)
-    return DownloadError(f"{file}: {sentence}")
-
-
-def offline_error(file: HubFileId) -> OfflineError:
+def offline_error(place: HubPlace) -> OfflineError:
     """Say that a file is not here and that the network may not be used."""
     return OfflineError(
-        f"{file}: is not on this machine, and the network is off (HF_HUB_OFFLINE or offline=True); "
-        + OFFLINE_HINT
+        f"{place}: is not on this machine, and the network is off (HF_HUB_OFFLINE or "
+        f"offline=True); {OFFLINE_HINT}"
     )
 
 
-def _say_refusal(error: Exception, file: HubFileId) -> str | None:
-    """Answers that name their reason in a header."""
+@contextmanager
+def say_failures(place: HubPlace) -> Iterator[None]:
+    """Turn what huggingface_hub, its HTTP library and the file system raise into WeightsError."""
+    try:
+        yield
+    except WeightsError:
+        raise
+    except Exception as error:
+        from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+        # The library wraps what it met before a download, or during an upload.
+        wraps = isinstance(error, LocalEntryNotFoundError) or type(error) in (
+            RuntimeError,
+            ValueError,
+        )
+        cause = error.__cause__ if wraps and isinstance(error.__cause__, Exception) else error
+        if isinstance(cause, OfflineModeIsEnabled):
+            raise offline_error(place) from error
+        sentence = _say_answer(cause, place) or _say_silence(cause) or _say_disk(cause)
+        raise DownloadError(f"{place}: {sentence}") from error
+
+
+def _say_answer(error: Exception, place: HubPlace) -> str | None:
+    """What the Hub refused, by its reason or else by its status."""
     from huggingface_hub import errors as hub
 
-    page = f"{file.endpoint}/{file.repo_id}"
+    page = f"{say_endpoint()}/{place.repo_id}"
     if isinstance(error, hub.GatedRepoError):
         return (
             f"the repository is gated: accept its terms at {page} while logged in, then set "
@@ -124,54 +100,44 @@ def _say_refusal(error: Exception, file: HubFileId) -> str | None:
         )
     if isinstance(error, hub.RepositoryNotFoundError):
         return (
-            f"no such repository at {file.endpoint}, or a private one: check the name, or set "
+            f"no such repository at {say_endpoint()}, or a private one: check the name, or set "
             "HF_TOKEN to a token that may read it"
         )
     if isinstance(error, hub.RevisionNotFoundError):
         return f"the repository has no such revision; its commits are at {page}/commits/main"
     if isinstance(error, hub.EntryNotFoundError):
-        return f"the revision has no such file; its files are at {page}/tree/{file.revision}"
-    if isinstance(error, hub.FileMetadataError):
-        return f"{file.endpoint} does not answer as a Hub does: check HF_ENDPOINT and the proxy"
+        return f"the revision has no such file; its files are at {page}/tree/{place.revision}"
+    if not isinstance(error, hub.HfHubHTTPError):
+        return None
+    status = error.response.status_code
+    if status in OUT_OF_ORDER:
+        return f"{say_endpoint()} is out of order ({status}): try again later"
+    return {
+        401: "the token was refused (401): log in again, or set HF_TOKEN to a valid token",
+        403: "access is forbidden (403): HF_TOKEN has no right to read this repository",
+        TOO_MANY: "too many requests (429): wait a few minutes, or set HF_TOKEN for a higher limit",
+    }.get(status, f"{say_endpoint()} answered with status {status}")
+
+
+def _say_silence(error: Exception) -> str | None:
+    """No answer."""
+    http = _import_http()
+    if isinstance(error, (http.ConnectError, http.ConnectTimeout, http.ProxyError)):
+        return f"cannot reach {say_endpoint()} ({error}); {OFFLINE_HINT}"
+    if isinstance(error, http.TimeoutException):
+        return (
+            f"{say_endpoint()} fell silent: try again later, or set HF_HUB_DOWNLOAD_TIMEOUT to "
+            "more seconds"
+        )
+    if isinstance(error, http.TransportError):
+        return f"the connection to {say_endpoint()} broke off again and again ({error})"
     return None
 
 
-def _say_status(error: Exception, file: HubFileId) -> str | None:
-    """Answers that are known by their status only."""
-    status = get_status(error)
-    if status is None:
-        return None
-    if status == 401:
-        return "the token was refused (401): log in again, or set HF_TOKEN to a valid token"
-    if status == 403:
-        return "access is forbidden (403): HF_TOKEN has no right to read this repository"
-    if status == 429:
-        return "too many requests (429): wait a few minutes, or set HF_TOKEN for a higher limit"
-    if status in TRANSIENT_STATUS:
-        return f"{file.endpoint} is out of order ({status}): try again later"
-    return f"{file.endpoint} answered with status {status}"
-
-
-def _say_failure(error: Exception, file: HubFileId) -> str:
-    """No answer, or no place to put it."""
-    if _is_unreachable(error):
-        return f"cannot reach {file.endpoint} ({error}); {OFFLINE_HINT}"
-    if _is_timeout(error):
-        return (
-            f"{file.endpoint} fell silent: try again later, or set HF_HUB_DOWNLOAD_TIMEOUT to more "
-            "seconds; what has arrived is kept, and the next try goes on from there"
-        )
-    if _is_transport(error):
-        return (
-            f"the connection to {file.endpoint} broke off again and again ({error}); what has "
-            "arrived is kept, and the next try goes on from there"
-        )
-    if isinstance(error, OSError):
-        return _say_disk(error)
-    return f"{type(error).__name__}: {error}"
-
-
-def _say_disk(error: OSError) -> str:
+def _say_disk(error: Exception) -> str:
+    """No place to put it; or what nobody thought of, by its name."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     place = error.filename or "the Hub cache"
     if error.errno == errno.ENOSPC:
         return f"the disk of {place} is full: make room, or set HF_HOME to another disk"

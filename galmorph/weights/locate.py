@@ -24,14 +24,14 @@ from galmorph.errors import (
     WeightsError,
 )
 from galmorph.weights.entry import ManifestEntry
-from galmorph.weights.environment import get_endpoint, is_offline, weights_dir
+from galmorph.weights.environment import is_offline, weights_dir
 from galmorph.weights.hub import HubFile, fetch_hub_file, find_cached, get_promised_sha256
+from galmorph.weights.hub_errors import say_endpoint
 from galmorph.weights.manifest import Manifest, load_manifest
 from galmorph.weights.unlisted import describe_unlisted, is_hub_name
 from galmorph.weights.verify import (
-    check_safetensors,
     compute_sha256,
-    read_metadata,
+    read_header,
     read_sidecar,
     verify_file,
     write_sidecar,
@@ -70,35 +70,20 @@ class WeightsFile:
         None for a path, but for that of a copy of a pickle of the manifest.
     revision : str or None
         Commit on the Hub, 40 hex digits; None for a file that did not come from there.
+    digest : str
+        The sha256 of `path` itself, which whoever loads it must find.
     """
 
     path: Path
     sha256: str
     source: str
-    entry: ManifestEntry | None = None
-    revision: str | None = None
+    entry: ManifestEntry | None
+    revision: str | None
+    digest: str
 
 
 def find_weights(name_or_path: str | os.PathLike[str], *, offline: bool | None = None) -> Path:
-    """Return the path of a model's checked weights file, downloaded if need be.
-
-    Parameters
-    ----------
-    name_or_path : str or path-like
-        A name of the manifest, ``hf_hub:ORG/NAME`` of any encoder in timm's layout, or a path.
-    offline : bool, optional
-        Overrides ``HF_HUB_OFFLINE``.
-
-    Returns
-    -------
-    Path
-        A safetensors file.
-
-    Raises
-    ------
-    WeightsError
-        See `locate_weights`.
-    """
+    """Return the path of a model's checked weights file; see `locate_weights`."""
     return locate_weights(name_or_path, offline=offline).path
 
 
@@ -108,7 +93,7 @@ def locate_weights(
     offline: bool | None = None,
     manifest: Manifest | None = None,
 ) -> WeightsFile:
-    """Find a model's weights, and say where they came from.
+    """Find a model's weights, download them if need be, and say where they came from.
 
     Parameters
     ----------
@@ -174,14 +159,19 @@ def _locate_path(path: Path, manifest: Manifest | None) -> WeightsFile:
             raise WeightsError(
                 f"{path}: {kind}; give a .safetensors file or a name of the manifest"
             )
-        source = read_metadata(path).get("source_sha256")
+        source = _read_source(path)
         digest = verify_file(path, sha256=read_sidecar(path), size=None)
     except PermissionError as error:
         raise WeightsError(f"{path}: may not be read ({error.strerror})") from None
-    if source is None:
-        return WeightsFile(path, digest, "path")
-    entry = _find_original(source, path, load_manifest() if manifest is None else manifest)
-    return WeightsFile(path, source if entry else digest, "path", entry)
+    known = load_manifest() if source and manifest is None else manifest
+    entry = _find_original(source, path, known) if source and known else None
+    return WeightsFile(path, source if entry else digest, "path", entry, None, digest)
+
+
+def _read_source(path: Path) -> str:
+    """The sha256 of the pickle that a file is a copy of; empty for any other file."""
+    texts = read_header(path).get("__metadata__")
+    return str(texts.get("source_sha256", "")) if isinstance(texts, dict) else ""
 
 
 def _find_original(source: str, path: Path, manifest: Manifest) -> ManifestEntry | None:
@@ -197,12 +187,7 @@ def bundled_path(entry: ManifestEntry) -> Path | None:
 
 
 def find_local(entry: ManifestEntry) -> Iterator[tuple[str, Path, str | None]]:
-    """Yield the files on this machine that may be an entry's weights, unchecked, best first.
-
-    Yields
-    ------
-    source, path, revision
-    """
+    """Source, path and revision of files here that may be the weights, unchecked, best first."""
     if folder := weights_dir():
         yield "folder", folder / entry.local_name, None
     if bundled := bundled_path(entry):
@@ -237,12 +222,14 @@ def _explain_unreadable(path: Path, error: WeightsError | OSError) -> WeightsErr
 
 def _check(entry: ManifestEntry, source: str, path: Path, revision: str | None) -> WeightsFile:
     """Check a file against the entry; a pickle is handed on as its safetensors copy."""
-    digest = _verify(entry, source, path)
-    if entry.format == "pytorch" and source != "folder":
-        from galmorph.weights.convert import make_safetensors_copy
+    sha256 = digest = _verify(entry, source, path)
+    if entry.format == "pytorch":
+        if source != "folder":
+            from galmorph.weights.convert import make_safetensors_copy
 
-        path = make_safetensors_copy(path, digest)
-    return WeightsFile(path, digest, source, entry, revision)
+            path = make_safetensors_copy(path, sha256)
+        digest = compute_sha256(path)
+    return WeightsFile(path, sha256, source, entry, revision, digest)
 
 
 def _verify(entry: ManifestEntry, source: str, path: Path, *, remembered: bool = True) -> str:
@@ -260,14 +247,14 @@ def _check_by_sidecar(path: Path, *, remembered: bool) -> str:
     promised = read_sidecar(path)
     if promised is None:
         raise ChecksumError(f"{path}: has no {path.name}.sha256 beside it to check it by")
-    check_safetensors(path)
+    read_header(path)
     return verify_file(path, sha256=promised, size=None, remembered=remembered)
 
 
 def _check_copy(path: Path, entry: ManifestEntry, *, remembered: bool) -> str:
     """Check a copy of a pickle by the file beside it; returns the sha256 of the pickle."""
     _check_by_sidecar(path, remembered=remembered)
-    source = read_metadata(path).get("source_sha256", "")
+    source = _read_source(path)
     if entry.sha256 not in (None, source):
         raise ChecksumError(
             f"{path}: is a copy of another file than the published one: of one with the sha256 "
@@ -282,12 +269,13 @@ def _download(
     """The last resort; what was refused before stands in the error if this fails too."""
     if entry.repo_id is None:
         raise _explain_unpublished(entry, refused)
-    if refused and is_offline(offline):
-        raise ChecksumError(
-            f"{refused[0]}. It was not used, and a fresh one cannot be had: the network is off"
-        )
-    if not entry.pinned:
-        _warn_unpinned(entry, offline)
+    if is_offline(offline):
+        if refused:
+            raise ChecksumError(
+                f"{refused[0]}. It was not used, and a fresh one cannot be had: the network is off"
+            )
+    elif not entry.pinned:
+        _warn_unpinned(entry)
     got = fetch_hub_file(
         entry.repo_id,
         entry.filename,
@@ -303,14 +291,12 @@ def _explain_unpublished(entry: ManifestEntry, refused: list[WeightsError]) -> W
     if refused:
         return ChecksumError(f"{refused[0]}. It was not used: install galmorph again")
     return DownloadError(
-        f"{entry.name}: is not published on {get_endpoint()}, it comes with the package only, and "
+        f"{entry.name}: is not published on {say_endpoint()}, it comes with the package only, and "
         f"{bundled_path(entry)} is missing: install galmorph again"
     )
 
 
-def _warn_unpinned(entry: ManifestEntry, offline: bool | None) -> None:
-    if is_offline(offline):
-        return
+def _warn_unpinned(entry: ManifestEntry) -> None:
     what = "sha256" if entry.revision else "revision"
     warnings.warn(
         f"{entry.name}: no {what} is pinned in the manifest; the file is checked against what the "
@@ -321,14 +307,7 @@ def _warn_unpinned(entry: ManifestEntry, offline: bool | None) -> None:
 
 
 def verify_local(entry: ManifestEntry) -> Iterator[tuple[Path, WeightsError | None]]:
-    """Check every file on this machine that may be an entry's weights, byte by byte.
-
-    Yields
-    ------
-    path : Path
-    error : WeightsError or None
-        None for a good file.
-    """
+    """Check every file here that may be an entry's weights, byte by byte; None for a good one."""
     for source, path, _ in find_local(entry):
         try:
             if not path.is_file():
@@ -343,21 +322,7 @@ def verify_local(entry: ManifestEntry) -> Iterator[tuple[Path, WeightsError | No
 def copy_to_folder(found: WeightsFile, folder: Path) -> Path:
     """Copy a weights file for a machine without network, with ``FILE.sha256`` beside it.
 
-    Parameters
-    ----------
-    found : WeightsFile
-    folder : Path
-        Made if need be; ``GALMORPH_WEIGHTS_DIR`` on the other machine.
-
-    Returns
-    -------
-    Path
-        The copy, named after the model.
-
-    Raises
-    ------
-    WeightsError
-        The folder cannot be written to.
+    `folder` is made if need be; it is ``GALMORPH_WEIGHTS_DIR`` on the other machine.
     """
     name = found.entry.local_name if found.entry else found.path.name
     target = folder / name

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from galmorph.errors import CheckpointError
-from galmorph.weights.entry import ExpectedInput, FieldOfView, ManifestEntry
-from galmorph.weights.environment import get_endpoint, is_offline
-from galmorph.weights.hub import HubFile, fetch_hub_file, find_cached
-from galmorph.weights.hub_errors import HubFileId, translate
-from galmorph.weights.hub_transport import get_facts
+from galmorph.errors import CheckpointError, ManifestError
+from galmorph.schema import parse_json
+from galmorph.weights.entry import ManifestEntry
+from galmorph.weights.environment import is_offline
+from galmorph.weights.hub import HubFile, fetch_hub_file, find_cached, get_facts
+from galmorph.weights.hub_errors import HubPlace, say_failures
+from galmorph.weights.manifest import entry_from_dict
 
 __all__ = ["describe_unlisted", "is_hub_name"]
 
@@ -40,19 +40,7 @@ def is_hub_name(name: str) -> bool:
 
 
 def describe_unlisted(name: str, *, offline: bool | None = None) -> ManifestEntry:
-    """Describe a timm encoder of the Hub by its own config.json.
-
-    Parameters
-    ----------
-    name : str
-        ``hf_hub:ORG/NAME``, with ``@REVISION`` for a branch or a commit.
-    offline : bool, optional
-        Overrides ``HF_HUB_OFFLINE``.
-
-    Returns
-    -------
-    ManifestEntry
-        Not pinned: nobody has published its sha256.
+    """Describe a timm encoder of the Hub by its own config.json; nobody vouches for its sha256.
 
     Raises
     ------
@@ -66,13 +54,15 @@ def describe_unlisted(name: str, *, offline: bool | None = None) -> ManifestEntr
     found = _get_config(repo_id, revision, offline)
     filename = _choose_file(repo_id, found.revision, offline)
     try:
-        config = json.loads(found.path.read_text(encoding="utf-8"))
-        return _make_entry(repo_id, found.revision, filename, config)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        config = parse_json(found.path.read_bytes())
+        described = entry_from_dict(_make_entry(repo_id, found.revision, filename, config))
+    except (ManifestError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise CheckpointError(
             f"{repo_id}: is not an encoder in timm's layout; its {CONFIG} does not say what it is "
             f"({type(error).__name__}: {error})"
         ) from None
+    fields = dataclasses.fields(described)
+    return UnlistedEntry(**{field.name: getattr(described, field.name) for field in fields})
 
 
 def _get_config(repo_id: str, revision: str, offline: bool | None) -> HubFile:
@@ -87,54 +77,47 @@ def _choose_file(repo_id: str, revision: str, offline: bool | None) -> str:
     for filename in FILES:
         if find_cached(repo_id, filename, revision=revision):
             return filename
-    if is_offline(offline) or _has_file(repo_id, revision, FILES[0]):
+    if is_offline(offline) or _has_file(HubPlace(repo_id, FILES[0], revision)):
         return FILES[0]
     return FILES[1]
 
 
-def _has_file(repo_id: str, revision: str, filename: str) -> bool:
+def _has_file(place: HubPlace) -> bool:
     from huggingface_hub.errors import EntryNotFoundError
 
-    file = HubFileId(get_endpoint(), repo_id, revision, filename)
-    try:
-        get_facts(file)
-    except EntryNotFoundError:
-        return False
-    except Exception as error:
-        raise translate(error, file) from error
+    with say_failures(place):
+        try:
+            get_facts(place)
+        except EntryNotFoundError:
+            return False
     return True
 
 
-def _make_entry(
-    repo_id: str, revision: str, filename: str, config: dict[str, Any]
-) -> UnlistedEntry:
-    return UnlistedEntry(
-        name=re.sub(r"[^a-z0-9_.-]", "_", repo_id.split("/")[1].lower()).lstrip("_.-"),
-        kind="timm",
-        architecture=config["architecture"],
-        description=f"{repo_id}, not in galmorph's manifest.",
-        licence="see its model card",
-        filename=filename,
-        format="safetensors" if filename == FILES[0] else "pytorch",
-        pinned=False,
-        input=_make_input(repo_id, config["pretrained_cfg"]),
-        embedding_width=config["num_features"],
-        training_data="see its model card",
-        recipe="see its model card",
-        repo_id=repo_id,
-        revision=revision,
-    )
-
-
-def _make_input(repo_id: str, settings: dict[str, Any]) -> ExpectedInput:
+def _make_entry(repo_id: str, revision: str, filename: str, config: Any) -> dict[str, Any]:
     """As config.json says, but for Zoobot, which names the mean and std of ImageNet by mistake."""
-    zoobot = "zoobot" in Path(repo_id).name
-    return ExpectedInput(
-        bands=("red", "green", "blue"),
-        field_of_view=FieldOfView(1.0, "fraction"),
-        img_size=settings["input_size"][-1],
-        interpolation="bilinear" if zoobot else settings.get("interpolation", "bicubic"),
-        stretch="rendered",
-        mean=(0.0, 0.0, 0.0) if zoobot else tuple(settings["mean"]),
-        std=(1.0, 1.0, 1.0) if zoobot else tuple(settings["std"]),
-    )
+    name, settings = repo_id.split("/")[1], config["pretrained_cfg"]
+    zoobot, unknown = "zoobot" in name, "see its model card"
+    return {
+        "name": re.sub(r"[^a-z0-9_.-]", "_", name.lower()).lstrip("_.-"),
+        "kind": "timm",
+        "architecture": config["architecture"],
+        "description": f"{repo_id}, not in galmorph's manifest.",
+        "licence": unknown,
+        "filename": filename,
+        "format": "safetensors" if filename == FILES[0] else "pytorch",
+        "pinned": False,
+        "input": {
+            "bands": ["red", "green", "blue"],
+            "field_of_view": {"value": 1.0, "unit": "fraction"},
+            "img_size": settings["input_size"][-1],
+            "interpolation": "bilinear" if zoobot else settings.get("interpolation", "bicubic"),
+            "stretch": "rendered",
+            "mean": [0.0] * 3 if zoobot else settings["mean"],
+            "std": [1.0] * 3 if zoobot else settings["std"],
+        },
+        "embedding_width": config["num_features"],
+        "training_data": unknown,
+        "recipe": unknown,
+        "repo_id": repo_id,
+        "revision": revision,
+    }

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]  # for the helpers beside the tests
+# For the helpers beside the tests, and what maintainers run.
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1] / "tools")]
 
 from hub_server import HubServer, serve_hub  # noqa: E402
 from weights_samples import REPO_ID, make_entry, make_weights  # noqa: E402
@@ -46,7 +48,7 @@ def weights_bytes() -> bytes:
 @pytest.fixture
 def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """HF_HOME in a temporary folder, nothing else set, short delays; returns HF_HOME."""
-    from huggingface_hub import constants, utils
+    from huggingface_hub import constants, file_download, utils
 
     import galmorph.weights.hub as hub_module
 
@@ -59,8 +61,9 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    # Read by galmorph at each call; huggingface_hub, which takes whole seconds only, is imported.
-    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "0.7")
+    # Read once, when huggingface_hub is imported.
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.7)
+    monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda seconds: None))
     monkeypatch.setattr(hub_module, "RETRY_DELAYS_S", (0.01, 0.02))
     reset_sessions()
     utils.disable_progress_bars()

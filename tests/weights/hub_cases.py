@@ -1,4 +1,4 @@
-"""What a Hub may do, and how galmorph ends: the table behind the tests and behind docs/weights.md.
+"""What a Hub may do, and how galmorph ends: the table of the tests and of docs/notes/hub.md.
 
 Run this file to print the table for the docs.
 """
@@ -149,8 +149,8 @@ CASES = (
     HubCase(
         "delivers fewer bytes than it promised",
         faults(Fault("GET", "short")),
-        DownloadError,
-        "bytes came",
+        ChecksumError,
+        "delivered a damaged file twice",
     ),
     HubCase(
         "holds another file than the manifest's (sha256)",

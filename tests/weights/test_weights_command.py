@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from hub_server import TOKEN, HubServer
-from weights_samples import make_entry, make_weights
+from weights_samples import make_entry
 
 from galmorph.cli.main import cli
-from galmorph.weights import ManifestEntry, load_manifest
+from galmorph.weights import ManifestEntry
 from galmorph.weights import locate as locate_module
 from galmorph.weights.verify import write_sidecar
 
@@ -43,7 +42,7 @@ def carried(
 def test_help_names_every_command() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("list", "download", "verify", "path", "convert", "publish"):
+    for command in ("list", "download", "verify", "path", "convert"):
         assert command in result.output
         assert run(command, "--help").exit_code == 0
 
@@ -206,33 +205,3 @@ def test_convert_refuses_in_one_line(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "c.pth.tar: is" in result.output
     assert "Traceback" not in result.output
-
-
-@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-def test_publish_updates_the_manifest(
-    hub: HubServer,
-    carried: ManifestEntry,
-    use_manifest: UseManifest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    weights_bytes: bytes,
-) -> None:
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    manifest = use_manifest(carried)
-    folder = tmp_path / "release"
-    folder.mkdir()
-    (folder / "carried.safetensors").write_bytes(weights_bytes)
-    (folder / "README.md").write_text("# carried\n")
-    result = run("publish", folder, "--repo-id", "galaxies/carried")
-    assert result.exit_code == 0, result.output
-    entry = load_manifest(manifest).get("carried")
-    assert entry.revision == hub.repos["galaxies/carried"].resolve("main")
-    assert str(entry.revision) in result.stdout
-    assert "commit it" in result.stderr
-
-
-def test_publish_says_what_is_missing(tmp_path: Path) -> None:
-    (tmp_path / "x.safetensors").write_bytes(make_weights())
-    result = run("publish", tmp_path, "--repo-id", "galaxies/x")
-    assert result.exit_code == 1
-    assert "write the model card first" in result.output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -33,7 +32,7 @@ from galmorph.weights import (
 )
 from galmorph.weights import locate as locate_module
 from galmorph.weights.locate import copy_to_folder, verify_local
-from galmorph.weights.verify import check_safetensors, compute_sha256, verify_file
+from galmorph.weights.verify import compute_sha256, read_header, verify_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -250,7 +249,7 @@ def test_a_pickle_is_handed_on_as_safetensors(pickled: ManifestEntry, hub: HubSe
 
     found = locate(pickled)
     assert found.path.suffix == ".safetensors"
-    check_safetensors(found.path)
+    read_header(found.path)
     assert load_file(found.path)["stem.weight"].tolist()[1] == [4.0, 5.0, 6.0, 7.0]
     asked = len(hub.seen)
     made = found.path.stat().st_mtime_ns
@@ -432,36 +431,6 @@ def test_a_file_is_read_once_and_then_remembered(
         list(verify_local(bundled))
 
 
-def test_the_memory_lives_beside_the_hub_cache_and_forgets_what_is_gone(
-    bundled: ManifestEntry, clean_environment: Path, tmp_path: Path
-) -> None:
-    gone = tmp_path / "gone.safetensors"
-    gone.write_bytes(make_weights())
-    find_weights(gone)
-    gone.unlink()
-    locate(bundled)
-    memory = json.loads((clean_environment / "galmorph" / "verified.json").read_text())
-    assert [Path(path).name for path in memory] == ["carried.safetensors"]
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"x": 1}'])
-def test_a_damaged_memory_is_of_no_consequence(
-    bundled: ManifestEntry, clean_environment: Path, content: str
-) -> None:
-    memory = clean_environment / "galmorph" / "verified.json"
-    memory.parent.mkdir(parents=True)
-    memory.write_text(content)
-    assert locate(bundled).sha256 == bundled.sha256
-
-
-def test_a_memory_that_cannot_be_written_is_of_no_consequence(
-    bundled: ManifestEntry, clean_environment: Path
-) -> None:
-    clean_environment.mkdir(parents=True)
-    (clean_environment / "galmorph").write_text("a file in the way")
-    assert locate(bundled).sha256 == bundled.sha256
-
-
 def test_size_and_time_of_change_make_a_file_new(clean_environment: Path, tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"one")
@@ -470,6 +439,27 @@ def test_size_and_time_of_change_make_a_file_new(clean_environment: Path, tmp_pa
     os.utime(path, ns=(1, 1))
     assert compute_sha256(path) != first
     assert compute_sha256(path) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_what_is_replaced_after_its_check_is_not_loaded(
+    clean_environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import galmorph
+    from galmorph import pipeline
+
+    released = locate_module.BUNDLED / "fused_fast.safetensors"
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(released.read_bytes())
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert galmorph.load_model(path).provenance["sha256"] == sha256
+    found = locate_weights(path)
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")  # of the same length
+    monkeypatch.setattr(pipeline, "locate_weights", lambda name: found)
+    pipeline._load_file.cache_clear()
+    with pytest.raises(
+        ChecksumError, match=r"mine\.safetensors: was replaced after it was checked"
+    ):
+        galmorph.load_model(path)
 
 
 def test_verify_says_what_is_wrong_with_a_file(clean_environment: Path, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ import hashlib
 import json
 from pathlib import Path
 
+import publish
 import pytest
 from hub_server import TOKEN, Fault, HubServer
+from publish import Release, prepare_release, publish_release
 from weights_samples import make_entry, make_weights
 
 from galmorph.errors import (
@@ -20,7 +22,6 @@ from galmorph.errors import (
 )
 from galmorph.weights import Manifest, load_manifest, locate_weights
 from galmorph.weights.manifest import entry_to_dict, write_manifest
-from galmorph.weights.publish import Release, prepare_release, publish_release
 
 # huggingface_hub 2.4 uploads with an argument that its own HTTP library deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -218,7 +219,7 @@ def test_what_the_hub_has_is_compared_with_what_was_sent(
     before = manifest.read_bytes()
     release = prepare(folder, manifest)
     commit = logged_in.add_repo(REPO_ID, {"demo.safetensors": make_weights(99)})
-    monkeypatch.setattr("galmorph.weights.publish._upload", lambda *_: commit)
+    monkeypatch.setattr("publish._upload", lambda *_: commit)
     with pytest.raises(DownloadError, match="does not have what was sent"):
         publish_release(release)
     assert manifest.read_bytes() == before
@@ -242,3 +243,22 @@ def test_a_hub_that_refuses_the_commit_leaves_the_manifest(
     with pytest.raises(DownloadError, match="forbidden"):
         publish_release(prepare(folder, manifest))
     assert manifest.read_bytes() == before
+
+
+def test_the_script_says_what_it_did_and_what_is_missing(
+    logged_in: HubServer,
+    folder: Path,
+    manifest: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["publish.py", str(folder), "--repo-id", REPO_ID, "--manifest", str(manifest)]
+    monkeypatch.setattr("sys.argv", words)
+    assert publish.main() == 0
+    said = capsys.readouterr()
+    revision = load_manifest(manifest).get("demo").revision
+    assert revision == logged_in.repos[REPO_ID].resolve("main")
+    assert str(revision) in said.out and "commit it" in said.err
+    (folder / "README.md").unlink()
+    assert publish.main() == 1
+    assert "write the model card first" in capsys.readouterr().err

@@ -1,47 +1,43 @@
-"""For maintainers: a release to the Hub, and its revision into the manifest."""
+"""A release to the Hub, and its revision into the manifest.
+
+    python tools/publish.py release/ --repo-id ORG/NAME [--name NAME] [--manifest FILE] [--private]
+
+``release/`` holds one ``.safetensors`` file and ``README.md``, the model card. ``config.json`` (the
+entry) is written beside them, everything is uploaded in one commit, and revision, sha256 and size
+go into the manifest: commit it. A model that the manifest does not have yet is described by a
+``config.json`` with the fields of its entry. Whatever fails leaves the manifest as it was.
+"""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from galmorph.errors import DownloadError, ManifestError, WeightsError
-from galmorph.weights.entry import ManifestEntry
+from galmorph.errors import DownloadError, GalmorphError, ManifestError, WeightsError
+from galmorph.schema import parse_json
+from galmorph.weights import ManifestEntry, load_manifest, write_manifest
 from galmorph.weights.environment import get_endpoint, is_offline
-from galmorph.weights.hub_errors import HubFileId, offline_error, translate
-from galmorph.weights.hub_transport import get_facts
-from galmorph.weights.manifest import (
-    entry_from_dict,
-    entry_to_dict,
-    load_manifest,
-    write_manifest,
-)
-from galmorph.weights.verify import check_safetensors, compute_sha256
-
-__all__ = ["Release", "prepare_release", "publish_release"]
+from galmorph.weights.hub import get_facts
+from galmorph.weights.hub_errors import HubPlace, offline_error, say_failures
+from galmorph.weights.manifest import entry_from_dict, entry_to_dict, manifest_path
+from galmorph.weights.verify import compute_sha256, read_header
 
 CONFIG = "config.json"
 CARD = "README.md"
 
 _NOT_YET = "0" * 40
-"""Stands for the revision until the Hub has answered."""
+"""The revision until the Hub has answered."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Release:
-    """A folder that is checked and ready to be uploaded.
-
-    Parameters
-    ----------
-    folder, weights, manifest : Path
-        The folder, the one ``.safetensors`` file in it, and the manifest to be updated.
-    entry : ManifestEntry
-        As it will stand in the manifest, but for the revision.
-    """
+    """A folder that is checked and ready to be uploaded: its entry lacks the revision only."""
 
     folder: Path
     weights: Path
@@ -56,36 +52,12 @@ def prepare_release(
     manifest: str | os.PathLike[str],
     name: str | None = None,
 ) -> Release:
-    """Check a folder before anything is uploaded, and write its config.json.
-
-    Parameters
-    ----------
-    folder : path-like
-        Holds one ``.safetensors`` file and the model card ``README.md``. For a model that the
-        manifest does not have yet, ``config.json`` holds the fields of its entry.
-    repo_id : str
-        ``ORG/NAME``.
-    manifest : path-like
-        The file that will be updated.
-    name : str, optional
-        Of the manifest entry; the weights file's own name otherwise.
-
-    Returns
-    -------
-    Release
-
-    Raises
-    ------
-    WeightsError
-        Something is missing from the folder; the message says what.
-    ManifestError
-        There is no entry, or it does not fit the file.
-    """
+    """Check a folder before anything is uploaded, and write its config.json."""
     folder = Path(folder)
     weights = _find_weights_file(folder)
     if not (folder / CARD).is_file():
         raise WeightsError(f"{folder}: has no {CARD}: write the model card first")
-    check_safetensors(weights)
+    read_header(weights)
     known = _find_fields(folder, name or weights.stem, Path(manifest))
     sha256 = compute_sha256(weights, remembered=False)
     if known.get("bundled") and known.get("sha256") not in (None, sha256):
@@ -115,7 +87,7 @@ def _find_fields(folder: Path, name: str, manifest: Path) -> dict[str, Any]:
     if name in there.names:
         return entry_to_dict(there.get(name))
     try:
-        fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        fields = parse_json((folder / CONFIG).read_bytes())
     except OSError:
         raise ManifestError(
             f"manifest entry {name!r}: there is none in {manifest}, and no {folder / CONFIG} "
@@ -137,40 +109,16 @@ def _write_config(folder: Path, entry: ManifestEntry) -> None:
 
 
 def publish_release(release: Release, *, private: bool = False) -> ManifestEntry:
-    """Upload a release in one commit, check what the Hub has, and update the manifest.
-
-    Parameters
-    ----------
-    release : Release
-    private : bool
-        Whether a new repository is made private.
-
-    Returns
-    -------
-    ManifestEntry
-        As it now stands in the manifest, with the revision.
-
-    Raises
-    ------
-    DownloadError
-        The Hub refused, or does not have what was sent; the manifest is left as it was.
-    OfflineError
-        The network is off.
-    """
-    file = HubFileId(get_endpoint(), str(release.entry.repo_id), "main", release.weights.name)
+    """Upload a release in one commit, check what the Hub has, and update the manifest."""
+    place = HubPlace(str(release.entry.repo_id), release.weights.name, "main")
     if is_offline():
-        raise offline_error(file)
-    try:
+        raise offline_error(place)
+    with say_failures(place):
         revision = _upload(release, private)
-        facts = get_facts(dataclasses.replace(file, revision=revision))
-    except Exception as error:
-        translated = translate(error, file)
-        if translated is error:
-            raise
-        raise translated from error
+        facts = get_facts(dataclasses.replace(place, revision=revision))
     if facts.etag != release.entry.sha256 or facts.size not in (None, release.entry.size):
         raise DownloadError(
-            f"{file}: the Hub does not have what was sent: its sha256 is {facts.etag}, sent was "
+            f"{place}: the Hub does not have what was sent: its sha256 is {facts.etag}, sent was "
             f"{release.entry.sha256}; the manifest is left as it was"
         )
     entry = dataclasses.replace(release.entry, revision=facts.commit)
@@ -189,3 +137,30 @@ def _upload(release: Release, private: bool) -> str:
     operations = [CommitOperationAdd(path.name, path) for path in paths]
     commit = api.create_commit(repo_id, operations, commit_message=f"Release {release.entry.name}")
     return str(commit.oid)
+
+
+def main() -> int:
+    """Publish; 1 where something is missing or the Hub refuses."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--repo-id", required=True, metavar="ORG/NAME")
+    parser.add_argument("--name", help="of the manifest entry (default: the weights file's name)")
+    parser.add_argument("--manifest", type=Path, help="default: the package's own")
+    parser.add_argument("--private", action="store_true", help="make a new repository private")
+    given = parser.parse_args()
+    target = given.manifest or manifest_path()
+    try:
+        release = prepare_release(
+            given.folder, repo_id=given.repo_id, manifest=target, name=given.name
+        )
+        entry = publish_release(release, private=given.private)
+    except GalmorphError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{entry.name}  {entry.repo_id}  {entry.revision}")
+    print(f"{target} is updated: commit it", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
