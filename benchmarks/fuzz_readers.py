@@ -4,10 +4,11 @@ Every mutant is written to a file and read in a child process, as a run would re
 crashes (the child dies), hangs (longer than the bound), the memory of the child at its highest, and
 whether every file gives either a cutout or one of the errors that the readers promise.
 
-    python benchmarks/fuzz_readers.py [--count 10000] [--seed 0] [--data ../shared/data]
+    python benchmarks/fuzz_readers.py [--count 10000] [--seed 0] [--data ../shared/data] [--headers]
 
 The seeds are small files of every kind made by tests/mutants.py and, where the folder of real
-images is there, the files of its ``fits`` folder and a few JPEGs.
+images is there, the files of its ``fits`` folder and a few JPEGs. With --headers they are FITS
+headers whose WCS cards are doubled, swapped, retyped or absurd; a part of the sky is read as well.
 """
 
 from __future__ import annotations
@@ -41,11 +42,16 @@ def read_one(path: str) -> tuple[str, str]:
         MissingExtraError,
         PixelError,
     )
-    from galmorph.images.read import read_cutout
+    from galmorph.images.read import ReadOptions, read_cutout
     from galmorph.preprocessing.render import render
 
     try:
-        render(read_cutout(path))
+        cutout = read_cutout(path)
+        if cutout.pixel_scale > 0:
+            read_cutout(path, options=ReadOptions(fov=min(8 * cutout.pixel_scale, 1e9)))
+            center = (cutout.ra, cutout.dec)
+            read_cutout(path, options=ReadOptions(center=center, fov=min(cutout.pixel_scale, 1e9)))
+        render(cutout)
     except (ImageError, BandError, AmbiguousShapeError, MissingExtraError, PixelError) as error:
         return type(error).__name__, "" if str(error) else "an error without a message"
     except Exception as error:
@@ -112,13 +118,14 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for the files that break a promise")
     default = os.environ.get("GALMORPH_DATA", str(ROOT / ".." / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=Path(default))
+    parser.add_argument("--headers", action="store_true", help="break the cards of a WCS only")
     options = parser.parse_args()
-    return run(options.count, options.seed, options.data, options.keep)
+    return run(options.count, options.seed, options.data, options.keep, options.headers)
 
 
-def run(count: int, seed: int, data: Path, keep: Path | None) -> int:
+def run(count: int, seed: int, data: Path, keep: Path | None, headers: bool) -> int:
     """Make mutants, have them read, and print what came of it."""
-    from mutants import mutate
+    from mutants import make_header_mutant, mutate
 
     made, real = load_seeds(data)
     rng = random.Random(seed)
@@ -129,8 +136,11 @@ def run(count: int, seed: int, data: Path, keep: Path | None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mutant"
         for number in range(count):
-            source = rng.choice(real) if real and rng.random() < REAL_SHARE else rng.choice(made)
-            path.write_bytes(mutate(source, rng))
+            if headers:
+                path.write_bytes(make_header_mutant(rng))
+            else:
+                is_real = real and rng.random() < REAL_SHARE
+                path.write_bytes(mutate(rng.choice(real if is_real else made), rng))
             outcome, message, elapsed, memory = reader.read(str(path))
             outcomes[outcome] += 1
             slowest, peak = max(slowest, elapsed), max(peak, memory)
@@ -143,7 +153,8 @@ def run(count: int, seed: int, data: Path, keep: Path | None) -> int:
                 reader = Reader()
     reader.close()
     seconds = time.perf_counter() - start
-    print(f"{count} mutated files ({len(made)} made and {len(real)} real seeds), {seconds:.0f} s")
+    kinds = "headers of a WCS" if headers else f"{len(made)} made and {len(real)} real seeds"
+    print(f"{count} mutated files ({kinds}), {seconds:.0f} s")
     for outcome, number in outcomes.most_common():
         print(f"  {number:6d}  {outcome}")
     print(f"rows accounted for: {sum(outcomes.values())} of {count}")

@@ -150,3 +150,98 @@ WAYS = (
     _flip_bits, _flip_bits_in_front, _cut, _remove, _repeat, _overwrite, _large_number,
     _change_card,
 )  # fmt: skip
+
+
+PLAIN = {"CRVAL1": "150.1", "CRVAL2": "2.2", "CRPIX1": "8.5", "CRPIX2": "8.5", "EQUINOX": "2000.0"}
+CD = {"CD1_1": "-7E-05", "CD1_2": "1E-06", "CD2_1": "1E-06", "CD2_2": "7E-05"}
+SIP = {"A_ORDER": "3", "B_ORDER": "3", "A_2_0": "1E-05", "B_0_3": "1E-07", "B_1_1": "2E-05"}
+PLATE_KEYS = ("PLTRAH", "PLTRAM", "PLTRAS", "PLTDECD", "PLTDECM", "PLTDECS", "CNPIX1", "CNPIX2")
+RECORDS = ("EXTVER: 1", "NAXES: 2", "AXIS.1: 1", "AXIS.2: 2", "Coeff.1: 1.5", "OFFSET.1: 3")
+
+
+def _name_axes(kind: str, first: str = "RA--", second: str = "DEC-") -> dict[str, str]:
+    return {"CTYPE1": f"'{first}-{kind}'", "CTYPE2": f"'{second}-{kind}'", **PLAIN}
+
+
+WCS_SEEDS: tuple[dict[str, str], ...] = (
+    {**_name_axes("TAN"), **CD},
+    {**_name_axes("SIN"), "CDELT1": "-7E-05", "CDELT2": "7E-05", "CROTA2": "30.0"},
+    {**_name_axes("TAN-SIP"), **CD, **SIP, "AP_ORDER": "2", "BP_ORDER": "2", "AP_2_0": "1E-05"},
+    {**_name_axes("TPV"), **CD, **{f"PV{i}_{m}": "1E-03" for i in (1, 2) for m in range(12)}},
+    {**_name_axes("ZPN"), **CD, **{f"PV2_{m}": "0.1" for m in range(20)}, "LONPOLE": "180.0"},
+    {**_name_axes("TNX"), **CD, "WAT1_001": "'wtype=tnx axtype=ra lngcor = \"3. 3. 3. 2. -1. 1.'",
+     "WAT1_002": "' -1. 1. 0. 0. 0. 0. 0. 0. \"'", "WAT2_001": "'wtype=tnx axtype=dec'"},
+    {**_name_axes("CAR", "GLON", "GLAT"), "PC1_1": "1.0", "PC2_2": "1.0", "CDELT1": "-0.01",
+     "CDELT2": "0.01", "CUNIT1": "'deg'", "CUNIT2": "'arcmin'", "RADESYS": "'FK4'"},
+    {**_name_axes("COE"), **CD, "PV2_1": "45.0", "PV2_2": "10.0", "LATPOLE": "90.0"},
+    {**{key: "7" for key in PLATE_KEYS}, "PLTDECSN": "'-'", "PLTSCALE": "67.2", "XPIXELSZ": "25.0",
+     "YPIXELSZ": "25.0", **{f"PPO{n}": "177500.0" for n in (3, 6)},
+     **{f"AMD{a}{n}": "67.2" if n == 1 else "1E-09" for a in "XY" for n in range(1, 14)}},
+    {**_name_axes("TAN"), **CD, "CPDIS1": "'LOOKUP'", "CPDIS2": "'LOOKUP'", "D2IMDIS1": "'LOOKUP'",
+     "CQDIS1": "'TPD'"},
+)  # fmt: skip
+ABSURD = ("0", "-1", "2", "7", "10", "999", "30000", "2147483648", "1E300", "-1E-300", "NaN", "inf")
+RETYPED = ("T", "'abc'", "''", "", "'150.1'", "1,5", "(1.0, 2.0)", "'RA---TAB'", "'DEC--XYZ'")
+STRANGE_KEYS = (
+    "WCSAXES",
+    "NAXIS3",
+    "CTYPE3",
+    "PV1_99",
+    "PS2_0",
+    "A_99_0",
+    "A_9_9",
+    "CD9_9",
+    "PC3_3",
+)
+STRANGE_KEYS += (
+    "A_ORDER",
+    "B_ORDER",
+    "AP_ORDER",
+    "CPDIS9",
+    "AXISCORR",
+    "D2IMEXT",
+    "EPOCH",
+    "WAT1_001",
+)
+
+
+def make_header_mutant(rng: random.Random) -> bytes:
+    """FITS of 16 x 16 pixels and two tables of distortions, with the cards of a WCS broken."""
+    cards = list(rng.choice(WCS_SEEDS).items())
+    if rng.random() < 0.3:  # records stand in the same card several times
+        cards += [(rng.choice(("DP1", "DP2", "DQ1", "D2IM1")), f"'{r}'") for r in RECORDS]
+    for _ in range(rng.randint(1, 6)):
+        _break_cards(cards, rng)
+    hdus = [_make_hdu(("SIMPLE", "T"), cards, b"\0\0\x80?" * 256)]
+    for name in ("WCSDVARR", "D2IMARR"):
+        grid = [("EXTNAME", f"'{name}'"), ("EXTVER", "1"), ("CDELT1", rng.choice(ABSURD[:9]))]
+        hdus.append(_make_hdu(("XTENSION", "'IMAGE   '"), grid, bytes(1024)))
+    return b"".join(hdus)
+
+
+def _make_hdu(first: tuple[str, str], cards: list[tuple[str, str]], pixels: bytes) -> bytes:
+    sizes = [("BITPIX", "-32"), ("NAXIS", "2"), ("NAXIS1", "16"), ("NAXIS2", "16")]
+    lines = [f"{key:8}= {value:>20}" for key, value in (first, *sizes, *cards)]
+    header = b"".join(line.encode().ljust(80)[:80] for line in (*lines, "END"))
+    return header + b" " * (-len(header) % 2880) + pixels + bytes(-len(pixels) % 2880)
+
+
+def _break_cards(cards: list[tuple[str, str]], rng: random.Random) -> None:
+    """Double, swap, retype, remove or add a card, or give it an absurd value."""
+    place, other = rng.randrange(len(cards)), rng.randrange(len(cards))
+    key, value = cards[place]
+    way = rng.randrange(7)
+    if way == 0:
+        cards[other:other] = [(key, value)] * rng.choice((1, 1, 2, 40, 3000))
+    elif way == 1:
+        cards[place], cards[other] = (key, cards[other][1]), (cards[other][0], value)
+    elif way == 2:
+        cards[place] = (key, rng.choice(RETYPED))
+    elif way == 3 and len(cards) > 2:
+        del cards[place]
+    elif way == 4:
+        cards.insert(other, (rng.choice(STRANGE_KEYS), rng.choice(ABSURD)))
+    elif way == 5:
+        cards.insert(other, (key, rng.choice((*ABSURD, *RETYPED))))
+    else:
+        cards[place] = (key, rng.choice(ABSURD))

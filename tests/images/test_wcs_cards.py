@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ import pytest
 from astropy.coordinates import FK4, FK5, SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
+from mutants import WCS_SEEDS, make_header_mutant
 from synthetic import as_stored, make_header, make_profile, write_cards, write_fits
 
-from galmorph.errors import UnsupportedImageError
+from galmorph.errors import ImageError, UnsupportedImageError
 from galmorph.images.mosaic import mosaic_sources
 from galmorph.images.read import read_cutout
 from galmorph.images.sky import frame_from_header, load_wcs, to_pixel
@@ -293,3 +296,34 @@ def test_position_cards_follow_their_system(
     assert names[0] in found.orientation
     header["RADESYS"] = "GAPPT"
     assert math.isnan(frame_from_header(header, SHAPE).ra)
+
+
+@pytest.mark.parametrize("cards", WCS_SEEDS, ids=lambda cards: cards.get("CTYPE1", "plate"))
+def test_headers_of_every_kind_agree_with_astropy(cards: dict[str, str]) -> None:
+    text = "".join(f"{key:8}= {value}".ljust(80) for key, value in cards.items())
+    header, without = fits.Header.fromstring(text), fits.Header.fromstring(text)
+    for key in ("CPDIS1", "CPDIS2", "D2IMDIS1", "CQDIS1"):
+        without.remove(key, ignore_missing=True)
+    frame = frame_from_header(header, (16, 16))
+    try:
+        expected = WCS(without).pixel_to_world(7.5, 7.5).icrs
+    except ValueError:  # of wcslib, on a polynomial that ends early
+        assert math.isnan(frame.ra)
+        return
+    found = SkyCoord(frame.ra, frame.dec, unit="deg")
+    assert math.isnan(expected.ra.deg) or found.separation(expected).arcsec < 0.03
+
+
+def test_broken_headers_cost_at_most_their_position() -> None:
+    """See benchmarks/fuzz_readers.py --headers for more of them."""
+    rng = random.Random(17)
+    for _ in range(250):
+        data = make_header_mutant(rng)
+        start = time.perf_counter()
+        with contextlib.suppress(ImageError):
+            cutout = read_cutout(data)
+            assert cutout.array.shape == (1, 16, 16)
+            assert math.isnan(cutout.ra) or (0 <= cutout.ra <= 360 and abs(cutout.dec) <= 90)
+            if cutout.pixel_scale > 0:
+                read_cutout(data, options=ReadOptions(fov=min(4 * cutout.pixel_scale, 1e9)))
+        assert time.perf_counter() - start < 5
