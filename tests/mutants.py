@@ -174,7 +174,7 @@ WCS_SEEDS: tuple[dict[str, str], ...] = (
     {**_name_axes("CAR", "GLON", "GLAT"), "PC1_1": "1.0", "PC2_2": "1.0", "CDELT1": "-0.01",
      "CDELT2": "0.01", "CUNIT1": "'deg'", "CUNIT2": "'arcmin'", "RADESYS": "'FK4'"},
     {**_name_axes("COE"), **CD, "PV2_1": "45.0", "PV2_2": "10.0", "LATPOLE": "90.0"},
-    {**{key: "7" for key in PLATE_KEYS}, "PLTDECSN": "'-'", "PLTSCALE": "67.2", "XPIXELSZ": "25.0",
+    {**{key: "7" for key in PLATE_KEYS}, "PLTDECSN": "'-       '", "PLTSCALE": "67.2", "XPIXELSZ": "25.0",
      "YPIXELSZ": "25.0", **{f"PPO{n}": "177500.0" for n in (3, 6)},
      **{f"AMD{a}{n}": "67.2" if n == 1 else "1E-09" for a in "XY" for n in range(1, 14)}},
     {**_name_axes("TAN"), **CD, "CPDIS1": "'LOOKUP'", "CPDIS2": "'LOOKUP'", "D2IMDIS1": "'LOOKUP'",
