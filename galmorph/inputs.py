@@ -63,7 +63,12 @@ class Inputs:
     def list_sources(self) -> Iterator[Source]:
         """List the cutouts in order, lazily; those of this part alone."""
         number, count = self.options.part
-        return islice(self._list_all(), number - 1, None, count)
+        found = self._list_all()
+        if self.options.hdu == "each":
+            from galmorph.images.fits_hdus import list_hdus
+
+            found = list_hdus(found)
+        return islice(found, number - 1, None, count)
 
     def check_pattern(self) -> None:
         """Refuse a pattern of names that joins nothing; looks no further than the first match."""

@@ -165,7 +165,7 @@ class Crop(Kind):
 class Hdu(Kind):
     """Number or name of an HDU, or several."""
 
-    metavar = "N|NAME"
+    metavar = "N|NAME|each"
 
     def read(self, text: str) -> Any:
         parts = [part.strip() for part in text.split(",")]
@@ -326,7 +326,8 @@ class FileOptions(Settings):
     group = "Pixels"
     hdu: int | str | tuple[int | str, ...] | None = _option(
         None, Hdu(),
-        "FITS: HDU that holds the image; several, as in 1,2,3, are stacked as bands.",
+        "FITS: HDU that holds the image; several, as in 1,2,3, are stacked as bands; each: a row "
+        "for each HDU that holds a galaxy.",
         default="the first with an image, and those after it that hold other bands",
     )  # fmt: skip
     bands: Sequence[str] | None = _option(

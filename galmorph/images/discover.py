@@ -15,6 +15,7 @@ from galmorph.images.containers import (
     split_address,
 )
 from galmorph.images.files import IMAGE_SUFFIXES, ImageFile
+from galmorph.images.hdus import split_hdu
 from galmorph.images.source import Lost, Source, make_object_id, make_printable
 
 __all__ = ["discover_sources"]
@@ -39,7 +40,8 @@ def discover_sources(
     ----------
     paths : path or iterable of paths
         Files (taken whatever their suffix), folders, globs (``**`` allowed), tar shards,
-        ``file.h5::dataset``, npy and npz stacks, Parquet files with an image column.
+        ``file.h5::dataset``, npy and npz stacks, Parquet files with an image column, HDUs of
+        FITS files (``file.fits[SCI]``, ``file.fits[3]``).
     recursive : bool
         Go into subfolders.
     bands_from_name : str, optional
@@ -86,7 +88,7 @@ def _expand(
 
 
 def _expand_one(path: str) -> Sequence[str]:
-    if os.path.lexists(path) or os.path.exists(split_address(path)[0]):
+    if os.path.lexists(path) or os.path.exists(split_address(path)[0]) or split_hdu(path)[1]:
         return [path]
     if any(char in path for char in GLOB_CHARACTERS):
         found = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 (strings all the way)

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from galmorph.errors import (
@@ -17,7 +17,9 @@ from galmorph.errors import (
 )
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import FITS_MAGIC, decode_image
+from galmorph.images.hdus import split_hdu
 from galmorph.images.source import make_object_id, make_printable
+from galmorph.images.unpacked import find_unpacked
 from galmorph.settings import ReadOptions
 
 __all__ = ["IMAGE_SUFFIXES", "ImageFile", "open_regular", "read_head", "read_part"]
@@ -36,7 +38,7 @@ OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file that holds one image."""
+    """A file that holds one image, or an HDU of a FITS file, ``path.fits[SCI]``."""
 
     object_id: str
     path: str
@@ -57,6 +59,12 @@ class ImageFile:
         shown = make_printable(self.path)
         if not shown:
             raise UnreadableImageError("no file is named here")
+        file, hdu = split_hdu(self.path)
+        if hdu:
+            from galmorph.images.open_fits import read_part as read_hdu
+
+            options = replace(options, hdu=hdu)
+            return read_hdu(find_unpacked(file), options, self.object_id, shown)
         with open_regular(self.path, shown) as (descriptor, size):
             head = os.read(descriptor, min(size, FIRST_READ))
             if not head.startswith(FITS_MAGIC):
@@ -68,7 +76,7 @@ class ImageFile:
 
     def read_head(self, count: int) -> bytes:
         """First bytes of what holds the pixels."""
-        return read_head(self.path, count)
+        return read_head(split_hdu(self.path)[0], count)
 
 
 @contextmanager

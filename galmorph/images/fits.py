@@ -136,14 +136,20 @@ def cutout_from_hdus(
     wcs: tuple[Any, str] | None = None,
     object_id: str = "",
     path: str = "",
+    keep: bool = True,
 ) -> Cutout:
-    """Read a cutout from an open HDU list; see `read_fits`. A WCS given is not built again."""
+    """Read a cutout from an open HDU list; see `read_fits`. A WCS given is not built again.
+
+    Pixels that are not to be kept are forgotten by the HDUs.
+    """
     choice = choose_hdus(hdus, options.hdu, path)
     headers = [_find_cards(hdus, hdu) for hdu in choice.hdus]
     for header in headers:
         _check_scale(header, path)
     region = region or find_wanted_region(options)
     planes = _read_planes(hdus, choice, options, region, wcs, path)
+    for hdu in () if keep else choice.hdus:
+        vars(hdu).pop("data", None)
     names = [path] if len(headers) == 1 else _name_hdus(hdus, choice, path)
     _check_sky(hdus, choice, names, options)
     for header, name, count in zip(headers, names, planes.counts, strict=True):

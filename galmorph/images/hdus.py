@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from galmorph.errors import UnsupportedImageError
 from galmorph.images.bands import NARROW_FILTER, clean_band_name, is_band_name, name_bands
 from galmorph.images.cards import Cards
-from galmorph.images.source import TABLE_ADVICE
+from galmorph.images.source import HDU_ADDRESS, TABLE_ADVICE
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
-__all__ = ["HduChoice", "choose_hdus", "describe_hdus", "list_galaxies"]
+__all__ = ["HduChoice", "choose_hdus", "describe_hdus", "list_galaxies", "split_hdu"]
 
 MAX_HDUS = 256
 """How far into a file an image is looked for."""
@@ -64,7 +65,7 @@ def choose_hdus(
     UnsupportedImageError
         No image, or no such HDU; the message lists what there is.
     """
-    if wanted is None:
+    if wanted in (None, "each"):
         return _choose_first(hdus, path)
     keys = wanted if isinstance(wanted, tuple) else (wanted,)
     chosen = [_get(hdus, key, path) for key in keys]
@@ -74,11 +75,21 @@ def choose_hdus(
     return HduChoice(tuple(chosen), bands if named else None, label)
 
 
-def list_galaxies(hdus: HDUList) -> tuple[list[tuple[int, Any]], str]:
+def split_hdu(path: str) -> tuple[str, str]:
+    """File and HDU of ``path.fits[SCI]``, ``[3]`` or ``[SCI,2]``; "" for the path of a file."""
+    found = HDU_ADDRESS.fullmatch(path) if path.endswith("]") else None
+    if found is None or os.path.lexists(path) or not os.path.isfile(found["file"]):
+        return path, ""
+    return found["file"], found["hdu"]
+
+
+def list_galaxies(
+    hdus: HDUList, *, limit: int | None = MAX_HDUS, small_side: int = SMALL_SIDE
+) -> tuple[list[tuple[int, Any]], str]:
     """Images that may be of galaxies, with their numbers, and a remark where this is doubtful."""
     images: list[tuple[int, Any]] = []
     try:
-        images += (pair for pair in enumerate(islice(hdus, MAX_HDUS)) if _is_image(pair[1]))
+        images += (pair for pair in enumerate(islice(hdus, limit)) if _is_image(pair[1]))
     except Exception:  # a damaged HDU that nobody asked for
         if not images:
             raise
@@ -87,7 +98,7 @@ def list_galaxies(hdus: HDUList) -> tuple[list[tuple[int, Any]], str]:
         label = _label(*images[0])
         return images[:1], f"HDU {label} is no image of a galaxy by its name, but there is no other"
     longest = max((min(hdu.shape[-2:]) for _, hdu in real), default=0)
-    real = [pair for pair in real if not _is_small(pair[1], longest)]
+    real = [pair for pair in real if not _is_small(pair[1], longest, small_side)]
     return [pair for pair in real if _is_science(pair[1])] or real, ""
 
 
@@ -126,9 +137,9 @@ def _is_science(hdu: Any) -> bool:
     return any(SCIENCE.fullmatch(value) for value in values if value.upper() not in UNNAMED)
 
 
-def _is_small(hdu: Any, longest: int) -> bool:
+def _is_small(hdu: Any, longest: int, small_side: int) -> bool:
     side = int(min(hdu.shape[-2:]))
-    return side < SMALL_SIDE and side * SMALL_SHARE <= longest
+    return side < small_side and side * SMALL_SHARE <= longest
 
 
 def _is_another(hdu: Any, first: Any) -> bool:
@@ -151,10 +162,15 @@ def _join_bands(images: list[tuple[int, Any]]) -> HduChoice:
 
 
 def _get(hdus: HDUList, key: int | str, path: str) -> Any:
-    if isinstance(key, str) and key.lstrip("-").isdigit():
-        key = int(key)
+    found: Any = key
+    if isinstance(key, str):
+        name, _, version = (part.strip() for part in key.rpartition(","))
+        if name and version.isdigit():
+            found = (name, int(version))
+        elif key.strip().lstrip("-").isdigit():
+            found = int(key)
     try:
-        hdu = hdus[key]
+        hdu = hdus[found]
     except (KeyError, IndexError):
         raise UnsupportedImageError(f"no HDU {key!r}: {describe_hdus(hdus)}", path) from None
     if not _is_image(hdu):

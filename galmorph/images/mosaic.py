@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from galmorph.errors import BandError, ImageError, UnreadableImageError, UnsupportedImageError
+from galmorph.errors import BandError, UnreadableImageError, UnsupportedImageError
 from galmorph.images.band_files import BandFiles
 from galmorph.images.bands import UNKNOWN_BAND, sort_by_wavelength
 from galmorph.images.cutout import Cutout
 from galmorph.images.files import read_head
-from galmorph.images.fits import cutout_from_hdus, open_fits, reading_fits
+from galmorph.images.fits import open_fits, reading_fits
 from galmorph.images.hdus import choose_hdus
+from galmorph.images.open_fits import read_part
 from galmorph.images.sky import load_wcs
 from galmorph.images.source import Lost, Region, Source, make_printable
 from galmorph.images.unpacked import FITS_MAGIC, find_unpacked
 from galmorph.settings import ReadOptions
 
 __all__ = ["MosaicPosition", "Position", "mosaic_sources", "region_of"]
-
-OPEN_MOSAICS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class MosaicPosition:
     def read(self, options: ReadOptions) -> Cutout:
         """Read the part that is asked for, of a tile-compressed mosaic no further tile."""
         shown = make_printable(self.path)
-        return _read_region(self.file, self.region, options, self.object_id, shown)
+        return read_part(self.file, options, self.object_id, shown, region=self.region)
 
     def read_head(self, count: int) -> bytes:
         """First bytes of what holds the pixels."""
@@ -190,66 +186,3 @@ def _find_band(file: str, shown: str) -> str:
         header = choose_hdus(hdus, None, shown).hdus[0].header
         names = find_band_names(header, 1)
     return names[0] if names else UNKNOWN_BAND
-
-
-@dataclass(slots=True)
-class _Mosaic:
-    """An open mosaic with the WCS of the image that is read from it."""
-
-    hdus: Any
-    wcs: tuple[Any, str]
-
-    def __del__(self) -> None:
-        # When its thread ends; nobody can be told of an error any more.
-        with suppress(Exception):
-            self.hdus.close()
-
-
-class _OpenMosaics(threading.local):
-    """The mosaics that a thread has open; their file positions cannot be shared."""
-
-    def __init__(self) -> None:
-        self.table: OrderedDict[tuple[int, str, int, str], _Mosaic] = OrderedDict()
-
-    def get(self, path: str, options: ReadOptions, shown: str) -> _Mosaic:
-        key = (os.getpid(), path, os.stat(path).st_mtime_ns, repr(options.hdu))
-        if key not in self.table:
-            hdus = open_fits(path, shown)
-            choice = choose_hdus(hdus, options.hdu, shown)
-            self.table[key] = _Mosaic(hdus, load_wcs(choice.hdus[0].header, hdus))
-        self.table.move_to_end(key)
-        while len(self.table) > OPEN_MOSAICS:
-            self.table.popitem(last=False)[1].hdus.close()
-        return self.table[key]
-
-    def close(self) -> None:
-        """Close all of this thread."""
-        while self.table:
-            self.table.popitem()[1].hdus.close()
-
-
-_open_mosaics = _OpenMosaics()
-
-
-def _read_region(
-    file: str, region: Region, options: ReadOptions, object_id: str, shown: str
-) -> Cutout:
-    with reading_fits(shown, file):
-        mosaic = _open_mosaics.get(file, options, shown)
-        try:
-            return cutout_from_hdus(
-                mosaic.hdus,
-                options=options,
-                region=region,
-                wcs=mosaic.wcs,
-                object_id=object_id,
-                path=shown,
-            )
-        except ImageError as error:
-            # The frames of its traceback would keep the file open as long as the row lives.
-            failure = error.with_traceback(None)
-        except (OSError, ValueError):
-            _open_mosaics.close()  # an open file that failed once is not to be trusted
-            raise
-        del mosaic
-        raise failure

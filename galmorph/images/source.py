@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from galmorph.settings import ReadOptions
 
 __all__ = [
+    "HDU_ADDRESS",
     "TABLE_ADVICE",
     "Lost",
     "Region",
@@ -25,6 +27,11 @@ __all__ = [
 
 TABLE_ADVICE = "a catalogue? give it with --catalogue FILE --path-column NAME"
 """For messages on a table where an image is expected."""
+
+HDU_ADDRESS = re.compile(
+    r"(?P<file>.+\.(?:fits?|fts)(?:\.\w+)?)\[(?P<hdu>[^\[\]/]+)\]", re.IGNORECASE | re.DOTALL
+)
+"""``path.fits[SCI]``, ``path.fits.gz[3]``, ``path.fits[SCI,2]``."""
 
 COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".fz")
 
@@ -119,9 +126,12 @@ def make_object_id(name: str) -> str:
 
     Examples
     --------
-    >>> make_object_id("cutouts/J0943+0123.fits.gz")
-    'J0943+0123'
+    >>> make_object_id("cutouts/J0943+0123.fits.gz"), make_object_id("a.fits[SCI,2]")
+    ('J0943+0123', 'a_SCI_2')
     """
+    hdu = HDU_ADDRESS.fullmatch(name)
+    if hdu is not None:
+        return f"{make_object_id(hdu['file'])}_{make_printable(hdu['hdu'].replace(',', '_'))}"
     base = name.rstrip("/").rpartition("/")[2]
     lowered = base.lower()
     for suffix in COMPRESSION_SUFFIXES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ SYSTEMS["FK4-NO-E"] = "FK4-NO-E"
 J2000 = 2000.0
 EQUINOXES = (1800.0, 2100.0)  # what lies beyond is no year
 FARTHEST = 1e8  # a reference point farther away than any mosaic is a damaged card
+MOST_TIMES = 9  # that a card may stand there
 MAX_ORDER = 9  # of the SIP convention (Shupe et al. 2005, ASPC 347, 491)
 
 
@@ -97,9 +99,14 @@ def gather_cards(header: Header) -> Gathered:
     """All cards that a WCS may have, each once."""
     values: dict[str, Any] = {}
     broken: set[str] = set()
+    times: Counter[str] = Counter()
     for card in header.cards:
         key = card.keyword
         if not WCS_CARD.fullmatch(key):
+            continue
+        times[key] += 1
+        if times[key] > MOST_TIMES:
+            broken.add(key)
             continue
         try:
             value = card.value

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 from inference_model import CLASSES
 from synthetic import make_flux, make_header, write_fits, write_jpeg
@@ -623,3 +624,27 @@ def test_the_votable_of_a_run_is_valid(run, cutouts, tmp_path):
     report = io.StringIO()
     assert validate(out, output=report), report.getvalue()
     assert "W06" not in report.getvalue()
+
+
+def test_each_hdu_and_hdus_in_brackets_are_rows_of_their_own(run, tmp_path, model_file):
+    path = tmp_path / "g.fits"
+    stamps = [fits.ImageHDU(plane) for plane in make_flux(side=100)]
+    fits.HDUList([fits.PrimaryHDU(), *stamps]).writeto(path)
+    rows = read_csv(run("classify", path, "--hdu", "each").stdout)
+    assert [row["object_id"] for row in rows] == ["g_1", "g_2", "g_3"]
+    assert all(row["label"] for row in rows)
+    (row,) = read_csv(run("classify", f"{path}[2]").stdout)
+    assert row["label"] == rows[1]["label"] and row["path"] == rows[1]["path"]
+    table = galmorph.classify(path, hdu="each", model=model_file, head="test", device="cpu")
+    assert list(table["object_id"]) == ["g_1", "g_2", "g_3"]
+
+
+def test_a_remark_on_the_header_stands_in_the_message(run, tmp_path):
+    write_fits(tmp_path / "a.fits", make_flux(side=100)[0], A_ORDER=30000, B_ORDER=30000)
+    header = fits.getheader(tmp_path / "a.fits")
+    header["CTYPE1"], header["CTYPE2"] = "RA---TAN-SIP", "DEC--TAN-SIP"
+    fits.PrimaryHDU(make_flux(side=100)[0], header).writeto(tmp_path / "b.fits")
+    first, second = read_csv(run("classify", tmp_path).stdout)
+    assert first["message"] == "" and "message" not in first["treatment"]
+    assert second["message"] == "SIP distortion of the order 30000 is not applied"
+    assert second["label"] and "message" not in second["treatment"]

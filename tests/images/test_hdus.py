@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
-from synthetic import as_stored, make_flux, make_header, write_bands, write_fits
+from synthetic import as_stored, make_flux, make_header, write_bands, write_fits, write_jpeg
 
-from galmorph.errors import BandError, UnsupportedImageError
+from galmorph.errors import BandError, UnreadableImageError, UnsupportedImageError
+from galmorph.images.discover import discover_sources
+from galmorph.images.files import ImageFile
+from galmorph.images.fits_hdus import list_hdus
 from galmorph.images.read import read_cutout
 from galmorph.preprocessing.render import render
 from galmorph.settings import ReadOptions
@@ -307,3 +311,77 @@ def test_galaxies_of_unequal_size_are_counted(tmp_path: Path) -> None:
     kinds = [{"data": IMAGE[:side, :side]} for side in (40, 64, 50, 20)]
     note = read_cutout(write_hdus(tmp_path / "a.fits", *kinds)).notes["more_images"]
     assert note == "0 of 4 taken; not read: 1, 2, 3, see --hdu each"
+
+
+GALLERY = [{"data": (IMAGE * side)[:side, :side]} for side in (60, 20, 64, 30, 50)]
+
+
+def list_rows(path: object, **options: Any) -> list[Any]:
+    return [read_cutout(source, **options) for source in discover_sources(path)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_row_for_each_hdu(tmp_path: Path, packed: bool) -> None:
+    path = write_hdus(tmp_path / "a.fits", *GALLERY, named("WEIGHT"), {"data": IMAGE[:2, :2]})
+    if packed:
+        path = tmp_path / "a.fits.gz"
+        path.write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
+    sources = list(list_hdus(discover_sources(path)))
+    assert [source.object_id for source in sources] == [f"a_{n}" for n in range(5)]
+    for n, source in enumerate(sources):
+        assert source.address == f"{path}[{n}]"
+        assert source.read_head(2) == path.read_bytes()[:2]
+        again = list_rows(source.address)
+        for cutout in (read_cutout(source, options=ReadOptions(hdu="each")), *again):
+            np.testing.assert_array_equal(cutout.array[0], GALLERY[n]["data"][::-1])
+            assert (cutout.object_id, cutout.path) == (f"a_{n}", source.address)
+            assert "more_images" not in cutout.notes
+
+
+def test_each_hdu_is_named_where_names_tell_them_apart(tmp_path: Path) -> None:
+    write_hdus(tmp_path / "a.fits", {}, named("NGC 1"), named("MASK"), named("NGC 2"))
+    write_hdus(tmp_path / "b.fits", {"data": IMAGE})
+    write_jpeg(tmp_path / "c.jpg")
+    (tmp_path / "d.fits").write_bytes(b"SIMPLE")
+    found = list(list_hdus(discover_sources(tmp_path)))
+    assert [source.object_id for source in found] == ["a_NGC 1", "a_NGC 2", "b", "c", "d"]
+    assert found[1].address.endswith("a.fits[3]")
+
+
+@pytest.mark.parametrize(
+    ("address", "hdu", "factor"),
+    [
+        ("[SCI]", "SCI", 1), ("[sci]", "sci", 1), ("[1]", "1", 1), ("[SCI,2]", "SCI,2", 3),
+        ("[SCI, 2]", "SCI, 2", 3), ("[ERR]", "ERR", 2), ("[3]", "3", 3), ("[0]", "0", None),
+        ("[WHT]", "WHT", None), ("[9]", "9", None),
+    ],
+)  # fmt: skip
+def test_hdus_by_the_brackets_of_cfitsio(
+    tmp_path: Path, address: str, hdu: str, factor: int | None
+) -> None:
+    path = write_hdus(
+        tmp_path / "x.fits", {}, named("SCI"), named("ERR") | {"data": 2 * IMAGE},
+        {"data": 3 * IMAGE, "EXTNAME": "SCI", "EXTVER": 2},
+    )  # fmt: skip
+    (source,) = discover_sources(f"{path}{address}")
+    assert source.object_id == f"x_{hdu.replace(',', '_')}"
+    assert source.address == f"{path}{address}"
+    if factor is None:
+        with pytest.raises(
+            UnsupportedImageError, match=r"x\.fits\[.*HDU '\w+'.*the file has HDU 0"
+        ):
+            read_cutout(source)
+        return
+    np.testing.assert_array_equal(read_cutout(source).array[0], factor * GREY)
+    from_catalogue = ImageFile("7", f"{path}{address}")
+    np.testing.assert_array_equal(read_cutout(from_catalogue).array[0], factor * GREY)
+
+
+def test_a_file_whose_name_ends_in_brackets_is_that_file(tmp_path: Path) -> None:
+    write_hdus(tmp_path / "x.fits", {"data": IMAGE}, {"data": 2 * IMAGE})
+    path = write_hdus(tmp_path / "x.fits[1]", {"data": 3 * IMAGE})
+    np.testing.assert_array_equal(list_rows(path)[0].array[0], 3 * GREY)
+    with pytest.raises(UnreadableImageError, match="no file matches"):
+        discover_sources(tmp_path / "y.fits[1]")
+    (tmp_path / "y1.fits").write_bytes((tmp_path / "x.fits").read_bytes())
+    assert len(list_rows(str(tmp_path / "[y]1.fits"))) == 1

@@ -28,8 +28,7 @@ from galmorph.errors import (
     UnsupportedImageError,
 )
 from galmorph.flags import Flags
-from galmorph.images import mosaic as mosaic_module
-from galmorph.images import unpacked
+from galmorph.images import open_fits, unpacked
 from galmorph.images.mosaic import Position, mosaic_sources
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
@@ -41,7 +40,7 @@ SCALE = 0.262
 @pytest.fixture(autouse=True)
 def _close() -> Iterator[None]:
     yield
-    mosaic_module._open_mosaics.close()
+    open_fits._open_files.close()
 
 
 @pytest.fixture
@@ -246,7 +245,7 @@ def test_many_threads(mosaic: Path) -> None:
 
     def read_in_thread(chunk: list[Source]) -> list[float]:
         centres = [float(read_cutout(source).array[0, 10, 10]) for source in chunk]
-        mosaic_module._open_mosaics.close()
+        open_fits._open_files.close()
         return centres
 
     with ThreadPoolExecutor(4) as pool:

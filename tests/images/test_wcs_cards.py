@@ -61,9 +61,9 @@ def test_sip_without_its_suffix_is_not_applied(
 @pytest.mark.parametrize("card", ["A_ORDER", "B_ORDER"])
 def test_sip_of_an_absurd_order_is_not_applied(tmp_path: Path, card: str, order: object) -> None:
     cards = {**SIP_TYPES, **SIP, "CRPIX1": -600.0, card: order}
-    start = time.perf_counter()
+    start = time.process_time()
     cutout = read_cutout(write_fits(tmp_path / "a.fits", make_profile(), **cards))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert "SIP distortion" in cutout.notes["message"]
     plain = frame_from_header(make_header(CRPIX1=-600.0), SHAPE)
     assert (cutout.ra, cutout.dec) == pytest.approx((plain.ra, plain.dec), abs=1e-9)
@@ -157,10 +157,10 @@ def test_records_that_stand_twice_do_not_reach_wcslib(
 def test_cards_in_absurd_numbers_are_no_matter(cards: list[str]) -> None:
     text = make_header().tostring(endcard=False, padding=False)
     header = fits.Header.fromstring(text + "".join(card.ljust(80) for card in cards))
-    start = time.perf_counter()
+    start = time.process_time()
     frame = frame_from_header(header, SHAPE)
     load_wcs(header)
-    assert time.perf_counter() - start < 4
+    assert time.process_time() - start < 4
     assert math.isnan(frame.ra) or frame.pixel_scale == pytest.approx(0.262)
 
 
@@ -319,11 +319,11 @@ def test_broken_headers_cost_at_most_their_position() -> None:
     rng = random.Random(17)
     for _ in range(250):
         data = make_header_mutant(rng)
-        start = time.perf_counter()
+        start = time.process_time()
         with contextlib.suppress(ImageError):
             cutout = read_cutout(data)
             assert cutout.array.shape == (1, 16, 16)
             assert math.isnan(cutout.ra) or (0 <= cutout.ra <= 360 and abs(cutout.dec) <= 90)
             if cutout.pixel_scale > 0:
                 read_cutout(data, options=ReadOptions(fov=min(4 * cutout.pixel_scale, 1e9)))
-        assert time.perf_counter() - start < 5
+        assert time.process_time() - start < 5

@@ -1,0 +1,47 @@
+"""Files of an HDU per galaxy, as galleries and files of stamps are: a row for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from galmorph.errors import ImageError
+from galmorph.images.compressed import COMPRESSION_MAGIC
+from galmorph.images.files import ImageFile
+from galmorph.images.fits import open_fits, reading_fits
+from galmorph.images.hdus import list_galaxies, split_hdu
+from galmorph.images.source import HDU_ADDRESS, Source, make_printable
+from galmorph.images.unpacked import FITS_MAGIC, find_unpacked
+
+__all__ = ["list_hdus"]
+
+TINY_SIDE = 8
+"""A shorter image beside one of four times its side is a dummy, not a small galaxy."""
+
+
+def list_hdus(sources: Iterable[Source]) -> Iterator[Source]:
+    """The same sources, with one of each image of a galaxy in place of a FITS file of several."""
+    for source in sources:
+        if isinstance(source, ImageFile) and not split_hdu(source.path)[1]:
+            yield from _list_file(source)
+        else:
+            yield source
+
+
+def _list_file(source: ImageFile) -> Iterator[Source]:
+    shown = make_printable(source.path)
+    found: list[tuple[int, str]] = []
+    if source.read_head(8).startswith((FITS_MAGIC, *COMPRESSION_MAGIC)):
+        try:
+            file = find_unpacked(source.path)
+            with reading_fits(shown, file), open_fits(file, shown) as hdus:
+                images, _ = list_galaxies(hdus, limit=None, small_side=TINY_SIDE)
+                found = [(number, str(hdu.name).strip()) for number, hdu in images]
+        except ImageError:  # whoever reads the file says what is wrong
+            found = []
+    if len(found) < 2 or not HDU_ADDRESS.fullmatch(f"{source.path}[0]"):
+        yield source
+        return
+    apart = len({name for _, name in found if name}) == len(found)
+    for number, name in found:
+        object_id = f"{source.object_id}_{make_printable(name) if apart else number}"
+        yield ImageFile(object_id, f"{source.path}[{number}]", source.columns)
