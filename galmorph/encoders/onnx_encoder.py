@@ -43,13 +43,7 @@ def import_onnxruntime() -> Any:
 
 @cache
 def read_graph(architecture: str) -> bytes:
-    """The ONNX graph of an architecture, without weights.
-
-    Raises
-    ------
-    UnknownModelError
-        Not one of galmorph's own architectures.
-    """
+    """The ONNX graph of an architecture of galmorph's own, without weights."""
     file = files("galmorph.encoders") / "graphs" / f"{architecture}.onnx"
     if not file.is_file():
         raise UnknownModelError(
@@ -83,22 +77,8 @@ def make_graph_weights(
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Weights as the graphs name them.
 
-    Parameters
-    ----------
-    tensors : mapping of str to ndarray
-        Of a model file; those that begin with ``encoder.`` are taken.
-    mean, std : tuple of float
-        Normalization per channel, on [0, 1].
-
-    Returns
-    -------
-    dict of str to ndarray of float32
-        Batch normalizations folded into the convolutions, with ``pixel_mean`` and ``pixel_std``.
-
-    Raises
-    ------
-    CheckpointError
-        A tensor that belongs to another one is missing.
+    Those of a model file that begin with ``encoder.``, in float32, batch normalizations folded into
+    the convolutions; with ``pixel_mean`` and ``pixel_std``, per channel on [0, 1].
     """
     encoder = {key: array for key, array in tensors.items() if key.startswith("encoder.")}
     try:
@@ -117,27 +97,9 @@ def make_graph_weights(
 class OnnxEncoder:
     """Pixels in, embeddings out, in float32 on the CPU by onnxruntime.
 
-    Parameters
-    ----------
-    graph : bytes
-        An ONNX model: input ``pixels`` (n, 3, img_size, img_size) on [0, 1], output ``embedding``
-        (n, num_features).
-    weights : mapping of str to ndarray of float32
-        Those that the graph does not hold itself.
-
-    Attributes
-    ----------
-    graph, weights
-        As given.
-    num_features, img_size : int
-        Length of the embedding, and side of the input in pixels.
-
-    Raises
-    ------
-    CheckpointError
-        Graph and weights do not fit together, or the graph is damaged or another one.
-    MissingExtraError
-        onnxruntime is not installed.
+    The graph makes ``embedding`` (n, num_features) of ``pixels`` (n, 3, img_size, img_size) on
+    [0, 1]; weights are those that it does not hold itself. CheckpointError: they do not fit
+    together, or the graph is damaged or another one.
     """
 
     def __init__(self, graph: bytes, weights: Arrays) -> None:
@@ -157,17 +119,7 @@ class OnnxEncoder:
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
     def encode(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Embed a batch.
-
-        Parameters
-        ----------
-        pixels : ndarray, shape (n, 3, img_size, img_size)
-            uint8 in [0, 255] or float32 in [0, 1].
-
-        Returns
-        -------
-        ndarray of float32, shape (n, num_features)
-        """
+        """Embed (n, 3, img_size, img_size), uint8 in [0, 255] or float32 in [0, 1]."""
         if pixels.dtype == np.uint8:
             pixels = pixels.astype(np.float32) / np.float32(255)
         embedding: npt.NDArray[np.float32] = self._session.run(["embedding"], {"pixels": pixels})[0]
@@ -227,27 +179,13 @@ def _list_shapes(values: Mapping[str, Any]) -> str:
 def make_onnx_encoder(
     architecture: str, tensors: Arrays, *, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> OnnxEncoder:
-    """Make an encoder from the tensors of a safetensors model file.
-
-    Raises
-    ------
-    UnknownModelError
-        Not one of galmorph's own architectures.
-    CheckpointError
-        The tensors do not fit it.
-    """
+    """Make an encoder of galmorph's own from the tensors of a safetensors model file."""
     graph = read_graph(architecture)
     return OnnxEncoder(graph, make_graph_weights(tensors, mean=mean, std=std))
 
 
 def read_onnx_encoder(path: str | Path) -> OnnxEncoder:
-    """Read a self-contained file of ``galmorph export``.
-
-    Raises
-    ------
-    CheckpointError
-        The file cannot be read, or is not an encoder.
-    """
+    """Read a self-contained file of ``galmorph export``."""
     try:
         graph = Path(path).read_bytes()
     except OSError as error:
