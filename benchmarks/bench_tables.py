@@ -72,9 +72,11 @@ def make_block(start: int, generator: np.random.Generator, kind: str) -> dict[st
 def measure(form: str, kind: str, rows: int, folder: str) -> dict[str, float]:
     """Write one table in this process."""
     from galmorph.tables import open_writer, result_columns
+    from galmorph.tables.columns import class_columns
 
     specs = result_columns(
-        CLASSES if kind == "classify" else (), embedding_dim=512 if kind == "embed" else None
+        class_columns(CLASSES) if kind == "classify" else (),
+        embedding_dim=512 if kind == "embed" else None,
     )
     generator = np.random.default_rng(0)
     path = Path(folder) / f"out.{form}"

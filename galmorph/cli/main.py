@@ -20,6 +20,7 @@ __all__ = ["COMMANDS", "cli", "main"]
 COMMANDS = {
     "classify": "galmorph.cli.classify:classify",
     "embed": "galmorph.cli.embed:embed",
+    "merge": "galmorph.cli.merge:merge",
     "inspect": "galmorph.cli.inspect:inspect",
     "weights": "galmorph.cli.weights:weights",
     "export": "galmorph.cli.export:export",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from galmorph.tables.catalogue import Catalogue, CatalogueRow, read_catalogue
     from galmorph.tables.columns import ColumnSpec, result_columns
     from galmorph.tables.formats import check_format, list_suffixes
+    from galmorph.tables.merge import merge_tables
     from galmorph.tables.writers import TableWriter, open_writer, write_table
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "build_table",
     "check_format",
     "list_suffixes",
+    "merge_tables",
     "open_writer",
     "read_catalogue",
     "read_partial",
@@ -35,6 +37,7 @@ _HOMES = {
     "build_table": "build",
     "check_format": "formats",
     "list_suffixes": "formats",
+    "merge_tables": "merge",
     "open_writer": "writers",
     "read_catalogue": "catalogue",
     "read_partial": "build",

@@ -7,7 +7,6 @@ lengths and one heap of UTF-8. `find_blocks` passes over whatever is not a whole
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from galmorph.tables.columns import ColumnSpec
 __all__ = ["HEAD_BYTES", "Place", "find_blocks", "make_block", "pack", "read_block", "unpack"]
 
 MAGIC = b"\x8fgalmrph"
-_HEAD = struct.Struct("<8s16sQIQ16s")
+_HEAD = struct.Struct("<8s16sQIQI")
 """Magic bytes, run, number of the first row, rows, bytes and checksum of what follows."""
 _CRC = struct.Struct("<I")
 HEAD_BYTES = _HEAD.size + _CRC.size
@@ -90,19 +89,18 @@ def _little(spec: ColumnSpec) -> str:
 
 def make_block(payload: bytes, *, run: bytes, start: int, rows: int) -> bytes:
     """A block of the file."""
-    digest = hashlib.blake2b(payload, digest_size=16).digest()
-    head = _HEAD.pack(MAGIC, run, start, rows, len(payload), digest)
+    head = _HEAD.pack(MAGIC, run, start, rows, len(payload), zlib.crc32(payload))
     return head + _CRC.pack(zlib.crc32(head)) + payload
 
 
-def _read_place(file: BinaryIO, offset: int) -> tuple[Place, bytes] | None:
+def _read_place(file: BinaryIO, offset: int) -> tuple[Place, int] | None:
     """Place and checksum of the block whose head stands at `offset`, if one does."""
     file.seek(offset)
     head = file.read(HEAD_BYTES)
     if len(head) < HEAD_BYTES or _CRC.unpack(head[-4:])[0] != zlib.crc32(head[:-4]):
         return None
-    magic, run, start, rows, size, digest = _HEAD.unpack(head[:-4])
-    return (Place(start, rows, offset, size, run), digest) if magic == MAGIC else None
+    magic, run, start, rows, size, checksum = _HEAD.unpack(head[:-4])
+    return (Place(start, rows, offset, size, run), checksum) if magic == MAGIC else None
 
 
 def read_block(file: BinaryIO, offset: int) -> tuple[Place, bytes] | None:
@@ -110,10 +108,10 @@ def read_block(file: BinaryIO, offset: int) -> tuple[Place, bytes] | None:
     found = _read_place(file, offset)
     if found is None:
         return None
-    place, digest = found
+    place, checksum = found
     payload = file.read(place.size)
-    good = hashlib.blake2b(payload, digest_size=16).digest() == digest
-    return (place, payload) if good and len(payload) == place.size else None
+    good = len(payload) == place.size and zlib.crc32(payload) == checksum
+    return (place, payload) if good else None
 
 
 def find_blocks(file: BinaryIO, offset: int, run: bytes) -> Iterator[Place]:

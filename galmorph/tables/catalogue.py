@@ -1,7 +1,6 @@
 """Read a catalogue of cutouts: where each image is, and columns to carry into the result.
 
-CSV, ECSV, FITS and Parquet are read some rows at a time; a VOTable is read whole, because the
-types of XML are known to its parser only.
+VOTable and IPAC tables are read whole, all others some rows at a time.
 
 Columns of the catalogue keep their name, unit, UCD and description; line breaks and other control
 characters in a name become a blank. A column whose name is one of galmorph's own
@@ -17,11 +16,12 @@ numbers, more than one axis per row) are left out with a `GalmorphWarning`.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,20 +35,38 @@ from galmorph.tables.columns import STANDARD_NAMES, ColumnSpec, make_printable_n
 from galmorph.tables.formats import open_reader
 from galmorph.tables.formats.base import TableReader
 
-__all__ = ["Catalogue", "CatalogueRow", "list_columns", "pick_column", "read_catalogue"]
+__all__ = [
+    "Catalogue",
+    "CatalogueRow",
+    "digest_catalogue",
+    "list_columns",
+    "pick_column",
+    "read_catalogue",
+]
 
 SUFFIX = "_catalogue"
 IDENTIFIER = "object_id"
 POSITION_NAMES = (
-    ("ra", "dec"),
     ("raj2000", "dej2000"),
     ("ra_icrs", "de_icrs"),
+    ("_raj2000", "_dej2000"),
     ("alpha_j2000", "delta_j2000"),
+    ("s_ra", "s_dec"),
+    ("coord_ra", "coord_dec"),
+    ("right_ascension", "declination"),
 )
-"""As most catalogues, those of VizieR, and SExtractor name right ascension and declination."""
+"""Right ascension and declination of VizieR, SExtractor, ObsCore, LSST and Euclid."""
 
+POSITION_UCDS = {
+    "pos.eq.ra;meta.main": "ra",
+    "pos.eq.dec;meta.main": "dec",
+    "pos_eq_ra_main": "ra",
+    "pos_eq_dec_main": "dec",
+}
+_OLD_EQUINOX = re.compile("1875|1900|1950|fk4", re.I)
 _RESERVED = re.compile(r"p_.*|e_[0-9]{3,}|provenance")
 """What formats add: probabilities, the embedding in CSV, and the provenance in npz."""
+MAX_NAMED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +104,10 @@ class _Roles:
     dec: str | None
     bands: tuple[str, ...]
 
-    def named(self) -> Iterator[tuple[str, str]]:
+    def named(self) -> list[tuple[str, str]]:
         """Standard name and name in the catalogue of each column that has a role."""
         pairs = {"path": self.path, "object_id": self.object_id, "ra": self.ra, "dec": self.dec}
-        yield from ((role, name) for role, name in pairs.items() if name is not None)
+        return [(role, name) for role, name in pairs.items() if name is not None]
 
 
 class Catalogue:
@@ -106,12 +124,10 @@ class Catalogue:
     """
 
     def __init__(self, reader: TableReader, roles: _Roles, root: Path | None) -> None:
-        self.path = reader.path
-        self.id_column = roles.object_id
-        self._reader = reader
-        self._roles = roles
-        positions = (roles.ra, roles.dec)
-        self._factors = {name: _find_factor(reader, name) for name in positions if name}
+        _check_roles(reader, roles)
+        self.path, self.id_column = reader.path, roles.object_id
+        self._reader, self._roles = reader, roles
+        self._factors = {n: _find_factor(reader, n) for n in (roles.ra, roles.dec) if n}
         self._carried = _carried_columns(reader.specs, roles)
         self.specs = tuple(spec for spec, _ in self._carried)
         self._root = root if root is not None else self._guess_root()
@@ -120,12 +136,7 @@ class Catalogue:
                 self._check_angles(name)
 
     def __iter__(self) -> Iterator[CatalogueRow]:
-        """Read from the first row; may be repeated.
-
-        Yields
-        ------
-        CatalogueRow
-        """
+        """Read from the first row; may be repeated."""
         start = 0
         for chunk in self._reader.chunks():
             rows = self._rows(chunk, start)
@@ -138,36 +149,35 @@ class Catalogue:
         bands = [self._paths(chunk[name]) for name in roles.bands]
         paths = self._paths(chunk[roles.path]) if roles.path else [""] * count
         stems = paths if roles.path or not bands else bands[0]
-        carried = [_objects(chunk[name]) for _, name in self._carried]
+        ids = [Path(p).stem if p else str(start + row) for row, p in enumerate(stems)]
         names = [spec.name for spec in self.specs]
+        carried = [_objects(chunk[name]) for _, name in self._carried]
         values = zip(*carried, strict=True) if carried else [()] * count
         return list(
             map(
                 CatalogueRow,
-                self._identifiers(chunk, stems, start),
+                _texts(chunk[roles.object_id]) if roles.object_id else ids,
                 paths,
-                self._degrees(chunk, roles.ra),
-                self._degrees(chunk, roles.dec),
+                self._degrees(chunk, roles.ra) if roles.ra else [math.nan] * count,
+                self._degrees(chunk, roles.dec) if roles.dec else [math.nan] * count,
                 zip(*bands, strict=True) if bands else [()] * count,
                 (dict(zip(names, row, strict=True)) for row in values),
             )
         )
 
-    def _identifiers(
-        self, chunk: Mapping[str, Values], paths: Sequence[str], start: int
-    ) -> list[str]:
-        if self._roles.object_id:
-            return _texts(chunk[self._roles.object_id])
-        return [Path(p).stem if p else str(start + row) for row, p in enumerate(paths)]
-
     def _paths(self, values: Values) -> list[str]:
-        texts = _texts(values)
-        root = os.fspath(self._root)
-        return [os.path.join(root, text) if text and root != "." else text for text in texts]
+        return [self._find(text) if text else "" for text in _texts(values)]
 
-    def _degrees(self, chunk: Mapping[str, Values], name: str | None) -> list[float]:
-        if name is None:
-            return [float("nan")] * len(next(iter(chunk.values())))
+    def _find(self, text: str) -> str:
+        """The path; without the blanks at its ends where only so there is a file."""
+        root = os.fspath(self._root)
+        path, stripped = (
+            os.path.join(root, part) if root != "." else part for part in (text, text.strip())
+        )
+        bare = path != stripped and not os.path.exists(path) and os.path.exists(stripped)
+        return stripped if bare else path
+
+    def _degrees(self, chunk: Mapping[str, Values], name: str) -> list[float]:
         factor = self._factors[name]
         if factor is None:
             return parse_degrees(_texts(chunk[name]), hours=self._in_hours(name))
@@ -180,10 +190,14 @@ class Catalogue:
         spec = self._reader.specs[name]
         return name == self._roles.ra and (spec is None or spec.unit not in DEGREES)
 
+    def _first(self, name: str) -> list[str]:
+        """Texts of a column that are there, of the first rows."""
+        chunk = next(iter(self._reader.chunks()), None)
+        return [text for text in _texts(chunk[name]) if text] if chunk is not None else []
+
     def _check_angles(self, name: str) -> None:
         """Refuse a column of text in which none of the first rows is an angle."""
-        chunk = next(iter(self._reader.chunks()), None)
-        texts = [text for text in _texts(chunk[name]) if text] if chunk is not None else []
+        texts = self._first(name)
         if texts and all(math.isnan(*parse_degrees([text], hours=False)) for text in texts):
             raise CatalogueError(
                 f"{self.path}: column {name} must hold angles, as numbers of degrees or like "
@@ -195,8 +209,7 @@ class Catalogue:
         """Folder that relative paths start from: the catalogue's, unless the first says else."""
         folder = self.path.parent
         name = self._roles.path or next(iter(self._roles.bands), None)
-        first = next((chunk[name] for chunk in self._reader.chunks()), []) if name else []
-        text = next((text for text in _texts(first) if text), "").partition("::")[0]
+        text = next(iter(self._first(name) if name else []), "").partition("::")[0].strip()
         beside, here = os.path.exists(folder / text), os.path.exists(text)
         return Path() if text and here and not beside else folder
 
@@ -224,7 +237,7 @@ def _carried_columns(
     refused = [name for name, spec in specs.items() if spec is None]
     if refused:
         warnings.warn(
-            f"the columns {', '.join(refused)} are of types that a result cannot hold; left out",
+            f"the columns {_join(refused)} are of types that a result cannot hold; left out",
             GalmorphWarning,
             stacklevel=4,
         )
@@ -241,13 +254,7 @@ def _carried_columns(
 
 
 def pick_column(columns: Mapping[str, Any], name: str) -> Any:
-    """Value in a row's ``columns`` by the name that the column has in the table itself.
-
-    Raises
-    ------
-    KeyError
-        There is none.
-    """
+    """Value in a row's ``columns`` by the name that the column has in the table itself."""
     name = make_printable_name(name)
     renamed = f"{name}{SUFFIX}"
     return columns[renamed if renamed in columns else name]
@@ -263,12 +270,17 @@ def _is_reserved(name: str) -> bool:
 
 
 def _free_name(name: str, taken: set[str]) -> str:
-    free = f"{name}{SUFFIX}"
-    number = 2
+    free, number = f"{name}{SUFFIX}", 2
     while free.lower() in taken:
         free, number = f"{name}{SUFFIX}{number}", number + 1
     taken.add(free.lower())
     return free
+
+
+def _join(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - MAX_NAMED} more" if len(listed) > MAX_NAMED else ""
+    return ", ".join(listed[:MAX_NAMED]) + more
 
 
 def read_catalogue(
@@ -286,15 +298,16 @@ def read_catalogue(
     Parameters
     ----------
     path : path-like
-        CSV, TSV, ECSV (each also with .gz), FITS, VOTable or Parquet.
+        CSV, TSV, ECSV (each also with .gz), FITS, VOTable, Parquet, JSON Lines or IPAC; or a folder
+        of Parquet files, such as HATS.
     path_column : str, optional
         Column of image paths. Needed unless there are band columns or positions.
     id_column : str, optional
         Column that becomes ``object_id``; by default one of that name.
     ra_column, dec_column : str, optional
         Positions: numbers, in degrees unless the column says another unit of angle; or text like
-        "12:34:56.7" (hours for ``ra``) or "12h34m56.7s". By default the first pair of
-        `POSITION_NAMES` that is there, in any case.
+        "12:34:56.7" (hours for ``ra``) or "12h34m56.7s". By default ``ra`` and ``dec``, else those
+        of `POSITION_UCDS`, else the first pair of `POSITION_NAMES` that is there, in any case.
     band_columns : sequence of str
         Columns with one path per band, in the order of the bands.
     root : path-like, optional
@@ -322,44 +335,72 @@ def read_catalogue(
         id_column = IDENTIFIER
     roles = _Roles(path_column, id_column, ra_column, dec_column, tuple(band_columns))
     if ra_column is not None or dec_column is not None:
-        return _open(reader, roles, start)
-    found = {name.lower(): name for name in reader.specs}
-    for ra, dec in POSITION_NAMES:
-        if ra not in found or dec not in found:
-            continue
+        return Catalogue(reader, roles, start)
+    for ra, dec in _find_positions(reader.specs):
         try:
-            return _open(reader, replace(roles, ra=found[ra], dec=found[dec]), start)
+            return Catalogue(reader, replace(roles, ra=ra, dec=dec), start)
         except CatalogueError:
-            if ra == "ra":
+            if ra.lower() == "ra":
                 raise
             continue  # names that mean something else here
-    return _open(reader, roles, start)
+    return Catalogue(reader, roles, start)
 
 
-def _open(reader: TableReader, roles: _Roles, root: Path | None) -> Catalogue:
-    _check_roles(reader, roles)
-    return Catalogue(reader, roles, root)
+def _find_positions(specs: Mapping[str, ColumnSpec | None]) -> Iterator[tuple[str, str]]:
+    """Pairs of columns that may hold right ascension and declination, the likeliest first."""
+    names = {name.lower(): name for name in specs}
+    mains = {
+        POSITION_UCDS[spec.ucd.lower()]: name
+        for name, spec in specs.items()
+        if spec and spec.ucd.lower() in POSITION_UCDS and not _is_old(spec)
+    }
+    for found, (ra, dec) in ((names, ("ra", "dec")), (mains, ("ra", "dec"))):
+        if ra in found and dec in found:
+            yield found[ra], found[dec]
+    for ra, dec in POSITION_NAMES:
+        if ra in names and dec in names:
+            yield names[ra], names[dec]
+
+
+def _is_old(spec: ColumnSpec) -> bool:
+    """Whether it is of an equinox before 2000, or its system."""
+    return _OLD_EQUINOX.search(f"{spec.name} {spec.description}") is not None
+
+
+def digest_catalogue(path: str | os.PathLike[str]) -> str:
+    """The sha256 of a catalogue; of a folder, that of all names and files."""
+    if not os.path.isdir(path):
+        return _digest(Path(path))
+    whole = hashlib.sha256()
+    for file in sorted(Path(path).rglob("*.parquet")):
+        whole.update(f"{file.relative_to(path)} {_digest(file)}\n".encode(errors="replace"))
+    return whole.hexdigest()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_roles(reader: TableReader, roles: _Roles) -> None:
+    path, there = reader.path, _join(reader.specs)
     used = [name for _, name in roles.named()] + list(roles.bands)
     missing = [name for name in used if name not in reader.specs]
     if missing:
         raise CatalogueError(
-            f"{reader.path}: no column {', '.join(missing)}; there are: {', '.join(reader.specs)}"
-            f"{reader.remark}"
+            f"{path}: no column {', '.join(missing)}; there are: {there}{reader.remark}"
         )
     if not roles.path and not roles.bands and not (roles.ra and roles.dec):
         raise CatalogueError(
-            f"{reader.path}: say which column holds the paths (--path-column), or with --mosaic "
-            f"the positions (--ra-column, --dec-column); there are: {', '.join(reader.specs)}"
+            f"{path}: say which column holds the paths (--path-column), or with --mosaic "
+            f"the positions (--ra-column, --dec-column); there are: {there}"
         )
     if bool(roles.ra) != bool(roles.dec):
-        raise CatalogueError(f"{reader.path}: name the columns of both ra and dec, or of neither")
+        raise CatalogueError(f"{path}: name the columns of both ra and dec, or of neither")
     for name in used:
         spec = reader.specs[name]
         if spec is None or spec.shape:
-            raise CatalogueError(f"{reader.path}: column {name} does not hold one value per row")
+            raise CatalogueError(f"{path}: column {name} does not hold one value per row")
 
 
 def _find_factor(reader: TableReader, name: str) -> float | None:

@@ -38,7 +38,7 @@ from galmorph.tables.blocks import (
 )
 from galmorph.tables.cells import Values, missing_values
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.escape import escape_ascii, readable
+from galmorph.tables.escape import escape_ascii, is_plain, readable
 from galmorph.tables.owner import Owner
 from galmorph.tables.provenance import list_differences, plain
 from galmorph.writing import sync_folder
@@ -93,13 +93,11 @@ class Measure:
         self.missing = self.missing or bool(missing_values(values).any())
         if not isinstance(values, list) or not values:
             return
-        joined = "".join(values)
         longest = widest = max(map(len, values))
-        if not (joined.isascii() and joined.isprintable() and "%" not in joined):
-            self.ascii = self.ascii and joined.isascii()
+        ascii_only = "".join(values).isascii()
+        self.ascii = self.ascii and ascii_only
+        if not (ascii_only and is_plain(values)):
             longest = max(len(readable(text).encode("utf-16-le")) // 2 for text in values)
-            widest = max(len(escape_ascii(text)) for text in values)
-        elif any(text[:1] == " " or text[-1:] == " " for text in values):
             widest = max(len(escape_ascii(text)) for text in values)
         self.fits_width, self.length = max(self.fits_width, widest), max(self.length, longest)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import partial
+from typing import Any
 
 from astropy.io import registry
 from astropy.table import Table
 
+from galmorph.tables.formats import ecsv, fits, parquet, votable
 from galmorph.tables.writers import write_table
 
 __all__ = ["ResultTable"]
@@ -22,5 +25,15 @@ def _write(table: Table, path: str | os.PathLike[str], *, overwrite: bool = Fals
     write_table(table, path)
 
 
-for _format in ("fits", "votable", "ascii.ecsv", "parquet"):
-    registry.register_writer(_format, ResultTable, _write)
+def _identify(origin: str, path: Any, *_: Any, suffixes: tuple[str, ...], **__: Any) -> bool:
+    return origin == "write" and str(path or "").lower().endswith(suffixes)
+
+
+for _form, _name in (
+    (fits.FORMAT, "fits"),
+    (votable.FORMAT, "votable"),
+    (ecsv.FORMAT, "ascii.ecsv"),
+    (parquet.FORMAT, "parquet"),
+):
+    registry.register_writer(_name, ResultTable, _write)
+    registry.register_identifier(_name, ResultTable, partial(_identify, suffixes=_form.suffixes))

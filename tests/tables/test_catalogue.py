@@ -294,6 +294,9 @@ def test_positions_alone_are_enough_for_a_mosaic(tmp_path):
         ("RA_ICRS,DE_ICRS", 10.0),
         ("ALPHA_J2000,DELTA_J2000", 10.0),
         ("DEJ2000,RAJ2000", -5.0),
+        ("s_ra,s_dec", 10.0),
+        ("right_ascension,declination", 10.0),
+        ("coord_ra,coord_dec", 10.0),
         ("ra,DEJ2000", None),
     ],
 )

@@ -16,10 +16,10 @@ from galmorph.flags import NO_LABEL
 from galmorph.tables import ColumnSpec, open_writer, read_partial
 from galmorph.tables.journal import partial_path
 from tests.tables import slow_writer
+from tests.tables.damage import RUN, attack, leave_blocks, redo, whole
 from tests.tables.table_cases import META, make_block
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN = {"weights": {"sha256": "ab"}, "options": {"stretch": "auto", "eps": 1e-05}, "inputs": ["d"]}
 
 
 def leave_partial(path, specs, rows=30, **options):
@@ -34,13 +34,6 @@ def finish(path, specs, rows=50, fingerprint=RUN):
         done = writer.rows_done
         writer.append(make_block(done, rows))
     return done
-
-
-def whole(folder, name, specs, rows=50):
-    folder.mkdir()
-    with open_writer(folder / name, specs, META, fingerprint=RUN) as writer:
-        writer.append(make_block(0, rows))
-    return (folder / name).read_bytes()
 
 
 @pytest.mark.parametrize("form", ["csv", "ecsv", "fits", "vot", "jsonl", "npy", "parquet"])
@@ -63,33 +56,6 @@ def test_rows_without_a_label_are_counted(tmp_path, specs):
         assert list(writer.skip_done(inputs, key=lambda row: row)) == inputs[30:]
         assert writer.rows_failed == sum(bool(row & NO_LABEL) for row in range(30))
         writer.append(make_block(30, 50))
-
-
-def leave_blocks(path, specs, rows=42, size=7):
-    """A partial result of several blocks, and where each ends."""
-    writer, ends = open_writer(path, specs, META, fingerprint=RUN), []
-    for start in range(0, rows, size):
-        ends.append(partial_path(path).stat().st_size)
-        writer.append(make_block(start, start + size))
-    writer.abandon()
-    return partial_path(path), [*ends, partial_path(path).stat().st_size]
-
-
-def redo(path, specs, rows=42):
-    """Rows that are done again by a run that resumes."""
-    block = make_block(0, rows)
-    inputs = list(enumerate(zip(block["object_id"], block["path"], strict=True)))
-    with open_writer(path, specs, META, fingerprint=RUN, resume=True) as writer:
-        done, rest = 0, [number for number, _ in writer.skip_done(inputs, key=lambda item: item[1])]
-        while done < len(rest):
-            count = next(
-                n
-                for n in (5, 3, 1)
-                if rest[done : done + n] == [*range(rest[done], rest[done] + n)]
-            )
-            writer.append(make_block(rest[done], rest[done] + count))
-            done += count
-    return rest
 
 
 def test_any_cut_within_the_last_blocks_is_mended(tmp_path, specs):
@@ -128,38 +94,10 @@ def test_who_does_not_ask_for_gaps_goes_on_before_the_first(tmp_path, specs):
     assert path.read_bytes() == whole(tmp_path / "whole", path.name, specs, rows=42)
 
 
-def damage(data, dice):
-    """One random damage: flip, cut, swap, zero, duplicate or append."""
-    kind, size = dice.choice(["flip", "cut", "swap", "zero", "duplicate", "append"]), len(data)
-    a, b = sorted(dice.sample(range(size), 2))
-    stop = min(b, a + dice.choice([1, 8, 200, 3000]))
-    if kind == "flip":
-        return data[:a] + bytes([data[a] ^ 1 << dice.randrange(8)]) + data[a + 1 :]
-    if kind == "cut":
-        return data[:a] + (data[stop:] if dice.random() < 0.5 else b"")
-    if kind == "swap":
-        return data[:a] + data[stop:b] + data[a:stop] + data[b:]
-    if kind == "zero":
-        return data[:a] + bytes(stop - a) + data[stop:]
-    if kind == "duplicate":
-        return data[:b] + data[a:stop] + data[b:]
-    return data + dice.choice([data[a:stop], dice.randbytes(stop - a), bytes(stop - a)])
-
-
 def test_any_damage_is_mended_or_refused(tmp_path, specs):
-    path, dice = tmp_path / "out.npy", random.Random(7)
-    partial, _ = leave_blocks(path, specs)
-    data, expected = partial.read_bytes(), whole(tmp_path / "whole", path.name, specs, rows=42)
-    refused = 0
-    for number in range(300):
-        partial.write_bytes(damage(data, dice))
-        try:
-            redo(path, specs)
-        except ResumeError:
-            refused += 1
-        else:
-            assert path.read_bytes() == expected, number
-    assert 0 < refused < 150
+    counts = attack(tmp_path, specs, 300, seed=7)
+    assert counts["silent"] == counts["tracebacks"] == 0
+    assert counts["same"] > 150 and counts["refused"] > 0
 
 
 @pytest.mark.parametrize(

@@ -51,11 +51,14 @@ class TableReader(ABC):
         In order; None where no output format can hold the column.
     provenance : mapping or None
         None where the format has no place for it.
+    empty : collection of str
+        Columns without a value, where only values say the types.
     remark : str
         What may explain that a column is missing; "" for nothing.
     """
 
     provenance: Mapping[str, Any] | None = None
+    empty: Collection[str] = ()
     remark = ""
 
     def __init__(

@@ -66,6 +66,7 @@ class JsonlReader(TableReader):
         for row in self._objects():
             for name, value in row.items():
                 kinds.setdefault(name, set()).update(_kinds(value))
+        self.empty = {name for name, found in kinds.items() if not found}
         return {name: _spec(name, found, name in self.exact) for name, found in kinds.items()}
 
     def _read(self) -> Iterator[dict[str, Values]]:

@@ -29,6 +29,8 @@ __all__ = ["TextReader", "join_rows", "read_lines", "write_rows"]
 
 _MUST_QUOTE = re.compile(r'[",#\r\n]')
 MAX_LINE = 1 << 26
+MAX_COLUMNS = 1 << 14
+"""As in a spreadsheet."""
 MAX_CELL = 1 << 24
 """Characters; a line of 512 numbers has some 10,000."""
 
@@ -86,11 +88,14 @@ class _Guess:
 
     def update(self, cells: Sequence[str]) -> None:
         filled = [cell for cell in cells if cell]
-        if filled and self._possible[:1] == ["empty"]:
+        if filled and self.is_empty():
             del self._possible[0]
         self._possible = [
             name for name in self._possible if name == "empty" or all(map(_TESTS[name], filled))
         ]
+
+    def is_empty(self) -> bool:
+        return self._possible[:1] == ["empty"]
 
     def dtype(self) -> str:
         first = self._possible[0] if self._possible else "str"
@@ -117,6 +122,7 @@ class TextReader(TableReader):
         for block in self._blocks():
             for k, guess in guesses.items():
                 guess.update(block[k])
+        self.empty = {names[k] for k, guess in guesses.items() if guess.is_empty()}
         dtypes = {k: guess.dtype() for k, guess in guesses.items()}
         return {name: ColumnSpec(name, dtypes.get(k, "str")) for k, name in enumerate(names)}
 
@@ -130,6 +136,9 @@ class TextReader(TableReader):
         cells = next(self._rows(), [])
         if not cells:
             raise CatalogueError(f"{self.path}: the file is empty")
+        if len(cells) > MAX_COLUMNS:
+            said = f"has {len(cells)} columns; at most {MAX_COLUMNS} are read"
+            raise CatalogueError(f"{self.path}: {said}")
         names = [cell.strip() or f"column_{number}" for number, cell in enumerate(cells, 1)]
         name, count = Counter(names).most_common(1)[0]
         if count > 1:

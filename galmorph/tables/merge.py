@@ -1,0 +1,133 @@
+"""Several results to one: those of ``--part`` runs, or of several nights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from galmorph.errors import CatalogueError
+from galmorph.tables.columns import ColumnSpec
+from galmorph.tables.finished import KEY_COLUMNS, list_done
+from galmorph.tables.formats import open_reader
+from galmorph.tables.formats.base import TableReader
+from galmorph.tables.provenance import list_differences
+from galmorph.tables.writers import open_writer
+
+__all__ = ["merge_tables"]
+
+SAME_KEYS = ("model_sha256", "head_sha256", "class_names")
+"""Provenance that results must share: rows of two encoders or heads cannot be compared."""
+
+
+def merge_tables(
+    paths: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]
+) -> dict[str, int]:
+    """Join results to one table, row by row.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        Results with the same columns, in any format that can be read as a catalogue.
+    output : path-like
+        As for `open_writer`. Its provenance is what all parts have in common, and under ``parts``
+        what each has of its own, with its name and its number of rows.
+
+    Returns
+    -------
+    dict
+        "rows", and "repeated": rows whose ``object_id`` another row has, with another path.
+
+    Raises
+    ------
+    CatalogueError
+        Where a part cannot be read or has other columns, weights or head than the first, or where
+        two rows are of one cutout (the same ``object_id`` and ``path``).
+    """
+    parts = [open_reader(Path(path), exact=KEY_COLUMNS) for path in paths]
+    specs = _unify(parts)
+    provenance = [dict(part.provenance or {}) for part in parts]
+    for part, own in zip(parts, provenance, strict=True):
+        _check_same(part, provenance[0], own)
+    seen, ids = set[int](), set[int]()
+    meta = _shared(provenance)
+    with open_writer(output, specs, meta) as writer:
+        rows: list[int] = []
+        for part in parts:
+            part.specs = {spec.name: spec for spec in specs}
+            before = writer.rows_done
+            for chunk in _check_rows(part, seen, ids):
+                writer.append(chunk)
+            rows.append(writer.rows_done - before)
+        own_parts = zip(parts, provenance, rows, strict=True)
+        writer.meta["parts"] = [
+            {"file": part.path.name, "rows": count} | _without(own, meta)
+            for part, own, count in own_parts
+        ]
+    return {"rows": writer.rows_done, "repeated": writer.rows_done - len(ids)}
+
+
+def _check_rows(part: TableReader, seen: set[int], ids: set[int]) -> Iterator[Mapping[str, Any]]:
+    for chunk in part.chunks():
+        for done in list_done(chunk):
+            object_id, path = done.key or ("", "")
+            if hash(done.key) in seen:
+                named = path or object_id
+                raise CatalogueError(f"{part.path}: {named!r} is there in an earlier row as well")
+            seen.add(hash(done.key))
+            ids.add(hash(object_id))
+        yield chunk
+
+
+def _unify(parts: Sequence[TableReader]) -> tuple[ColumnSpec, ...]:
+    """Columns of all parts; of the types that text does not say, the widest."""
+    filled = [part for part in parts if part.specs] or parts[:1]
+    first = filled[0]
+    for part in filled:
+        if list(part.specs) != list(first.specs):
+            different = set(part.specs) ^ set(first.specs) or {"their order"}
+            raise CatalogueError(
+                f"{part.path}: has other columns than {first.path}: {', '.join(sorted(different))}"
+            )
+        refused = [name for name, spec in part.specs.items() if spec is None]
+        absent = [name for name in KEY_COLUMNS if name not in part.specs]
+        if refused or absent:
+            said = ", ".join(refused) or f"no {absent[0]}"
+            raise CatalogueError(f"{part.path}: is no result of galmorph: {said}")
+    return tuple(_widest(name, filled) for name in first.specs)
+
+
+def _widest(name: str, parts: Sequence[TableReader]) -> ColumnSpec:
+    found = [spec for part in parts if name not in part.empty and (spec := part.specs[name])]
+    spec = found[0] if found else ColumnSpec(name, "float64")
+    kinds = {spec.kind for spec in found}
+    if len(kinds) < 2:
+        return spec
+    if kinds == {"int64", "float64"}:
+        return replace(spec, dtype="float64")
+    if "str" in kinds and all(part.path.suffix.lower() in (".csv", ".tsv") for part in parts):
+        return replace(spec, dtype="str")
+    raise CatalogueError(f"{parts[-1].path}: column {spec.name} is of other types in other parts")
+
+
+def _check_same(part: TableReader, first: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    different = list_differences(
+        *({key: found[key] for key in SAME_KEYS if key in found} for found in (first, own))
+    )
+    if different:
+        raise CatalogueError(f"{part.path}: is of another run: {'; '.join(different)}")
+
+
+def _shared(provenance: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first, *others = provenance
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in other and other[key] == value for other in others)
+    }
+
+
+def _without(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in own.items() if key not in shared}
