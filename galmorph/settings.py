@@ -34,10 +34,17 @@ __all__ = [
     "say_in_python",
 ]
 
-STRETCHES = (
-    *("auto", "legacysurvey", "gzdecals", "sdss"),
-    *("lupton", "asinh", "zscale", "percentile"),
-)
+STRETCHES = {
+    "legacysurvey": "survey_stretches",
+    "gzdecals": "survey_stretches",
+    "sdss": "survey_stretches",
+    "lupton": "general_stretches",
+    "asinh": "general_stretches",
+    "zscale": "general_stretches",
+    "percentile": "general_stretches",
+}
+"""Every stretch, with the module of galmorph.preprocessing where it is a constant in capitals."""
+
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 BackendName = Literal["torch", "onnx"]
 BadPixelPolicy = Literal["interpolate", "zero", "refuse"]
@@ -399,7 +406,7 @@ class RenderOptions(Settings):
 
     group = "Pixels"
     stretch: str = _option(
-        "auto", Choice(*STRETCHES),
+        "auto", Choice("auto", *STRETCHES),
         "How flux becomes colour; auto goes by the survey in the header.",
     )  # fmt: skip
     zeropoint: float | None = _option(

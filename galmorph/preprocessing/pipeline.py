@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
-from galmorph.preprocessing.geometry import Box, central_box, crop_box, resample_all
+from galmorph.preprocessing.geometry import Box, central_box, resample_all
 from galmorph.preprocessing.render import render
 from galmorph.preprocessing.size import measure_size
 from galmorph.settings import FieldOptions, ReadOptions, RenderOptions
@@ -195,8 +195,11 @@ class Preprocessing:
         else:
             box, flags, notes = self._choose_box(cutout, field), Flags.NONE, {}
             _check_complete(cutout, box)
-            seen, box = _crop_cutout(cutout, box)
-            shown = render(seen, options=rendering, within=box.find_pixels(*seen.array.shape[1:]))
+            frame = cutout.array.shape[1:]
+            within, cut = box.find_pixels(*frame), not box.exceeds(*frame)
+            shown = render(cutout, options=rendering, within=within, cut=cut)
+            if cut:
+                box = Box(box.x - within[1].start, box.y - within[0].start, box.side)
         flags |= shown.flags
         if box.side * _reduction(cutout) < self.img_size:
             flags |= Flags.UPSAMPLED
@@ -269,16 +272,6 @@ def _check_complete(cutout: Cutout, box: Box | None) -> None:
     part = cutout.frame is not None
     if part and (box is None or box.exceeds(*cutout.array.shape[1:])):
         raise ValueError("this image was read in part, for a smaller field of view; read it again")
-
-
-def _crop_cutout(cutout: Cutout, box: Box) -> tuple[Cutout, Box]:
-    """Only what the field of view touches, so that nothing else is stretched."""
-    height, width = cutout.array.shape[1:]
-    if box.exceeds(height, width) or cutout.kind == "flux":
-        return cutout, box
-    array, inner = crop_box(cutout.array, box)
-    bad = None if cutout.bad is None else crop_box(cutout.bad[None], box)[0][0]
-    return dataclasses.replace(cutout, array=array, bad=bad), inner
 
 
 def _inspect(many: Sequence[npt.NDArray[Any]]) -> list[Flags]:

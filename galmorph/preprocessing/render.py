@@ -18,18 +18,20 @@ from galmorph.images.calibration import (
 )
 from galmorph.images.cutout import Cutout
 from galmorph.images.survey import is_magnitude
-from galmorph.preprocessing.pixels import FilledPlanes, fill_bad_pixels, has_good_pixel
-from galmorph.preprocessing.stretch import (
-    Stretch,
-    choose_stretch,
-    get_stretch,
+from galmorph.preprocessing.pixels import (
+    FilledPlanes,
+    fill_bad_pixels,
+    find_bad_pixels,
+    has_good_pixel,
 )
+from galmorph.preprocessing.stretch import Stretch, choose_stretch, get_stretch
 from galmorph.settings import RenderOptions
 
 __all__ = ["is_zero_bad", "render"]
 
 Array = npt.NDArray[Any]
 RENDERED = ("red", "green", "blue")
+WHOLE = slice(None), slice(None)
 ZERO_IS_UNOBSERVED = ("legacysurvey",)
 """Surveys whose images hold exactly 0 where a band has no exposure."""
 
@@ -42,18 +44,20 @@ def render(
     *,
     options: RenderOptions = DEFAULT_OPTIONS,
     within: tuple[slice, slice] | None = None,
+    cut: bool = False,
 ) -> Cutout:
     """Bring a cutout to three colour channels.
 
     Parameters
     ----------
     cutout : Cutout
-        As read, or a crop of it: only what is given is looked at, limits of "asinh", "zscale",
-        "percentile" and "lupton" included.
+        As read: limits of "asinh", "zscale", "percentile" and "lupton" come from all of it.
     options : RenderOptions
         Stretch and bad pixels.
     within : (slice, slice), optional
         Rows and columns that will be seen, of which bad pixels are counted.
+    cut : bool
+        Give these alone.
 
     Returns
     -------
@@ -74,6 +78,8 @@ def render(
         magnitudes.
     """
     if cutout.kind == "rendered":
+        if cut and within is not None:
+            cutout, within = _cut(cutout, within), None
         return _render_rendered(cutout, options, within)
     if options.zeropoint is not None:
         cutout = restore_counts(cutout)
@@ -83,6 +89,12 @@ def render(
             "give the image in a unit of flux, or --zeropoint where BUNIT is wrong",
             cutout.path,
         )
+    return _render_flux(cutout, options, within, cut)
+
+
+def _render_flux(
+    cutout: Cutout, options: RenderOptions, within: tuple[slice, slice] | None, cut: bool
+) -> Cutout:
     empty: list[str] = []
     if options.nan != "refuse":
         cutout, empty = _drop_empty_bands(cutout)
@@ -94,15 +106,33 @@ def render(
         flags = Flags.ASSUMED_STRETCH if assumed else Flags.NONE
     stretch = get_stretch(name)
     bands = stretch.choose_bands(cutout.bands, in_order="band_order" in cutout.notes)
-    filled = _fill(cutout, [cutout.bands.index(band) for band in bands], options, within)
+    indices = [cutout.bands.index(band) for band in bands]
+    if cut and within is not None and stretch.curve is not None:
+        cutout, within = _cut_good(cutout, within, indices)
+    filled = _fill(cutout, indices, options, within)
     planes, unit_note = _calibrate(filled.array, cutout, stretch, options)
-    colours = stretch.render(dict(zip(bands, planes, strict=True)))
+    seen = within if cut and within is not None else WHOLE
+    colours = stretch.render(dict(zip(bands, planes, strict=True)), seen)
     if len(bands) < 3:
         flags |= Flags.OUTSIDE_COLOUR_DOMAIN
     notes = {"stretch": name, "bands": ",".join(bands), **unit_note}
     if empty:
         notes["empty_bands"] = ",".join(empty)
     return _finish(cutout, colours, filled, flags, notes)
+
+
+def _cut(cutout: Cutout, seen: tuple[slice, slice]) -> Cutout:
+    bad = None if cutout.bad is None else cutout.bad[seen]
+    return replace(cutout, array=cutout.array[:, *seen], bad=bad)
+
+
+def _cut_good(
+    cutout: Cutout, within: tuple[slice, slice], indices: list[int]
+) -> tuple[Cutout, tuple[slice, slice] | None]:
+    """What is seen alone, where no pixel of it is to be filled from those around."""
+    part = _cut(cutout, within)
+    bad = find_bad_pixels(part.array[indices], part.bad, zero_is_bad=is_zero_bad(cutout))
+    return (part, None) if bad is None else (cutout, within)
 
 
 def is_zero_bad(cutout: Cutout) -> bool:

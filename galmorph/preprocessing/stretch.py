@@ -1,34 +1,10 @@
-"""Named recipes from linear flux to colours on [0, 1].
-
-Each is a plain function of planes in the order red, green, blue; constants are for nanomaggies per
-pixel unless said otherwise. Sources:
-
-gzdecals
-    Galaxy Zoo DECaLS (Walmsley et al. 2022, MNRAS 509, 3966); constants of its image code in
-    zooniverse/decals, after Dustin Lang's DR2 rendering.
-legacysurvey
-    The Legacy Surveys viewer and cutout service (legacysurvey/imagine, map/views.py: DR9 grz,
-    DR10 gri and griz).
-sdss
-    Colour frames of SDSS-III (frame-irg-*.jpg, routine sdss_frame_jpg of its IDL package photoop).
-    Formula: Lupton et al. 2004, PASP 116, 133, as SDSS's own code has it (sdss/idlutils,
-    pro/rgbcolor/djs_rgb_make.pro): negative flux to 0, intensity the sum of the scaled bands,
-    saturated pixels brought to a maximum of 1 in their own colour. Constants: bands i, r, g with
-    scales 0.4 x (5, 6.5, 9) and nonlinearity 2.25. photoop itself is not public in a form that was
-    found; all four stand in M. Blanton's IDL code for SDSS mosaics (blanton144/dimage,
-    pro/google/patch_png.pro, 2007) and in the account of sdss_frame_jpg in dstndstn/tractor, the
-    scales also in a port by E. Sheldon. Left out: the regrouping of pixels beyond 30 nanomaggies.
-lupton
-    Lupton et al. 2004 as `astropy.visualization` has it, with black and softening from the sky
-    noise and each band divided by its own contrast; for any unit.
-asinh, zscale, percentile
-    `astropy.visualization`, with limits from the pixels themselves; for any unit.
-"""
+"""What a stretch is: from linear flux to colours on [0, 1]; and which one a cutout gets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
@@ -38,52 +14,57 @@ import numpy.typing as npt
 from galmorph.errors import BandError
 from galmorph.images.bands import sort_by_wavelength
 from galmorph.images.cutout import Cutout
-from galmorph.preprocessing.curves import (
-    curve_asinh,
-    curve_gzdecals,
-    curve_legacy_griz,
-    curve_legacysurvey,
-    curve_lupton,
-    curve_percentile,
-    curve_sdss,
-    curve_zscale,
-    iter_blocks,
-)
+from galmorph.settings import STRETCHES
 
-__all__ = ["STRETCHES", "Stretch", "choose_stretch", "get_stretch"]
+__all__ = ["Curve", "Stretch", "choose_stretch", "get_stretch", "iter_blocks"]
 
 Array = npt.NDArray[Any]
 
-GZDECALS_SCALES = MappingProxyType({"g": 0.008, "r": 0.014, "z": 0.019})
-LEGACY_GRZ_SCALES = MappingProxyType({"g": 6.0, "r": 3.4, "z": 2.2})
-LEGACY_GRIZ_SCALES = MappingProxyType({"g": 9.0, "r": 5.1, "i": 4.5, "z": 3.3})
-SDSS_SCALES = MappingProxyType({"g": 3.6, "r": 2.6, "i": 2.0})
+Curve = Callable[[Array], Array]
+"""(n, y, x) float32, scaled and in the order red, green, blue, to the same on [0, 1]; its input may
+be changed."""
+
+Whole = slice(None), slice(None)
+
+BLOCK_PIXELS = 8192
+"""Pixels that a curve takes at a time: its temporary arrays stay in the cache."""
+
+
+def iter_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Slices of rows of about `BLOCK_PIXELS` pixels each."""
+    step = max(1, BLOCK_PIXELS // shape[-1])
+    for start in range(0, shape[-2], step):
+        yield slice(start, start + step)
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A named recipe.
+    """A named recipe: either a curve by the point, or one that is fitted to the pixels.
 
     Attributes
     ----------
     name : str
         As the user gives it.
-    function : callable
-        (3, y, x) float32 in the order red, green, blue to the same on [0, 1]. Given planes of
-        flux, or of flux times `scales`.
+    curve : callable, optional
+        By the point, of fluxes in nanomaggies times `scales`: three bands, or as many as there are.
+    fit : callable, optional
+        Gives the curve for an image, from all pixels of its one to three bands, of any unit.
     band_sets : tuple of tuple of str
         Bands from blue to red that it is made for, the preferred ones first; empty for any bands.
     scales : mapping
         Factor of each band ahead of the curve.
-    calibrated : bool
-        Whether the flux must be in nanomaggies.
     """
 
     name: str
-    function: Callable[[Array], Array]
+    curve: Curve | None = None
+    fit: Callable[[Array], Curve] | None = None
     band_sets: tuple[tuple[str, ...], ...] = ()
     scales: Mapping[tuple[str, ...], Mapping[str, float]] = field(default_factory=dict)
-    calibrated: bool = False
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the flux must be in nanomaggies."""
+        return self.curve is not None
 
     def choose_bands(self, bands: tuple[str, ...], *, in_order: bool = False) -> tuple[str, ...]:
         """Bands to use out of those of a cutout, from blue to red.
@@ -114,8 +95,10 @@ class Stretch:
             f"not {', '.join(bands)}; choose one of lupton, asinh, zscale, percentile"
         )
 
-    def render(self, planes: Mapping[str, Array]) -> Array:
-        """Make colours of flux.
+    def render(
+        self, planes: Mapping[str, Array], seen: tuple[slice, slice] = Whole
+    ) -> npt.NDArray[np.float32]:
+        """Make colours (3, y, x), red, green, blue on [0, 1], of flux.
 
         Parameters
         ----------
@@ -123,38 +106,31 @@ class Stretch:
             One to four bands, as `choose_bands` gives them. One becomes grey in all three
             channels; of two, the bluer becomes blue, the redder red, and their mean green (of the
             fluxes where these are calibrated, else of the finished channels).
-
-        Returns
-        -------
-        ndarray of float32, shape (3, y, x)
-            Red, green, blue on [0, 1].
+        seen : (slice, slice)
+            Rows and columns to make colours of; limits come from all pixels.
         """
         bands = tuple(planes)
-        if not self.calibrated:
-            return self._render_block(planes, bands)
-        colours = np.empty((3, *planes[bands[0]].shape), dtype=np.float32)
+        parts = {band: plane[seen] for band, plane in planes.items()}
+        if self.fit is not None:
+            curve = self.fit(np.stack([planes[band] for band in reversed(bands)]))
+            return _to_channels(curve(np.stack([parts[band] for band in reversed(bands)])))
+        colours = np.empty((3, *parts[bands[0]].shape), dtype=np.float32)
         for rows in iter_blocks(colours.shape):
-            block = {band: plane[rows] for band, plane in planes.items()}
-            colours[:, rows] = self._render_block(block, bands)
+            colours[:, rows] = self._render_block({b: p[rows] for b, p in parts.items()}, bands)
         return colours
 
     def _render_block(self, planes: Mapping[str, Array], bands: tuple[str, ...]) -> Array:
+        assert self.curve is not None
         scaled = np.empty((len(bands), *planes[bands[0]].shape), dtype=np.float32)
         for n, band in enumerate(bands):
             # from blue to red as red, green, blue
             np.multiply(planes[band], np.float32(self._scale(band, bands)), out=scaled[-1 - n])
-        if len(bands) == 4:
-            return curve_legacy_griz(scaled[::-1])
-        if len(bands) == 2 and not self.calibrated:  # fluxes of unknown units have no mean
-            return _to_channels(self.function(scaled))
-        return self.function(_to_channels(scaled))
+        return self.curve(scaled if len(bands) == 4 else _to_channels(scaled))
 
     def _scale(self, band: str, bands: tuple[str, ...]) -> float:
         for wanted, scales in self.scales.items():
             if set(bands) <= set(wanted):
                 return scales[band]
-        if not self.scales:
-            return 1.0
         # one band that the recipe does not know: taken for the middle one
         wanted, scales = next(iter(self.scales.items()))
         return scales[wanted[1]]
@@ -175,77 +151,25 @@ def _to_channels(scaled: Array) -> Array:
     return scaled
 
 
-_GRZ, _GRI, _GRIZ = ("g", "r", "z"), ("g", "r", "i"), ("g", "r", "i", "z")
-
-STRETCHES: Mapping[str, Stretch] = MappingProxyType(
-    {
-        stretch.name: stretch
-        for stretch in (
-            Stretch(
-                "gzdecals",
-                curve_gzdecals,
-                (_GRZ,),
-                {_GRZ: {band: 1 / scale for band, scale in GZDECALS_SCALES.items()}},
-                calibrated=True,
-            ),
-            Stretch(
-                "legacysurvey",
-                curve_legacysurvey,
-                (_GRIZ, _GRZ, _GRI),
-                {_GRZ: LEGACY_GRZ_SCALES, _GRIZ: LEGACY_GRIZ_SCALES},
-                calibrated=True,
-            ),
-            Stretch("sdss", curve_sdss, (_GRI,), {_GRI: SDSS_SCALES}, calibrated=True),
-            Stretch("lupton", curve_lupton),
-            Stretch("asinh", curve_asinh),
-            Stretch("zscale", curve_zscale),
-            Stretch("percentile", curve_percentile),
-        )
-    }
-)
-"""The recipes by name."""
-
 SURVEY_STRETCHES = MappingProxyType({"legacysurvey": "legacysurvey", "sdss": "sdss"})
 GENERAL_STRETCH = "lupton"
 NANOMAGGY_UNITS = ("nanomaggy", "")
 
 
 def get_stretch(name: str) -> Stretch:
-    """Find a recipe by name.
-
-    Raises
-    ------
-    ValueError
-        No such name; the message lists them.
-    """
-    try:
-        return STRETCHES[name]
-    except KeyError:
-        known = ", ".join(STRETCHES)
-        raise ValueError(f"no stretch {name!r}; there are auto, {known}") from None
+    """A stretch by its name in `galmorph.settings.STRETCHES`."""
+    module = import_module(f"galmorph.preprocessing.{STRETCHES[name]}")
+    stretch: Stretch = getattr(module, name.upper())
+    return stretch
 
 
 def choose_stretch(cutout: Cutout, *, calibrated: bool = False) -> tuple[str, bool]:
-    """Choose the recipe of a flux cutout by its header.
+    """Choose the recipe of a flux cutout by its header, and say whether it is an assumption.
 
     The rule: a cutout whose header names a survey is rendered as that survey renders its own
     images ("legacysurvey" for DECaLS, BASS, MzLS; "sdss" for SDSS), as long as its flux is in
-    nanomaggies and it has the bands for it; everything else by "lupton", whose scales come from
-    the noise of the pixels, and that is flagged.
-
-    Parameters
-    ----------
-    cutout : Cutout
-        Kind "flux".
-    calibrated : bool
-        A zero point is known, so that any unit can be turned into nanomaggies.
-
-    Returns
-    -------
-    name : str
-        Of the recipe.
-    assumed : bool
-        Whether it is the general one, for want of a survey.
+    nanomaggies, or ``calibrated``, and it has the bands for it; everything else by "lupton", whose
+    scales come from the noise of the pixels, and that is an assumption.
     """
     name = SURVEY_STRETCHES.get(cutout.survey)
     if name is None or not (calibrated or cutout.unit in NANOMAGGY_UNITS):

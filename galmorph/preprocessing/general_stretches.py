@@ -1,0 +1,187 @@
+"""Stretches for any unit, whose limits come from the pixels themselves.
+
+"lupton" is Lupton et al. 2004 as `astropy.visualization` has it, with black and softening from the
+sky noise and each band divided by its own contrast; the others are `astropy.visualization`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.preprocessing.stretch import Curve, Stretch, iter_blocks
+from galmorph.preprocessing.survey_stretches import TINY, keep_colour
+
+__all__ = ["ASINH", "LUPTON", "PERCENTILE", "ZSCALE", "make_lupton", "measure_sky"]
+
+Array = npt.NDArray[Any]
+
+LUPTON_SOFTENING = 8.0
+LUPTON_LINEAR_PART = 0.1
+LUPTON_STRETCH_SIGMAS = 16.0
+LUPTON_BLACK_SIGMAS = 1.0
+NORMAL_5, NORMAL_25 = -1.6449, -0.6745  # percentiles of the normal distribution, in sigmas
+BRIGHT_PERCENTILE = 99.5
+LEAST_NOISE = 1e-5  # of the range of the image, where it has no noise of its own
+ASINH_SOFTENING = 0.1
+ASINH_PERCENTILES = (1.0, 99.8)
+MIDDLE_PERCENTILES = (0.25, 99.75)
+
+ZSCALE_SAMPLE, ZSCALE_CONTRAST, ZSCALE_REJECTION = 1000, 0.25, 2.5
+
+TAIL_SAMPLE = 2048
+"""Pixels by which the tail of an image is guessed; it is exact all the same."""
+
+SAMPLE_PIXELS = 16384
+"""Pixels that are enough for percentiles of the sky: to 1 % of its noise."""
+
+
+def fit_lupton(channels: Array) -> Curve:
+    """Lupton et al. 2004, as far as the noise allows to see.
+
+    Each channel is divided by its own contrast, so that the sources of an image are grey on
+    average and only their colour differences remain; black and softening go with the sky noise of
+    the mean of the channels.
+    """
+    thin = _thin_out(channels)
+    skies = [measure_sky(plane) for plane in thin]
+    bright = [_find_percentile(plane.ravel(), BRIGHT_PERCENTILE) for plane in thin]
+    black = np.array([sky for sky, _ in skies], dtype=np.float32)[:, None, None]
+    contrast = [max(b - sky, 3 * noise) for b, (sky, noise) in zip(bright, skies, strict=True)]
+    gain = np.array([1 / c for c in contrast], dtype=np.float32)[:, None, None]
+    sky, noise = measure_sky(((thin - black) * gain).mean(axis=0))
+    floor = np.float32(sky - LUPTON_BLACK_SIGMAS * noise)
+
+    def curve(seen: Array) -> Array:
+        for rows in iter_blocks(seen.shape):
+            block = (seen[:, rows] - black) * gain - floor
+            seen[:, rows] = make_lupton(block, LUPTON_STRETCH_SIGMAS * noise, LUPTON_SOFTENING)
+        return seen
+
+    return curve
+
+
+def _thin_out(channels: Array) -> Array:
+    """Every n-th row and column, as many as percentiles need."""
+    step = max(1, int((channels[0].size / SAMPLE_PIXELS) ** 0.5))
+    return np.ascontiguousarray(channels[:, ::step, ::step])
+
+
+def measure_sky(plane: Array) -> tuple[float, float]:
+    """Level and noise of the sky from the faint quarter of an image.
+
+    Mean and standard deviation of the normal distribution that has the same percentiles 5 and 25,
+    which a galaxy that covers half of the frame hardly moves. The noise is never 0: an image
+    without noise gets a 100,000th part of its range.
+    """
+    low, quarter = (float(q) for q in np.percentile(plane, (5, 25)))
+    noise = (quarter - low) / (NORMAL_25 - NORMAL_5)
+    least = LEAST_NOISE * (float(plane.max()) - float(plane.min()))
+    return quarter - NORMAL_25 * noise, max(noise, least) or 1.0
+
+
+def make_lupton(channels: Array, stretch: float, softening: float) -> Array:
+    """Lupton curve of channels (3, y, x) above black, that of astropy's `LuptonAsinhStretch`.
+
+    Stretch and softening are the linear stretch and Q; saturated pixels keep their colour.
+    """
+    channels = np.maximum(channels, 0)
+    intensity = channels.mean(axis=0)
+    intensity[intensity == 0] = TINY
+    slope = LUPTON_LINEAR_PART / np.arcsinh(LUPTON_LINEAR_PART * softening)
+    curve = np.float32(slope) * np.arcsinh(intensity * np.float32(softening / stretch))
+    channels *= curve / intensity
+    return keep_colour(channels)
+
+
+def fit_asinh(channels: Array) -> Curve:
+    """Asinh between two percentiles of each channel."""
+    softening = np.float32(ASINH_SOFTENING)
+    top = np.arcsinh(1 / softening)
+    scale = _scale_between([_find_percentiles(plane, ASINH_PERCENTILES) for plane in channels])
+
+    def curve(seen: Array) -> Array:
+        stretched: Array = np.arcsinh(scale(seen) / softening) / top
+        return stretched
+
+    return curve
+
+
+def fit_zscale(channels: Array) -> Curve:
+    """Linear between the limits of IRAF's zscale, for each channel."""
+    return _scale_between([find_zscale(plane) for plane in channels])
+
+
+def find_zscale(plane: Array) -> tuple[float, float]:
+    """Limits as astropy's `ZScaleInterval` finds them, whose way of fitting takes most of a run.
+
+    A line is fitted to the sorted sample, pixels far from it are left out with their neighbours,
+    and so on; its slope over the contrast gives the limits about the median.
+    """
+    sample = np.sort(plane.ravel()[:: max(1, plane.size // ZSCALE_SAMPLE)][:ZSCALE_SAMPLE])
+    count = len(sample)
+    values, x = sample.astype(np.float64), np.arange(count, dtype=np.float64)
+    least, grown = max(5, count // 2), np.ones(max(1, count // 100))
+    good, before, slope = np.ones(count, dtype=bool), count + 1, 0.0
+    for _ in range(5):
+        left = int(np.count_nonzero(good))
+        if left >= before or left < least:
+            break
+        before = left
+        x0, y0 = x[good].mean(), values[good].mean()
+        away = x[good] - x0
+        slope = float(away @ (values[good] - y0) / max(float(away @ away), 1.0))
+        off = values - y0 - slope * (x - x0)
+        far = ~good | (np.abs(off) > ZSCALE_REJECTION * off[good].std())
+        good = np.convolve(far, grown, mode="same") < 0.5
+    low, high = float(values[0]), float(values[-1])
+    if np.count_nonzero(good) < least:
+        return low, high
+    median, center, step = float(np.median(values)), (count - 1) // 2, slope / ZSCALE_CONTRAST
+    return max(low, median - (center - 1) * step), min(high, median + (count - center) * step)
+
+
+def fit_percentile(channels: Array) -> Curve:
+    """Linear between the limits that hold the middle 99.5 % of each channel."""
+    return _scale_between([_find_percentiles(plane, MIDDLE_PERCENTILES) for plane in channels])
+
+
+def _find_percentiles(plane: Array, percentiles: tuple[float, float]) -> tuple[float, float]:
+    low, high = (_find_percentile(plane.ravel(), q) for q in percentiles)
+    return low, high
+
+
+def _find_percentile(flat: Array, percentile: float) -> float:
+    """As numpy's, of which only the tail is sorted: a twentieth of the time near the ends."""
+    if percentile > 50:
+        return -_find_percentile(-flat, 100 - percentile)
+    place = (flat.size - 1) * percentile / 100
+    first = int(place)
+    some = np.sort(flat[:: max(1, flat.size // TAIL_SAMPLE)])
+    edge = some[min(len(some) - 1, 2 + int(2 * len(some) * (first + 2) / flat.size))]
+    tail = flat[flat <= edge]
+    tail = np.sort(tail if len(tail) > first + 1 else flat)
+    low, high = (float(tail[min(n, len(tail) - 1)]) for n in (first, first + 1))
+    return low + (high - low) * (place - first)
+
+
+def _scale_between(limits: Sequence[tuple[Any, Any]]) -> Curve:
+    """Each channel to [0, 1] between its limits; 0 where it has none."""
+    low = np.array([low for low, _ in limits], dtype=np.float32)[:, None, None]
+    spans = [float(high) - float(low) for low, high in limits]
+    gain = np.array([span if span > 0 else np.inf for span in spans], dtype=np.float32)
+
+    def curve(seen: Array) -> Array:
+        scaled: Array = np.clip((seen - low) / gain[:, None, None], 0, 1)
+        return scaled
+
+    return curve
+
+
+LUPTON = Stretch("lupton", fit=fit_lupton)
+ASINH = Stretch("asinh", fit=fit_asinh)
+ZSCALE = Stretch("zscale", fit=fit_zscale)
+PERCENTILE = Stretch("percentile", fit=fit_percentile)

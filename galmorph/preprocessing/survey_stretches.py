@@ -1,0 +1,113 @@
+"""Stretches by which surveys make their own colour images; constants are for nanomaggies per pixel.
+
+gzdecals
+    Galaxy Zoo DECaLS (Walmsley et al. 2022, MNRAS 509, 3966); constants of its image code in
+    zooniverse/decals, after Dustin Lang's DR2 rendering.
+legacysurvey
+    The Legacy Surveys viewer and cutout service (legacysurvey/imagine, map/views.py: DR9 grz,
+    DR10 gri and griz).
+sdss
+    Colour frames of SDSS-III (frame-irg-*.jpg, routine sdss_frame_jpg of its IDL package photoop).
+    Formula: Lupton et al. 2004, PASP 116, 133, as SDSS's own code has it (sdss/idlutils,
+    pro/rgbcolor/djs_rgb_make.pro): negative flux to 0, intensity the sum of the scaled bands,
+    saturated pixels brought to a maximum of 1 in their own colour. Constants: bands i, r, g with
+    scales 0.4 x (5, 6.5, 9) and nonlinearity 2.25. photoop itself is not public in a form that was
+    found; all four stand in M. Blanton's IDL code for SDSS mosaics (blanton144/dimage,
+    pro/google/patch_png.pro, 2007) and in the account of sdss_frame_jpg in dstndstn/tractor, the
+    scales also in a port by E. Sheldon. Left out: the regrouping of pixels beyond 30 nanomaggies.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.preprocessing.stretch import Stretch
+
+__all__ = ["GZDECALS", "LEGACYSURVEY", "SDSS", "keep_colour"]
+
+Array = npt.NDArray[Any]
+
+GZDECALS_SCALES = {"g": 1 / 0.008, "r": 1 / 0.014, "z": 1 / 0.019}
+GZDECALS_BLACK, GZDECALS_WHITE = -0.5, 300.0
+GZDECALS_DESATURATION = 2.5
+
+LEGACY_GRZ_SCALES = {"g": 6.0, "r": 3.4, "z": 2.2}
+LEGACY_GRIZ_SCALES = {"g": 9.0, "r": 5.1, "i": 4.5, "z": 3.3}
+LEGACY_OFFSET, LEGACY_SOFTENING = 0.03, 20.0
+
+SDSS_SCALES = {"g": 3.6, "r": 2.6, "i": 2.0}
+SDSS_NONLINEARITY = 2.25
+
+TINY = np.float32(1e-6)
+
+
+def curve_gzdecals(channels: Array) -> Array:
+    """Asinh of each channel between two limits, then speckle is desaturated."""
+    black = np.arcsinh(GZDECALS_BLACK)
+    white = np.arcsinh(GZDECALS_WHITE)
+    np.arcsinh(channels, out=channels)
+    channels -= np.float32(black)
+    channels /= np.float32(white - black)
+    return np.clip(_desaturate(channels), 0, 1, out=channels)
+
+
+def _desaturate(channels: Array) -> Array:
+    """Turn single-band speckle grey: strong where one channel stands far above the mean."""
+    mean = channels.mean(axis=0)
+    divisor = np.where(mean == 0, np.float32(1), mean)
+    with np.errstate(over="ignore"):
+        colour = np.max(channels / divisor, axis=0) / np.float32(GZDECALS_DESATURATION)
+    keep = np.sin(np.float32(np.pi / 2) * (1 - np.minimum(colour, 1)))
+    lose = 1 - keep
+    channels *= keep + divisor * lose * lose
+    channels += divisor * lose
+    return channels
+
+
+def curve_legacysurvey(channels: Array) -> Array:
+    """Asinh of the mean intensity; the sky keeps the grey of the offset; griz become three."""
+    brightened = _brighten(channels)
+    if len(channels) < 4:
+        return brightened
+    z, i, r, g = brightened
+    red, green, blue = 0.25 * i + 0.75 * z, 0.5 * r + 0.5 * i, 0.75 * g + 0.25 * r
+    return np.stack([red, green, blue])
+
+
+def _brighten(channels: Array) -> Array:
+    channels += np.float32(LEGACY_OFFSET)
+    intensity = np.maximum(channels, 0).mean(axis=0)
+    intensity[intensity == 0] = TINY
+    q = np.float32(LEGACY_SOFTENING)
+    channels *= np.arcsinh(q * intensity) / (np.sqrt(q) * intensity)
+    return np.clip(channels, 0, 1, out=channels)
+
+
+def curve_sdss(channels: Array) -> Array:
+    """Asinh of the sum of the bands, saturating to the colour of the object."""
+    np.maximum(channels, 0, out=channels)
+    total = channels.sum(axis=0) * np.float32(SDSS_NONLINEARITY)
+    total[total == 0] = TINY
+    channels *= np.arcsinh(total) / total
+    return keep_colour(channels)
+
+
+def keep_colour(channels: Array) -> Array:
+    """Bring saturated pixels to a maximum of 1 without changing their colour."""
+    channels /= np.maximum(channels.max(axis=0), 1)
+    return np.clip(channels, 0, 1, out=channels)
+
+
+_GRZ, _GRI, _GRIZ = ("g", "r", "z"), ("g", "r", "i"), ("g", "r", "i", "z")
+
+GZDECALS = Stretch("gzdecals", curve_gzdecals, band_sets=(_GRZ,), scales={_GRZ: GZDECALS_SCALES})
+LEGACYSURVEY = Stretch(
+    "legacysurvey",
+    curve_legacysurvey,
+    band_sets=(_GRIZ, _GRZ, _GRI),
+    scales={_GRZ: LEGACY_GRZ_SCALES, _GRIZ: LEGACY_GRIZ_SCALES},
+)
+SDSS = Stretch("sdss", curve_sdss, band_sets=(_GRI,), scales={_GRI: SDSS_SCALES})
