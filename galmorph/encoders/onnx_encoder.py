@@ -150,7 +150,10 @@ def _open_session(graph: bytes, weights: Arrays) -> Any:
     values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
     options.add_external_initializers(list(weights), values)
     try:
-        return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        # Its second try, with the same provider, prints to standard output.
+        return runtime.InferenceSession(
+            graph, options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         said = str(error).splitlines()[0][:200]
         raise CheckpointError(f"onnxruntime cannot use this model ({said})") from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galmorph.errors import CheckpointError, ChecksumError, OutputError, WeightsError
-from galmorph.weights.environment import galmorph_cache
+from galmorph.weights.environment import galmorph_cache, hide_home
 from galmorph.weights.verify import (
     OWN_CHECKPOINT,
     compute_sha256,
@@ -165,8 +165,8 @@ def make_safetensors_copy(path: Path, sha256: str) -> Path:
         cause = error.__cause__ if isinstance(error, OutputError) else error
         said = getattr(cause, "strerror", None) or error
         raise WeightsError(
-            f"{copy.parent}: cannot be written to ({said}), and a safetensors copy of {path.name} "
-            "is to go there: set HF_HOME to a folder of yours"
+            f"{hide_home(copy.parent)}: cannot be written to ({said}), and a safetensors copy of "
+            f"{path.name} is to go there: set HF_HOME to a folder of yours"
         ) from None
     return copy
 

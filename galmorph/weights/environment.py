@@ -6,7 +6,14 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["galmorph_cache", "get_endpoint", "hub_cache", "is_offline", "weights_dir"]
+__all__ = [
+    "galmorph_cache",
+    "get_endpoint",
+    "hide_home",
+    "hub_cache",
+    "is_offline",
+    "weights_dir",
+]
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
@@ -63,3 +70,8 @@ def weights_dir() -> Path | None:
     """Folder that ``galmorph weights download --to`` has filled: ``GALMORPH_WEIGHTS_DIR``."""
     folder = os.environ.get("GALMORPH_WEIGHTS_DIR")
     return _expand(folder) if folder else None
+
+
+def hide_home(text: object) -> str:
+    """A message about places that nobody has typed, with ``~`` for the home folder."""
+    return str(text).replace(f"{_expand('~')}{os.sep}", f"~{os.sep}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from galmorph.errors import DownloadError, OfflineError, WeightsError
-from galmorph.weights.environment import get_endpoint
+from galmorph.weights.environment import get_endpoint, hide_home
 
 __all__ = ["HubPlace", "is_transient", "offline_error", "say_endpoint", "say_failures"]
 
@@ -138,7 +138,7 @@ def _say_disk(error: Exception) -> str:
     """No place to put it; or what nobody thought of, by its name."""
     if not isinstance(error, OSError) or error.errno is None:
         return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    place = error.filename or "the Hub cache"
+    place = hide_home(error.filename or "the Hub cache")
     if error.errno == errno.ENOSPC:
         return f"the disk of {place} is full: make room, or set HF_HOME to another disk"
     return f"cannot write to {place} ({error.strerror}): set HF_HOME to a folder that you may write"

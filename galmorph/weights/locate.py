@@ -24,7 +24,7 @@ from galmorph.errors import (
     WeightsError,
 )
 from galmorph.weights.entry import ManifestEntry
-from galmorph.weights.environment import is_offline, weights_dir
+from galmorph.weights.environment import hide_home, is_offline, weights_dir
 from galmorph.weights.hub import HubFile, fetch_hub_file, find_cached, get_promised_sha256
 from galmorph.weights.hub_errors import say_endpoint
 from galmorph.weights.manifest import Manifest, load_manifest
@@ -216,8 +216,8 @@ def _good_local(entry: ManifestEntry, refused: list[WeightsError]) -> Iterator[W
 
 def _explain_unreadable(path: Path, error: WeightsError | OSError) -> WeightsError:
     if isinstance(error, WeightsError):
-        return error
-    return WeightsError(f"{path}: cannot be read ({error.strerror or error})")
+        return type(error)(hide_home(error))
+    return WeightsError(hide_home(f"{path}: cannot be read ({error.strerror or error})"))
 
 
 def _check(entry: ManifestEntry, source: str, path: Path, revision: str | None) -> WeightsFile:
@@ -292,7 +292,7 @@ def _explain_unpublished(entry: ManifestEntry, refused: list[WeightsError]) -> W
         return ChecksumError(f"{refused[0]}. It was not used: install galmorph again")
     return DownloadError(
         f"{entry.name}: is not published on {say_endpoint()}, it comes with the package only, and "
-        f"{bundled_path(entry)} is missing: install galmorph again"
+        f"{hide_home(bundled_path(entry))} is missing: install galmorph again"
     )
 
 
