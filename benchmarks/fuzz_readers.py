@@ -1,20 +1,26 @@
-"""Break good files in 10,000 ways and see that the readers keep their promises.
+"""Break good files in 10,000 ways, and light a bomb of every kind: the readers keep their promises.
 
 Every mutant is written to a file and read in a child process, as a run would read it. Counted are
 crashes (the child dies), hangs (longer than the bound), the memory of the child at its highest, and
 whether every file gives either a cutout or one of the errors that the readers promise.
 
-    python benchmarks/fuzz_readers.py [--count 10000] [--seed 0] [--data ../shared/data] [--headers]
+    python benchmarks/fuzz_readers.py [--count 10000] [--seed 0] [--data ../shared/data]
+    python benchmarks/fuzz_readers.py --kind npz --count 3000      (mutants of one container)
+    python benchmarks/fuzz_readers.py --headers                    (of WCS cards)
+    python benchmarks/fuzz_readers.py --bombs                      (of tests/bombs.py)
 
 The seeds are small files of every kind made by tests/mutants.py and, where the folder of real
-images is there, the files of its ``fits`` folder and a few JPEGs. With --headers they are FITS
-headers whose WCS cards are doubled, swapped, retyped or absurd; a part of the sky is read as well.
+images is there, the files of its ``fits`` folder and a few JPEGs. ``--kind`` is the end of a name in
+`mutants.make_containers` or the start of one in `mutants.make_seeds` (jpeg, png, tiff, webp, fits).
+With --headers they are FITS headers whose WCS cards are doubled, swapped, retyped or absurd; a part
+of the sky is read as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import itertools
 import multiprocessing as mp
 import os
 import random
@@ -31,6 +37,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 HANG_S = 5.0
 GIVE_UP_S = 60.0
 REAL_SHARE = 0.15
+MAX_ROWS = 50
+BUDGET_BYTES = 1 << 30
+"""Of memory for a bomb: twice what the largest image may take, and the libraries."""
 
 
 def read_one(path: str) -> tuple[str, str]:
@@ -42,22 +51,31 @@ def read_one(path: str) -> tuple[str, str]:
         MissingExtraError,
         PixelError,
     )
+    from galmorph.images.discover import discover_sources
     from galmorph.images.read import read_cutout
     from galmorph.preprocessing.render import render
     from galmorph.settings import ReadOptions
 
+    outcome = "nothing in it"
     try:
-        cutout = read_cutout(path)
-        if cutout.pixel_scale > 0:
-            read_cutout(path, options=ReadOptions(fov=min(8 * cutout.pixel_scale, 1e9)))
-            center = (cutout.ra, cutout.dec)
-            read_cutout(path, options=ReadOptions(center=center, fov=min(cutout.pixel_scale, 1e9)))
-        render(cutout)
-    except (ImageError, BandError, AmbiguousShapeError, MissingExtraError, PixelError) as error:
-        return type(error).__name__, "" if str(error) else "an error without a message"
+        for source in itertools.islice(discover_sources(path), MAX_ROWS):
+            try:
+                outcome = "cutout"
+                cutout = read_cutout(source)
+                if cutout.pixel_scale > 0:
+                    scale, center = cutout.pixel_scale, (cutout.ra, cutout.dec)
+                    for fov, where in ((8 * scale, None), (scale, center)):
+                        read_cutout(path, options=ReadOptions(center=where, fov=min(fov, 1e9)))
+                render(cutout)
+            except (ImageError, BandError, AmbiguousShapeError, PixelError) as error:
+                outcome = type(error).__name__
+                if not str(error):
+                    return outcome, "an error without a message"
+    except (ImageError, MissingExtraError) as error:
+        return type(error).__name__, ""
     except Exception as error:
         return f"UNPROMISED {type(error).__name__}", str(error)[:300]
-    return "cutout", ""
+    return outcome, ""
 
 
 def serve(pipe: Connection) -> None:
@@ -103,10 +121,14 @@ class Reader:
         self.process.join(10)
 
 
-def load_seeds(data: Path) -> tuple[list[bytes], list[bytes]]:
-    """Small made seeds, and real files where there are any."""
-    from mutants import make_seeds
+def load_seeds(data: Path, kind: str) -> tuple[list[bytes], list[bytes]]:
+    """Small made seeds, and real files where there are any; of one kind alone if it is named."""
+    from mutants import make_containers, make_seeds
 
+    if kind not in ("", "headers"):
+        everything = {**make_containers(), **make_seeds()}
+        some = [d for n, d in everything.items() if n == kind or n.startswith(kind + "_")]
+        return [*some, *([everything[f"packed.{kind}"]] if kind in ("npz", "h5") else [])], []
     real = sorted((data / "fits").glob("*")) + sorted((data / "gz2/test/spiral").glob("*"))[:5]
     return list(make_seeds().values()), [path.read_bytes() for path in real]
 
@@ -120,24 +142,53 @@ def main() -> int:
     default = os.environ.get("GALMORPH_DATA", str(ROOT / ".." / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=Path(default))
     parser.add_argument("--headers", action="store_true", help="break the cards of a WCS only")
+    parser.add_argument("--kind", default="", help="mutants of this kind of file alone")
+    parser.add_argument("--bombs", action="store_true", help="files that unpack to gigabytes")
     options = parser.parse_args()
-    return run(options.count, options.seed, options.data, options.keep, options.headers)
+    if options.bombs:
+        return run_bombs()
+    kind = "headers" if options.headers else options.kind
+    return run(options.count, options.seed, options.data, options.keep, kind)
 
 
-def run(count: int, seed: int, data: Path, keep: Path | None, headers: bool) -> int:
+def run_bombs() -> int:
+    """Read every bomb in a process of its own."""
+    from bombs import BOMBS
+
+    broken = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for end, write in BOMBS.items():
+            path = Path(folder) / f"bomb.{end}"
+            write(path)
+            reader = Reader()
+            outcome, message, elapsed, memory = reader.read(str(path))
+            bad = bool(message) or outcome == "cutout" or elapsed > HANG_S or memory > BUDGET_BYTES
+            broken += bad or outcome.startswith(("CRASH", "HANG"))
+            size = path.stat().st_size / 1e6
+            said = (
+                f"{size:8.2f} MB  {outcome:24} {elapsed:5.2f} s  {memory / 1e6:5.0f} MB of memory"
+            )
+            print(f"{end:24} {said}  {message}", flush=True)
+            reader.close()
+            path.unlink()
+    print(f"promises broken: {broken}")
+    return 1 if broken else 0
+
+
+def run(count: int, seed: int, data: Path, keep: Path | None, kind: str = "") -> int:
     """Make mutants, have them read, and print what came of it."""
-    from mutants import make_header_mutant, mutate
+    from mutants import make_containers, make_header_mutant, mutate
 
-    made, real = load_seeds(data)
+    made, real = load_seeds(data, kind)
     rng = random.Random(seed)
     outcomes: collections.Counter[str] = collections.Counter()
     slowest, peak, broken = 0.0, 0, 0
     reader = Reader()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "mutant"
+        path = Path(folder) / f"mutant{f'.{kind}' if kind in make_containers() else ''}"
         for number in range(count):
-            if headers:
+            if kind == "headers":
                 path.write_bytes(make_header_mutant(rng))
             else:
                 is_real = real and rng.random() < REAL_SHARE
@@ -154,7 +205,9 @@ def run(count: int, seed: int, data: Path, keep: Path | None, headers: bool) -> 
                 reader = Reader()
     reader.close()
     seconds = time.perf_counter() - start
-    kinds = "headers of a WCS" if headers else f"{len(made)} made and {len(real)} real seeds"
+    kinds = (
+        "headers of a WCS" if kind == "headers" else f"{len(made)} made and {len(real)} real seeds"
+    )
     print(f"{count} mutated files ({kinds}), {seconds:.0f} s")
     for outcome, number in outcomes.most_common():
         print(f"  {number:6d}  {outcome}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import tarfile
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -85,6 +87,43 @@ def _make_raster_seeds() -> dict[str, bytes]:
         image.save(stream, kind, **options)
         seeds[name] = stream.getvalue()
     return seeds
+
+
+def make_containers() -> dict[str, bytes]:
+    """One good container of every kind, by the end of its name."""
+    import h5py
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rasters = _make_raster_seeds()
+    stack = np.stack([make_rgb(24, seed=n) for n in range(4)])
+    beside = {"object_id": np.array(["a", "b", "c", "d"]), "ra": np.arange(4.0)}
+    kinds = {"tar": "w", "tar.gz": "w:gz", "zip": "", "npy": "", "npz": "", "packed.npz": ""}
+    made = {kind: io.BytesIO() for kind in (*kinds, "h5", "packed.h5", "files.h5", "parquet")}
+    for kind in ("tar", "tar.gz"):
+        with tarfile.open(fileobj=made[kind], mode=kinds[kind]) as tar:
+            for name in ("jpeg", "png"):
+                info = tarfile.TarInfo(f"{name}.jpg")
+                info.size = len(rasters[name])
+                tar.addfile(info, io.BytesIO(rasters[name]))
+    with zipfile.ZipFile(made["zip"], "w") as archive:
+        archive.writestr("a.jpg", rasters["jpeg"])
+        archive.writestr("b.png", rasters["png"], zipfile.ZIP_DEFLATED)
+    np.save(made["npy"], stack)
+    np.savez(made["npz"], images=stack, **beside)
+    np.savez_compressed(made["packed.npz"], images=stack, **beside)
+    for kind in ("h5", "packed.h5"):
+        packing = {"chunks": (2, 24, 24, 3), "compression": 4} if kind != "h5" else {}
+        with h5py.File(made[kind], "w") as file:
+            file.create_dataset("images", data=stack, **packing)
+            file["ra"] = beside["ra"]
+    with h5py.File(made["files.h5"], "w") as file:
+        files = file.create_dataset("images", (2,), h5py.vlen_dtype("u1"))
+        files[0] = files[1] = np.frombuffer(rasters["jpeg"], "u1")
+    images = [{"bytes": rasters[name], "path": f"{name}.jpg"} for name in ("jpeg", "png")]
+    rows = pa.table({"image": images, "object_id": ["a", "b"], "ra": [1.0, 2.0]})
+    pq.write_table(rows, made["parquet"])
+    return {kind: stream.getvalue() for kind, stream in made.items()}
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:

@@ -10,13 +10,16 @@ from typing import Any, BinaryIO
 
 from galmorph.errors import ImageError, ImageTooLargeError, UnreadableImageError
 
-__all__ = ["COMPRESSION_MAGIC", "Unpacker", "decompress"]
+__all__ = ["COMPRESSION_MAGIC", "DEFLATE_RATIO", "Unpacker", "decompress"]
 
 COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 """First bytes of a compressed file, and what `decompress` calls it."""
 
 ALLOWANCE = 1 << 30
 """Bytes that may come out of a stream, however few went in."""
+
+DEFLATE_RATIO = 1032
+"""By which deflate can shrink anything at most (https://zlib.net/zlib_tech.html)."""
 
 USUAL_RATIO = 32
 """By which a stream that is no attack shrinks its content at most; on top of the allowance."""

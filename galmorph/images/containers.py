@@ -13,7 +13,13 @@ from itertools import islice
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.source import Source, make_printable
 
-__all__ = ["SEARCHED_SUFFIXES", "is_container", "list_container", "split_address"]
+__all__ = [
+    "FOLDER_SUFFIXES",
+    "SEARCHED_SUFFIXES",
+    "is_container",
+    "list_container",
+    "split_address",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +35,20 @@ class Container:
     searched: bool = False
     """Whether those that lie in a folder are read with it."""
 
+    is_folder: bool = False
+    """Whether it is a folder itself."""
+
 
 CONTAINERS = (
     Container("tar", (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"), searched=True),
+    Container("zip", (".zip",)),
     Container("numpy_files", (".npy", ".npz")),
     Container("hdf5", (".h5", ".hdf5")),
-    Container("zarr", (".zarr",)),
+    Container("zarr", (".zarr",), searched=True, is_folder=True),
     Container("parquet", (".parquet",)),
 )
 SEARCHED_SUFFIXES = tuple(end for kind in CONTAINERS if kind.searched for end in kind.suffixes)
+FOLDER_SUFFIXES = tuple(end for kind in CONTAINERS if kind.is_folder for end in kind.suffixes)
 ADDRESS = re.compile(r"(?P<file>.*?)(?:::(?P<member>.*?))?(?:\[(?P<index>[0-9]+)\])?\Z", re.DOTALL)
 """``stack.npy[12]``, ``shard.tar::name.jpg``, ``file.h5::images[12]``."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.compressed import COMPRESSION_MAGIC, decompress
 from galmorph.images.cutout import Cutout
@@ -15,12 +17,23 @@ FITS_MAGIC = (b"SIMPLE", b"XTENSION")
 TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".txt", ".dat", ".vot", ".votable", ".xml")
 OTHER_MAGIC = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file; name the data set, as in file.h5::images",
-    b"PK\x03\x04": "a zip or npz file; an npz stack must be named *.npz",
+    b"PK\x03\x04": "a zip archive; it must be named *.zip, or *.npz where it is a stack",
     b"\x93NUMPY": "a numpy file; a stack must be named *.npy",
     b"PAR1": "a Parquet file; it must be named *.parquet",
     b"GIF8": "a GIF, which has too few colours; save it as PNG from the original",
     b"BM": "a BMP; save it as PNG",
+    b"#ASDF": "an ASDF file; it must be named *.asdf",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000 image, which is not read; save it as PNG or FITS",
+    b"\xff\x4f\xff\x51": "a JPEG 2000 image, which is not read; save it as PNG or FITS",
+    b"version https://git-lfs": "a Git LFS pointer, not the file; get that with git lfs pull",
+    b"\x1f\x9d": "compressed by compress; unpack it with gzip -d",
+    b"%PDF": "a PDF; save the image in it as PNG or FITS",
 }
+WEB_PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+STATUS = re.compile(rb"<title>\s*([1-5][0-9]{2}(?: [a-z]{1,20}){1,4})\s*</title>", re.IGNORECASE)
+"""Of a server's error page: all that is shown of a file that is no image."""
+
+TEXT_START = 2048
 
 
 def decode_image(data: bytes, *, options: ReadOptions, object_id: str, path: str) -> Cutout:
@@ -49,11 +62,12 @@ def _refuse(data: bytes, path: str) -> Exception:
     for magic, advice in OTHER_MAGIC.items():
         if data.startswith(magic):
             return UnsupportedImageError(f"this is {advice}", path)
+    if WEB_PAGE.match(data, 0, TEXT_START):
+        found = STATUS.search(data, 0, TEXT_START)
+        status = f" ({found[1].decode()})" if found else ""
+        return UnsupportedImageError(f"this is a web page{status}; download the file again", path)
     if data[257:262] == b"ustar":
         return UnsupportedImageError("this is a tar file; it must be named *.tar", path)
     advice = f" ({TABLE_ADVICE})" if path.lower().endswith(TABLE_SUFFIXES) else ""
-    return UnreadableImageError(
-        f"not an image: what begins with {data[:8]!r} is none of JPEG, PNG, TIFF, WebP, FITS"
-        f"{advice}",
-        path,
-    )
+    reason = f"not an image: its bytes are none of JPEG, PNG, TIFF, WebP, FITS{advice}"
+    return UnreadableImageError(reason, path)

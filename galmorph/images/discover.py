@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from galmorph.errors import ImageError, MissingExtraError, UnreadableImageError
 from galmorph.images.band_files import BandPattern
 from galmorph.images.containers import (
+    FOLDER_SUFFIXES,
     SEARCHED_SUFFIXES,
     is_container,
     list_container,
@@ -124,7 +125,7 @@ def _list_arguments(arguments: list[str | Source], recursive: bool) -> Iterator[
             files = []
             yield path
             continue
-        is_folder = os.path.isdir(path)
+        is_folder = os.path.isdir(path) and not path.rstrip("/").lower().endswith(FOLDER_SUFFIXES)
         is_inside = MEMBER_MARK in path and not os.path.lexists(path)
         if not is_folder and not is_inside and not is_container(path):
             files.append(path)

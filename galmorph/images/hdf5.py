@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import ImageTooLargeError, MissingExtraError, UnsupportedImageError
+from galmorph.images.compressed import DEFLATE_RATIO
 from galmorph.images.source import Source, make_printable
 from galmorph.images.stacks import StoredArray, list_stack
 
@@ -23,8 +24,6 @@ CACHE_BYTES = 32 << 20
 MAX_ARRAYS = 10_000
 MAX_LINKS = 8
 DEFLATE = 1
-DEFLATE_RATIO = 1032
-"""By which deflate can shrink anything at most (https://zlib.net/zlib_tech.html)."""
 
 
 def list_items(path: str, member: str) -> Iterator[Source]:
@@ -72,6 +71,8 @@ class _Hdf5File:
 
         if isinstance(top, self._h5py.Group):
             top.visititems(collect)
+            for name in () if found else top:
+                self._find(f"{group}/{name}")  # perhaps a link elsewhere, which is refused
         if elsewhere and not found:
             raise elsewhere[0]
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import weakref
 import zipfile
 from collections.abc import Iterator
@@ -37,12 +38,14 @@ def list_items(path: str, member: str) -> Iterator[Source]:
 
 def _read_header(stream: IO[bytes], shown: str) -> tuple[tuple[int, ...], bool, Any, int]:
     """Shape, order of the axes (Fortran's?), type, and length of the header itself."""
-    head = io.BytesIO(stream.read(HEADER_BYTES))
+    start = stream.read(12)  # the pixels behind the header may be damaged, and are not touched
+    size, used = ("<H", 10) if start[6:7] == b"\1" else ("<I", 12)
     try:
+        length = struct.unpack_from(size, start, 8)[0] + used
+        head = io.BytesIO(start + stream.read(min(length, HEADER_BYTES) - len(start)))
         version = npy.read_magic(head)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(head)
-        length = head.tell()
     except Exception as error:  # it is parsed as Python, and may be anything
         raise UnreadableImageError("the header of the array is damaged", shown) from error
     if min(shape, default=0) < 0:

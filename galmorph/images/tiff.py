@@ -16,6 +16,7 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+from galmorph.images.compressed import DEFLATE_RATIO, decompress
 from galmorph.images.cutout import Cutout
 from galmorph.settings import ReadOptions
 
@@ -24,6 +25,8 @@ __all__ = ["drop_orientation", "has_more_pages", "read_tiff"]
 ORIENTATION_TAG = 274
 CLASSIC_VERSION = 42
 MAX_ENTRIES = 4096
+UNBOUNDED_METHODS = {8: "zlib", 32946: "zlib", 34925: "xz"}
+"""By number of the compression (TIFF 6.0 and its supplements)."""
 
 
 def drop_orientation(data: bytes) -> bytes:
@@ -129,8 +132,19 @@ def _read_first_page(tiff: Any, options: ReadOptions, path: str) -> npt.NDArray[
         raise ImageTooLargeError(
             f"the shape {shape} is more than max_pixels = {options.max_pixels}", path
         )
-    array: npt.NDArray[Any] = page.asarray()
+    _check_segments(tiff.filehandle, page, options.max_bytes, path)
+    array: npt.NDArray[Any] = page.asarray(maxworkers=1)
     return array
+
+
+def _check_segments(file: Any, page: Any, limit: int, path: str) -> None:
+    """Refuse strips that unpack to more than the image may take: their decoder has no bound."""
+    method = UNBOUNDED_METHODS.get(int(page.compression))
+    if method is None or sum(page.databytecounts) * DEFLATE_RATIO <= limit:
+        return
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        file.seek(offset)
+        limit -= len(decompress(file.read(count), method, limit=limit, path=path))
 
 
 def _make_cutout(

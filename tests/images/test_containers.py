@@ -7,6 +7,7 @@ import io
 import pickle
 import sys
 import tarfile
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -49,6 +50,15 @@ def write_tar(path: Path, mode: str = "w") -> Path:
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def write_zip(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for n, image in enumerate(IMAGES):
+            packing = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)[n % 3]
+            archive.writestr(f"spiral/{n}.png", to_png(image), packing)
+            archive.writestr(f"spiral/{n}.json", "{}")
     return path
 
 
@@ -122,6 +132,21 @@ def test_compressed_tar_with_a_giant_member(tmp_path: Path) -> None:
         UnreadableImageError, match=r"bomb\.jpg is said to have 1099511627776 bytes"
     ):
         read_cutout(source)
+
+
+def test_zip_archive(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "s.zip")
+    check_all(path, ["0", "1", "2", "3", "4", "5"])
+    first = next(discover_sources(path))
+    assert first.read_head(8) == to_png(IMAGES[0])[:8]
+    (source,) = discover_sources(f"{path}::spiral/7.png")
+    with pytest.raises(UnreadableImageError, match="there is no such member"):
+        read_cutout(source)
+    data = bytearray(path.read_bytes())
+    data[60] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UnreadableImageError, match="damaged in this member"):
+        read_cutout(first)
 
 
 def test_tar_under_another_name(tmp_path: Path) -> None:
@@ -276,6 +301,36 @@ def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         next(sources)
 
 
+def test_image_files_in_hdf5_with_columns_beside(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        files = file.create_dataset("images", (6,), h5py.vlen_dtype("u1"))
+        for n, image in enumerate(IMAGES):
+            files[n] = np.frombuffer(to_png(image), "u1")
+        file["ra"], file["dec"] = np.arange(6) + 10.0, np.arange(6.0)
+        file["name"] = [f"gal{n}" for n in range(6)]
+        file["other"] = np.arange(7)
+    check_all(tmp_path / "s.h5", [f"gal{n}" for n in range(6)])
+    found = list(discover_sources(tmp_path / "s.h5"))
+    assert found[2].columns == {"ra": 12.0, "dec": 2.0, "name": "gal2"}
+
+
+def test_zarr_stack_with_columns_beside(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "s.zarr", mode="w")
+    group.create_array("images", data=STACK, chunks=(2, 48, 48, 3))
+    group.create_array("ra", data=np.arange(6.0))
+    check_all(tmp_path / "s.zarr", [f"s_{n}" for n in range(6)])
+    assert list(discover_sources(tmp_path / "s.zarr"))[3].columns == {"ra": 3.0}
+    zarr.save_array(tmp_path / "t.zarr", STACK)
+    check_all(tmp_path / "t.zarr", [f"t_{n}" for n in range(6)])
+    large = {"shape": (900, 48, 48, 3), "chunks": (900, 48, 48, 3), "dtype": "u1"}
+    zarr.open_group(tmp_path / "u.zarr", mode="w").create_array("images", **large)
+    options = ReadOptions(max_pixels=48 * 48 * 3)
+    with pytest.raises(ImageTooLargeError, match="chunks of"):
+        read_cutout(next(discover_sources(tmp_path / "u.zarr")), options=options)
+
+
 def test_grey_stack_of_ambiguous_shape(tmp_path: Path) -> None:
     np.save(tmp_path / "s.npy", STACK[..., 0])
     sources = list(discover_sources(tmp_path / "s.npy"))
@@ -359,7 +414,7 @@ def test_member_of_something_else(tmp_path: Path) -> None:
         read_cutout(source)
 
 
-@pytest.mark.parametrize("kind", ["tar", "tar.gz", "npy", "npz", "h5", "parquet"])
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip", "npy", "npz", "h5", "zarr", "parquet"])
 def test_the_address_of_an_item_gives_that_item_alone(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"s.{kind}"
     if kind.startswith("tar"):
@@ -369,6 +424,11 @@ def test_the_address_of_an_item_gives_that_item_alone(tmp_path: Path, kind: str)
     elif kind == "h5":
         with pytest.importorskip("h5py").File(path, "w") as file:
             file["data/images"] = STACK
+    elif kind == "zarr":
+        group = pytest.importorskip("zarr").open_group(path, mode="w")
+        group.create_array("data/images", data=STACK)
+    elif kind == "zip":
+        write_zip(path)
     else:
         np.savez(path, images=STACK) if kind == "npz" else np.save(path, STACK)
     listed = list(discover_sources(path))

@@ -48,14 +48,23 @@ ALLOWED = (ImageError, BandError, AmbiguousShapeError, MissingExtraError)
     ("data", "error", "message"),
     [
         (b"", UnreadableImageError, "the file is empty"),
-        (b"hello, world", UnreadableImageError, r"what begins with b'hello, w' is none of JPEG"),
+        (b"hello, world", UnreadableImageError, "not an image: its bytes are none of JPEG"),
         (b"GIF89a" + bytes(50), UnsupportedImageError, "this is a GIF"),
-        (b"PK\x03\x04" + bytes(50), UnsupportedImageError, "npz stack must be named"),
+        (b"PK\x03\x04" + bytes(50), UnsupportedImageError, r"it must be named \*\.zip, or \*\.npz"),
         (b"\x89HDF\r\n\x1a\n", UnsupportedImageError, r"as in file\.h5::images"),
         (b"\xff\xd8\xff\xe0nothing", UnreadableImageError, "the JPEG is damaged"),
         (b"SIMPLE  = nonsense", UnreadableImageError, "no END card"),
         (b"\x1f\x8bnot gzip at all", UnreadableImageError, "the gzip stream is damaged"),
         (b"BZh9nothing", UnreadableImageError, "the bzip2 stream is"),
+        (b"#ASDF 1.0.0\n", UnsupportedImageError, r"ASDF file; it must be named \*\.asdf"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", UnsupportedImageError, "JPEG 2000"),
+        (b"version https://git-lfs.github.com/spec/v1\n", UnsupportedImageError, "git lfs pull"),
+        (
+            b"\n<!DOCTYPE html><html><title>500 Internal Server Error</title></html>",
+            UnsupportedImageError,
+            r"a web page \(500 Internal Server Error\); download the file again",
+        ),
+        (b"<html><title>my secrets</title>", UnsupportedImageError, "a web page; download"),
     ],
 )
 def test_files_that_are_no_images(
