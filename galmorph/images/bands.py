@@ -39,13 +39,15 @@ OTHER_CASE |= {n.lower(): n for n in CENTRAL_WAVELENGTHS if n not in ("r2", "i2"
 OTHER_CASE |= {name: name for name in CENTRAL_WAVELENGTHS}  # "r" and "R" are two bands
 
 SURVEY_PREFIX = re.compile(
-    r"^(?:sdss|hsc|des|decam|ps1|panstarrs|kids|lsst|cfht|wise|euclid|nisp|nir|skymapper|galex|ztf|"
-    r"legacysurvey)[-_. ]+",
+    r"^(?:(?:sdss|hsc|des|decam|ps1|panstarrs|kids|lsst|cfht|wise|euclid|nisp|nir|skymapper|galex|"
+    r"ztf|legacysurvey|omegacam|megacam|mzls|bass|vst)[-_. ]+|(?:bok|sdss|mos)(?=[ugrizy]$))",
     re.IGNORECASE,
 )
+BETWEEN_WHEELS = re.compile(r"[;,/|+\s]+")
+EMPTY_WHEEL = re.compile(r"(?:CLEAR|EMPTY|OPEN|NONE)\w*|N/A", re.IGNORECASE)
 SLOAN_NAMES = frozenset({*"ugrizy", "r2", "i2"})
-SLOAN_SUFFIX = re.compile(r"^([ugrizy])(?:'|_?SDSS|_\d\d|\.MP\d{4})$")
-"""Of the primed system, OmegaCAM, LSST, and MegaCam."""
+SLOAN_SUFFIX = re.compile(r"^([ugrizy])(?:'|_?SDSS|_\d\d|\.MP\d{4}|\.0+)$")
+"""Of the primed system, OmegaCAM, LSST, MegaCam, and Pan-STARRS."""
 
 NARROW_FILTER = re.compile(r"^(?:NB|IB|IA|J)0?([3-9]\d\d|1[01]\d\d)$", re.IGNORECASE)
 """Of Subaru and of J-PLUS, numbered in nanometres."""
@@ -63,28 +65,32 @@ MAX_NAMED_PLANES = 64
 
 
 def clean_band_name(name: object) -> str:
-    """Shorten the name of a filter to the usual one.
+    """Shorten the name of a filter, as headers and users give it, to the usual one.
 
-    Parameters
-    ----------
-    name : object
-        Of a header card, of a file name, or as the user gives it.
-
-    Returns
-    -------
-    str
-        "" where nothing is left.
+    Of the names of several wheels that is the only one of a known band.
 
     Examples
     --------
     >>> clean_band_name("g DECam SDSS c0001 4720.0 1520.0"), clean_band_name("HSC-R")
     ('g', 'r')
-    >>> clean_band_name("G"), clean_band_name("R"), clean_band_name("KS")
-    ('g', 'R', 'Ks')
+    >>> clean_band_name("G"), clean_band_name("KS"), clean_band_name("CLEAR1L;F814W")
+    ('g', 'Ks', 'F814W')
     """
     text = str(name).strip()
+    whole = _clean_word(text)
+    if math.isfinite(_look_up(whole)):
+        return whole
+    words = [word for word in BETWEEN_WHEELS.split(text) if not EMPTY_WHEEL.fullmatch(word)]
+    cleaned = list(map(_clean_word, words))
+    known = {word for word in cleaned if math.isfinite(_look_up(word))}
+    if known:
+        return known.pop() if len(known) == 1 else text
+    return next(filter(None, cleaned), "")
+
+
+def _clean_word(text: str) -> str:
     bare = SURVEY_PREFIX.sub("", text)
-    word = SLOAN_SUFFIX.sub(r"\1", bare.split()[0]) if bare.split() else ""
+    word = SLOAN_SUFFIX.sub(r"\1", bare)
     if bare != text and word.lower() in SLOAN_NAMES:
         return word.lower()
     return OTHER_CASE.get(word) or OTHER_CASE.get(word.lower(), word)
@@ -95,11 +101,6 @@ def name_bands(names: Iterable[object]) -> tuple[str, ...]:
 
     R and Z are bands too, of other systems; beside G, or R or I beside Z, they mean the small
     letters. Where two names would become one, all stay as they are.
-
-    Parameters
-    ----------
-    names : iterable of object
-        See `clean_band_name`.
 
     Examples
     --------
@@ -129,22 +130,10 @@ def is_band_name(name: str) -> bool:
 
 
 def find_band_names(header: Mapping[str, Any], planes: int) -> tuple[str, ...] | None:
-    """Find the names of the planes in a header.
+    """Names of so many planes, None where the header does not say.
 
     Looked for in this order: ``BANDS``, ``BAND0``... or ``BAND1``..., ``FILTER1``..., ``FILTER``
     (as many names as planes, as in "grz" or "g,r,z"), ``CTYPE3``.
-
-    Parameters
-    ----------
-    header : mapping
-        Header cards.
-    planes : int
-        How many names are needed.
-
-    Returns
-    -------
-    tuple of str or None
-        None where the header does not say.
     """
     if planes > MAX_NAMED_PLANES:
         return None
@@ -197,24 +186,9 @@ def _from_single(header: Mapping[str, Any], planes: int) -> tuple[str, ...] | No
 def choose_planes(
     named: tuple[str, ...] | None, wanted: Sequence[str] | None, planes: int, where: str
 ) -> tuple[tuple[str, ...], list[int] | None]:
-    """Settle names and choice of planes between the file and the user.
+    """Settle names of planes and which to take (None: all) between the file and the user.
 
-    Parameters
-    ----------
-    named : tuple of str or None
-        Names from the file.
-    wanted : sequence of str or None
-        Names from the user: a choice where the file has names, else the names themselves.
-    planes : int
-        Planes in the file.
-    where : str
-        File, for the message.
-
-    Returns
-    -------
-    names : tuple of str
-    indices : list of int or None
-        Planes to take; None for all in order.
+    Names from the user are a choice where the file has names, else the names themselves.
 
     Raises
     ------
@@ -278,7 +252,10 @@ def sort_by_wavelength(bands: Sequence[str]) -> list[int]:
 
 
 def _wavelength(band: str) -> float:
-    band = clean_band_name(band)
+    return _look_up(clean_band_name(band))
+
+
+def _look_up(band: str) -> float:
     narrow = NARROW_FILTER.match(band)
     if narrow is not None:
         return float(narrow[1])

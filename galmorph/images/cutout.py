@@ -52,6 +52,8 @@ class Cutout:
     frame : (int, int) or None
         Height and width of the whole image where `array` is only its upper part, because nobody
         was to look below (`ReadOptions.seen`).
+    matrix : ((float, float), (float, float)) or None
+        Degrees east and north per pixel to the right and upwards, as shown; None where unknown.
     """
 
     array: npt.NDArray[Any]
@@ -68,6 +70,7 @@ class Cutout:
     bad: npt.NDArray[np.bool_] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     frame: tuple[int, int] | None = None
+    matrix: tuple[tuple[float, float], tuple[float, float]] | None = None
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3:

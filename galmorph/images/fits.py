@@ -27,15 +27,9 @@ from galmorph.images.cards import Cards
 from galmorph.images.cutout import Cutout
 from galmorph.images.fits_structure import check_structure, find_cut
 from galmorph.images.hdus import HduChoice, choose_hdus
-from galmorph.images.planes import (
-    blank_to_nan,
-    drop_axes,
-    find_blank,
-    stack_planes,
-    to_cutout_array,
-)
+from galmorph.images.planes import stack_planes, to_cutout_array
 from galmorph.images.quiet import quiet
-from galmorph.images.regions import cut_region, find_region
+from galmorph.images.regions import find_region, find_size, read_pixels
 from galmorph.images.sky import (
     SkyFrame,
     explain_difference,
@@ -55,6 +49,7 @@ Array = npt.NDArray[Any]
 SPECTRAL_AXES = frozenset(
     {"WAVE", "AWAV", "LAMB", "FREQ", "VELO", "VRAD", "VOPT", "FELO", "ZOPT", "ENER", "WAVN", "BETA"}
 )
+TIME_AXES = frozenset({"TIME", "UTC", "TAI", "TT", "TDB", "TCB", "TCG", "UT1", "GPS", "MJD", "JD"})
 NOT_STANDARD = "the FITS cannot be read: its header or its pixels are against the standard"
 NO_DITHER = -1
 """As astropy.io.fits numbers the ways of quantizing."""
@@ -200,7 +195,7 @@ def _check_sky(hdus: HDUList, choice: HduChoice, names: list[str], options: Read
         taken = [pair for band, pair in zip(choice.bands, taken, strict=True) if band in wanted]
     if len(taken) < 2:
         return
-    frames = [frame_from_header(hdu.header, hdu.shape[-2:], hdus) for _, hdu in taken]
+    frames = [frame_from_header(hdu.header, find_size(hdu), hdus) for _, hdu in taken]
     for (number, _), frame in zip(taken[1:], frames[1:], strict=True):
         said = explain_difference(frames[0], frame)
         if said:
@@ -258,21 +253,23 @@ def _read_planes(
     path: str,
 ) -> Planes:
     first = choice.hdus[0]
-    shape = check_shape(first, len(choice.hdus), options, region, path)
+    shape, size = check_shape(first, len(choice.hdus), options, region, path), find_size(first)
+    flags, box = Flags.NONE, None
     if region is None:
-        arrays = [_read_whole(hdu) for hdu in choice.hdus]
-        frame = frame_from_header(first.header, (shape[-2], shape[-1]), hdus)
-        counts = [len(array) for array in arrays]
-        return Planes(stack_planes(arrays, path), frame, Flags.NONE, {}, counts)
-    found, remark = wcs if wcs is not None else load_wcs(first.header, hdus)
-    box = find_region(found, (shape[-2], shape[-1]), region, path, remark)
-    box.check_size(options, path)
-    _check_tiles(first, (*shape[:-2], box.side, box.side), options, path)
-    pieces = [cut_region(hdu, box) for hdu in choice.hdus]
-    flags = Flags.PADDED if box.padded(shape[-2], shape[-1]) else Flags.NONE
-    counts = [len(piece) for piece in pieces]
-    notes = {"region": str(box)}
-    return Planes(stack_planes(pieces, path), box.frame, flags, notes, counts)
+        frame = frame_from_header(first.header, size, hdus)
+    else:
+        found, remark = wcs if wcs is not None else load_wcs(first.header, hdus)
+        box = find_region(found, size, region, path, remark)
+        box.check_size(options, path)
+        _check_tiles(first, (*shape[:-2], box.side, box.side), options, path)
+        frame = box.frame
+        flags = Flags.PADDED if box.padded(*size) else Flags.NONE
+    arrays, notes = [], {} if box is None else {"region": str(box)}
+    for hdu in choice.hdus:
+        array, said = read_pixels(hdu, box)
+        arrays.append(array)
+        notes |= said
+    return Planes(stack_planes(arrays, path), frame, flags, notes, list(map(len, arrays)))
 
 
 def check_shape(
@@ -308,14 +305,6 @@ def _check_tiles(hdu: Any, shape: tuple[int, ...], options: ReadOptions, path: s
         raise ImageTooLargeError(f"{tiles} tiles are more than {MAX_TILES}", path)
 
 
-def _read_whole(hdu: Any) -> Array:
-    blank = find_blank(Cards(hdu.header))
-    data = hdu.data
-    if data is None:
-        raise UnreadableImageError("the HDU has no data")
-    return blank_to_nan(drop_axes(np.asarray(data)), blank)
-
-
 def assemble_planes(
     planes: Planes,
     header: Mapping[str, Any],
@@ -335,22 +324,25 @@ def assemble_planes(
     bands, indices = choose_planes(named, options.bands, array.shape[0], where)
     if indices is not None:
         array, calibrations = array[indices], [calibrations[n] for n in indices]
+    frame = planes.frame
+    if str(header.get("ROWORDER", "")).strip().upper() == "TOP-DOWN":
+        array, frame = array[:, ::-1], frame.turn_over()
     array, kind = to_cutout_array(array, bands)
     calibration = calibrations[0]
     if kind == "flux":
         array, calibration, scaled = match_planes(array, calibrations)
         notes |= scaled
-    if planes.frame.orientation:
-        notes["orientation"] = planes.frame.orientation
+    if frame.orientation:
+        notes["orientation"] = frame.orientation
     if not math.isnan(calibration.zeropoint):
         notes["zeropoint"] = repr(calibration.zeropoint)
     survey = find_survey(header)
-    remarks = [notes.get("message", ""), planes.frame.remark, _name_unread(header)]
+    remarks = [notes.get("message", ""), frame.remark, _name_unread(header)]
     if any(remarks):
         notes["message"] = "; ".join(filter(None, remarks))
     return Cutout(
-        array, bands, kind, object_id, path, planes.frame.ra, planes.frame.dec,
-        planes.frame.pixel_scale, survey, calibration.unit, flags, notes=notes,
+        array, bands, kind, object_id, path, frame.ra, frame.dec, frame.pixel_scale,
+        survey, calibration.unit, flags, notes=notes, matrix=frame.matrix,
     )  # fmt: skip
 
 
@@ -364,9 +356,17 @@ def _looks_rgb(array: Array) -> bool:
 
 
 def _refuse_spectrum(header: Mapping[str, Any], planes: int, where: str) -> None:
-    axis = str(header.get("CTYPE3", ""))
-    if planes > 1 and axis[:4].upper() in SPECTRAL_AXES:
-        raise BandError(
-            f"{where}: a spectral cube of {planes} planes (CTYPE3 = {axis!r}); make one image of "
-            "each band out of it, or of few planes name each, as in --bands g,r,z"
-        )
+    for n in range(1, 10) if planes > 1 else ():
+        kind = str(header.get(f"CTYPE{n}", "")).strip()
+        if header.get(f"NAXIS{n}", planes if n == 3 else 1) == 1:
+            continue
+        if kind[:4].upper() in SPECTRAL_AXES:
+            raise BandError(
+                f"{where}: a spectral cube of {planes} planes (CTYPE{n} = {kind!r}); make one "
+                "image of each band out of it, or of few planes name each, as in --bands g,r,z"
+            )
+        if kind.upper() in TIME_AXES:
+            raise BandError(
+                f"{where}: a series of {planes} images in time (CTYPE{n} = {kind!r}); make one "
+                "image out of it"
+            )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from galmorph.errors import UnsupportedImageError
 from galmorph.images.bands import NARROW_FILTER, clean_band_name, is_band_name, name_bands
 from galmorph.images.cards import Cards
+from galmorph.images.planes import find_image_shape
 from galmorph.images.source import HDU_ADDRESS, TABLE_ADVICE
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def list_galaxies(
     if images and not real:
         label = _label(*images[0])
         return images[:1], f"HDU {label} is no image of a galaxy by its name, but there is no other"
-    longest = max((min(hdu.shape[-2:]) for _, hdu in real), default=0)
+    longest = max((min(find_image_shape(hdu.shape)) for _, hdu in real), default=0)
     real = [pair for pair in real if not _is_small(pair[1], longest, small_side)]
     return [pair for pair in real if _is_science(pair[1])] or real, ""
 
@@ -138,7 +139,7 @@ def _is_science(hdu: Any) -> bool:
 
 
 def _is_small(hdu: Any, longest: int, small_side: int) -> bool:
-    side = int(min(hdu.shape[-2:]))
+    side = min(find_image_shape(hdu.shape))
     return side < small_side and side * SMALL_SHARE <= longest
 
 
@@ -186,7 +187,8 @@ def _is_image(hdu: Any) -> bool:
 
 
 def _band_of(hdu: Any) -> str:
-    name = clean_band_name(Cards(hdu.header).get("EXTNAME", ""))
+    text = str(Cards(hdu.header).get("EXTNAME", ""))
+    name = "" if " " in text.strip() else clean_band_name(text)
     # J0912 is a galaxy and W a weight, sooner than bands.
     meant = is_band_name(name) and name.lower() != "w" and not NARROW_FILTER.match(name)
     return _band_by_card(hdu) or (name if meant else "")

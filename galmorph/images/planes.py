@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,10 +11,15 @@ import numpy.typing as npt
 
 from galmorph.errors import UnsupportedImageError
 from galmorph.images.bands import RENDERED_NAMES
+from galmorph.images.wcs_cards import to_number
 
 __all__ = [
     "blank_to_nan",
     "drop_axes",
+    "find_image_axes",
+    "find_image_shape",
+    "find_stokes",
+    "undo_asinh",
     "find_blank",
     "lay_on_black",
     "stack_planes",
@@ -23,19 +28,59 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+STOKES_I = 1
+"""Of the axis STOKES (FITS 4.0, table 28)."""
 
 
-def drop_axes(array: Array) -> Array:
-    """Drop axes of length 1 in front of the last two, and put a last axis of 3 in front."""
-    leading = [n for n in range(array.ndim - 2) if array.shape[n] == 1]
-    array = np.squeeze(array, axis=tuple(leading))
-    if array.ndim == 2:
-        return array[None]
-    if array.ndim == 3 and array.shape[2] == 3 and array.shape[0] not in (2, 3, 4):
-        return np.moveaxis(array, 2, 0)
-    if array.ndim != 3:
+def find_image_axes(shape: Sequence[int]) -> tuple[int, int]:
+    """Which axes of a numpy shape are y and x: the last two that are longer than 1."""
+    long = [n for n, length in enumerate(shape) if length > 1]
+    if len(long) < 2:
+        return len(shape) - 2, len(shape) - 1
+    if len(long) == 3 and shape[long[2]] == 3 and shape[long[0]] not in (2, 3, 4):  # colours last
+        return long[0], long[1]
+    return long[-2], long[-1]
+
+
+def find_image_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of an array of any axes."""
+    y, x = find_image_axes(shape)
+    return int(shape[y]), int(shape[x])
+
+
+def drop_axes(array: Array, shape: Sequence[int] | None = None) -> Array:
+    """Planes (band, y, x) of an array, or of a piece of one of that shape, without axes of 1."""
+    array = np.moveaxis(array, find_image_axes(shape or array.shape), (-2, -1))
+    array = np.squeeze(array, axis=tuple(n for n in range(array.ndim - 2) if array.shape[n] == 1))
+    if array.ndim not in (2, 3):
         raise UnsupportedImageError(f"the array has {array.ndim} axes: {array.shape}")
-    return array
+    return array if array.ndim == 3 else array[None]
+
+
+def find_stokes(shape: Sequence[int], header: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The axis of several polarizations, and the place of the intensity I on it; None for none."""
+    for axis, length in enumerate(shape):
+        n = len(shape) - axis
+        if length > 1 and str(header.get(f"CTYPE{n}", "")).strip().upper() == "STOKES":
+            keys = (f"CRPIX{n}", f"CRVAL{n}", f"CDELT{n}")
+            at, value, step = (to_number(header.get(key, 1)) for key in keys)
+            place = (STOKES_I - value) / step + at - 1 if step else 0.0
+            return axis, int(place) if place in range(length) else 0
+    return None
+
+
+def undo_asinh(array: Array, header: Mapping[str, Any]) -> Array | None:
+    """Counts of the asinh magnitudes of Pan-STARRS stacks; None where the pixels are linear.
+
+    With BSOFTEN = a and BOFFSET = b a pixel v holds b + 2 a sinh(v ln 10 / 2.5) (Waters et al.
+    2020, ApJS 251, 4, section 3.3).
+    """
+    soft, offset = (to_number(header.get(key)) for key in ("BSOFTEN", "BOFFSET"))
+    if not (0 < soft < math.inf and math.isfinite(offset)):
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        counts = offset + 2 * soft * np.sinh(array.astype(np.float64) * (math.log(10) / 2.5))
+        return np.asarray(counts, dtype=np.float32)
 
 
 def find_blank(header: Mapping[str, Any]) -> float:

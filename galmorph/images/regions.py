@@ -9,33 +9,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import ImageTooLargeError, UnsupportedImageError
+from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from galmorph.images.cards import Cards
-from galmorph.images.planes import blank_to_nan, drop_axes, find_blank
+from galmorph.images.planes import (
+    blank_to_nan,
+    drop_axes,
+    find_blank,
+    find_image_axes,
+    find_image_shape,
+    find_stokes,
+    undo_asinh,
+)
 from galmorph.images.sky import SkyFrame, frame_at, to_pixel
 from galmorph.images.source import Region
 from galmorph.settings import ReadOptions
 
-__all__ = ["Box", "cut_array", "cut_region", "find_region"]
+__all__ = ["Box", "cut_array", "find_region", "find_size", "read_pixels"]
 
 NO_WCS = "no WCS, so a field of view cannot be cut out"
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A square of pixels that may reach beyond the image.
+    """A square of pixels that may reach beyond the image."""
 
-    Attributes
-    ----------
-    x, y : int
-        First column and row (FITS order, row 0 at the bottom), negative outside.
-    side : int
-        Columns and rows.
-    frame : SkyFrame
-        Of the square.
-    """
-
-    x: int
+    x: int  # first column and row, with row 0 at the bottom; negative outside
     y: int
     side: int
     frame: SkyFrame
@@ -93,28 +91,44 @@ def find_region(
     return Box(left, bottom, side, frame)
 
 
-def cut_region(hdu: Any, box: Box) -> npt.NDArray[Any]:
-    """Read a square from an image HDU; outside the image stands the median of what was read.
+def find_size(hdu: Any) -> tuple[int, int]:
+    """Rows and columns of the image of an HDU."""
+    return find_image_shape(_without_stokes(hdu)[0])
 
-    Parameters
-    ----------
-    hdu : image HDU
-        Read through its section, so that only the rows needed come from the disk.
-    box : Box
-        As `find_region` gives it.
 
-    Returns
-    -------
-    ndarray, shape (band, side, side)
-        float32 or the type of the file, row 0 at the bottom.
+def _without_stokes(hdu: Any) -> tuple[list[int], list[slice], bool]:
+    """Shape with one polarization, what to take of each axis, and whether there are others."""
+    shape = [int(length) for length in hdu.shape]
+    taken = [slice(None)] * len(shape)
+    stokes = find_stokes(shape, Cards(hdu.header))
+    if stokes is not None:
+        axis, place = stokes
+        shape[axis], taken[axis] = 1, slice(place, place + 1)
+    return shape, taken, stokes is not None
+
+
+def read_pixels(hdu: Any, box: Box | None = None) -> tuple[npt.NDArray[Any], dict[str, str]]:
+    """Planes (band, y, x) of an image HDU or of a square in it, row 0 at the bottom, and notes.
+
+    A square is read through the section, so that only the rows needed come from the disk; outside
+    the image stands the median of what was read.
     """
-    leading = (slice(None),) * (len(hdu.shape) - 2)
-    if "data" in vars(hdu):  # in memory, perhaps changed since it was read
-        return cut_array(drop_axes(np.asarray(hdu.data)), box)
-    blank = find_blank(Cards(hdu.header))
-    inside = box.find_inside(*hdu.shape[-2:])
-    piece = drop_axes(np.asarray(hdu.section[(*leading, *inside)]))
-    return _pad(blank_to_nan(piece, blank), box)
+    shape, taken, polarized = _without_stokes(hdu)
+    cards = Cards(hdu.header)
+    notes = {"polarization": "Stokes I"} if polarized else {}
+    blank = find_blank(cards)
+    if box is not None:
+        y, x = find_image_axes(shape)
+        taken[y], taken[x] = box.find_inside(shape[y], shape[x])
+    # pixels in memory have perhaps been changed since they were read
+    pixels = hdu.data if box is None or "data" in vars(hdu) else hdu.section
+    if pixels is None:
+        raise UnreadableImageError("the HDU has no data")
+    piece = blank_to_nan(drop_axes(np.asarray(pixels[tuple(taken)]), shape), blank)
+    counts = undo_asinh(piece, cards)
+    if counts is not None:
+        piece, notes["counts"] = counts, "from asinh magnitudes (BSOFTEN, BOFFSET)"
+    return piece if box is None else _pad(piece, box), notes
 
 
 def cut_array(array: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:

@@ -51,6 +51,9 @@ CROSS = np.array([(0, 0), (-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5)])  # pixels a
 Array = npt.NDArray[Any]
 
 
+Matrix = tuple[tuple[float, float], tuple[float, float]]
+
+
 @dataclass(frozen=True, slots=True)
 class SkyFrame:
     """What a cutout needs to know of its WCS.
@@ -65,6 +68,15 @@ class SkyFrame:
     pixel_scale: float = math.nan  # arcseconds
     orientation: str = ""  # as displayed with row 0 at the top
     remark: str = ""  # on what is wrong with the cards
+    matrix: Matrix | None = None  # degrees east and north per pixel to the right and upwards
+
+    def turn_over(self) -> SkyFrame:
+        """The same sky with the rows in the other order."""
+        if self.matrix is None:
+            return self
+        (east_x, east_y), (north_x, north_y) = self.matrix
+        matrix = ((east_x, -east_y), (north_x, -north_y))
+        return replace(self, matrix=matrix, orientation=describe_orientation(matrix))
 
 
 UNKNOWN_SKY = SkyFrame()
@@ -222,7 +234,9 @@ def _make_frame(ra: float, dec: float, matrix: Any) -> SkyFrame:
     scale = math.sqrt(abs(float(np.linalg.det(matrix))))
     if not math.isfinite(scale) or scale < DEGENERATE_SCALE:
         return SkyFrame(ra, dec)
-    return SkyFrame(ra, dec, scale * 3600, describe_orientation(matrix))
+    (a, b), (c, d) = np.asarray(matrix, dtype=float).tolist()
+    turned = describe_orientation(matrix)
+    return SkyFrame(ra, dec, scale * 3600, turned, matrix=((a, b), (c, d)))
 
 
 def _is_icrs(wcs: Any) -> bool:

@@ -181,6 +181,92 @@ def test_degenerate_axes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(cutout.array, FLUX)
 
 
+@pytest.mark.parametrize("shape", [(64, 64, 1), (1, 64, 64, 1), (64, 1, 64), (64, 1, 64, 1)])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_axes_of_length_one_anywhere(
+    tmp_path: Path, shape: tuple[int, ...], compressed: bool
+) -> None:
+    header = fits.Header({"FILTER": "r"})
+    for axis in range(1, len(shape) + 1):
+        header[f"CTYPE{axis}"], header[f"CRPIX{axis}"] = f"FREQ{axis}", 1.0
+        header[f"CRVAL{axis}"], header[f"CDELT{axis}"] = 1.0, 1.0
+    long = [len(shape) - n for n in reversed(range(len(shape))) if shape[n] > 1]
+    for axis, kind, value in zip(long, ("RA---TAN", "DEC--TAN"), (150.1, 2.2), strict=True):
+        header[f"CTYPE{axis}"], header[f"CRVAL{axis}"] = kind, value
+        header[f"CRPIX{axis}"], header[f"CDELT{axis}"] = 32.5, (axis - 1.5) * 0.2 / 3600
+    data = as_stored(GREY).reshape(shape)
+    hdu = fits.CompImageHDU(data, header) if compressed else fits.ImageHDU(data, header)
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "a.fits")
+    cutout = read_cutout(tmp_path / "a.fits")
+    np.testing.assert_allclose(cutout.array, GREY[None], atol=1e-2 if compressed else 0)
+    assert (cutout.ra, cutout.dec) == pytest.approx((150.1, 2.2), abs=1e-9)
+    options = ReadOptions(center=(cutout.ra, cutout.dec), fov=10 * cutout.pixel_scale)
+    part = read_cutout(tmp_path / "a.fits", options=options)
+    np.testing.assert_array_equal(part.array, cutout.array[:, 27:37, 27:37])
+
+
+@pytest.mark.parametrize(
+    ("cards", "plane"),
+    [
+        ({"CRPIX3": 1.0, "CRVAL3": 1.0, "CDELT3": 1.0}, 0),
+        ({"CRPIX3": 1.0, "CRVAL3": -1.0, "CDELT3": 1.0}, 2),
+        ({"CRPIX3": 3.0, "CRVAL3": 1.0, "CDELT3": 1.0}, 2),
+        ({}, 0),
+    ],
+)
+@pytest.mark.parametrize("part", ["whole", "region"])
+def test_of_polarizations_the_intensity_is_taken(
+    tmp_path: Path, cards: dict[str, float], plane: int, part: str
+) -> None:
+    write_fits(tmp_path / "a.fits", FLUX[:, None], CTYPE3="FREQ", CTYPE4="STOKES")
+    with fits.open(tmp_path / "a.fits", mode="update") as hdus:
+        hdus[0].header.update({key.replace("3", "4"): value for key, value in cards.items()})
+    options = ReadOptions(fov=64 * 0.262) if part == "region" else ReadOptions()
+    cutout = read_cutout(tmp_path / "a.fits", options=options)
+    np.testing.assert_array_equal(cutout.array, FLUX[plane][None])
+    assert cutout.notes["polarization"] == "Stokes I"
+
+
+def test_a_series_in_time_is_called_so(tmp_path: Path) -> None:
+    write_fits(tmp_path / "a.fits", FLUX, CTYPE3="UTC")
+    with pytest.raises(BandError, match=r"a\.fits: a series of 3 images in time .CTYPE3 = 'UTC'"):
+        read_cutout(tmp_path / "a.fits")
+    write_fits(tmp_path / "b.fits", FLUX[:, None], CTYPE3="FREQ", CTYPE4="TIME")
+    with pytest.raises(BandError, match=r"b\.fits: a series of 3 images in time .CTYPE4"):
+        read_cutout(tmp_path / "b.fits")
+
+
+@pytest.mark.parametrize("value", ["TOP-DOWN", "top-down ", "BOTTOM-UP"])
+def test_the_order_of_rows_is_obeyed(tmp_path: Path, value: str) -> None:
+    marked = np.zeros((8, 8), dtype=np.float32)
+    marked[0, :] = 1  # row 0 of the file
+    header = make_header(ROWORDER=value, CRPIX1=4.5, CRPIX2=4.5)
+    fits.PrimaryHDU(marked, header).writeto(tmp_path / "a.fits")
+    cutout = read_cutout(tmp_path / "a.fits")
+    upside_down = value == "BOTTOM-UP"
+    assert cutout.array[0, -1 if upside_down else 0].all()
+    turned = "north up, east left" if upside_down else "top at position angle 180 deg, mirrored"
+    assert cutout.notes["orientation"] == turned
+
+
+@pytest.mark.parametrize("part", ["whole", "region"])
+def test_asinh_magnitudes_become_counts(tmp_path: Path, part: str) -> None:
+    soft, offset = 0.2, 0.5
+    counts = (1000 * FLUX[1]).astype(np.float64)
+    stored = 2.5 / np.log(10) * np.arcsinh((counts - offset) / (2 * soft))
+    write_fits(
+        tmp_path / "a.fits", stored.astype("f4"), BSOFTEN=soft, BOFFSET=offset, FILTER="r.00000"
+    )
+    options = ReadOptions(fov=64 * 0.262) if part == "region" else ReadOptions()
+    cutout = read_cutout(tmp_path / "a.fits", options=options)
+    np.testing.assert_allclose(cutout.array[0], counts, rtol=1e-4, atol=1e-4)
+    assert cutout.bands == ("r",)
+    assert "BSOFTEN" in cutout.notes["counts"]
+    for cards in ({"BSOFTEN": soft}, {"BOFFSET": offset}, {"BSOFTEN": 0.0, "BOFFSET": 1.0}):
+        linear = write_fits(tmp_path / "b.fits", FLUX[1], **cards)
+        np.testing.assert_array_equal(read_cutout(linear).array[0], FLUX[1])
+
+
 def test_four_real_axes_are_refused(tmp_path: Path) -> None:
     write_fits(tmp_path / "a.fits", np.zeros((2, 3, 8, 8), dtype=np.float32))
     with pytest.raises(UnsupportedImageError, match=r"a\.fits: no HDU|4 axes"):
