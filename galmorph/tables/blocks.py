@@ -18,7 +18,7 @@ import numpy.typing as npt
 from galmorph.tables.cells import Values
 from galmorph.tables.columns import ColumnSpec
 
-__all__ = ["HEAD_BYTES", "Place", "find_blocks", "make_block", "pack", "read_block", "unpack"]
+__all__ = ["Place", "find_blocks", "make_block", "pack", "read_block", "unpack"]
 
 MAGIC = b"\x8fgalmrph"
 _HEAD = struct.Struct("<8s16sQIQI")
@@ -36,6 +36,11 @@ class Place(NamedTuple):
     offset: int
     size: int
     run: bytes
+
+    @property
+    def end(self) -> int:
+        """Where the next may stand."""
+        return self.offset + HEAD_BYTES + self.size
 
 
 def pack(columns: Sequence[Values], specs: Sequence[ColumnSpec]) -> bytes:
@@ -93,25 +98,16 @@ def make_block(payload: bytes, *, run: bytes, start: int, rows: int) -> bytes:
     return head + _CRC.pack(zlib.crc32(head)) + payload
 
 
-def _read_place(file: BinaryIO, offset: int) -> tuple[Place, int] | None:
-    """Place and checksum of the block whose head stands at `offset`, if one does."""
+def read_block(file: BinaryIO, offset: int) -> tuple[Place, bytes] | None:
+    """The whole block at `offset` with what it holds; None where there is none."""
     file.seek(offset)
     head = file.read(HEAD_BYTES)
     if len(head) < HEAD_BYTES or _CRC.unpack(head[-4:])[0] != zlib.crc32(head[:-4]):
         return None
     magic, run, start, rows, size, checksum = _HEAD.unpack(head[:-4])
-    return (Place(start, rows, offset, size, run), checksum) if magic == MAGIC else None
-
-
-def read_block(file: BinaryIO, offset: int) -> tuple[Place, bytes] | None:
-    """The whole block at `offset` with what it holds; None where there is none."""
-    found = _read_place(file, offset)
-    if found is None:
-        return None
-    place, checksum = found
-    payload = file.read(place.size)
-    good = len(payload) == place.size and zlib.crc32(payload) == checksum
-    return (place, payload) if good else None
+    payload = file.read(size)
+    good = magic == MAGIC and len(payload) == size and zlib.crc32(payload) == checksum
+    return (Place(start, rows, offset, size, run), payload) if good else None
 
 
 def find_blocks(file: BinaryIO, offset: int, run: bytes) -> Iterator[Place]:
@@ -121,7 +117,7 @@ def find_blocks(file: BinaryIO, offset: int, run: bytes) -> Iterator[Place]:
         if found is not None:
             if found[0].run == run:
                 yield found[0]
-            offset += HEAD_BYTES + found[0].size
+            offset = found[0].end
             continue
         offset = _find_marker(file, offset + 1, MAGIC + run)
         if offset < 0:

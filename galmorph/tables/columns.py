@@ -22,31 +22,15 @@ DTYPES = ("str", "bool", "int16", "int32", "int64", "float32", "float64")
 """Types that every output format can hold."""
 
 STANDARD_NAMES = (
-    "object_id",
-    "path",
-    "ra",
-    "dec",
-    "label",
-    "confidence",
-    "embedding",
-    "atypicality",
-    "fov",
-    "crop",
-    "treatment",
-    "flags",
-    "message",
+    *("object_id", "path", "ra", "dec", "label", "confidence", "embedding", "atypicality"),
+    *("fov", "crop", "treatment", "flags", "message"),
 )
 """Names that galmorph gives to columns, besides one ``p_<class>`` per class."""
 
 _NEAREST = {
-    "int8": "int16",
-    "uint8": "int16",
-    "uint16": "int32",
-    "uint32": "int64",
+    **{"int8": "int16", "uint8": "int16", "uint16": "int32", "uint32": "int64"},
     "uint64": "str",  # mostly identifiers; no format but Parquet holds them as numbers
-    "float16": "float32",
-    "float128": "float64",
-    "string": "str",
+    **{"float16": "float32", "float128": "float64", "string": "str"},
 }
 
 
@@ -135,67 +119,42 @@ def probability_name(class_name: str) -> str:
     return "p_" + re.sub(r"\W+", "_", class_name, flags=re.ASCII).strip("_").lower()
 
 
+_IDENTIFIER = ColumnSpec("object_id", "str", "", "meta.id;meta.main", "Identifier of the cutout")
+_FILE = "File that the cutout was read from"
+_RA, _DEC = "Right ascension of the centre, ICRS", "Declination of the centre, ICRS"
 _PLACE = (
-    ColumnSpec(
-        "path", "str", ucd="meta.id;meta.file", description="File that the cutout was read from"
-    ),
-    ColumnSpec(
-        "ra",
-        "float64",
-        unit="deg",
-        ucd="pos.eq.ra;meta.main",
-        description="Right ascension of the centre, ICRS",
-    ),
-    ColumnSpec(
-        "dec",
-        "float64",
-        unit="deg",
-        ucd="pos.eq.dec;meta.main",
-        description="Declination of the centre, ICRS",
-    ),
+    ColumnSpec("path", "str", "", "meta.id;meta.file", _FILE),
+    ColumnSpec("ra", "float64", "deg", "pos.eq.ra;meta.main", _RA),
+    ColumnSpec("dec", "float64", "deg", "pos.eq.dec;meta.main", _DEC),
 )
-_IDENTIFIER = ColumnSpec(
-    "object_id", "str", ucd="meta.id;meta.main", description="Identifier of the cutout"
+_RANK = (
+    "Percentile, 0 to 100: the share of held-out training galaxies that lie nearer to "
+    "the training data"
 )
-_ATYPICALITY = ColumnSpec(
-    "atypicality",
-    "float32",
-    ucd="stat.rank",
-    description="Percentile, 0 to 100: the share of held-out training galaxies that lie nearer to "
-    "the training data",
-)
-_FLAGS = ColumnSpec(
-    "flags",
-    "int32",
-    ucd="meta.code.qual",
-    description="Bit mask of what was wrong with the cutout or done to it",
-)
-_MESSAGE = ColumnSpec(
-    "message", "str", ucd="meta.note", description="Why there is no label, or a remark"
-)
-_LABEL = ColumnSpec(
-    "label",
-    "str",
-    ucd="meta.code.class;src.morph.type",
-    description="Most probable class; empty where the cutout could not be classified",
-)
-_CONFIDENCE = ColumnSpec(
-    "confidence", "float32", ucd="stat.probability", description="Probability of the label"
-)
+_ATYPICALITY = ColumnSpec("atypicality", "float32", "", "stat.rank", _RANK)
+_MASK = "Bit mask of what was wrong with the cutout or done to it"
+_FLAGS = ColumnSpec("flags", "int32", "", "meta.code.qual", _MASK)
+_MESSAGE = ColumnSpec("message", "str", "", "meta.note", "Why there is no label, or a remark")
 
 
 def class_columns(class_names: Sequence[str]) -> tuple[ColumnSpec, ...]:
     """Label, confidence and probabilities of a head of classes."""
-    probabilities = [
-        ColumnSpec(
-            probability_name(name),
-            "float32",
-            ucd="stat.probability;src.morph.type",
-            description=f"Probability of the class {name}",
-        )
-        for name in class_names
-    ]
-    return (_LABEL, _CONFIDENCE, *probabilities)
+    best = "Most probable class; empty where the cutout could not be classified"
+    kind, chance = "src.morph.type", "stat.probability"
+    return (
+        ColumnSpec("label", "str", "", f"meta.code.class;{kind}", best),
+        ColumnSpec("confidence", "float32", "", chance, "Probability of the label"),
+        *(
+            ColumnSpec(
+                probability_name(name),
+                "float32",
+                "",
+                f"{chance};{kind}",
+                f"Probability of the class {name}",
+            )
+            for name in class_names
+        ),
+    )
 
 
 def _embedding_column(dim: int | None) -> list[ColumnSpec]:

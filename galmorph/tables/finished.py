@@ -98,8 +98,8 @@ class FinishedTable:
         What stands in `meta` but not in `fingerprint` may differ.
         """
         recorded = list(self._reader.specs) or self._names
-        different = _name_columns(_without(self._names, recorded), "not in the file")
-        different += _name_columns(_without(recorded, self._names), "no longer made")
+        different = _name_columns(self._names, recorded, "not in the file")
+        different += _name_columns(recorded, self._names, "no longer made")
         if not self._form.provenance:
             return different
         free = {key for key in meta if key not in fingerprint} | {STRINGS_KEY}
@@ -108,16 +108,11 @@ class FinishedTable:
         return list_differences(_as_text(compared), _as_text(fingerprint)) + different
 
 
-def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
+def _name_columns(names: Sequence[str], others: Sequence[str], what: str) -> list[str]:
     taken = set(others)
-    return [name for name in names if name not in taken]
-
-
-def _name_columns(names: Sequence[str], what: str) -> list[str]:
-    if not names:
-        return []
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return [f"column {', '.join(names[:MAX_NAMED])}{more}: {what}"]
+    lost = [name for name in names if name not in taken]
+    more = f" and {len(lost) - MAX_NAMED} more" if len(lost) > MAX_NAMED else ""
+    return [f"column {', '.join(lost[:MAX_NAMED])}{more}: {what}"] if lost else []
 
 
 def _as_text(mapping: Mapping[str, Any]) -> dict[str, str]:

@@ -28,7 +28,6 @@ from typing import Any, BinaryIO
 
 from galmorph.errors import ResumeError
 from galmorph.tables.blocks import (
-    HEAD_BYTES,
     Place,
     find_blocks,
     make_block,
@@ -102,40 +101,31 @@ class Measure:
         self.fits_width, self.length = max(self.fits_width, widest), max(self.length, longest)
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """The first block."""
-
-    specs: tuple[ColumnSpec, ...]
-    record: Mapping[str, Any]
-    run: bytes
-    end: int
-
-
 def _make_record(specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same for a run to go on with the rows of another."""
     columns = {spec.name: spec.kind for spec in specs}
     return {"version": VERSION, "columns": columns, "fingerprint": plain(fingerprint)}
 
 
-def _read_record(file: BinaryIO, path: Path) -> _Record:
+def _read_head(file: BinaryIO, path: Path) -> tuple[tuple[ColumnSpec, ...], dict[str, Any], Place]:
+    """Columns and record of the first block, and where it is."""
     found = read_block(file, 0)
     try:
         if found is None or found[0].rows:
             raise ValueError("its first block is damaged")
-        place, payload = found
-        record = json.loads(payload)
+        record = json.loads(found[1])
         specs = tuple(ColumnSpec(**{**s, "shape": tuple(s["shape"])}) for s in record.pop("specs"))
     except (ValueError, KeyError, TypeError) as error:
         raise ResumeError(
             f"{path}: is no partial result that can be read ({error}); delete it to start anew"
         ) from error
-    return _Record(specs, record, place.run, HEAD_BYTES + place.size)
+    return specs, record, found[0]
 
 
-def _order(places: Iterator[Place]) -> list[Place]:
-    """Blocks by the number of their first row; of two that hold the same rows, the earlier."""
+def _find_places(file: BinaryIO, head: Place) -> list[Place]:
+    """Blocks by the number of their first row; of two with the same rows, the earlier."""
     ordered: list[Place] = []
+    places = find_blocks(file, head.end, head.run)
     for place in sorted(places, key=lambda place: (place.start, place.offset)):
         if place.rows and (not ordered or place.start >= ordered[-1].start + ordered[-1].rows):
             ordered.append(place)
@@ -170,10 +160,8 @@ class Journal:
         self._file: Any = open(path, "r+b", 0, opener=_open_to_append)  # noqa: SIM115
         self._synced = time.monotonic()
         try:
-            head = _read_record(self._file, path)
-            self.specs, self._record, self._run = head.specs, head.record, head.run
-            self._start = head.end
-            self._places = _order(find_blocks(self._file, head.end, head.run))
+            self.specs, self._record, self._head = _read_head(self._file, path)
+            self._places = _find_places(self._file, self._head)
         except BaseException:
             self._file.close()
             raise
@@ -228,8 +216,7 @@ class Journal:
 
     def _mend(self) -> None:
         """Cut off what is torn at the end, and say what is missing before it."""
-        ends = [place.offset + HEAD_BYTES + place.size for place in self._places]
-        self._file.truncate(max([self._start, *ends]))
+        self._file.truncate(max(place.end for place in (self._head, *self._places)))
         if rows := sum(map(len, self.gaps)):
             _logger.warning("%s: %d rows are damaged and will be done again", self.path, rows)
 
@@ -243,21 +230,20 @@ class Journal:
         """Add rows, into the gaps first, and hand them to the system: a kill keeps them."""
         rows, at = len(columns[0]), 0
         while at < rows:
-            gap = self.gaps.pop(0) if self.gaps else range(self.rows_done, sys.maxsize)
+            gap = self.gaps[0] if self.gaps else range(self.rows_done, sys.maxsize)
             count = min(rows - at, len(gap))
             self._write([values[at : at + count] for values in columns], gap.start, count)
             at += count
-            if gap[count:] and gap.stop < sys.maxsize:
-                self.gaps.insert(0, gap[count:])
+            self.gaps[:1] = [gap[count:]] if self.gaps and gap[count:] else []
 
     def _write(self, columns: Sequence[Values], start: int, rows: int) -> None:
         self._owner.check()
         payload = pack(columns, self.specs)
         offset = self._file.seek(0, os.SEEK_END)
-        block = memoryview(make_block(payload, run=self._run, start=start, rows=rows))
+        block = memoryview(make_block(payload, run=self._head.run, start=start, rows=rows))
         while block:
             block = block[self._file.write(block) :]
-        insort(self._places, Place(start, rows, offset, len(payload), self._run))
+        insort(self._places, Place(start, rows, offset, len(payload), self._head.run))
         self.rows_done += rows
         if time.monotonic() - self._synced > SYNC_S:
             self.sync()
@@ -269,9 +255,9 @@ class Journal:
 
     def numbered(self) -> Iterator[tuple[int, dict[str, Values]]]:
         """The same by name, with the number of the first row."""
-        names = [spec.name for spec in self.specs]
         for place, columns in zip(self._places, self.values(), strict=True):
-            yield place.start, dict(zip(names, columns, strict=True))
+            named = zip(self.specs, columns, strict=True)
+            yield place.start, {spec.name: values for spec, values in named}
 
     def measure(self) -> list[Measure]:
         """Facts on each column, for which all rows are read."""
@@ -322,7 +308,6 @@ def _find_differences(
 def read_journal(path: Path) -> tuple[Sequence[ColumnSpec], Mapping[str, Any], list[list[Values]]]:
     """Columns, fingerprint and rows of a partial result, whoever owns it."""
     with path.open("rb") as file:
-        head = _read_record(file, path)
-        places = _order(find_blocks(file, head.end, head.run))
-        rows = [_read_rows(file, place, head.specs, path) for place in places]
-    return head.specs, head.record["fingerprint"], rows
+        specs, record, head = _read_head(file, path)
+        rows = [_read_rows(file, place, specs, path) for place in _find_places(file, head)]
+    return specs, record["fingerprint"], rows

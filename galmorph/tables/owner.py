@@ -37,8 +37,7 @@ class Owner:
     """The right to write a partial result, from now until `release`."""
 
     def __init__(self, partial: Path) -> None:
-        self._partial = partial
-        self._path = Path(f"{partial}.owner")
+        self._partial, self._path = partial, Path(f"{partial}.owner")
         self._token = uuid.uuid4().hex
         self._claim()
         _held.add(self._token)
@@ -53,30 +52,26 @@ class Owner:
                 mine.write_text(json.dumps(record))
                 if _link(mine, self._path):
                     return
-                other = _read(self._path)
-                if other is not None:
-                    self._take_over(other, mine)
+                with suppress(FileNotFoundError):  # it has just been given back
+                    self._take_over(_read(self._path), mine)
         finally:
             mine.unlink(missing_ok=True)
         raise ResumeError(f"{self._partial}: another process is writing this result")
 
     def _take_over(self, other: dict[str, Any], mine: Path) -> None:
-        with suppress(FileNotFoundError):  # it has just been given back
-            age = mine.stat().st_mtime - self._path.stat().st_mtime
-            who = f"process {other.get('process')} on {other.get('host')}"
-            if not _is_gone(other) and age < STALE_S:
-                raise ResumeError(
-                    f"{self._partial}: another process is writing this result ({who}); if it is "
-                    f"gone for certain, delete {self._path.name}"
-                )
-            aside = Path(f"{mine}.stale")
-            self._path.rename(aside)
-            if (_read(aside) or other).get("token") == other.get("token"):
-                aside.unlink()
-                _logger.warning("%s: taken over from %s, which is gone", self._partial, who)
-            else:  # another process has been faster
-                _link(aside, self._path)
-                aside.unlink()
+        age = mine.stat().st_mtime - self._path.stat().st_mtime
+        who = f"process {other.get('process')} on {other.get('host')}"
+        if not _is_gone(other) and age < STALE_S:
+            raise ResumeError(
+                f"{self._partial}: another process is writing this result ({who}); if it is "
+                f"gone for certain, delete {self._path.name}"
+            )
+        aside = self._path.rename(f"{mine}.stale")
+        if _read(aside) == other:
+            _logger.warning("%s: taken over from %s, which is gone", self._partial, who)
+        else:  # another process has been faster
+            _link(aside, self._path)
+        aside.unlink()
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_S):
@@ -85,7 +80,9 @@ class Owner:
                     os.utime(self._path)
 
     def _is_mine(self) -> bool:
-        return (_read(self._path) or {}).get("token") == self._token
+        with suppress(FileNotFoundError):
+            return _read(self._path).get("token") == self._token
+        return False
 
     def check(self) -> None:
         """Make sure that no other process has taken over."""
@@ -111,23 +108,18 @@ def _link(source: Path, target: Path) -> bool:
     except FileExistsError:
         return False
     except OSError:  # FAT and some network file systems
-        try:
-            with target.open("x") as file:
-                file.write(source.read_text())
-        except FileExistsError:
-            return False
+        with suppress(FileExistsError), target.open("x") as file:
+            file.write(source.read_text())
+            return True
+        return False
     return True
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """What an ownership file says; None where there is none, {} where it says nothing."""
-    try:
-        record = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
+def _read(path: Path) -> dict[str, Any]:
+    """What an ownership file says; nothing where it is being written or torn."""
+    with suppress(ValueError):
+        return dict(json.loads(path.read_text()))
+    return {}
 
 
 def _identify(process: int) -> dict[str, Any]:
@@ -143,10 +135,9 @@ def _identify(process: int) -> dict[str, Any]:
 
 def _is_gone(record: dict[str, Any]) -> bool:
     """Whether its process has ended for certain, which only the same machine can tell."""
-    process = record.get("process")
-    here = _identify(process) if isinstance(process, int) else {}
-    if not here or not here["machine"] or record.get("machine") != here["machine"]:
+    here = _identify(record.get("process", 0))
+    if not here["machine"] or record.get("machine") != here["machine"]:
         return False
-    if process == os.getpid():
+    if here["process"] == os.getpid():
         return record.get("token") not in _held
     return bool(here["started"] != record.get("started"))

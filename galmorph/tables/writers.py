@@ -11,12 +11,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain, islice
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 
 from galmorph.errors import OutputError, ResumeError, TableFormatError
@@ -42,7 +40,7 @@ WRITE_ROWS = 4096
 """Rows of a table in memory that are handed over at once."""
 
 
-class TableWriter(ABC):
+class TableWriter:
     """Takes blocks of rows. Use it in a ``with`` statement, or call `close`.
 
     Attributes
@@ -84,19 +82,15 @@ class TableWriter(ABC):
             self._write(columns)
             self.rows_done += len(columns[0])
 
-    @abstractmethod
     def _write(self, columns: Sequence[Values]) -> None:
-        """Store rows."""
+        raise NotImplementedError
 
-    @abstractmethod
     def close(self) -> None:
         """Finish the table and put it under its final name."""
 
-    @abstractmethod
     def abandon(self) -> None:
         """Stop without a final table; what was written stays as a partial result."""
 
-    @abstractmethod
     def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
         """Leave out the inputs whose rows an earlier run has written.
 
@@ -117,16 +111,12 @@ class TableWriter(ABC):
         ResumeError
             Where an input is not the one whose row stands at its place.
         """
+        return iter(items)
 
     def __enter__(self) -> TableWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
         else:
@@ -166,41 +156,26 @@ class _StreamWriter(TableWriter):
     def _write(self, columns: Sequence[Values]) -> None:
         self._send(csv.to_text(columns, self.specs, safe=self._safe))
 
-    def close(self) -> None:
-        """Every row has been sent already."""
-
-    def abandon(self) -> None:
-        """Every row has been sent already."""
-
-    def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
-        """A stream starts at the first row."""
-        return iter(items)
-
 
 class _FileWriter(TableWriter):
     """A journal that becomes the final file on closing."""
 
     def __init__(
-        self,
-        path: Path,
-        form: Format,
-        journal: Journal,
-        meta: Mapping[str, Any],
-        fingerprint: Mapping[str, Any],
+        self, path: Path, form: Format, journal: Journal, meta: Block, fingerprint: Block
     ) -> None:
         super().__init__(journal.specs, meta)
-        self.path = path
-        self._form, self._journal, self._fingerprint = form, journal, fingerprint
+        self.path, self._form, self._journal = path, form, journal
+        self._fingerprint = fingerprint
         self._closed = self._compared = False
         self.rows_done = journal.gaps[0].start if journal.gaps else journal.rows_done
 
     def _write(self, columns: Sequence[Values]) -> None:
-        if not self._compared:
-            self._journal.cut_at_gap()
         with self._saving():
             self._journal.append(columns)
 
     def _saving(self) -> AbstractContextManager[None]:
+        if not self._compared:
+            self._journal.cut_at_gap()
         kept = f"the rows are kept in {self._journal.path}: make room and go on with --resume"
         return say_unwritable(self.path, kept)
 
@@ -217,8 +192,6 @@ class _FileWriter(TableWriter):
 
     def _finish(self, temporary: Path) -> None:
         assert self._form.write is not None
-        if not self._compared:
-            self._journal.cut_at_gap()
         if self._journal.gaps:
             raise ResumeError(f"{self._journal.path}: rows are missing; go on with --resume")
         try:
@@ -263,8 +236,8 @@ class _FinishedWriter(TableWriter):
         path: Path,
         form: Format,
         specs: Sequence[ColumnSpec],
-        meta: Mapping[str, Any],
-        fingerprint: Mapping[str, Any],
+        meta: Block,
+        fingerprint: Block,
     ) -> None:
         super().__init__(specs, meta)
         self.path, self._form = path, form
@@ -305,12 +278,6 @@ class _FinishedWriter(TableWriter):
             f"{self.path}: is finished already, by another run: {reason}. Repeat the options of "
             f"that run, {WAY_OUT}"
         )
-
-    def close(self) -> None:
-        """It is whole already."""
-
-    def abandon(self) -> None:
-        """It stays."""
 
 
 def _describe(keys: Sequence[tuple[str, str] | None]) -> str:

@@ -22,8 +22,8 @@ __all__ = [
     "Kind",
     "MemoryReader",
     "TableReader",
-    "can_hold",
     "column_spec",
+    "make_spec",
     "table_specs",
 ]
 
@@ -163,23 +163,32 @@ class Format:
     show: Callable[[str], str] = str
 
 
-def column_spec(column: Any) -> ColumnSpec | None:
-    """What a column of astropy, or a Quantity of a QTable, says of itself.
+def make_spec(
+    name: str, dtype: Any, shape: Sequence[int] = (), facts: Mapping[str, Any] | None = None
+) -> ColumnSpec | None:
+    """A column as a file has it, with its unit, ucd and description.
 
     None where no output format can hold the values (objects, coordinates, times, complex
     numbers, several axes).
     """
+    if isinstance(dtype, np.dtype):
+        dtype = "str" if dtype.kind in "SU" else dtype.newbyteorder("=").name
+    dtype, shape, known = nearest_dtype(dtype), tuple(shape), facts or {}
+    vector = len(shape) == 1 and shape[0] > 0 and dtype not in DTYPES[:2]
+    if dtype not in DTYPES or (shape and not vector):
+        return None
+    unit, ucd, said = (str(known.get(key) or "") for key in ("unit", "ucd", "description"))
+    return ColumnSpec(name, dtype, unit, ucd, said, shape)
+
+
+def column_spec(column: Any) -> ColumnSpec | None:
+    """What a column of astropy, or a Quantity of a QTable, says of itself."""
     if not hasattr(column, "dtype"):
         return None
-    dtype = "str" if column.dtype.kind in "SU" else column.dtype.newbyteorder("=").name
-    dtype = nearest_dtype(dtype)
-    shape = tuple(column.shape[1:])
-    if not can_hold(dtype, shape):
-        return None
     info = column.info
-    ucd = (info.meta or {}).get("ucd") or getattr(info, "ucd", None) or ""
-    unit = "" if info.unit is None else str(info.unit)
-    return ColumnSpec(info.name, dtype, unit, str(ucd), info.description or "", shape)
+    facts = {"unit": "" if info.unit is None else info.unit, "description": info.description}
+    facts["ucd"] = (info.meta or {}).get("ucd") or getattr(info, "ucd", None)
+    return make_spec(info.name, column.dtype, column.shape[1:], facts)
 
 
 def table_specs(table: Any) -> tuple[ColumnSpec, ...]:
@@ -192,12 +201,6 @@ def table_specs(table: Any) -> tuple[ColumnSpec, ...]:
             "them, or leave them out"
         )
     return tuple(spec for spec in specs.values() if spec is not None)
-
-
-def can_hold(dtype: str, shape: tuple[int, ...]) -> bool:
-    """Whether a `ColumnSpec` can be of that type and shape."""
-    vector = len(shape) == 1 and shape[0] > 0 and dtype not in DTYPES[:2]
-    return dtype in DTYPES and (not shape or vector)
 
 
 class MemoryReader(TableReader):

@@ -15,9 +15,9 @@ import numpy as np
 
 from galmorph.errors import CatalogueError
 from galmorph.tables.cells import Values, format_vector, normalize, to_digits
-from galmorph.tables.columns import ColumnSpec, nearest_dtype
+from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import STRINGS_KEY, STRINGS_NOTE, escape_lines, unescape_all
-from galmorph.tables.formats.base import Format, can_hold
+from galmorph.tables.formats.base import Format, make_spec
 from galmorph.tables.formats.text import TextReader, join_rows, write_rows
 from galmorph.tables.journal import Journal
 from galmorph.tables.provenance import flatten_meta
@@ -127,15 +127,10 @@ def _fill_nan(row: Any) -> Any:
 def _declared_spec(column: dict[str, Any]) -> ColumnSpec | None:
     kind = column.get("subtype") or column["datatype"]
     dtype, bracket, size = kind.rstrip("]").partition("[")
-    dtype = nearest_dtype(dtype)
     if bracket and not size.isdigit():
         return None
-    shape = (int(size),) if bracket else ()
-    if not can_hold(dtype, shape):
-        return None
-    meta = column.get("meta") or {}
-    unit, description = str(column.get("unit") or ""), str(column.get("description") or "")
-    return ColumnSpec(column["name"], dtype, unit, str(meta.get("ucd", "")), description, shape)
+    facts = {**column, **(column.get("meta") or {})}
+    return make_spec(column["name"], dtype, (int(size),) if bracket else (), facts)
 
 
 FORMAT = Format("ECSV", (".ecsv",), EcsvReader, write)

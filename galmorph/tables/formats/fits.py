@@ -23,9 +23,9 @@ import numpy.typing as npt
 
 from galmorph.errors import CatalogueError, TableFormatError
 from galmorph.tables.cells import Values, missing_values, normalize
-from galmorph.tables.columns import ColumnSpec, nearest_dtype
+from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import STRINGS_KEY, STRINGS_NOTE, escape_ascii, is_plain, unescape_all
-from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, can_hold
+from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_spec
 from galmorph.tables.journal import Journal, Measure
 from galmorph.tables.provenance import flatten_meta, plain
 
@@ -96,19 +96,10 @@ def _make_header(
 ) -> bytes:
     from astropy.io import fits
 
-    header = fits.Header(
-        [
-            ("XTENSION", "BINTABLE", "binary table extension"),
-            ("BITPIX", 8),
-            ("NAXIS", 2),
-            ("NAXIS1", row_bytes, "bytes per row"),
-            ("NAXIS2", rows.rows_done, "rows"),
-            ("PCOUNT", 0),
-            ("GCOUNT", 1),
-            ("TFIELDS", len(rows.specs)),
-            ("EXTNAME", KEY),
-        ]
-    )
+    shape = [("NAXIS1", row_bytes, "bytes per row"), ("NAXIS2", rows.rows_done, "rows")]
+    first = [("XTENSION", "BINTABLE", "binary table extension"), ("BITPIX", 8), ("NAXIS", 2)]
+    last = [("PCOUNT", 0), ("GCOUNT", 1), ("TFIELDS", len(rows.specs)), ("EXTNAME", KEY)]
+    header = fits.Header([*first, *shape, *last])
     for number, (spec, measure) in enumerate(zip(rows.specs, measures, strict=True), 1):
         for key, value in _column_cards(number, spec, measure):
             header[key] = value
@@ -116,14 +107,8 @@ def _make_header(
     header[KEY] = json.dumps(plain(meta)).replace("'", "\\u0027")
     for key, value in {**flatten_meta(meta), STRINGS_KEY: STRINGS_NOTE}.items():
         header.add_history(f"{escape_ascii(key)} = {json.dumps(value)}")
-    return _primary_header() + bytes(header.tostring().encode("ascii"))
-
-
-def _primary_header() -> bytes:
-    from astropy.io import fits
-
-    cards = [("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 0), ("EXTEND", True)]
-    return bytes(fits.Header(cards).tostring().encode("ascii"))
+    primary = fits.Header([("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 0), ("EXTEND", True)])
+    return bytes((primary.tostring() + header.tostring()).encode("ascii"))
 
 
 def _field(values: Values, spec: ColumnSpec) -> Any:
@@ -188,13 +173,11 @@ class FitsReader(TableReader):
 
 def _spec(column: Any, hdu: Any, number: int) -> ColumnSpec | None:
     values = _stored(hdu.data[:1], column)
-    dtype = "str" if values.dtype.kind in "SU" else values.dtype.newbyteorder("=").name
-    dtype, shape = nearest_dtype(dtype), tuple(values.shape[1:])
-    if not can_hold(dtype, shape):
-        return None
-    facts = [str(hdu.header.get(f"{key}{number}", "")) for key in ("TUNIT", "TUCD", "TCOMM")]
-    unit, ucd, comment = unescape_all(facts) if KEY in hdu.header else facts
-    return ColumnSpec(column.name, dtype, unit, ucd, comment, shape)
+    cards = {"unit": "TUNIT", "ucd": "TUCD", "description": "TCOMM"}
+    facts = {fact: str(hdu.header.get(f"{key}{number}", "")) for fact, key in cards.items()}
+    if KEY in hdu.header:
+        facts = dict(zip(facts, unescape_all([*facts.values()]), strict=True))
+    return make_spec(column.name, values.dtype, values.shape[1:], facts)
 
 
 def _stored(rows: Any, column: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from galmorph.tables.cells import Values, format_vector, normalize, to_digits
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import readable
-from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, can_hold
+from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_spec
 from galmorph.tables.formats.text import read_lines, write_rows
 from galmorph.tables.journal import Journal
 
@@ -93,10 +93,8 @@ def _spec(name: str, found: set[tuple[str, tuple[int, ...]]], exact: bool) -> Co
     if dtypes in ({"int64"}, {"bool"}, {"str"}):
         (dtype,) = dtypes
     dtype = "str" if exact and dtype == "float64" else dtype
-    shape = next(iter(shapes))
-    if "object" in dtypes or len(shapes) > 1 or not can_hold(dtype, shape):
-        return None
-    return ColumnSpec(name, dtype, shape=shape)
+    one = "object" not in dtypes and len(shapes) == 1
+    return make_spec(name, dtype, next(iter(shapes))) if one else None
 
 
 def _values(items: list[Any], spec: ColumnSpec) -> Values:

@@ -15,7 +15,7 @@ import numpy as np
 
 from galmorph.tables.cells import Values, normalize
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, can_hold
+from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_spec
 from galmorph.tables.formats.npy import to_bytes, write_header
 from galmorph.tables.journal import Journal, Measure
 from galmorph.tables.provenance import plain
@@ -56,7 +56,7 @@ class NpzReader(TableReader):
         with self.path.open("rb") as file, np.load(file) as arrays:
             self.provenance = json.loads(arrays[PROVENANCE].item())
             names = [name for name in arrays.files if name != PROVENANCE]
-            return {name: _spec(name, arrays[name]) for name in names}
+            return {n: make_spec(n, arrays[n].dtype, arrays[n].shape[1:]) for n in names}
 
     def _read(self) -> Iterator[dict[str, Values]]:
         wanted = self.wanted()
@@ -65,12 +65,6 @@ class NpzReader(TableReader):
         for start in range(0, min(map(len, arrays.values()), default=0), CHUNK_ROWS):
             stop = start + CHUNK_ROWS
             yield {name: normalize(arrays[name][start:stop], s) for name, s in wanted.items()}
-
-
-def _spec(name: str, array: Any) -> ColumnSpec | None:
-    dtype = "str" if array.dtype.kind == "U" else array.dtype.name
-    held = can_hold(dtype, array.shape[1:])
-    return ColumnSpec(name, dtype, shape=array.shape[1:]) if held else None
 
 
 FORMAT = Format("npz", (".npz",), NpzReader, write, kinds=("embed",), catalogue=False)

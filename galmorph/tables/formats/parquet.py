@@ -17,9 +17,9 @@ import numpy as np
 
 from galmorph.errors import CatalogueError
 from galmorph.tables.cells import Values, missing_values, normalize
-from galmorph.tables.columns import ColumnSpec, nearest_dtype
+from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import readable
-from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, can_hold
+from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_spec
 from galmorph.tables.formats.ecsv import make_header
 from galmorph.tables.journal import Journal
 from galmorph.tables.provenance import flatten_meta, plain
@@ -30,11 +30,8 @@ ROW_GROUP_BYTES = 32 << 20
 """Values are gathered to about that many bytes before they are written as one row group."""
 
 _ARROW_NAMES = {
-    "large_string": "str",
-    "string_view": "str",
-    "float": "float32",
-    "double": "float64",
-    "halffloat": "float32",
+    **{"large_string": "str", "string_view": "str"},
+    **{"float": "float32", "double": "float64", "halffloat": "float32"},
 }
 
 
@@ -144,13 +141,9 @@ def _spec(field: Any, declared: Mapping[str, Any]) -> ColumnSpec | None:
         kind = kind.value_type
     if pa.types.is_fixed_size_list(kind):
         kind, shape = kind.value_type, (kind.list_size,)
-    dtype = nearest_dtype(_ARROW_NAMES.get(str(kind), str(kind)))
-    if not can_hold(dtype, shape):
-        return None
     own = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
     facts = {**declared, **(declared.get("meta") or {}), **own}
-    unit, ucd, description = (str(facts.get(key) or "") for key in ("unit", "ucd", "description"))
-    return ColumnSpec(field.name, dtype, unit, ucd, description, shape)
+    return make_spec(field.name, _ARROW_NAMES.get(str(kind), str(kind)), shape, facts)
 
 
 def _values(column: Any, spec: ColumnSpec) -> Values:

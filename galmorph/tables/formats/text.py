@@ -29,6 +29,7 @@ __all__ = ["TextReader", "join_rows", "read_lines", "write_rows"]
 
 _MUST_QUOTE = re.compile(r'[",#\r\n]')
 MAX_LINE = 1 << 26
+CELL_BYTES, BLOCK_BYTES = 64, 1 << 27
 MAX_COLUMNS = 1 << 14
 """As in a spreadsheet."""
 MAX_CELL = 1 << 24
@@ -171,9 +172,8 @@ class TextReader(TableReader):
     def _blocks(self) -> Iterator[list[tuple[str, ...]]]:
         rows = self._rows()
         names = next(rows, [])
-        count = max(1, min(CHUNK_ROWS, (1 << 20) // max(len(names), 1)))
         done = 1
-        while block := list(islice(rows, count)):
+        while block := list(_take(rows)):
             for number, row in enumerate(block, done):
                 if len(row) != len(names):
                     raise CatalogueError(
@@ -204,6 +204,15 @@ def read_lines(file: IO[str]) -> Iterator[str]:
         if len(line) == MAX_LINE:
             raise ValueError(f"a line of it has more than {MAX_LINE} characters")
         yield line
+
+
+def _take(rows: Iterator[list[str]]) -> Iterator[list[str]]:
+    size = 0
+    for row in islice(rows, CHUNK_ROWS):
+        yield row
+        size += sum(map(len, row)) + CELL_BYTES * len(row)
+        if size > BLOCK_BYTES:
+            return
 
 
 def _leading_comments(lines: Iterable[str]) -> Iterator[str]:
