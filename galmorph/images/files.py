@@ -31,7 +31,7 @@ IMAGE_SUFFIXES = RASTER_SUFFIXES + tuple(
 )
 """What is taken from a folder, in upper or lower case; a file that is named is always taken."""
 
-FIRST_READ = 1 << 18
+MAGIC_BYTES = 8
 # Opening a FIFO without it would wait for a writer for ever.
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -66,9 +66,8 @@ class ImageFile:
             options = replace(options, hdu=hdu)
             return read_hdu(find_unpacked(file), options, self.object_id, shown)
         with open_regular(self.path, shown) as (descriptor, size):
-            head = os.read(descriptor, min(size, FIRST_READ))
-            if not head.startswith(FITS_MAGIC):
-                data = read_part(descriptor, size, options, head)
+            if not os.pread(descriptor, MAGIC_BYTES, 0).startswith(FITS_MAGIC):
+                data = read_part(descriptor, size, options)
                 return decode_image(data, options=options, object_id=self.object_id, path=shown)
         from galmorph.images.fits import read_fits
 
@@ -114,13 +113,12 @@ def _check_file(status: os.stat_result, shown: str) -> int:
     return status.st_size
 
 
-def read_part(descriptor: int, size: int, options: ReadOptions, head: bytes = b"") -> bytes:
-    """The next bytes, up to ``size`` with those of the head, which have been read."""
+def read_part(descriptor: int, size: int, options: ReadOptions) -> bytes:
+    """The next bytes, up to ``size``."""
     if size > options.max_bytes:
         raise ImageTooLargeError(f"{size} bytes are more than max_pixels allows for")
-    if len(head) >= size:
-        return head
-    parts, missing = [head], size - len(head)
+    parts: list[bytes] = []
+    missing = size
     while missing > 0 and (part := os.read(descriptor, missing)):
         parts.append(part)
         missing -= len(part)

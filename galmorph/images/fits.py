@@ -8,7 +8,7 @@ import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from galmorph.images.cards import Cards
 from galmorph.images.cutout import Cutout
 from galmorph.images.fits_structure import check_structure, find_cut
 from galmorph.images.hdus import HduChoice, choose_hdus
+from galmorph.images.plain_fits import open_plain
 from galmorph.images.planes import stack_planes, to_cutout_array
 from galmorph.images.quiet import quiet
 from galmorph.images.regions import find_region, find_size, read_pixels
@@ -104,7 +105,9 @@ def _open_stream(file: str | bytes) -> BinaryIO:
 
 
 def open_fits(file: str | bytes, path: str) -> HDUList:
-    """Open a FITS file without reading more than its first header."""
+    """Open a FITS file without reading more than its first header, an ordinary one by itself."""
+    if (plain := open_plain(file)) is not None:
+        return cast("HDUList", plain)
     from astropy.io import fits
 
     opened: Any = io.BytesIO(file) if isinstance(file, bytes) else file

@@ -1,0 +1,207 @@
+"""Ordinary FITS files without astropy: a scan of the headers, and the pixels mapped.
+
+astropy takes ten times as long, nearly all of it in Python. What is not ordinary in every card (a
+table, a scale, compression, a card that stands twice, is continued, has a record or no value, bytes
+too few or too many) is left to it; the rest of the readers sees no difference.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["PlainHdus", "open_plain"]
+
+BLOCK, CARD = 2880, 80
+MAX_BLOCKS = 64
+"""Of a header: some 2,300 cards."""
+
+MAX_HDUS = 64
+END = b"END" + b" " * 77
+TYPES = {8: "u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
+
+VALUE = re.compile(
+    r"= *(?:'(?P<text>(?:[^']|'')*)'|(?P<flag>[TF])|(?P<whole>[+-]?\d+)|"
+    r"(?P<real>[+-]?(?:\d+\.\d*|\.\d+)(?:[ED][+-]?\d+)?|[+-]?\d+[ED][+-]?\d+)) *(?:/.*)?"
+)
+KEY = re.compile(r"[A-Z0-9_-]+ *")
+COMMENTARY = ("", "COMMENT", "HISTORY")
+RECORD = re.compile(r"[^:]*: *[+-]?[\d.]")
+"""Texts that astropy may take for a record of several values."""
+
+UNUSUAL = frozenset(
+    ("BLANK", "BSCALE", "BZERO", "GROUPS", "CONTINUE", "HIERARCH", "UNREAD", "ZIMAGE")
+) | {"CPDIS1", "CPDIS2", "D2IMDIS1", "D2IMDIS2"}
+"""Cards whose files are left to astropy; the last of them are read from other HDUs."""
+
+
+class _UnusualError(Exception):
+    """Something that is left to astropy."""
+
+
+class Card(NamedTuple):
+    """As of astropy."""
+
+    keyword: str
+    value: Any
+
+
+class PlainHeader(dict[str, Any]):
+    """What the readers use of `astropy.io.fits.Header`."""
+
+    @property
+    def cards(self) -> Iterator[Card]:
+        """Cards with values, in order."""
+        return (Card(*item) for item in self.items())
+
+
+class PlainHdu:
+    """What the readers use of an image HDU; its pixels stay mapped."""
+
+    is_image = True
+
+    def __init__(self, header: PlainHeader, data: Any, name: str) -> None:
+        self.header, self.section, self.name = header, data, name
+        self.shape = () if data is None else data.shape
+
+    @property
+    def data(self) -> Any:
+        """Pixels in the byte order of the file; None where there are none."""
+        return self.section
+
+
+class PlainHdus(list[PlainHdu]):
+    """What the readers use of `astropy.io.fits.HDUList`."""
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, (int, slice)):
+            return super().__getitem__(key)
+        name, version = key if isinstance(key, tuple) else (key, None)
+        for hdu in self:
+            found = hdu.name.upper() == str(name).strip().upper()
+            if found and version in (None, hdu.header.get("EXTVER", 1)):
+                return hdu
+        raise KeyError(key)
+
+    def __enter__(self) -> PlainHdus:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing to do: the file is closed, and its map goes with the last array."""
+
+
+def open_plain(file: str | bytes) -> PlainHdus | None:
+    """HDUs of an ordinary file, by its path or its bytes; None where astropy is to read it."""
+    try:
+        if isinstance(file, bytes):
+            return _read_hdus(memoryview(file))
+        with open(file, "rb") as stream:
+            return _read_hdus(memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)))
+    except (_UnusualError, OSError, ValueError):
+        return None
+
+
+def _read_hdus(raw: memoryview) -> PlainHdus:
+    if len(raw) % BLOCK:
+        raise _UnusualError
+    hdus, position = PlainHdus(), 0
+    while position < len(raw):
+        if len(hdus) == MAX_HDUS:
+            raise _UnusualError
+        cards = _find_cards(raw, position)
+        position += -(-(len(cards) + CARD) // BLOCK) * BLOCK
+        header = _parse_header(cards, primary=not hdus)
+        dtype, shape = TYPES[header["BITPIX"]], _find_shape(header)
+        count = math.prod(shape) if shape else 0
+        size = count * np.dtype(dtype).itemsize
+        end = position + -(-size // BLOCK) * BLOCK
+        if end > len(raw):
+            raise _UnusualError
+        data = np.frombuffer(raw, dtype, count, position).reshape(shape) if shape else None
+        hdus.append(PlainHdu(header, data, header.get("EXTNAME", "" if hdus else "PRIMARY")))
+        position = end
+    return hdus
+
+
+def _find_cards(raw: memoryview, position: int) -> bytes:
+    """Cards of a header up to END, after which there are blanks alone."""
+    header = b""
+    for _ in range(MAX_BLOCKS):
+        start = position + len(header)
+        block = bytes(raw[start : start + BLOCK])
+        if len(block) < BLOCK:
+            break
+        header += block
+        end = block.find(END)
+        while end >= 0 and end % CARD:
+            end = block.find(END, end + 1)
+        if end >= 0:
+            if block[end + CARD :].strip(b" "):
+                break
+            return header[: len(header) - BLOCK + end]
+    raise _UnusualError
+
+
+def _parse_header(cards: bytes, *, primary: bool) -> PlainHeader:
+    text = cards.decode("ascii") if cards.isascii() else ""
+    if not text.isprintable() or not text:
+        raise _UnusualError
+    header = PlainHeader()
+    for start in range(0, len(text), CARD):
+        card = text[start : start + CARD]
+        key = card[:8].rstrip()
+        if key in COMMENTARY:
+            continue
+        if key in header or key in UNUSUAL or not KEY.fullmatch(card, 0, 8):
+            raise _UnusualError
+        header[key] = _parse_value(card)
+    _check_order(header, primary)
+    return header
+
+
+def _parse_value(card: str) -> Any:
+    found = VALUE.fullmatch(card, 8)
+    if found is None or card[9] != " ":
+        raise _UnusualError
+    kind, value = found.lastgroup, found[found.lastgroup or 0]
+    if kind == "whole":
+        return int(value)
+    if kind == "real":
+        return float(value.replace("D", "E"))
+    if kind == "flag":
+        return value == "T"
+    if value.rstrip().endswith("&") or RECORD.match(value):
+        raise _UnusualError
+    return value.replace("''", "'").rstrip()
+
+
+def _check_order(header: PlainHeader, primary: bool) -> None:
+    """Refuse all but an image whose sizes stand where they belong."""
+    keys, axes = list(header), header.get("NAXIS")
+    if type(axes) is not int or axes not in (0, 2, 3) or header.get("BITPIX") not in TYPES:
+        raise _UnusualError
+    sizes = [f"NAXIS{n}" for n in range(1, axes + 1)]
+    first = ["SIMPLE" if primary else "XTENSION", "BITPIX", "NAXIS", *sizes]
+    if not primary:
+        first += ["PCOUNT", "GCOUNT"]
+    right = header.get("SIMPLE") is True if primary else header.get("XTENSION") == "IMAGE"
+    name = header.get("EXTNAME", "")
+    whole = all(type(header.get(key)) is int and header[key] >= 1 for key in sizes)
+    none = header.get("PCOUNT", 0) == 0 and header.get("GCOUNT", 1) == 1
+    plain = isinstance(name, str) and name == name.upper()
+    if keys[: len(first)] != first or f"NAXIS{axes + 1}" in header:
+        raise _UnusualError
+    if not (right and whole and none and plain):
+        raise _UnusualError
+
+
+def _find_shape(header: PlainHeader) -> tuple[int, ...]:
+    return tuple(header[f"NAXIS{n}"] for n in range(header["NAXIS"], 0, -1))
