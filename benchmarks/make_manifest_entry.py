@@ -28,15 +28,28 @@ from galmorph.weights.verify import compute_sha256
 MANIFEST = Path(__file__).resolve().parent.parent / "weights_manifest.json"
 GOLDEN_SEED, GOLDEN_IMAGES, GOLDEN_VALUES = 20221108, 2, 16
 
-TRAINING_DATA = (
+LABELLED_DATA = (
     "35,789 cutouts: Galaxy Zoo 2 (23,919) and SDSS (4,506) with labels; Kaggle Galaxy Challenge "
     "(6,894) and Galaxy Zoo DECaLS (470) without"
 )
+TRAINING_DATA = {
+    "fused_fast": LABELLED_DATA,
+    "wei2022": LABELLED_DATA,
+    "labelfree": (
+        "37,704 cutouts without any label: Galaxy Zoo 2 (23,919), SDSS (4,506), Kaggle Galaxy "
+        "Challenge (6,894), Galaxy Zoo DECaLS (470), EFIGI (1,915)"
+    ),
+}
+LICENCE = {
+    "labelfree": "BSD-3-Clause; the heads alone saw Galaxy Zoo labels, some of them non-commercial"
+}
 DESCRIPTION = {
+    "labelfree": "The fast fused encoder, pretrained without any label as in Wei et al. 2022",
     "fused_fast": "Fused CNN-ViT encoder at a ninth of the operations of Wei et al. 2022",
     "wei2022": "The encoder of Wei et al. 2022 as published, with weights of our own training",
 }
 RECIPE = {
+    "labelfree": "VICReg on random views: labelfree.toml (480 steps), labelfree_last.toml (941 steps)",
     "fused_fast": (
         "contrastive (678 of 1,674 steps), guided without classifiers (1,814 steps), guided (2,930 "
         "steps), guided again (3,208 steps)"
@@ -127,7 +140,9 @@ def make_entry(file: Path, figures: dict[str, Any]) -> ManifestEntry:
         kind="galmorph",
         architecture=model.architecture,
         description=DESCRIPTION[model.name],
-        licence="BSD-3-Clause; trained with Galaxy Zoo labels, some of them non-commercial",
+        licence=LICENCE.get(
+            model.name, "BSD-3-Clause; trained with Galaxy Zoo labels, some of them non-commercial"
+        ),
         filename=file.name,
         bundled=file.name,
         pinned=True,
@@ -135,7 +150,7 @@ def make_entry(file: Path, figures: dict[str, Any]) -> ManifestEntry:
         size=file.stat().st_size,
         input=describe_input(model.preprocessing),
         embedding_width=model.encoder.num_features,
-        training_data=TRAINING_DATA,
+        training_data=TRAINING_DATA[model.name],
         recipe=RECIPE[model.name],
         paper=PAPER,
         heads=describe_heads(model),

@@ -77,11 +77,22 @@ class Maker:
         how = ["--half", "--name", name, "--crop", CROP]
         self.call("pretrain", "-o", run, "--export", self.model, *how)
 
+    def read_recipe(self) -> dict[str, Any]:
+        """Recipe of the run."""
+        state = load_checkpoint(Path(self.checkpoint))
+        recipe: dict[str, Any] = json.loads(state["fingerprint"])["recipe"]
+        return recipe
+
     def held_out(self) -> list[str]:
         """By which labels of the training parts a head is judged."""
-        recipe = json.loads(load_checkpoint(Path(self.checkpoint))["fingerprint"])["recipe"]
-        fraction = recipe.get("hold_out", 0)
+        fraction = self.read_recipe().get("hold_out", 0)
         return ["--held-out", str(fraction)] if fraction else []
+
+    def projection(self) -> list[str]:
+        """The projection head, where a loss has trained it."""
+        recipe = self.read_recipe()
+        trained = recipe["nt_xent_weight"] > 0 or recipe["sup_con_weight"] > 0
+        return ["--checkpoint", self.checkpoint] if trained else []
 
     def fit(self, name: str, data: list[str], classes: str, *options: str) -> None:
         """A head, written into the model file."""
@@ -137,7 +148,7 @@ def measure(maker: Maker) -> None:
     """All figures of the model card."""
     gz2, sdss = str(maker.data / "gz2" / "test"), str(maker.data / "sdss" / "test")
     decals = str(maker.data / "decals")
-    projection = ["--checkpoint", maker.checkpoint, "--protocols", "head,knn,loo"]
+    projection = [*maker.projection(), "--protocols", "head,knn,loo"]
     maker.evaluate("gz2", gz2, "--head", "gz2", *maker.train_options("gz2"), *projection)
     only_head = ["--protocols", "head"]
     maker.evaluate("gz2_smooth", gz2, "--head", "gz2", "--merge", SMOOTH, *only_head)
