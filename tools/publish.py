@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from manifest_file import replace_entry, write_manifest
+
 from galmorph.errors import DownloadError, GalmorphError, ManifestError, WeightsError
 from galmorph.schema import parse_json
-from galmorph.weights import ManifestEntry, load_manifest, write_manifest
+from galmorph.weights import ManifestEntry, load_manifest
 from galmorph.weights.environment import get_endpoint, is_offline
 from galmorph.weights.hub import get_facts
 from galmorph.weights.hub_errors import HubPlace, offline_error, say_failures
@@ -122,7 +124,7 @@ def publish_release(release: Release, *, private: bool = False) -> ManifestEntry
             f"{release.entry.sha256}; the manifest is left as it was"
         )
     entry = dataclasses.replace(release.entry, revision=facts.commit)
-    write_manifest(load_manifest(release.manifest).replace(entry), release.manifest)
+    write_manifest(replace_entry(load_manifest(release.manifest), entry), release.manifest)
     return entry
 
 

@@ -112,26 +112,10 @@ def fetch_hub_file(
     size: int | None = None,
     offline: bool | None = None,
 ) -> HubFile:
-    """Fetch a file into the Hub cache, in place of a damaged one that may be there.
+    """Fetch a file of a commit or a branch into the Hub cache, in place of a damaged one there.
 
-    Parameters
-    ----------
-    repo_id, filename : str
-    revision : str
-        A commit or a branch.
-    sha256, size : optional
-        What the file must be. Without a sha256, the one that the Hub names today is taken.
-    offline : bool, optional
-        Overrides ``HF_HUB_OFFLINE``.
-
-    Raises
-    ------
-    OfflineError
-        The network is off.
-    DownloadError
-        The Hub did not deliver; the message says why and what to do.
-    ChecksumError
-        What it delivered, twice, is not the file that was asked for.
+    Without a sha256, the one that the Hub names today is taken. OfflineError, DownloadError and
+    ChecksumError say why it cannot be had.
     """
     place = HubPlace(repo_id, filename, revision)
     if is_offline(offline):

@@ -56,22 +56,10 @@ _SUFFIXES = (".safetensors", ".pth", ".tar", ".pt", ".bin", ".ckpt", ".pkl")
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """A weights file that was found and checked.
+    """A safetensors file that was found ("path", "folder", "bundled", "cache", "hub") and checked.
 
-    Parameters
-    ----------
-    path : Path
-        A safetensors file.
-    sha256 : str
-        Of the published file: of `path`, or of the pickle that `path` is a copy of.
-    source : {"path", "folder", "bundled", "cache", "hub"}
-        Where it was found.
-    entry : ManifestEntry or None
-        None for a path, but for that of a copy of a pickle of the manifest.
-    revision : str or None
-        Commit on the Hub, 40 hex digits; None for a file that did not come from there.
-    digest : str
-        The sha256 of `path` itself, which whoever loads it must find.
+    `sha256` is that of the published file, `digest` that of the file itself, which whoever loads it
+    must find: they differ where it is a copy of a pickle. `revision` is its commit on the Hub.
     """
 
     path: Path
@@ -95,33 +83,8 @@ def locate_weights(
 ) -> WeightsFile:
     """Find a model's weights, download them if need be, and say where they came from.
 
-    Parameters
-    ----------
-    name_or_path : str or path-like
-        A name of the manifest, ``hf_hub:ORG/NAME`` of any encoder in timm's layout, or a path.
-    offline : bool, optional
-        Overrides ``HF_HUB_OFFLINE``.
-    manifest : Manifest, optional
-        Another than the package's.
-
-    Returns
-    -------
-    WeightsFile
-
-    Raises
-    ------
-    UnknownModelError
-        No entry of that name.
-    WeightsError
-        A path that does not exist.
-    CheckpointError
-        A path that is no safetensors file.
-    ChecksumError
-        The only file that can be had is not the published one.
-    OfflineError
-        It would have to be downloaded, and the network is off.
-    DownloadError
-        The Hub did not deliver, or the model is not published there.
+    It is named as in the manifest, as ``hf_hub:ORG/NAME`` of any encoder in timm's layout, or by a
+    path; `offline` overrides ``HF_HUB_OFFLINE``. Whatever is wrong is a WeightsError of its kind.
     """
     if _is_path(name_or_path):
         return _locate_path(Path(name_or_path), manifest)

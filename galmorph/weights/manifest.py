@@ -21,20 +21,15 @@ from galmorph.weights.entry import (
     ManifestEntry,
     Metric,
 )
-from galmorph.writing import write_whole
 
 __all__ = [
-    "SCHEMA_VERSION",
     "Manifest",
     "entry_from_dict",
     "entry_to_dict",
     "load_manifest",
+    "manifest_from_dict",
     "manifest_path",
-    "write_manifest",
 ]
-
-SCHEMA_VERSION = 1
-"""Version of the manifest's layout; a manifest of another version is refused."""
 
 MANIFEST_NAME = "weights_manifest.json"
 _PACKAGE = Path(__file__).resolve().parent
@@ -51,20 +46,7 @@ _PARTS: dict[str, type[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All released models.
-
-    Parameters
-    ----------
-    models : tuple of ManifestEntry
-        Names are unique.
-    default_model : str or None
-        The model that is used where none is named.
-
-    Raises
-    ------
-    ManifestError
-        Two entries share a name, or the default model is not among them.
-    """
+    """All released models, by unique names, and the one that is used where none is named."""
 
     models: tuple[ManifestEntry, ...]
     default_model: str | None = None
@@ -85,18 +67,7 @@ class Manifest:
         return tuple(entry.name for entry in self.models)
 
     def get(self, name: str) -> ManifestEntry:
-        """Return the entry of that name.
-
-        Parameters
-        ----------
-        name : str
-            An entry's name, or ``hf_hub:ORG/NAME`` of an entry's repository.
-
-        Raises
-        ------
-        UnknownModelError
-            With the names that there are.
-        """
+        """The entry of that name, or of that repository as ``hf_hub:ORG/NAME``."""
         repo_id = name.removeprefix("hf_hub:").removeprefix("hf-hub:")
         for entry in self.models:
             if entry.name == name or (repo_id != name and entry.repo_id == repo_id):
@@ -105,13 +76,6 @@ class Manifest:
             f"no model {name!r}; known: {', '.join(self.names) or 'none'}. "
             "A path of your own must end in .safetensors"
         )
-
-    def replace(self, entry: ManifestEntry) -> Manifest:
-        """Return a manifest in which `entry` stands for the one of its name, or is added."""
-        models = [entry if old.name == entry.name else old for old in self.models]
-        if entry.name not in self.names:
-            models.append(entry)
-        return dataclasses.replace(self, models=tuple(models))
 
 
 def manifest_path() -> Path:
@@ -125,22 +89,7 @@ def manifest_path() -> Path:
 
 
 def load_manifest(path: str | os.PathLike[str] | None = None) -> Manifest:
-    """Read and check a manifest.
-
-    Parameters
-    ----------
-    path : path-like, optional
-        Without one, the package's own.
-
-    Returns
-    -------
-    Manifest
-
-    Raises
-    ------
-    ManifestError
-        Naming the file, the entry and the field.
-    """
+    """Read and check a manifest, by default the package's; errors name file, entry and field."""
     chosen = Path(path) if path is not None else manifest_path()
     stamp = chosen.stat().st_mtime_ns if chosen.is_file() else 0
     return _load(chosen, stamp)
@@ -150,7 +99,7 @@ def load_manifest(path: str | os.PathLike[str] | None = None) -> Manifest:
 def _load(path: Path, stamp: int) -> Manifest:
     """Read once as long as the file is unchanged (`stamp` is its time of change)."""
     try:
-        return _manifest_from_dict(parse_json(path.read_bytes()))
+        return manifest_from_dict(parse_json(path.read_bytes()))
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror})") from None
     except ManifestError as error:
@@ -159,7 +108,7 @@ def _load(path: Path, stamp: int) -> Manifest:
         raise ManifestError(f"{path}: is not JSON ({error})") from None
 
 
-def _manifest_from_dict(data: Any) -> Manifest:
+def manifest_from_dict(data: Any) -> Manifest:
     """The shell first, then each entry under its own name."""
     entries = data.get("models") if isinstance(data, dict) else None
     shell = {**data, "models": []} if isinstance(entries, list) else data
@@ -190,16 +139,3 @@ def entry_to_dict(entry: ManifestEntry) -> dict[str, Any]:
     """Plain JSON values of an entry: the inverse of `entry_from_dict`."""
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(entry)))
     return plain
-
-
-def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
-    """Write a manifest whole or not at all; entries that break a rule are refused."""
-    data = {
-        "$schema": "galmorph/schema.json",
-        "schema_version": SCHEMA_VERSION,
-        "default_model": manifest.default_model,
-        "models": [entry_to_dict(entry) for entry in manifest.models],
-    }
-    _manifest_from_dict(data)
-    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    write_whole(os.fspath(path), text.encode())

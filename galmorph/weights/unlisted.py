@@ -40,15 +40,7 @@ def is_hub_name(name: str) -> bool:
 
 
 def describe_unlisted(name: str, *, offline: bool | None = None) -> ManifestEntry:
-    """Describe a timm encoder of the Hub by its own config.json; nobody vouches for its sha256.
-
-    Raises
-    ------
-    CheckpointError
-        The repository is not one of timm's.
-    WeightsError
-        The Hub did not deliver.
-    """
+    """Describe a timm encoder of the Hub by its own config.json; nobody vouches for its sha256."""
     match = _HUB_NAME.fullmatch(name)
     repo_id, revision = (match[1], match[2] or "main") if match else (name, "main")
     found = _get_config(repo_id, revision, offline)

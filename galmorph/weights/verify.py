@@ -50,15 +50,7 @@ def _digest(path: Path, mark: tuple[int, ...]) -> str:
 def verify_file(
     path: Path, *, sha256: str | None, size: int | None, remembered: bool = True
 ) -> str:
-    """Check a weights file against what is known of it; returns its sha256.
-
-    Raises
-    ------
-    ChecksumError
-        The file is cut short, too long or another one; the message names it.
-    CheckpointError
-        The file is no safetensors file.
-    """
+    """Check a weights file against what is known of it; returns its sha256."""
     actual = path.stat().st_size
     if size is not None and actual != size:
         what = "cut short" if actual < size else "too long"
@@ -74,15 +66,7 @@ def verify_file(
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The header of a whole safetensors file; no tensor is read.
-
-    Raises
-    ------
-    ChecksumError
-        It is shorter or longer than its own header says.
-    CheckpointError
-        It is something else, such as a pickle.
-    """
+    """The header of a whole safetensors file, without its tensors; errors say what else it is."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         start = file.read(8)

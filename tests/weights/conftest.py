@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1] / "tools")]
 
 from hub_server import HubServer, serve_hub  # noqa: E402
+from manifest_file import write_manifest  # noqa: E402
 from weights_samples import REPO_ID, make_entry, make_weights  # noqa: E402
 
 from galmorph.weights import Manifest, ManifestEntry  # noqa: E402
@@ -98,7 +99,7 @@ def use_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
 
     def use(*entries: ManifestEntry) -> Path:
         path = tmp_path / "weights_manifest.json"
-        module.write_manifest(Manifest(entries), path)
+        write_manifest(Manifest(entries), path)
         monkeypatch.setattr(module, "manifest_path", lambda: path)
         return path
 

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from manifest_file import replace_entry, write_manifest
 from weights_samples import make_entry, make_weights
 
 from galmorph.errors import ManifestError, UnknownModelError
 from galmorph.weights import Golden, Head, Manifest, ManifestEntry, Metric, load_manifest
 from galmorph.weights.locate import BUNDLED
 from galmorph.weights.manifest import (
-    SCHEMA_VERSION,
     entry_from_dict,
     entry_to_dict,
     manifest_path,
-    write_manifest,
 )
 from galmorph.weights.verify import verify_file
 
@@ -43,7 +42,7 @@ def full_entry() -> ManifestEntry:
 
 
 def document(*entries: dict[str, Any]) -> dict[str, Any]:
-    return {"schema_version": SCHEMA_VERSION, "default_model": None, "models": list(entries)}
+    return {"schema_version": 1, "default_model": None, "models": list(entries)}
 
 
 def is_valid(entry: dict[str, Any]) -> bool:
@@ -248,9 +247,9 @@ def test_replace_keeps_the_order_and_adds_at_the_end() -> None:
     first, second = full_entry(), dataclasses.replace(full_entry(), name="second")
     manifest = Manifest((first, second))
     changed = dataclasses.replace(first, licence="MIT")
-    assert manifest.replace(changed).models == (changed, second)
+    assert replace_entry(manifest, changed).models == (changed, second)
     third = dataclasses.replace(first, name="third")
-    assert manifest.replace(third).names == ("demo", "second", "third")
+    assert replace_entry(manifest, third).names == ("demo", "second", "third")
 
 
 def test_a_written_manifest_is_read_back(tmp_path: Path) -> None:
@@ -271,7 +270,7 @@ def test_a_failed_write_leaves_the_old_manifest(
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("galmorph.weights.manifest.os.replace", fail)
+    monkeypatch.setattr("galmorph.writing.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write_manifest(Manifest(()), path)
     assert path.read_bytes() == before

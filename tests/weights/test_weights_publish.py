@@ -10,6 +10,7 @@ from pathlib import Path
 import publish
 import pytest
 from hub_server import TOKEN, Fault, HubServer
+from manifest_file import write_manifest
 from publish import Release, prepare_release, publish_release
 from weights_samples import make_entry, make_weights
 
@@ -21,7 +22,7 @@ from galmorph.errors import (
     WeightsError,
 )
 from galmorph.weights import Manifest, load_manifest, locate_weights
-from galmorph.weights.manifest import entry_to_dict, write_manifest
+from galmorph.weights.manifest import entry_to_dict
 
 # huggingface_hub 2.4 uploads with an argument that its own HTTP library deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")

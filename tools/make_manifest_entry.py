@@ -1,6 +1,6 @@
 """Bundle a model file and write its entry into the manifest, with the figures measured for it.
 
-    python benchmarks/make_manifest_entry.py fused_fast.safetensors figures.json
+    python tools/make_manifest_entry.py fused_fast.safetensors figures.json
 
 The figures are those of `make_weights.py`; golden values are computed from the file itself. The
 default model stays what it is, unless ``--default`` is given.
@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from manifest_file import replace_entry, write_manifest
 
 from galmorph.model import Model, read_model
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.weights.entry import ExpectedInput, FieldOfView, Golden, Head, ManifestEntry, Metric
 from galmorph.weights.locate import BUNDLED
-from galmorph.weights.manifest import load_manifest, write_manifest
+from galmorph.weights.manifest import load_manifest
 from galmorph.weights.verify import compute_sha256
 
 MANIFEST = Path(__file__).resolve().parent.parent / "weights_manifest.json"
@@ -171,7 +172,7 @@ def main() -> None:
         shutil.copyfile(options.model, bundled)
     figures = json.loads(options.figures.read_text(encoding="utf-8"))
     entry = make_entry(bundled, figures)
-    manifest = load_manifest(MANIFEST).replace(entry)
+    manifest = replace_entry(load_manifest(MANIFEST), entry)
     if options.default:
         manifest = dataclasses.replace(manifest, default_model=entry.name)
     write_manifest(manifest, MANIFEST)

@@ -1,6 +1,6 @@
 """Draw the tables of a model card from the figures that `make_weights.py` measured.
 
-    python benchmarks/make_model_card.py figures.json docs/model_cards/fused_fast.md
+    python tools/make_model_card.py figures.json docs/model_cards/fused_fast.md
 
 Replaces what stands between ``<!-- figures -->`` and ``<!-- end of figures -->``; the rest of the
 card is written by hand.
