@@ -186,8 +186,10 @@ def run(count: int, seed: int, data: Path, keep: Path | None, kind: str = "") ->
     reader = Reader()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"mutant{f'.{kind}' if kind in make_containers() else ''}"
+        ending = f".{kind}" if kind in make_containers() else ""
         for number in range(count):
+            # a name of its own: HDF5 knows files that it has open by their place on the disk
+            path = Path(folder) / f"mutant_{number}{ending}"
             if kind == "headers":
                 path.write_bytes(make_header_mutant(rng))
             else:
@@ -201,6 +203,7 @@ def run(count: int, seed: int, data: Path, keep: Path | None, kind: str = "") ->
                 print(f"mutant {number}: {outcome} {elapsed:.2f} s {message}", flush=True)
                 if keep is not None:
                     (keep / f"mutant_{number}").write_bytes(path.read_bytes())
+            path.unlink()
             if not reader.process.is_alive():
                 reader = Reader()
     reader.close()

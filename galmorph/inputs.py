@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import islice
@@ -60,10 +61,10 @@ class Inputs:
         """Whether they can be listed without being used up."""
         return bool(self.paths) or self.catalogue is not None
 
-    def list_sources(self) -> Iterator[Source]:
+    def list_sources(self, passed_over: Counter[str] | None = None) -> Iterator[Source]:
         """List the cutouts in order, lazily; those of this part alone."""
         number, count = self.options.part
-        found = self._list_all()
+        found = self._list_all(passed_over)
         if self.options.hdu == "each":
             from galmorph.images.fits_hdus import list_hdus
 
@@ -81,7 +82,7 @@ class Inputs:
             f"{make_printable(first.address)}"
         )
 
-    def _list_all(self) -> Iterator[Source]:
+    def _list_all(self, passed_over: Counter[str] | None = None) -> Iterator[Source]:
         if self.catalogue is not None and self.options.mosaic:
             return self._list_positions(self.catalogue)
         if self.catalogue is not None:
@@ -95,6 +96,7 @@ class Inputs:
             recursive=self.options.recursive,
             bands_from_name=self.options.bands_from_name,
             keep_missing=self.keep_missing,
+            passed_over=passed_over,
         )
         return _pass_over(self.options.file, found) if self.options.file else found
 

@@ -347,6 +347,11 @@ class FileOptions(Settings):
     center: tuple[float, float] | None = _option(
         None, Center(), "FITS: centre in degrees, ICRS.", default="the middle"
     )
+    within: str | None = _option(
+        None, Kind(),
+        "Read no image outside this folder, whatever paths a table holds.", metavar="DIR",
+        rare=True,
+    )  # fmt: skip
     max_pixels: int = _option(
         27_000_000, Whole(), "Refuse larger images: width x height x bands.", rare=True
     )

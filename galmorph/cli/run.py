@@ -119,7 +119,7 @@ class _Run:
             resume=self.options.resume,
         ) as writer:
             self.resumed = self.rows_done = writer.rows_done
-            sources = writer.skip_done(self.inputs.list_sources(), _key)
+            sources = writer.skip_done(self.inputs.list_sources(self.summary.passed_over), _key)
             self.resumed_failed = writer.rows_failed
             if writer.finished:
                 self.resumed, self.finished = writer.rows_done, writer.finished
@@ -186,8 +186,9 @@ class _Run:
             click.echo(f"there are fewer cutouts than parts: {number}/{count} is empty", err=True)
             return OK
         if rows == 0:
-            click.echo("Error: no image was found; a folder is searched for JPEG, PNG, TIFF, "
-                       "WebP and FITS files and tar shards", err=True)  # fmt: skip
+            click.echo("Error: no image was found; a folder is searched for JPEG, PNG, TIFF, WebP "
+                       "and FITS files, tar shards and Zarr", err=True)  # fmt: skip
+            click.echo("\n".join(self.summary.say_passed_over()), err=True)
             return NOTHING_READ
         if failed == rows:
             first = self.summary.failures[:1] if self.quiet else []

@@ -45,6 +45,8 @@ class Summary:
         Rows per label, and per flag of rows that have one.
     failures : list of str
         The first few, each with its reason.
+    passed_over : Counter
+        Files in folders that were not taken, by suffix.
     """
 
     rows: int = 0
@@ -52,6 +54,7 @@ class Summary:
     labels: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
 
     def add(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
         """Count a block of rows.
@@ -74,6 +77,11 @@ class Summary:
         self.failed += 1
         if len(self.failures) < MAX_SHOWN:
             self.failures.append(_describe_failure(row))
+
+    def say_passed_over(self) -> list[str]:
+        """Which files of folders were no images by their names."""
+        told = ", ".join(f"{suffix} {n}" for suffix, n in self.passed_over.most_common())
+        return [f"files passed over: {told}"] if told else []
 
     def format(
         self,
@@ -116,6 +124,7 @@ class Summary:
             lines += [f"  {failure}" for failure in self.failures]
             more = self.failed - len(self.failures)
             lines += [f"  and {more} more: see the column message"] if more else []
+        lines += self.say_passed_over()
         lines.append(f"device: {device}")
         if output != "-":
             lines.append(f"table: {output}")

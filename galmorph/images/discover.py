@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from galmorph.errors import ImageError, MissingExtraError, UnreadableImageError
 from galmorph.images.band_files import BandPattern
@@ -22,6 +25,7 @@ from galmorph.images.source import Lost, Source, make_object_id, make_printable
 __all__ = ["discover_sources"]
 
 MEMBER_MARK = "::"
+SHARDS = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
 GLOB_CHARACTERS = "*?["
 
 
@@ -31,6 +35,7 @@ def discover_sources(
     recursive: bool = True,
     bands_from_name: str | None = None,
     keep_missing: bool = False,
+    passed_over: Counter[str] | None = None,
 ) -> Iterator[Source]:
     """List the cutouts of files, folders, globs and containers.
 
@@ -40,9 +45,9 @@ def discover_sources(
     Parameters
     ----------
     paths : path or iterable of paths
-        Files (taken whatever their suffix), folders, globs (``**`` allowed), tar shards,
-        ``file.h5::dataset``, npy and npz stacks, Parquet files with an image column, HDUs of
-        FITS files (``file.fits[SCI]``, ``file.fits[3]``).
+        Files (taken whatever their suffix), folders, globs (``**`` allowed), tar shards, also as
+        ``shard-{000..999}.tar``, zip archives, ``file.h5::dataset``, npy, npz and Zarr stacks,
+        Parquet files with an image column, HDUs of FITS files (``file.fits[SCI]``).
     recursive : bool
         Go into subfolders.
     bands_from_name : str, optional
@@ -52,6 +57,8 @@ def discover_sources(
         named, which are listed before the first source is given.
     keep_missing : bool
         An argument that names nothing becomes a source that raises when it is read.
+    passed_over : Counter, optional
+        Files in folders that are not taken are counted here, by suffix.
 
     Returns
     -------
@@ -68,7 +75,8 @@ def discover_sources(
     """
     arguments = _expand(paths, keep_missing=keep_missing)
     pattern = BandPattern(bands_from_name) if bands_from_name else None
-    return _walk_arguments(arguments, recursive, pattern)
+    walk = _Walk(recursive, Counter() if passed_over is None else passed_over)
+    return _walk_arguments(arguments, walk, pattern)
 
 
 def _expand(
@@ -91,6 +99,8 @@ def _expand(
 def _expand_one(path: str) -> Sequence[str]:
     if os.path.lexists(path) or os.path.exists(split_address(path)[0]) or split_hdu(path)[1]:
         return [path]
+    if SHARDS.search(path):
+        return [found for shard in _list_shards(path) for found in _expand_one(shard)]
     if any(char in path for char in GLOB_CHARACTERS):
         found = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 (strings all the way)
         if found:
@@ -101,12 +111,32 @@ def _expand_one(path: str) -> Sequence[str]:
     raise UnreadableImageError("there is no such file or folder", make_printable(path))
 
 
+def _list_shards(path: str) -> Iterator[str]:
+    """Names of ``shard-{000..999}.tar``, of which one is tried after the other."""
+    found = SHARDS.search(path)
+    if found is None:
+        yield path
+        return
+    first, last = int(found[1]), int(found[2])
+    for number in range(first, last + 1):
+        text = f"{number:0{len(found[1])}}"
+        yield from _list_shards(path[: found.start()] + text + path[found.end() :])
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """How folders are searched, and what was left out in them."""
+
+    recursive: bool
+    passed_over: Counter[str]
+
+
 def _walk_arguments(
-    arguments: list[str | Source], recursive: bool, pattern: BandPattern | None
+    arguments: list[str | Source], walk: _Walk, pattern: BandPattern | None
 ) -> Iterator[Source]:
     across = pattern is not None and pattern.spans_folders
     gathered: list[str] = []
-    for item in _list_arguments(arguments, recursive):
+    for item in _list_arguments(arguments, walk):
         if isinstance(item, Source):
             yield item
         elif across:
@@ -116,7 +146,7 @@ def _walk_arguments(
     yield from _group(gathered, pattern)
 
 
-def _list_arguments(arguments: list[str | Source], recursive: bool) -> Iterator[list[str] | Source]:
+def _list_arguments(arguments: list[str | Source], walk: _Walk) -> Iterator[list[str] | Source]:
     """Files that are grouped together, and what stands for itself."""
     files: list[str] = []
     for path in arguments:
@@ -132,11 +162,11 @@ def _list_arguments(arguments: list[str | Source], recursive: bool) -> Iterator[
             continue
         yield files
         files = []
-        yield from _walk_folder(path, recursive) if is_folder else _open_container(path)
+        yield from _walk_folder(path, walk) if is_folder else _open_container(path)
     yield files
 
 
-def _walk_folder(top: str, recursive: bool) -> Iterator[list[str] | Source]:
+def _walk_folder(top: str, walk: _Walk) -> Iterator[list[str] | Source]:
     # A stack of our own, not recursion: folders may be deeper than Python's call stack.
     pending = [(top, frozenset[tuple[int, int]]())]
     while pending:
@@ -145,7 +175,7 @@ def _walk_folder(top: str, recursive: bool) -> Iterator[list[str] | Source]:
             identity = _identify(folder)
             if identity in parents:  # a symbolic link back to a parent
                 continue
-            files, shards, folders = _list_folder(folder)
+            files, shards, folders = _list_folder(folder, walk.passed_over)
         except OSError as error:
             reason = f"the folder cannot be listed: {error.strerror}"
             lost = UnreadableImageError(reason, make_printable(folder))
@@ -154,7 +184,7 @@ def _walk_folder(top: str, recursive: bool) -> Iterator[list[str] | Source]:
         yield files
         for shard in shards:
             yield from _open_container(shard)
-        if recursive:
+        if walk.recursive:
             seen = parents | {identity}
             pending.extend((name, seen) for name in reversed(folders))
 
@@ -164,7 +194,7 @@ def _identify(folder: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _list_folder(folder: str) -> tuple[list[str], list[str], list[str]]:
+def _list_folder(folder: str, passed_over: Counter[str]) -> tuple[list[str], list[str], list[str]]:
     files, shards, folders = [], [], []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -177,6 +207,8 @@ def _list_folder(folder: str) -> tuple[list[str], list[str], list[str]]:
                 shards.append(entry.path)
             elif entry.is_dir():
                 folders.append(entry.path)
+            else:
+                passed_over[os.path.splitext(lowered)[1] or "no suffix"] += 1
     return sorted(files), sorted(shards), sorted(folders)
 
 

@@ -60,15 +60,15 @@ class ImageFile:
         if not shown:
             raise UnreadableImageError("no file is named here")
         file, hdu = split_hdu(self.path)
+        with open_regular(file, shown, options.within) as (descriptor, size):
+            if not hdu and not os.pread(descriptor, MAGIC_BYTES, 0).startswith(FITS_MAGIC):
+                data = read_part(descriptor, size, options)
+                return decode_image(data, options=options, object_id=self.object_id, path=shown)
         if hdu:
             from galmorph.images.open_fits import read_part as read_hdu
 
             options = replace(options, hdu=hdu)
             return read_hdu(find_unpacked(file), options, self.object_id, shown)
-        with open_regular(self.path, shown) as (descriptor, size):
-            if not os.pread(descriptor, MAGIC_BYTES, 0).startswith(FITS_MAGIC):
-                data = read_part(descriptor, size, options)
-                return decode_image(data, options=options, object_id=self.object_id, path=shown)
         from galmorph.images.fits import read_fits
 
         return read_fits(self.path, options=options, object_id=self.object_id, path=shown)
@@ -79,8 +79,13 @@ class ImageFile:
 
 
 @contextmanager
-def open_regular(path: str, shown: str) -> Iterator[tuple[int, int]]:
-    """Descriptor and size of a regular file; what the system says against it is a sentence."""
+def open_regular(path: str, shown: str, within: str | None = None) -> Iterator[tuple[int, int]]:
+    """Descriptor and size of a regular file; what the system says against it is a sentence.
+
+    The file must lie within that folder, links followed, where one is given.
+    """
+    if within is not None and not _lies_within(path, within):
+        raise UnsupportedImageError("this file lies outside the folder of --within", shown)
     try:
         descriptor = os.open(path, OPEN_FLAGS)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
@@ -93,6 +98,14 @@ def open_regular(path: str, shown: str) -> Iterator[tuple[int, int]]:
         raise UnreadableImageError(_explain(error), shown) from error
     finally:
         os.close(descriptor)
+
+
+def _lies_within(path: str, folder: str) -> bool:
+    try:
+        real = os.path.realpath(folder)
+        return os.path.commonpath((real, os.path.realpath(path))) == real
+    except ValueError:  # a null byte in the name
+        return False
 
 
 def read_head(path: str, count: int, offset: int = 0) -> bytes:

@@ -14,6 +14,7 @@ from galmorph.images.cutout import Cutout
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
+from galmorph.images.records import find_image, make_record_source
 from galmorph.images.source import Lost, Source, make_object_id, make_printable
 
 __all__ = ["to_sources"]
@@ -29,7 +30,8 @@ def to_sources(images: Any, *, recursive: bool = True) -> Iterator[Source]:
         PIL image; array (y, x), (y, x, 3), (3, y, x) or a stack with one more axis; torch
         tensor; `NDData`, `CCDData`, `Cutout2D`, HDU, `HDUList`; `Cutout` or `Source`; or any
         iterable of these, which is consumed one by one. Masked arrays, those of astropy as
-        well, keep their mask.
+        well, keep their mask. Rows of data sets too: a mapping with an image in it, whose other
+        values are columns, or a tuple of an image and a label.
     recursive : bool
         As in `discover_sources`.
 
@@ -61,6 +63,8 @@ def to_sources(images: Any, *, recursive: bool = True) -> Iterator[Source]:
     if _is_single(images):
         _check_axes(images)
         return _number(_split(images))
+    if not isinstance(images, Iterable) and hasattr(images, "__getitem__"):
+        images = map(images.__getitem__, range(len(images)))  # a data set of torch
     if isinstance(images, Iterable):
         names = _list_hdu_names(images) if isinstance(images, (list, tuple)) else []
         return _number(_flatten(images, recursive), names)
@@ -131,7 +135,23 @@ def _flatten(images: Iterable[Any], recursive: bool) -> Iterator[Any]:
         elif _is_single(item):
             yield from _split(item)
         else:
-            raise TypeError(f"{type(item).__name__} is not an image or a path")
+            yield _Record(item)
+
+
+class _Record:
+    """A row of a data set: a mapping, or a tuple that begins with an image."""
+
+    def __init__(self, row: Any) -> None:
+        if isinstance(row, tuple) and row and _is_single(row[0]):
+            row = dict(zip(("image", "label"), row, strict=False))
+        column = find_image(row, _is_single) if isinstance(row, Mapping) else None
+        if column is None:
+            raise TypeError(f"{type(row).__name__} is not an image, a path, or a row with an image")
+        self.row, self.column = row, column
+
+    def make_source(self, name: str) -> Source:
+        """The source of the row; as given it is called by its number."""
+        return make_record_source(self.row, self.column, name=name, address="")
 
 
 def _look_into(path: str, recursive: bool) -> Iterator[Source]:
@@ -164,4 +184,7 @@ def _split(item: Any) -> Iterator[Any]:
 def _number(items: Iterable[Any], names: Sequence[str] = ()) -> Iterator[Source]:
     for number, item in enumerate(items):
         name = names[number] if names else str(number)
-        yield item if isinstance(item, Source) else InMemory(name, item)
+        if isinstance(item, _Record):
+            yield item.make_source(name)
+        else:
+            yield item if isinstance(item, Source) else InMemory(name, item)

@@ -13,9 +13,8 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
-from galmorph.images.files import ImageFile
-from galmorph.images.memory import InMemory
 from galmorph.images.parquet_pages import find_largest_page
+from galmorph.images.records import make_record_source
 from galmorph.images.source import Lost, Source, make_object_id, make_printable, to_text
 from galmorph.settings import ReadOptions
 
@@ -25,7 +24,6 @@ ROWS_AT_ONCE = 16
 READ_BYTES = 1 << 20
 PAGE_BYTES = ReadOptions().max_bytes
 MAX_LOST_ROWS = 1 << 20
-ID_NAMES = ("object_id", "id", "id_str", "dr8_id", "iauname", "name")
 
 
 def list_items(path: str, column: str) -> Iterator[Source]:
@@ -134,7 +132,13 @@ def _list_group(
         values = {name: _to_list(batch.column(name)) for name in batch.schema.names}
         for n in range(batch.num_rows):
             record = {name: items[n] for name, items in values.items()}
-            yield _make_source(record, path, column, row + n)
+            yield make_record_source(
+                record,
+                column,
+                name=f"{make_object_id(path)}_{row + n}",
+                address=f"{path}::{column}[{row + n}]",
+                folder=os.path.dirname(path),
+            )
         row += batch.num_rows
 
 
@@ -171,27 +175,3 @@ def _to_list(values: Any) -> list[Any]:
         texts = values.cast(pa.large_binary()).to_pylist()
         return [None if text is None else to_text(text) for text in texts]
     return list(values.to_pylist())
-
-
-def _make_source(record: dict[str, Any], path: str, column: str, row: int) -> Source:
-    image = record.pop(column)
-    name = ""
-    if isinstance(image, dict):
-        name, image = image.get("path") or "", image.get("bytes")
-    identifier = next((str(record[key]) for key in ID_NAMES if record.get(key) is not None), "")
-    identifier = identifier or (make_object_id(name) if name else f"{make_object_id(path)}_{row}")
-    address = f"{path}::{column}[{row}]"
-    if image is None:
-        found = _find_file(name, path)
-        if found:
-            return ImageFile(make_printable(identifier), found, record)
-        reason = f"the row names a file that is not there: {name}" if name else "the row is empty"
-        missing = UnreadableImageError(make_printable(reason), make_printable(address))
-        return Lost(make_printable(identifier), address, missing, record)
-    return InMemory(make_printable(identifier), image, address, record)
-
-
-def _find_file(name: str, parquet: str) -> str:
-    """The file that a row names, beside the Parquet file or from the current folder; or ""."""
-    places = (os.path.join(os.path.dirname(parquet), name), name) if name else ()
-    return next((place for place in places if os.path.isfile(place)), "")

@@ -60,7 +60,7 @@ class TarMember:
     def read(self, options: ReadOptions) -> Cutout:
         """Read its bytes alone."""
         shown = make_printable(self.address)
-        with open_regular(self.path, shown) as (descriptor, whole):
+        with open_regular(self.path, shown, options.within) as (descriptor, whole):
             if self.offset + self.size > whole:
                 raise UnreadableImageError("the tar file ends inside this member", shown)
             if not self.size:

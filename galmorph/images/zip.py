@@ -48,7 +48,7 @@ class ZipMember:
         shown = make_printable(self.address)
         if max(self.packed, self.size) > options.max_bytes:
             raise ImageTooLargeError(f"{self.size} bytes are more than max_pixels allows for")
-        with open_regular(self.path, shown) as (descriptor, _):
+        with open_regular(self.path, shown, options.within) as (descriptor, _):
             names = _count_names(os.pread(descriptor, LOCAL_HEADER, self.header))
             data = os.pread(descriptor, self.packed, self.header + names)
         if self.method:

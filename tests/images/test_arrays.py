@@ -458,7 +458,7 @@ def test_iterators_are_consumed_lazily() -> None:
 def test_what_is_no_image() -> None:
     with pytest.raises(TypeError, match="int is not an image, a path, or an iterable"):
         to_sources(7)
-    with pytest.raises(TypeError, match="float is not an image or a path"):
+    with pytest.raises(TypeError, match="float is not an image, a path, or a row"):
         list(to_sources([1.0]))
 
 
@@ -471,3 +471,38 @@ def test_sources_and_cutouts_pass_through() -> None:
 
 def test_a_profile_is_rendered_grey() -> None:
     assert read_one(make_profile()).kind == "rendered"
+
+
+def test_rows_of_data_sets() -> None:
+    image = Image.fromarray(RGB)
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    packed = {"bytes": stream.getvalue(), "path": "x/gal7.png"}
+    rows = [
+        {"label": 3, "image": image, "id": 17, "ra": 1.5, "boxes": [1, 2]},
+        {"image": packed, "ra": 2.5},
+        {"__key__": "gal9", "png": stream.getvalue(), "json": {"a": 1}},
+        {"x": RGB, "note": "a\nb"},
+        (image, 4),
+    ]
+    found = list(to_sources(rows))
+    assert [source.object_id for source in found] == ["17", "gal7", "gal9", "3", "4"]
+    assert found[0].columns == {"label": 3, "id": 17, "ra": 1.5}
+    assert found[3].columns == {"note": r"a\nb"}
+    assert found[4].columns == {"label": 4}
+    for source in found:
+        np.testing.assert_array_equal(read_cutout(source).array, RGB.transpose(2, 0, 1))
+    with pytest.raises(TypeError, match="dict is not an image, a path, or a row with an image"):
+        list(to_sources([{"a": 1}]))
+
+
+def test_a_data_set_that_only_knows_its_length_and_items() -> None:
+    class TorchLike:
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, number: int) -> tuple[object, int]:
+            return RGB, number  # never an IndexError
+
+    found = list(to_sources(TorchLike()))
+    assert [source.columns for source in found] == [{"label": n} for n in range(3)]

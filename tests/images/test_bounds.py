@@ -40,8 +40,9 @@ def test_no_bomb_goes_off(tmp_path: Path, end: str) -> None:
 @pytest.mark.parametrize("kind", CONTAINERS)
 def test_mutants_of_a_container_are_rows_or_errors_of_our_own(tmp_path: Path, kind: str) -> None:
     rng = random.Random(kind)
-    path, good = tmp_path / f"mutant.{kind}", 0
-    for _ in range(60):
+    good = 0
+    for number in range(60):
+        path = tmp_path / f"mutant_{number}.{kind}"  # HDF5 does not open a file twice
         path.write_bytes(mutate(CONTAINERS[kind], rng))
         start = time.process_time()
         for source in itertools.islice(discover_sources(path), 50):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import tarfile
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -367,3 +369,39 @@ def test_band_files_without_a_wcs_are_taken_as_they_are(tmp_path: Path) -> None:
     fits.PrimaryHDU(make_flux()[1]).writeto(tmp_path / "a_r.fits")
     (source,) = discover_sources(tmp_path, bands_from_name="{id}_{band}.fits")
     assert read_cutout(source).bands == ("g", "r")
+
+
+def test_shards_by_pattern(tmp_path: Path) -> None:
+    jpeg = write_jpeg(tmp_path / "a.jpg")
+    for number in range(3):
+        with tarfile.open(tmp_path / f"shard-{number:03}.tar", "w") as tar:
+            tar.add(jpeg, f"{number}.jpg")
+    found = list(discover_sources(f"{tmp_path}/shard-{{000..002}}.tar"))
+    assert [source.object_id for source in found] == ["0", "1", "2"]
+    with pytest.raises(UnreadableImageError, match=r"shard-003\.tar: there is no such file"):
+        discover_sources(f"{tmp_path}/shard-{{000..003}}.tar")
+
+
+def test_files_passed_over_are_counted_by_suffix(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    for name in ("a.csv", "b.CSV", "c.fits.z", "d", ".hidden", "below/e.csv", "f.jpg"):
+        (tmp_path / name).touch()
+    passed_over: Counter[str] = Counter()
+    found = list(discover_sources(tmp_path, passed_over=passed_over))
+    assert [source.object_id for source in found] == ["f"]
+    assert passed_over == {".csv": 3, ".z": 1, "no suffix": 1}
+
+
+@pytest.mark.parametrize("path", ["in/a.jpg", "in/link.jpg", "a.jpg", "in/../a.jpg", "in2/a.jpg"])
+def test_a_run_may_be_confined_to_a_folder(tmp_path: Path, path: str) -> None:
+    for folder in ("in", "in2"):
+        (tmp_path / folder).mkdir()
+        write_jpeg(tmp_path / folder / "a.jpg")
+    write_jpeg(tmp_path / "a.jpg")
+    (tmp_path / "in" / "link.jpg").symlink_to(tmp_path / "a.jpg")
+    options = ReadOptions(within=str(tmp_path / "in"))
+    if path == "in/a.jpg":
+        read_cutout(tmp_path / path, options=options)
+        return
+    with pytest.raises(UnsupportedImageError, match="outside the folder of --within"):
+        read_cutout(str(tmp_path / path), options=options)

@@ -1,0 +1,59 @@
+"""Rows of a data set: an image among other values, as in Parquet files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from galmorph.errors import UnreadableImageError
+from galmorph.images.files import ImageFile
+from galmorph.images.memory import InMemory
+from galmorph.images.source import Lost, Source, make_object_id, make_printable, to_text
+
+__all__ = ["find_image", "make_record_source"]
+
+ID_NAMES = ("object_id", "id", "id_str", "dr8_id", "iauname", "name", "__key__")
+IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "tif", "tiff", "fits")
+
+
+def find_image(record: Mapping[str, Any], is_image: Callable[[Any], bool]) -> str | None:
+    """Name of the image of a row: one of the usual ones, else the first that holds one."""
+    names = [*(name for name in IMAGE_NAMES if name in record), *record]
+    return next((name for name in names if _is_file(record[name]) or is_image(record[name])), None)
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, Mapping) and ("bytes" in value or "path" in value)
+
+
+def make_record_source(
+    record: Mapping[str, Any], column: str, *, name: str, address: str, folder: str = ""
+) -> Source:
+    """The source of a row.
+
+    The image is an object, or a mapping of its ``bytes`` and ``path``, of a file in the folder or
+    from the current one. The row is called by one of its identifiers, else by that file, else as
+    given. Numbers and texts beside the image are columns.
+    """
+    image, file = record[column], ""
+    if _is_file(image):
+        file, image = image.get("path") or "", image.get("bytes")
+    columns = {
+        key: to_text(value) if isinstance(value, str) else value
+        for key, value in record.items()
+        if key != column and isinstance(value, (str, int, float, type(None)))
+    }
+    known = next((str(columns[key]) for key in ID_NAMES if columns.get(key) is not None), "")
+    object_id = make_printable(known) or (make_object_id(file) if file else name)
+    if image is not None:
+        return InMemory(object_id, image, address, columns)
+    if file and (found := _find_file(file, folder)):
+        return ImageFile(object_id, found, columns)
+    reason = f"the row names a file that is not there: {file}" if file else "the row is empty"
+    missing = UnreadableImageError(make_printable(reason), make_printable(address))
+    return Lost(object_id, address, missing, columns)
+
+
+def _find_file(file: str, folder: str) -> str:
+    return next((p for p in (os.path.join(folder, file), file) if os.path.isfile(p)), "")
