@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from galmorph.errors import BandError
@@ -76,7 +77,11 @@ def clean_band_name(name: object) -> str:
     >>> clean_band_name("G"), clean_band_name("KS"), clean_band_name("CLEAR1L;F814W")
     ('g', 'Ks', 'F814W')
     """
-    text = str(name).strip()
+    return _clean_text(str(name).strip())
+
+
+@lru_cache(maxsize=4096)
+def _clean_text(text: str) -> str:
     whole = _clean_word(text)
     if math.isfinite(_look_up(whole)):
         return whole
@@ -255,6 +260,7 @@ def _wavelength(band: str) -> float:
     return _look_up(clean_band_name(band))
 
 
+@lru_cache(maxsize=4096)
 def _look_up(band: str) -> float:
     narrow = NARROW_FILTER.match(band)
     if narrow is not None:

@@ -197,7 +197,7 @@ def frame_at(wcs: Any, x: float, y: float) -> SkyFrame:
     if wcs is None or not getattr(wcs, "has_celestial", False):
         return UNKNOWN_SKY
     try:
-        wcs = wcs.celestial
+        wcs = _find_celestial(wcs)
         ra, dec = to_icrs(wcs, x + CROSS[:, 0], y + CROSS[:, 1])
         matrix = _matrix_of_tan(wcs)
         if matrix is None:
@@ -206,6 +206,11 @@ def frame_at(wcs: Any, x: float, y: float) -> SkyFrame:
     except Exception:
         return UNKNOWN_SKY
     return _make_frame(float(ra[0]), float(dec[0]), matrix)
+
+
+def _find_celestial(wcs: Any) -> Any:
+    """Its two celestial axes; itself where there are no others, as a copy takes most of the time."""
+    return wcs if wcs.naxis == 2 else wcs.celestial
 
 
 def _matrix_of_tan(wcs: Any) -> Array | None:
@@ -261,7 +266,7 @@ def to_pixel(wcs: Any, ra: float, dec: float) -> tuple[float, float]:
     """Pixel (x, y, 0-based) of a position; NaN where it is not in the projection."""
     from astropy.wcs import NoConvergence
 
-    wcs = wcs.celestial
+    wcs = _find_celestial(wcs)
     if not _is_icrs(wcs):
         ra, dec = _from_icrs(wcs, ra, dec)
     world = (dec, ra) if wcs.wcs.lat < wcs.wcs.lng else (ra, dec)

@@ -167,9 +167,9 @@ def _pick(found: Gathered, axes: tuple[int, int]) -> WcsCards:
         values |= {f"CTYPE{new}": name.removesuffix("-SIP"), f"CUNIT{new}": unit or "deg"}
         reference = found.number(f"CRVAL{old}")
         values |= {f"CRVAL{new}": reference, f"CRPIX{new}": found.number(f"CRPIX{old}")}
-        for m in range(40):
-            if found.has([f"PV{old}_{m}"]):
-                values[f"PV{new}_{m}"] = found.number(f"PV{old}_{m}")
+        for key in {*found.values, *found.broken}:
+            if key.startswith(f"PV{old}_"):
+                values[f"PV{new}_{key.rpartition('_')[2]}"] = found.number(key)
         if name[:4] in OPPOSITE.values() and unit in ("", "deg") and abs(reference) > 90:
             raise UnusableError(f"CRVAL{old}")
     values |= _pick_matrix(found, axes, 1 + (types[1][:4] in OPPOSITE.values()))
