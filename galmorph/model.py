@@ -132,7 +132,9 @@ def _heads_from(metadata: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict
 def _say_incomplete(path: Path) -> Iterator[None]:
     try:
         yield
-    except (KeyError, ValueError) as error:
+    except CheckpointError:
+        raise
+    except (LookupError, ValueError) as error:
         raise CheckpointError(f"{path}: the heads are not complete ({error})") from error
 
 
@@ -317,7 +319,7 @@ def _build_model(
             typicality=_typicality_from(metadata, tensors),
             provenance={**metadata.get("provenance", {}), "sha256": sha256, "file": path.name},
         )
-    _check_model(model, path)
+        _check_model(model, path)
     return model
 
 
