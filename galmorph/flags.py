@@ -47,6 +47,8 @@ class Flags(enum.IntFlag):
     """The embedding lies outside nearly all of the training data."""
     SATURATED = 1 << 16
     """Many pixels at the top of the range."""
+    RESAMPLED = 1 << 17
+    """Bands of coarser pixels, or turned ones, were resampled to the finest."""
 
 
 NO_LABEL = (

@@ -9,14 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from galmorph.errors import BandError, UnsupportedImageError
-from galmorph.flags import Flags
+import numpy as np
+
+from galmorph.errors import BandError
 from galmorph.images.bands import choose_planes, find_band, name_bands
 from galmorph.images.calibration import calibration_from_cutout, match_planes
 from galmorph.images.cutout import Cutout
 from galmorph.images.files import ImageFile
-from galmorph.images.planes import stack_planes
-from galmorph.images.sky import SkyFrame, explain_difference
+from galmorph.images.grids import bring_to_one_grid
+from galmorph.images.sky import SkyFrame
 from galmorph.images.source import Source, make_printable
 from galmorph.settings import ReadOptions
 
@@ -154,34 +155,28 @@ def _join(
     names = tuple(band for band, _ in files)
     bands, indices = choose_planes(names, options.bands, len(files), path)
     chosen = [files[n][1] for n in (indices if indices is not None else range(len(files)))]
-    array = stack_planes([cutout.array for cutout in chosen], path)
-    _check_sky(chosen, path)
     calibrations = [calibration_from_cutout(cutout) for cutout in chosen]
-    array, calibration, scaled = match_planes(array, calibrations)
+    grid = bring_to_one_grid(
+        [cutout.array[:, ::-1] for cutout in chosen],
+        [SkyFrame(c.ra, c.dec, c.pixel_scale, matrix=c.matrix) for c in chosen],
+        [cutout.path for cutout in chosen],
+        [calibration.unit for calibration in calibrations],
+    )
+    stacked = np.ascontiguousarray(np.concatenate(grid.arrays)[:, ::-1])
+    array, calibration, scaled = match_planes(stacked, calibrations)
     if not math.isnan(calibration.zeropoint):
         scaled["zeropoint"] = repr(calibration.zeropoint)
     first = chosen[0]
-    flags = Flags.NONE
+    flags = grid.flags
     for cutout in chosen:
         flags |= cutout.flags
     zeros = next(({"zeros": c.notes["zeros"]} for c in chosen if "zeros" in c.notes), {})
     return Cutout(
-        array, bands, "flux", object_id, path, first.ra, first.dec, first.pixel_scale,
-        first.survey, calibration.unit, flags,
-        notes={**first.notes, "files": str(len(chosen)), **zeros, **scaled},
+        array, bands, "flux", object_id, path, grid.frame.ra, grid.frame.dec,
+        grid.frame.pixel_scale, first.survey, calibration.unit, flags,
+        notes={**first.notes, "files": str(len(chosen)), **zeros, **scaled, **grid.notes},
+        matrix=grid.frame.matrix,
     )  # fmt: skip
-
-
-def _check_sky(chosen: list[Cutout], path: str) -> None:
-    frames = [SkyFrame(cutout.ra, cutout.dec, cutout.pixel_scale) for cutout in chosen]
-    for cutout, frame in zip(chosen, frames, strict=True):
-        said = explain_difference(frames[0], frame)
-        if said:
-            raise UnsupportedImageError(
-                f"{chosen[0].path} and {cutout.path} show different parts of the sky: {said}; "
-                "bring the bands to one grid, or leave one out with --bands",
-                path,
-            )
 
 
 def _check_names(files: list[tuple[str, Cutout]]) -> None:

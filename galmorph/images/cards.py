@@ -20,8 +20,9 @@ class Cards(Mapping[str, Any]):
         self.header = header
         self.inherited = inherited or {}
         marks = header.count(UNREAD) if UNREAD in header else 0
-        self.unread = [str(header[UNREAD, n]).strip() for n in range(marks)]
-        self._lost = {name: header.comments[UNREAD, n] for n, name in enumerate(self.unread)}
+        names = [str(header[UNREAD, n]).strip() for n in range(marks)]
+        self._lost = {name: header.comments[UNREAD, n] for n, name in enumerate(names)}
+        self.unread = [name for name in names if name not in ("EXTVER", "EXTLEVEL")]
 
     def __getitem__(self, key: str) -> Any:
         try:

@@ -7,7 +7,7 @@ import math
 import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -18,7 +18,6 @@ from galmorph.errors import (
     GalmorphError,
     ImageTooLargeError,
     UnreadableImageError,
-    UnsupportedImageError,
 )
 from galmorph.flags import Flags
 from galmorph.images.bands import RENDERED_NAMES, choose_planes, find_band, find_band_names
@@ -26,14 +25,14 @@ from galmorph.images.calibration import Calibration, calibration_from_header, ma
 from galmorph.images.cards import Cards
 from galmorph.images.cutout import Cutout
 from galmorph.images.fits_structure import check_structure, find_cut
+from galmorph.images.grids import bring_to_one_grid
 from galmorph.images.hdus import HduChoice, choose_hdus
 from galmorph.images.plain_fits import open_plain
-from galmorph.images.planes import stack_planes, to_cutout_array
+from galmorph.images.planes import to_cutout_array
 from galmorph.images.quiet import quiet
 from galmorph.images.regions import find_region, find_size, read_pixels
 from galmorph.images.sky import (
     SkyFrame,
-    explain_difference,
     frame_from_header,
     load_wcs,
 )
@@ -140,18 +139,16 @@ def cutout_from_hdus(
 
     Pixels that are not to be kept are forgotten by the HDUs.
     """
-    choice = choose_hdus(hdus, options.hdu, path)
+    choice = _take_wanted(choose_hdus(hdus, options.hdu, path), options)
     headers = [_find_cards(hdus, hdu) for hdu in choice.hdus]
     for header in headers:
         _check_scale(header, path)
     region = region or find_wanted_region(options)
-    planes = _read_planes(hdus, choice, options, region, wcs, path)
+    names = [path] if len(headers) == 1 else _name_hdus(hdus, choice, path)
+    calibrations = list(map(calibration_from_header, headers, names))
+    planes = _read_planes(hdus, choice, options, region, wcs, calibrations)
     for hdu in () if keep else choice.hdus:
         vars(hdu).pop("data", None)
-    names = [path] if len(headers) == 1 else _name_hdus(hdus, choice, path)
-    _check_sky(hdus, choice, names, options)
-    for header, name, count in zip(headers, names, planes.counts, strict=True):
-        planes.calibrations += [calibration_from_header(header, name)] * count
     planes.notes = {**_describe_choice(choice), **planes.notes}
     named = choice.bands or find_band_names(headers[0], planes.array.shape[0])
     return assemble_planes(planes, headers[0], named, options, object_id, path)
@@ -189,23 +186,15 @@ def _is_rounded(hdu: Any) -> bool:
         return False
 
 
-def _check_sky(hdus: HDUList, choice: HduChoice, names: list[str], options: ReadOptions) -> None:
-    """Refuse bands of one file that show different parts of the sky."""
-    numbers = [name.rpartition(", ")[2] for name in names]
-    taken = list(zip(numbers, choice.hdus, strict=True))
-    if choice.bands is not None and options.bands is not None:
-        wanted = {find_band(band, choice.bands) for band in options.bands}
-        taken = [pair for band, pair in zip(choice.bands, taken, strict=True) if band in wanted]
-    if len(taken) < 2:
-        return
-    frames = [frame_from_header(hdu.header, find_size(hdu), hdus) for _, hdu in taken]
-    for (number, _), frame in zip(taken[1:], frames[1:], strict=True):
-        said = explain_difference(frames[0], frame)
-        if said:
-            raise UnsupportedImageError(
-                f"{taken[0][0]} and {number} show different parts of the sky: {said}; bring the "
-                "bands to one grid, or leave one out with --bands or --hdu"
-            )
+def _take_wanted(choice: HduChoice, options: ReadOptions) -> HduChoice:
+    """Leave out HDUs of bands that nobody wants, where all that are wanted are there."""
+    if choice.bands is None or options.bands is None:
+        return choice
+    wanted = {find_band(band, choice.bands) for band in options.bands}
+    if None in wanted:
+        return choice
+    pairs = [pair for pair in zip(choice.hdus, choice.bands, strict=True) if pair[1] in wanted]
+    return replace(choice, hdus=tuple(h for h, _ in pairs), bands=tuple(b for _, b in pairs))
 
 
 def find_wanted_region(options: ReadOptions) -> Region | None:
@@ -243,7 +232,6 @@ class Planes:
     frame: SkyFrame
     flags: Flags
     notes: dict[str, str]
-    counts: list[int] = field(default_factory=list)  # planes of each HDU
     calibrations: list[Calibration] = field(default_factory=list)  # of each plane
 
 
@@ -253,59 +241,64 @@ def _read_planes(
     options: ReadOptions,
     region: Region | None,
     wcs: tuple[Any, str] | None,
-    path: str,
+    calibrations: list[Calibration],
 ) -> Planes:
-    first = choice.hdus[0]
-    shape, size = check_shape(first, len(choice.hdus), options, region, path), find_size(first)
-    flags, box = Flags.NONE, None
-    if region is None:
-        frame = frame_from_header(first.header, size, hdus)
-    else:
-        found, remark = wcs if wcs is not None else load_wcs(first.header, hdus)
-        box = find_region(found, size, region, path, remark)
-        box.check_size(options, path)
-        _check_tiles(first, (*shape[:-2], box.side, box.side), options, path)
-        frame = box.frame
-        flags = Flags.PADDED if box.padded(*size) else Flags.NONE
-    arrays, notes = [], {} if box is None else {"region": str(box)}
+    arrays: list[Array] = []
+    frames: list[SkyFrame] = []
+    flags, notes = Flags.NONE, dict[str, str]()
     for hdu in choice.hdus:
+        shape, size = check_shape(hdu, len(choice.hdus), options, region), find_size(hdu)
+        box = None
+        if region is None:
+            frames.append(frame_from_header(hdu.header, size, hdus))
+        else:
+            found, remark = wcs if wcs and not frames else load_wcs(hdu.header, hdus)
+            box = find_region(found, size, region, remark)
+            box.check_size(options)
+            _check_tiles(hdu, (*shape[:-2], box.side, box.side), options)
+            frames.append(box.frame)
+            flags |= Flags.PADDED if box.padded(*size) else Flags.NONE
+            notes.setdefault("region", str(box))
         array, said = read_pixels(hdu, box)
         arrays.append(array)
         notes |= said
-    return Planes(stack_planes(arrays, path), frame, flags, notes, list(map(len, arrays)))
+    names = [calibration.where.rpartition(", ")[2] for calibration in calibrations]
+    grid = bring_to_one_grid(arrays, frames, names, [c.unit for c in calibrations])
+    array = grid.arrays[0] if len(arrays) == 1 else np.concatenate(grid.arrays)
+    each = [c for c, array in zip(calibrations, arrays, strict=True) for _ in array]
+    return Planes(array, grid.frame, flags | grid.flags, {**notes, **grid.notes}, each)
 
 
 def check_shape(
-    hdu: Any, count: int, options: ReadOptions, region: Region | None, path: str
+    hdu: Any, count: int, options: ReadOptions, region: Region | None
 ) -> tuple[int, ...]:
     """Check what the header claims before any pixel is touched."""
     shape = tuple(int(n) for n in hdu.shape)
     if min(shape) < 1:
-        raise UnreadableImageError(f"the image is empty (NAXIS {shape[::-1]})", path)
+        raise UnreadableImageError(f"the image is empty (NAXIS {shape[::-1]})")
     pixels = math.prod(shape) * count
     if region is not None:
         return shape
-    _check_tiles(hdu, shape, options, path)
+    _check_tiles(hdu, shape, options)
     if pixels > options.max_pixels:
         raise ImageTooLargeError(
             f"NAXIS {' x '.join(str(n) for n in shape[::-1])} is more than max_pixels = "
             f"{options.max_pixels}; cut the galaxy out (center and fov, or --mosaic with a "
-            "catalogue), or raise the bound",
-            path,
+            "catalogue), or raise the bound"
         )
     return shape
 
 
-def _check_tiles(hdu: Any, shape: tuple[int, ...], options: ReadOptions, path: str) -> None:
+def _check_tiles(hdu: Any, shape: tuple[int, ...], options: ReadOptions) -> None:
     """Bound the tiles of a compressed image that must be unpacked for a part of that shape."""
     tile = tuple(int(n) for n in getattr(hdu, "tile_shape", None) or ())
     if not tile:
         return
     if min(tile) < 1 or math.prod(tile) > options.max_pixels:
-        raise ImageTooLargeError(f"tiles of {tile} pixels are beyond max_pixels", path)
+        raise ImageTooLargeError(f"tiles of {tile} pixels are beyond max_pixels")
     tiles = math.prod(-(-n // t) for n, t in zip(shape, tile, strict=False))
     if tiles > MAX_TILES:
-        raise ImageTooLargeError(f"{tiles} tiles are more than {MAX_TILES}", path)
+        raise ImageTooLargeError(f"{tiles} tiles are more than {MAX_TILES}")
 
 
 def assemble_planes(

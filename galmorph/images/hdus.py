@@ -38,6 +38,7 @@ EXPOSURE = re.compile(r"(?:EXPOSURE|SKY|CON[A-Z]*)\d*", re.IGNORECASE)
 
 SCIENCE = re.compile(r"(?:.*[_ .-])?(?:SCI|SCIENCE|IMAGE|IMG|DATA|COADD)\d*(?:[_ .-].*)?", re.I)
 UNNAMED = ("PRIMARY", "COMPRESSED_IMAGE")
+ROUNDED_PIXELS = 2
 SMALL_SIDE, SMALL_SHARE = 32, 4
 """An image with a side below this, and that many times shorter than of another one, is none."""
 
@@ -108,7 +109,7 @@ def _choose_first(hdus: HDUList, path: str) -> HduChoice:
     if not images:
         raise UnsupportedImageError(f"no HDU with a 2-D or 3-D image: {describe_hdus(hdus)}", path)
     _, first = images[0]
-    alike = [pair for pair in images if tuple(pair[1].shape) == tuple(first.shape)]
+    alike = [pair for pair in images if _is_alike(pair[1].shape, first.shape)]
     choice = _join_bands(alike if _band_of(first) and len(first.shape) == 2 else images[:1])
     others = [
         pair
@@ -122,6 +123,12 @@ def _choose_first(hdus: HDUList, path: str) -> HduChoice:
         taken = f"{choice.label} of {len(others) + 1} taken"
         left = f"{taken}; not read: {named}{more}, see --hdu each"
     return replace(choice, left=left, remark=remark)
+
+
+def _is_alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether two shapes are the same, but for a pixel or two by which services round."""
+    steps = [abs(a - b) for a, b in zip(one, other, strict=False)]
+    return len(one) == len(other) and max(steps) <= ROUNDED_PIXELS
 
 
 def _is_companion(hdu: Any) -> bool:

@@ -142,8 +142,8 @@ def _cut(
             reason = f"{planes.shape} is more than max_pixels = {options.max_pixels}"
             raise ImageTooLargeError(reason, path)
         return Planes(planes, frame_from_wcs(wcs, (rows, columns)), Flags.NONE, {}), bad
-    box = find_region(wcs, (rows, columns), region, path)
-    box.check_size(options, path)
+    box = find_region(wcs, (rows, columns), region)
+    box.check_size(options)
     flags = Flags.PADDED if box.padded(rows, columns) else Flags.NONE
     bad = None if bad is None else cut_array(bad[None], box)[0]
     return Planes(cut_array(planes, box), box.frame, flags, {"region": str(box)}), bad

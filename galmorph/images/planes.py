@@ -22,7 +22,6 @@ __all__ = [
     "undo_asinh",
     "find_blank",
     "lay_on_black",
-    "stack_planes",
     "to_cutout_array",
     "to_rendered",
 ]
@@ -101,22 +100,6 @@ def blank_to_nan(array: Array, blank: float) -> Array:
         return array
     bad = array == blank
     return np.where(bad, np.float32(np.nan), array.astype(np.float32)) if bad.any() else array
-
-
-def stack_planes(arrays: list[Array], path: str) -> Array:
-    """Join (band, y, x) arrays along the bands.
-
-    Raises
-    ------
-    UnsupportedImageError
-        Their sizes differ.
-    """
-    if len(arrays) == 1:
-        return arrays[0]
-    shapes = {array.shape[-2:] for array in arrays}
-    if len(shapes) > 1:
-        raise UnsupportedImageError(f"bands of different sizes: {sorted(shapes)}", path)
-    return np.concatenate(arrays, axis=0)
 
 
 def to_cutout_array(

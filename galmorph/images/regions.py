@@ -51,37 +51,33 @@ class Box:
         end_x, end_y = self.x + self.side, self.y + self.side
         return slice(max(self.y, 0), min(end_y, rows)), slice(max(self.x, 0), min(end_x, columns))
 
-    def check_size(self, options: ReadOptions, path: str) -> None:
+    def check_size(self, options: ReadOptions) -> None:
         """Raise `ImageTooLargeError` where the square is beyond `options.max_pixels`."""
         if self.side * self.side > options.max_pixels:
             raise ImageTooLargeError(
                 f"a field of {self.side} x {self.side} pixels is more than max_pixels = "
-                f"{options.max_pixels}; take a smaller --fov, or more --max-pixels",
-                path,
+                f"{options.max_pixels}; take a smaller --fov, or more --max-pixels"
             )
 
 
-def find_region(
-    wcs: Any, shape: tuple[int, int], region: Region, path: str, remark: str = ""
-) -> Box:
+def find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str = "") -> Box:
     """Find the pixels of a square of sky in an image of so many rows and columns.
 
     NaN for ra and dec stands for the centre of the image, NaN for fov for its shorter side. The
     remark says what is wrong with the WCS.
     """
     if wcs is None:
-        raise UnsupportedImageError(f"{NO_WCS} ({remark})" if remark else NO_WCS, path)
+        raise UnsupportedImageError(f"{NO_WCS} ({remark})" if remark else NO_WCS)
     x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
     if not math.isnan(region.ra):
         x, y = to_pixel(wcs, region.ra, region.dec)
     if not (-0.5 <= x < shape[1] - 0.5 and -0.5 <= y < shape[0] - 0.5):
         raise UnsupportedImageError(
-            f"the position RA {region.ra:.6f} Dec {region.dec:.6f} is outside the image",
-            path,
+            f"the position RA {region.ra:.6f} Dec {region.dec:.6f} is outside the image"
         )
     pixel_scale = frame_at(wcs, x, y).pixel_scale
     if math.isnan(pixel_scale):
-        raise UnsupportedImageError(NO_WCS, path)
+        raise UnsupportedImageError(NO_WCS)
     side = min(shape)
     if not math.isnan(region.fov):
         side = max(1, round(region.fov / pixel_scale))

@@ -159,6 +159,18 @@ def explain_difference(one: SkyFrame, other: SkyFrame) -> str:
     return ""
 
 
+def find_offset(one: SkyFrame, other: SkyFrame) -> Array:
+    """Pixels (x, y) of one image from its centre to that of another one."""
+    east = ((other.ra - one.ra + 180) % 360 - 180) * math.cos(math.radians(one.dec))
+    return np.linalg.solve(np.array(one.matrix), np.array([east, other.dec - one.dec]))
+
+
+def shift(frame: SkyFrame, x: float, y: float) -> SkyFrame:
+    """Frame of the same pixels around another centre, so many pixels away."""
+    ra, dec = _deproject(frame.ra, frame.dec, *(np.array(frame.matrix) @ (x, y)))
+    return replace(frame, ra=ra, dec=dec)
+
+
 def _frame_of_plain_tan(cards: WcsCards, shape: tuple[int, int]) -> SkyFrame | None:
     """Frame of an undistorted gnomonic WCS, as nearly every cutout has it; None for others.
 

@@ -347,16 +347,10 @@ def test_some_bands_of_capital_letters(tmp_path: Path) -> None:
     assert read_cutout(source, options=ReadOptions(bands=("R", "I"))).bands == ("r", "i")
 
 
-@pytest.mark.parametrize(
-    ("cards", "said"),
-    [
-        ({"CRVAL1": 151.0}, r"a_g\.fits and .*a_r\.fits show different .*: centres 3238 arcsec"),
-        ({"CD1_1": -0.524 / 3600, "CD2_2": 0.524 / 3600}, "pixels of 0.262 and 0.524 arcsec"),
-    ],
-)
-def test_band_files_of_different_sky(tmp_path: Path, cards: dict[str, float], said: str) -> None:
+def test_band_files_of_different_sky(tmp_path: Path) -> None:
+    said = r"a_g\.fits and .*a_r\.fits show different .*: centres 3238 arcsec"
     write_fits(tmp_path / "a_g.fits", make_flux()[0])
-    write_fits(tmp_path / "a_r.fits", make_flux()[1], **cards)
+    write_fits(tmp_path / "a_r.fits", make_flux()[1], CRVAL1=151.0)
     write_fits(tmp_path / "a_z.fits", make_flux()[2], CRPIX1=33.5)
     (source,) = discover_sources(tmp_path, bands_from_name="{id}_{band}.fits")
     with pytest.raises(UnsupportedImageError, match=said):

@@ -1,0 +1,146 @@
+"""Bands of one field brought to one grid of pixels by their WCS."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import MissingExtraError, UnsupportedImageError
+from galmorph.flags import Flags
+from galmorph.images.sky import SCALE_TOLERANCE, SkyFrame, explain_difference, find_offset, shift
+
+Array = npt.NDArray[Any]
+TURN_TOLERANCE = 0.02
+"""Difference of two matrices, in pixels per pixel, above which one image is resampled."""
+
+PER_AREA = re.compile(r"(?:sr|arcsec2?|deg2?)(?:\*\*|\^)?-[12]|/ ?(?:sr|arcsec|deg)", re.IGNORECASE)
+"""Units of brightness; all others count per pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Planes (band, y, x) of each image on one grid, row 0 at the bottom."""
+
+    arrays: list[Array]
+    frame: SkyFrame
+    flags: Flags = Flags.NONE
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """An image on the grid of the finest: its first pixel, and the part that it fills (y, x)."""
+
+    array: Array
+    origin: Array
+    low: Array
+    high: Array
+
+
+def bring_to_one_grid(
+    arrays: Sequence[Array], frames: Sequence[SkyFrame], names: Sequence[str], units: Sequence[str]
+) -> Grid:
+    """Trim images to what they have in common; those of other pixel scales go to the finest.
+
+    Images of one size without a WCS are taken as they are.
+
+    Raises
+    ------
+    UnsupportedImageError
+        Different parts of the sky, or different sizes without a WCS.
+    """
+    sizes = [array.shape[-2:] for array in arrays]
+    one_size = len(set(sizes)) == 1
+    shown = ", ".join(f"{n} {x} x {y}" for n, (y, x) in zip(names, sizes, strict=True))
+    about = "" if one_size else f"bands of different sizes ({shown}): "
+    for name, frame in zip(names, frames, strict=True):
+        coarser = max(frame.pixel_scale, frames[0].pixel_scale)
+        said = explain_difference(*(replace(f, pixel_scale=coarser) for f in (frames[0], frame)))
+        if said:
+            raise UnsupportedImageError(
+                f"{about}{names[0]} and {name} show different parts of the sky: {said}; bring the "
+                "bands to one grid, or leave one out with --bands or --hdu"
+            )
+    if one_size and all(_is_alike(frames[0], frame) for frame in frames):
+        return Grid(list(arrays), frames[0])
+    if any(frame.matrix is None for frame in frames):
+        raise UnsupportedImageError(f"{about}each needs a WCS, by which to join them")
+    finest = min(frame.pixel_scale for frame in frames) * (1 + SCALE_TOLERANCE)
+    first = next(n for n, frame in enumerate(frames) if frame.pixel_scale <= finest)
+    placed = [
+        _place(array, frame, unit, frames[first], sizes[first])
+        for array, frame, unit in zip(arrays, frames, units, strict=True)
+    ]
+    pairs = zip(names, frames, strict=True)
+    others = [name for name, frame in pairs if not _is_alike(frames[first], frame)]
+    grid = _trim(placed, frames[first], sizes[first])
+    if others:
+        notes = {**grid.notes, "resampled": ", ".join(others)}
+        return replace(grid, flags=Flags.RESAMPLED, notes=notes)
+    return grid
+
+
+def _is_alike(one: SkyFrame, other: SkyFrame) -> bool:
+    """Whether the pixels of two images are of one scale and turned alike, as far as is known."""
+    if one.matrix is None or other.matrix is None:
+        return not explain_difference(one, other)
+    turn = np.linalg.solve(np.array(one.matrix), np.array(other.matrix)) - np.eye(2)
+    return bool(np.abs(turn).max() <= TURN_TOLERANCE)
+
+
+def _place(
+    array: Array, frame: SkyFrame, unit: str, grid: SkyFrame, size: tuple[int, ...]
+) -> _Placed:
+    own, zero = np.array(array.shape[-2:]), np.zeros(2, int)
+    if _is_alike(grid, frame):
+        origin = np.rint((np.array(size) - own) / 2 + find_offset(grid, frame)[::-1]).astype(int)
+        return _Placed(array, origin, np.maximum(origin, 0), np.minimum(origin + own, size))
+    array = _resample(array, frame, grid, size)
+    if not PER_AREA.search(unit):
+        array = array * np.float32((grid.pixel_scale / frame.pixel_scale) ** 2)
+    filled = np.argwhere(np.isfinite(array).any(axis=0))
+    if not filled.size:
+        return _Placed(array, zero, zero, zero)
+    return _Placed(array, zero, filled.min(axis=0), filled.max(axis=0) + 1)
+
+
+def _resample(array: Array, frame: SkyFrame, grid: SkyFrame, size: tuple[int, ...]) -> Array:
+    try:
+        from reproject import reproject_interp
+    except ImportError as error:
+        reason = "to join bands of different pixel scales"
+        raise MissingExtraError("reproject", "reproject", reason) from error
+    own, target = _make_wcs(frame, array.shape[-2:]), _make_wcs(grid, size)
+    planes = [
+        reproject_interp((plane.astype(np.float64), own), target, size, return_footprint=False)
+        for plane in array
+    ]
+    return np.stack(planes).astype(np.float32)
+
+
+def _make_wcs(frame: SkyFrame, size: Sequence[int]) -> Any:
+    from astropy.wcs import WCS
+
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [frame.ra, frame.dec]
+    wcs.wcs.crpix = [(size[1] + 1) / 2, (size[0] + 1) / 2]
+    wcs.wcs.cd = np.array(frame.matrix)
+    return wcs
+
+
+def _trim(placed: Sequence[_Placed], frame: SkyFrame, size: tuple[int, ...]) -> Grid:
+    low = np.max([one.low for one in placed], axis=0)
+    high = np.min([one.high for one in placed], axis=0)
+    arrays = []
+    for one in placed:
+        (top, left), (bottom, right) = low - one.origin, high - one.origin
+        arrays.append(one.array[:, top:bottom, left:right])
+    notes = {"trimmed": f"to {high[1] - low[1]} x {high[0] - low[0]} pixels in common"}
+    y, x = (low + high - np.array(size)) / 2
+    return Grid(arrays, shift(frame, x, y), notes=notes)
