@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -128,7 +127,9 @@ class Inputs:
         if self.options.mosaic:
             described["fov"] = self.options.fov
         if self.options.catalogue is not None:
-            described["catalogue_sha256"] = _digest(self.options.catalogue)
+            from galmorph.tables.catalogue import digest_catalogue
+
+            described["catalogue_sha256"] = digest_catalogue(self.options.catalogue)
         return {k: v for k, v in described.items() if v not in (None, (), "", (1, 1))}
 
 
@@ -149,11 +150,6 @@ def _pass_over(output: str, sources: Iterable[Source]) -> Iterator[Source]:
                 yield source
         elif kept := tuple(pair for pair in source.files if not is_written(pair[1].address)):
             yield source if len(kept) == len(source.files) else replace(source, files=kept)
-
-
-def _digest(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_inputs(options: RunOptions, *, keep_missing: bool = False) -> Inputs:

@@ -525,7 +525,8 @@ class InputOptions(Settings):
     )
     catalogue: str | None = _option(
         None, Kind(),
-        "Take the cutouts from a table (CSV, ECSV, FITS, VOTable, Parquet) instead of PATHs; its "
+        "Take the cutouts from a table (CSV, ECSV, FITS, VOTable, Parquet, JSON Lines, IPAC, or a "
+        "folder of Parquet files such as HATS) instead of PATHs; its "
         "columns are carried into the result.", metavar="FILE",
     )  # fmt: skip
     path_column: Sequence[str] = _option(
@@ -547,7 +548,7 @@ class InputOptions(Settings):
     )
     ra_column: str | None = _option(
         None, Kind(), "Right ascension, degrees or 12:34:56.7.",
-        default="ra, RAJ2000, RA_ICRS, ALPHA_J2000", rare=True,
+        default="ra, or by its UCD or a survey's name", rare=True,
     )  # fmt: skip
     dec_column: str | None = _option(
         None, Kind(), "Declination, degrees or +12:34:56.",
@@ -576,6 +577,11 @@ class OutputOptions(Settings):
     resume: bool = _option(
         False, Flag(),
         "Go on with the partial result that a run with the same inputs and options left.",
+    )  # fmt: skip
+    csv_safe: bool = _option(
+        False, Flag(),
+        "In CSV, put an apostrophe before text that a spreadsheet would run (= + - @ first).",
+        rare=True,
     )  # fmt: skip
 
 

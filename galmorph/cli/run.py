@@ -117,6 +117,7 @@ class _Run:
             meta,
             fingerprint=fingerprint,
             resume=self.options.resume,
+            csv_safe=self.options.csv_safe,
         ) as writer:
             self.resumed = self.rows_done = writer.rows_done
             sources = writer.skip_done(self.inputs.list_sources(self.summary.passed_over), _key)

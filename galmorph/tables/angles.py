@@ -8,8 +8,6 @@ from typing import Any
 
 from galmorph.tables.columns import ColumnSpec
 
-__all__ = ["DEGREES", "find_factor", "parse_degrees", "to_degrees"]
-
 DEGREES = ("deg", "degree", "degrees", "degs")
 HOURS = ("h", "hr", "hour", "hours")
 """Of angle: no position is a time."""
@@ -30,12 +28,8 @@ def find_factor(spec: ColumnSpec) -> float:
 def parse_degrees(texts: Sequence[str], *, hours: bool) -> list[float]:
     """Read angles as people write them; NaN for a text that is no angle.
 
-    Parameters
-    ----------
-    texts : sequence of str
-        "12:34:56.7", "12 34 56.7", "12h34m56.7s", "+41d16m09s", or a plain number of degrees.
-    hours : bool
-        What three numbers without letters begin with: hours, or degrees.
+    "12:34:56.7", "12 34 56.7", "12h34m56.7s", "+41d16m09s", or a plain number of degrees; `hours`
+    is what three numbers without letters begin with.
     """
     return [_parse(text.strip(), hours) for text in texts]
 

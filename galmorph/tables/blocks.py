@@ -18,8 +18,6 @@ import numpy.typing as npt
 from galmorph.tables.cells import Values
 from galmorph.tables.columns import ColumnSpec
 
-__all__ = ["Place", "find_blocks", "make_block", "pack", "read_block", "unpack"]
-
 MAGIC = b"\x8fgalmrph"
 _HEAD = struct.Struct("<8s16sQIQI")
 """Magic bytes, run, number of the first row, rows, bytes and checksum of what follows."""

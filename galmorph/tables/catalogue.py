@@ -111,17 +111,7 @@ class _Roles:
 
 
 class Catalogue:
-    """Rows of a catalogue, read as they are asked for. Made by `read_catalogue`.
-
-    Attributes
-    ----------
-    path : Path
-        The catalogue itself.
-    specs : tuple of ColumnSpec
-        Carried columns as they stand in the result.
-    id_column : str or None
-        Column of identifiers.
-    """
+    """Rows of a catalogue, read as they are asked for; `specs` are the carried columns."""
 
     def __init__(self, reader: TableReader, roles: _Roles, root: Path | None) -> None:
         _check_roles(reader, roles)

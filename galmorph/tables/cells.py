@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from galmorph.tables.columns import ColumnSpec
 
-__all__ = ["Values", "format_vector", "missing_values", "normalize", "to_digits"]
-
 Values = list[str] | npt.NDArray[Any]
 """A column of a block: list of str, or an array (masked where whole numbers are missing)."""
 
@@ -19,21 +17,9 @@ Values = list[str] | npt.NDArray[Any]
 def normalize(values: Any, spec: ColumnSpec) -> Values:
     """Bring a column as somebody gives it to the one type that is used here.
 
-    Parameters
-    ----------
-    values : sequence, ndarray or masked array, shape (n,) or (n, d)
-        None and masked values are missing, for a vector None is a row of NaN.
-    spec : ColumnSpec
-
-    Returns
-    -------
-    list of str, or ndarray of shape (n,) or (n, d)
-        Native byte order; a masked array where whole numbers or booleans are missing.
-
-    Raises
-    ------
-    ValueError
-        Where the values have another shape or cannot be converted without loss of meaning.
+    Shape (n,) or (n, d), native byte order; masked where whole numbers or booleans are missing.
+    None and masked values are missing, for a vector None is a row of NaN. `ValueError` where they
+    have another shape or cannot be converted without loss of meaning.
     """
     if spec.is_text:
         return _strings(values)
@@ -109,14 +95,7 @@ def missing_values(values: Values) -> npt.NDArray[np.bool_]:
 
 
 def to_digits(values: npt.NDArray[Any], missing: str = "") -> list[str]:
-    """Numbers as text: the fewest digits that give the same value back.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n,)
-    missing : str
-        What stands for a missing value.
-    """
+    """Numbers, shape (n,), as text: the fewest digits that give the same value back."""
     if values.dtype == np.float32:  # as a Python float it would have 17 digits
         cells: list[str] = values.astype("U").tolist()
     else:

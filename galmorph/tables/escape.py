@@ -15,19 +15,6 @@ import re
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-__all__ = [
-    "STRINGS_KEY",
-    "STRINGS_NOTE",
-    "escape_ascii",
-    "escape_line",
-    "escape_lines",
-    "is_plain",
-    "readable",
-    "unescape",
-    "unescape_all",
-    "xml_text",
-]
-
 STRINGS_KEY = "strings"
 STRINGS_NOTE = "percent-encoded where a character is not printable, or % before two hex digits"
 """What the header of ECSV and FITS says, so that readers know."""

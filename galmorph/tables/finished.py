@@ -18,8 +18,6 @@ from galmorph.tables.escape import STRINGS_KEY, xml_text
 from galmorph.tables.formats.base import Format
 from galmorph.tables.provenance import flatten_meta, list_differences
 
-__all__ = ["WAY_OUT", "DoneRow", "FinishedTable", "list_done"]
-
 MAX_NAMED = 5
 """Columns that a message names; an embedding in CSV has hundreds."""
 
@@ -55,13 +53,7 @@ def _texts(values: Values) -> list[str]:
 
 
 class FinishedTable:
-    """What a finished result tells of its run.
-
-    Raises
-    ------
-    ResumeError
-        Where the file is damaged or was not made by galmorph; also while rows are read.
-    """
+    """What a finished result tells of its run; a file that is none is a `ResumeError`."""
 
     def __init__(self, path: Path, form: Format, specs: Sequence[ColumnSpec]) -> None:
         self._path, self._form = path, form
@@ -93,10 +85,7 @@ class FinishedTable:
     def list_differences(
         self, fingerprint: Mapping[str, Any], meta: Mapping[str, Any]
     ) -> list[str]:
-        """Say where the run that made it differs from the one of now, as far as the file tells.
-
-        What stands in `meta` but not in `fingerprint` may differ.
-        """
+        """Say where the run that made it differs; what is in `meta` alone may."""
         recorded = list(self._reader.specs) or self._names
         different = _name_columns(self._names, recorded, "not in the file")
         different += _name_columns(recorded, self._names, "no longer made")

@@ -1,14 +1,10 @@
 """The partial result: blocks of rows, whatever the final format (see `galmorph.tables.blocks`).
 
-Why one journal and not a growing file per format: a FITS table needs the width of its strings and
-the number of its rows before the first byte, Parquet is unreadable until its footer is written,
-VOTable until its closing tags, and npy needs its shape. A journal that only ever grows at its end
-makes all of them alike, and each final format becomes a plain function of rows whose number and
-widths are known. The price is a second pass over the rows at the end and, for that time, the disk
-space of both.
-
-The first block holds, as JSON, the columns and what the run is made of. A block that is torn or
-changed is no block: its rows are missing, and are asked for again.
+One journal that only ever grows at its end makes all formats alike: a kill can tear nothing but the
+last block, and each final format becomes a plain function of rows whose number and widths are known
+(which FITS, npy and VOTable need before the first). The price is a second pass over the rows and,
+for that time, the disk space of both. The first block holds, as JSON, the columns and what the run
+is made of. The rows of a block that is torn or changed are missing, and are asked for again.
 """
 
 from __future__ import annotations
@@ -42,8 +38,6 @@ from galmorph.tables.owner import Owner
 from galmorph.tables.provenance import list_differences, plain
 from galmorph.writing import sync_folder
 
-__all__ = ["Journal", "Measure", "list_written", "partial_path", "read_journal"]
-
 VERSION = 2
 SYNC_S = 10.0
 """At most so much work is lost where the power fails."""
@@ -52,11 +46,7 @@ _logger = logging.getLogger(__name__)
 
 
 def partial_path(path: str | os.PathLike[str]) -> Path:
-    """Where the partial result of an output stands while it is being written.
-
-    >>> partial_path("out.fits").name
-    'out.fits.partial'
-    """
+    """Where the partial result of an output stands while it is being written."""
     return Path(f"{os.fspath(path)}.partial")
 
 
@@ -70,16 +60,8 @@ def list_written(path: str | os.PathLike[str]) -> list[Path]:
 class Measure:
     """What FITS, VOTable, Parquet and npz must know of a column before its first row.
 
-    Attributes
-    ----------
-    fits_width : int
-        Bytes of the longest string as FITS holds it.
-    length : int
-        UTF-16 units of the longest string; never less than its characters.
-    ascii : bool
-        Whether every string is ASCII.
-    missing : bool
-        Whether a value is missing.
+    Bytes of the longest string as FITS holds it; UTF-16 units of the longest, never less than its
+    characters; whether all are ASCII; whether a value is missing.
     """
 
     fits_width: int = 0
@@ -144,13 +126,7 @@ def _find_gaps(places: Sequence[Place]) -> list[range]:
 class Journal:
     """A partial result on the disk, which this process owns. Made by `create` or `reopen`.
 
-    Attributes
-    ----------
-    specs : tuple of ColumnSpec
-    rows_done : int
-        Rows that are there.
-    gaps : list of range
-        Rows that are missing before the last of those.
+    `rows_done` are there, `gaps` are missing before the last of those.
     """
 
     def __init__(self, path: Path, owner: Owner) -> None:

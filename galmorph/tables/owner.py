@@ -20,8 +20,6 @@ from typing import Any
 
 from galmorph.errors import ResumeError
 
-__all__ = ["Owner"]
-
 BEAT_S = 10.0
 STALE_S = 120.0
 """Seconds without a heartbeat after which an owner on another machine is taken for dead."""

@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["Scalar", "flatten_meta", "list_differences", "plain"]
-
 Scalar = str | int | float | bool
 
 _SHA256 = re.compile('"[0-9a-f]{64}"')

@@ -12,8 +12,6 @@ from astropy.table import Table
 from galmorph.tables.formats import ecsv, fits, parquet, votable
 from galmorph.tables.writers import write_table
 
-__all__ = ["ResultTable"]
-
 
 class ResultTable(Table):  # type: ignore[misc]
     """A table; ``write`` to FITS, VOTable, ECSV and Parquet goes through `write_table`."""

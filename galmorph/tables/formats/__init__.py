@@ -11,8 +11,6 @@ from galmorph.errors import CatalogueError, MissingExtraError, TableFormatError
 from galmorph.tables.formats import csv, ecsv, fits, ipac, jsonl, npy, npz, parquet, votable
 from galmorph.tables.formats.base import Format, Kind, TableReader
 
-__all__ = ["FORMATS", "STDOUT", "check_format", "list_suffixes", "open_reader"]
-
 STDOUT = "-"
 """The path that means standard output (CSV)."""
 
@@ -43,21 +41,7 @@ def list_suffixes(kind: Kind) -> list[str]:
 
 
 def check_format(path: str | os.PathLike[str], kind: Kind = "classify") -> Format:
-    """Find the format of an output before any work is done.
-
-    Parameters
-    ----------
-    path : path-like
-        Its suffix decides, without regard to case; "-" is CSV on standard output.
-    kind : {"classify", "embed"}
-
-    Raises
-    ------
-    TableFormatError
-        Where the suffix is unknown (the message lists those there are) or cannot hold this kind.
-    MissingExtraError
-        Where the format needs a package that is not installed.
-    """
+    """Find the format of an output, by its suffix, before any work is done."""
     if os.fspath(path) == STDOUT:
         return csv.FORMAT
     suffix = Path(path).suffix.lower()
@@ -81,17 +65,7 @@ def _check_package(form: Format, verb: str) -> None:
 def open_reader(
     path: Path, *, exact: Collection[str] = (), only: Collection[str] | None = None
 ) -> TableReader:
-    """Open a table by its suffix; see `TableReader`.
-
-    A folder is one of Parquet files, by HATS or by any other that makes partitions.
-
-    Raises
-    ------
-    CatalogueError
-        Where the suffix is unknown (the message lists those there are) or the file unreadable.
-    MissingExtraError
-        Where a package is needed that is not installed.
-    """
+    """Open a table by its suffix; a folder is one of Parquet files, by HATS or in partitions."""
     if path.is_dir():
         _check_package(parquet.FORMAT, "read")
         return parquet.FORMAT.reader(path, exact, only)

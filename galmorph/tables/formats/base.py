@@ -16,17 +16,6 @@ from galmorph.tables.cells import Values, normalize
 from galmorph.tables.columns import DTYPES, ColumnSpec, nearest_dtype
 from galmorph.tables.journal import Journal
 
-__all__ = [
-    "CHUNK_ROWS",
-    "Format",
-    "Kind",
-    "MemoryReader",
-    "TableReader",
-    "column_spec",
-    "make_spec",
-    "table_specs",
-]
-
 CHUNK_ROWS = 8192
 """Rows that are read at once."""
 
@@ -37,24 +26,10 @@ Kind = Literal["classify", "embed"]
 class TableReader(ABC):
     """Columns and rows of one table.
 
-    Parameters
-    ----------
-    path : Path
-    exact : collection of str
-        Columns of names: where types are guessed, strings rather than floats ("1.10" is not "1.1").
-    only : collection of str, optional
-        Columns that `chunks` gives, where not all are wanted.
-
-    Attributes
-    ----------
-    specs : dict of str to ColumnSpec or None
-        In order; None where no output format can hold the column.
-    provenance : mapping or None
-        None where the format has no place for it.
-    empty : collection of str
-        Columns without a value, where only values say the types.
-    remark : str
-        What may explain that a column is missing; "" for nothing.
+    `exact` names columns of names: where types are guessed, strings rather than floats ("1.10" is
+    not "1.1"). `only` names the columns that `chunks` gives, where not all are wanted. A spec is
+    None where no output format can hold the column; `empty` are columns without a value, where only
+    values say the types; `remark` is what may explain that a column is missing.
     """
 
     provenance: Mapping[str, Any] | None = None
@@ -123,44 +98,23 @@ def _own_names(specs: Sequence[ColumnSpec]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format.
-
-    Attributes
-    ----------
-    name : str
-        As people call it.
-    suffixes : tuple of str
-        In lower case, the usual one first.
-    reader : type of TableReader
-    write : callable, optional
-        Writes rows and provenance to a file that is not there yet; None where it is only read.
-    kinds : tuple of str
-        For which kinds of table it can be used.
-    catalogue : bool
-        Whether it can be read as a catalogue.
-    provenance : bool
-        Whether it has a place for it.
-    package : str
-        What must be installed for it, by the extra of the format's name.
-    check : callable
-        Refuses columns that it cannot hold, with a `TableFormatError`.
-    list_names : callable
-        Names of the columns in a file.
-    show : callable
-        A string as it comes back.
-    """
+    """One format: `write` makes a file that is not there yet; None where it is only read."""
 
     name: str
     suffixes: tuple[str, ...]
+    """In lower case, the usual one first."""
     reader: type[TableReader]
     write: Callable[[Journal, Mapping[str, Any], Path], None] | None = None
     kinds: tuple[Kind, ...] = ("classify", "embed")
     catalogue: bool = True
     provenance: bool = True
     package: str = ""
+    """What must be installed for it, by the extra of the format's name."""
     check: Callable[[Sequence[ColumnSpec]], None] = _nothing_to_refuse
+    """Refuses columns that it cannot hold."""
     list_names: Callable[[Sequence[ColumnSpec]], list[str]] = _own_names
     show: Callable[[str], str] = str
+    """A string as it comes back."""
 
 
 def make_spec(

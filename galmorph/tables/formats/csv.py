@@ -20,8 +20,6 @@ from galmorph.tables.formats.ecsv import EcsvReader
 from galmorph.tables.formats.text import join_rows, write_rows
 from galmorph.tables.journal import Journal
 
-__all__ = ["FORMAT", "SAFE", "TSV", "list_names", "to_text"]
-
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 

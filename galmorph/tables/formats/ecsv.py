@@ -22,8 +22,6 @@ from galmorph.tables.formats.text import TextReader, join_rows, write_rows
 from galmorph.tables.journal import Journal
 from galmorph.tables.provenance import flatten_meta
 
-__all__ = ["FORMAT", "EcsvReader", "make_header"]
-
 _YAML_UNSAFE = re.compile(r"[^\x20-\x7e]")
 
 

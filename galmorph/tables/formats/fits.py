@@ -29,8 +29,6 @@ from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_s
 from galmorph.tables.journal import Journal, Measure
 from galmorph.tables.provenance import flatten_meta, plain
 
-__all__ = ["FORMAT"]
-
 MAX_COLUMNS = 999
 """TFIELDS of the FITS standard 4.0, section 7.3.1."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.formats.base import Format, MemoryReader
 
-__all__ = ["FORMAT"]
-
 
 class IpacReader(MemoryReader):
     """Rows between the bars."""

@@ -18,8 +18,6 @@ from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_s
 from galmorph.tables.formats.text import read_lines, write_rows
 from galmorph.tables.journal import Journal
 
-__all__ = ["FORMAT"]
-
 _NOT_JSON = re.compile("nan|-?inf")
 _KINDS = {bool: "bool", int: "int64", float: "float64"}
 _INT64_MAX = np.iinfo(np.int64).max

@@ -14,8 +14,6 @@ from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader
 from galmorph.tables.journal import Journal
 
-__all__ = ["FORMAT", "VECTORS", "to_bytes", "write_header"]
-
 VECTORS = "embedding"
 """Name of the one column, which the file does not hold."""
 

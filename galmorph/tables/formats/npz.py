@@ -20,8 +20,6 @@ from galmorph.tables.formats.npy import to_bytes, write_header
 from galmorph.tables.journal import Journal, Measure
 from galmorph.tables.provenance import plain
 
-__all__ = ["FORMAT"]
-
 PROVENANCE = "provenance"
 
 

@@ -24,8 +24,6 @@ from galmorph.tables.formats.ecsv import make_header
 from galmorph.tables.journal import Journal
 from galmorph.tables.provenance import flatten_meta, plain
 
-__all__ = ["FORMAT"]
-
 ROW_GROUP_BYTES = 32 << 20
 """Values are gathered to about that many bytes before they are written as one row group."""
 

@@ -25,8 +25,6 @@ from galmorph.tables.cells import Values, normalize
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.formats.base import CHUNK_ROWS, TableReader
 
-__all__ = ["TextReader", "join_rows", "read_lines", "write_rows"]
-
 _MUST_QUOTE = re.compile(r'[",#\r\n]')
 MAX_LINE = 1 << 26
 CELL_BYTES, BLOCK_BYTES = 64, 1 << 27

@@ -25,8 +25,6 @@ from galmorph.tables.formats.text import write_rows
 from galmorph.tables.journal import Journal, Measure
 from galmorph.tables.provenance import Scalar, flatten_meta
 
-__all__ = ["FORMAT"]
-
 _DATATYPES = {
     "bool": "boolean",
     "int16": "short",
