@@ -119,6 +119,7 @@ def _read_timm(path: Path, entry: ManifestEntry, sha256: str | None = None) -> M
         crop=expected.field_of_view.value if fraction else 1.0,
         mean=_triple(expected.mean),
         std=_triple(expected.std),
+        interpolation="bicubic" if expected.interpolation == "bicubic" else "bilinear",
     )
     encoder = load_timm_encoder(path, entry.architecture, img_size=expected.img_size, sha256=sha256)
     return Model(entry.name, entry.architecture, encoder, preprocessing)

@@ -221,7 +221,7 @@ def frame_at(wcs: Any, x: float, y: float) -> SkyFrame:
 
 
 def _find_celestial(wcs: Any) -> Any:
-    """Its two celestial axes; itself where there are no others, as a copy takes most of the time."""
+    """Its two celestial axes; itself where there are no others, as copies take most of the time."""
     return wcs if wcs.naxis == 2 else wcs.celestial
 
 

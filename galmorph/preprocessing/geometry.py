@@ -59,24 +59,7 @@ def central_box(
 
 
 def crop_box(array: npt.NDArray[Any], box: Box, *, margin: int = 0) -> tuple[npt.NDArray[Any], Box]:
-    """Whole pixels that the box touches, and the box in their coordinates.
-
-    Parameters
-    ----------
-    array : ndarray, shape (band, y, x)
-        Any planes.
-    box : Box
-        Part to keep; may reach beyond the frame.
-    margin : int
-        Further pixels on every side, where the frame has them.
-
-    Returns
-    -------
-    array : ndarray, shape (band, y, x)
-        A view, no copy.
-    box : Box
-        The same square of the sky.
-    """
+    """View of the whole pixels that the box, or it and a margin, touches; the box in them."""
     rows, columns = box.find_pixels(*array.shape[1:], margin=margin)
     kept = Box(box.x - columns.start, box.y - rows.start, box.side)
     return array[:, rows, columns], kept
@@ -95,19 +78,21 @@ Edges = tuple[float, float, float, float]
 """Left, top, right, bottom of a rectangle in pixel edges."""
 
 
-def _resize(array: npt.NDArray[Any], edges: Edges, shape: tuple[int, int]) -> npt.NDArray[Any]:
+def _resize(
+    array: npt.NDArray[Any], edges: Edges, shape: tuple[int, int], interpolation: str
+) -> npt.NDArray[Any]:
     """Bring a rectangle inside the array to ``shape`` (y, x)."""
-    size = shape[::-1]
+    size, method = shape[::-1], Image.Resampling[interpolation.upper()]
     if array.dtype == np.uint8:
         whole = _find_whole(array, edges)
         if whole is not None:
-            return shrink_all([whole], shape)[0]
+            return shrink_all([whole], shape, interpolation)[0]
         image = Image.fromarray(interleave(array))
-        return separate(np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=edges)))
+        return separate(np.asarray(image.resize(size, method, box=edges)))
     planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in array]
-    return np.stack(
-        [np.asarray(p.resize(size, Image.Resampling.BILINEAR, box=edges)) for p in planes]
-    )
+    small = np.stack([np.asarray(plane.resize(size, method, box=edges)) for plane in planes])
+    # Bytes are clipped by Pillow; the triangle never leaves the range of what it sees.
+    return small if interpolation == "bilinear" else np.clip(small, 0, 1)
 
 
 def _find_whole(array: npt.NDArray[Any], edges: Edges) -> npt.NDArray[np.uint8] | None:
@@ -125,54 +110,43 @@ def _snap(box: Box, height: int, width: int) -> Edges:
     return x, y, min(box.x + box.side, width), min(box.y + box.side, height)
 
 
-def resample(array: npt.NDArray[Any], box: Box, size: int) -> tuple[npt.NDArray[Any], bool]:
-    """Bring the box to ``size`` by ``size`` pixels.
+def resample(
+    array: npt.NDArray[Any], box: Box, size: int, interpolation: str = "bilinear"
+) -> tuple[npt.NDArray[Any], bool]:
+    """Bring the box of an array (3, y, x) to ``size`` by ``size`` pixels, of the same dtype.
 
-    A triangle filter as wide as the reduction (bilinear with antialiasing, Pillow's), so that
-    every pixel of the box counts.
-
-    Parameters
-    ----------
-    array : ndarray, shape (3, y, x)
-        uint8, or float32 without NaN.
-    box : Box
-        Field of view; where it reaches beyond the frame, the frame's rim fades into the sky.
-    size : int
-        Side of the result in pixels.
-
-    Returns
-    -------
-    array : ndarray, shape (3, size, size)
-        Of the same dtype.
-    padded : bool
-        Whether the box reached beyond the frame.
+    uint8, or float32 without NaN. The filter is as wide as the reduction (Pillow's, antialiased),
+    so that every pixel of the box counts. Where the box reaches beyond the frame, which the second
+    value says, the frame's rim fades into the sky.
     """
-    return resample_all([(array, box)], size)[0]
+    return resample_all([(array, box)], size, interpolation)[0]
 
 
 def resample_all(
-    fields: Sequence[tuple[npt.NDArray[Any], Box]], size: int
+    fields: Sequence[tuple[npt.NDArray[Any], Box]], size: int, interpolation: str = "bilinear"
 ) -> list[tuple[npt.NDArray[Any], bool]]:
     """Do as `resample` with many, those of whole 8-bit pixels together."""
     done: dict[int, tuple[npt.NDArray[Any], bool]] = {}
     whole: dict[int, npt.NDArray[np.uint8]] = {}
     for k, (frame, square) in enumerate(fields):
         if square.exceeds(*frame.shape[1:]):
-            done[k] = _resample_beyond(frame, square, size), True
+            done[k] = _resample_beyond(frame, square, size, interpolation), True
             continue
         array, box = crop_box(frame, square)
         edges = _snap(box, *array.shape[1:])
         part = _find_whole(array, edges)
         if part is None:
-            done[k] = _resize(array, edges, (size, size)), False
+            done[k] = _resize(array, edges, (size, size), interpolation), False
         else:
             whole[k] = part
-    small = shrink_all(list(whole.values()), (size, size))
+    small = shrink_all(list(whole.values()), (size, size), interpolation)
     done |= {k: (pixels, False) for k, pixels in zip(whole, small, strict=True)}
     return [done[k] for k in range(len(fields))]
 
 
-def _resample_beyond(array: npt.NDArray[Any], box: Box, size: int) -> npt.NDArray[Any]:
+def _resample_beyond(
+    array: npt.NDArray[Any], box: Box, size: int, interpolation: str
+) -> npt.NDArray[Any]:
     """The part of the box that the frame covers, with its rim carried on."""
     height, width = array.shape[1:]
     step = box.side / size
@@ -186,7 +160,7 @@ def _resample_beyond(array: npt.NDArray[Any], box: Box, size: int) -> npt.NDArra
         min(float(width), box.x + columns.stop * step),
         min(float(height), box.y + rows.stop * step),
     )
-    inside = _resize(array, edges, (len(rows), len(columns)))
+    inside = _resize(array, edges, (len(rows), len(columns)), interpolation)
     return fade_beyond(inside, rows, columns, size)
 
 

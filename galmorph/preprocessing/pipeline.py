@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,8 @@ class Preprocessing:
         Side of the field of view in units of the galaxy's measured radius, for ``crop="auto"``.
     mean, std : tuple of float
         Normalization per channel (red, green, blue), on [0, 1].
+    interpolation : {"bilinear", "bicubic"}
+        Filter that brings the field to the encoder's size.
     """
 
     img_size: int = 84
@@ -103,6 +105,7 @@ class Preprocessing:
     sizes_in_field: float = 2.9
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
     def __post_init__(self) -> None:
         if self.img_size < 1 or not min(self.crop, self.sizes_in_field) > 0:
@@ -112,6 +115,8 @@ class Preprocessing:
             )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ValueError("mean and std have three values each, and std is positive")
+        if self.interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(f"interpolation is bilinear or bicubic, not {self.interpolation!r}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
@@ -218,7 +223,9 @@ class Preprocessing:
         In few steps for all of them: with a step for each, threads would spend more time on
         taking turns in Python than on pixels.
         """
-        resampled = resample_all([(p.array, p.box) for p in placed], self.img_size)
+        resampled = resample_all(
+            [(p.array, p.box) for p in placed], self.img_size, self.interpolation
+        )
         found = _inspect([pixels for pixels, _ in resampled])
         return [
             Prepared(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from galmorph.images.raster import cutout_from_pil
 from galmorph.preprocessing import shrink as module
 from galmorph.preprocessing.geometry import central_box, resample
 from galmorph.preprocessing.shrink import interleave, separate, shrink_all
@@ -48,19 +46,6 @@ def test_without_torch_pillow_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(got, shrink_by_pillow(pixels, (20, 21)))
 
 
-@pytest.mark.parametrize("part", [(0, 0, 50, 60), (7, 3, 40, 33), (49, 59, 50, 60)])
-def test_pillows_memory_is_taken_by_rows(part: tuple[int, int, int, int]) -> None:
-    """Four bytes per pixel, whatever part of the image is wanted."""
-    pixels = make_pixels(60, 50)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    array = cutout_from_pil(Image.open(file)).array
-    x0, y0, x1, y1 = part
-    block = module._find_pixels(array[:, y0:y1, x0:x1])
-    assert block.shape[2] == 4 and not block.flags.owndata
-    np.testing.assert_array_equal(block[:, :, :3], pixels[y0:y1, x0:x1])
-
-
 def test_memory_of_three_bytes_is_taken_by_rows() -> None:
     pixels = make_pixels(60, 50)
     block = module._find_pixels(pixels.transpose(2, 0, 1)[:, 3:, 7:40])
@@ -68,21 +53,13 @@ def test_memory_of_three_bytes_is_taken_by_rows() -> None:
     np.testing.assert_array_equal(block, pixels[3:, 7:40])
 
 
-def test_other_memory_is_not_mistaken_for_pillows() -> None:
+def test_other_memory_is_copied() -> None:
     rgba = make_pixels(6, 5, 4)
     planes = rgba.transpose(2, 0, 1)
-    same = np.lib.stride_tricks.as_strided(rgba, rgba.shape, (0, 4, 1)).transpose(2, 0, 1)[:3]
-    signed = rgba.view(np.int8).copy().view(np.uint8).transpose(2, 0, 1)[:3]
-    for other in (planes[1:], planes[:3, ::2], planes[:3, :, ::-1], planes[[0, 1, 2]], same):
+    for other in (planes[1:], planes[:3, ::2], planes[:3, :, ::-1], planes[[0, 1, 2]]):
         found = module._find_pixels(other)
         assert not np.shares_memory(found, rgba)
         np.testing.assert_array_equal(found, other.transpose(1, 2, 0))
-    np.testing.assert_array_equal(shrink_all([signed], (3, 3)), shrink_all([planes[:3]], (3, 3)))
-    found = module._find_pixels(planes[:3, 2:, 1:])
-    assert np.shares_memory(found, rgba)
-    np.testing.assert_array_equal(found, rgba[2:, 1:])
-    shrink_all([planes[:3]], (3, 3))
-    np.testing.assert_array_equal(rgba, make_pixels(6, 5, 4))  # nothing was written to
 
 
 def test_many_of_many_sizes_are_those_of_one_at_a_time() -> None:
