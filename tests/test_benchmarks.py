@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,3 +41,19 @@ def test_the_comparison_with_zoobot_can_run_its_own_half(
     bench.make_galmorph([sys.executable, "-m", "galmorph"], tmp_path)(catalogue)
     rows = (tmp_path / "galmorph.csv").read_text().splitlines()
     assert sum(row.startswith("galaxy_") for row in rows) == 2, rows
+
+
+def test_few_labels_are_drawn_with_one_of_each_class_and_measured_on_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    bench = importlib.import_module("eval_few_labels")
+    labels = np.array(["a"] * 90 + ["b"] * 6 + ["c"] * 4)
+    for learn in (None, np.arange(100) % 2 == 0):
+        task = bench.Task("t", np.zeros((100, 2)), labels, learn)
+        for seed in range(20):
+            rows, test = task.split(10, np.random.default_rng(seed))
+            assert len(set(rows)) == 10 and set(labels[rows]) == {"a", "b", "c"}
+            assert not set(rows) & set(test)
+            assert learn is None or (learn[rows].all() and not learn[test].any())
+        assert len(task.split(task.largest, np.random.default_rng(0))[0]) == task.largest

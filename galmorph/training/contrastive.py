@@ -62,6 +62,26 @@ def _make_optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.opt
     return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
 
 
+def _check_batches(data: TrainingSet, recipe: Recipe, ranks: Ranks) -> None:
+    """Refuse what the recipe cannot learn from, and batches that the processes cannot share."""
+    if len(data) < recipe.batch_size:
+        raise TrainingError(
+            f"{len(data)} images do not fill a batch of {recipe.batch_size}; "
+            "give more images or a recipe with a smaller batch_size"
+        )
+    if recipe.batch_size % ranks.count:
+        raise TrainingError(
+            f"{ranks.count} processes cannot share batches of {recipe.batch_size} evenly; set "
+            "--batch-size to a multiple"
+        )
+    if recipe.guided and not data.has_two_classes():
+        raise TrainingError(
+            "the recipe learns from labels, and no source has labels of two classes for it: "
+            "put the images of each class into a folder of its own, all of these folders into "
+            "one source, or name the column of the classes with --label-column"
+        )
+
+
 class PretrainingRun:
     """State of one run: networks, optimizer, step.
 
@@ -80,23 +100,8 @@ class PretrainingRun:
         init: dict[str, Any] | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        if len(data) < recipe.batch_size:
-            raise TrainingError(
-                f"{len(data)} images do not fill a batch of {recipe.batch_size}; "
-                "give more images or a recipe with a smaller batch_size"
-            )
-        if recipe.batch_size % ranks.count:
-            raise TrainingError(
-                f"{ranks.count} processes cannot share batches of {recipe.batch_size} evenly; set "
-                "--batch-size to a multiple"
-            )
         self.data, self.recipe, self.seed = data.hold_out(recipe.hold_out), recipe, seed
-        if recipe.guided and not self.data.has_two_classes():
-            raise TrainingError(
-                "the recipe learns from labels, and no source has labels of two classes for it: "
-                "put the images of each class into a folder of its own, all of these folders into "
-                "one source, or name the column of the classes with --label-column"
-            )
+        _check_batches(self.data, recipe, ranks)
         self.device, self.precision, self.ranks = torch.device(device), precision, ranks
         torch.manual_seed(seed)
         self.encoder = create_encoder(recipe.architecture).to(self.device)
