@@ -44,6 +44,7 @@ CONTAINERS = (
     Container("zip", (".zip",)),
     Container("numpy_files", (".npy", ".npz")),
     Container("hdf5", (".h5", ".hdf5")),
+    Container("asdf", (".asdf",)),
     Container("zarr", (".zarr",), searched=True, is_folder=True),
     Container("parquet", (".parquet",)),
 )

@@ -7,6 +7,7 @@ import re
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.compressed import COMPRESSION_MAGIC, decompress
 from galmorph.images.cutout import Cutout
+from galmorph.images.lzw import LZW_MAGIC, unpack_lzw
 from galmorph.images.raster import read_raster, sniff_raster
 from galmorph.images.source import TABLE_ADVICE
 from galmorph.settings import ReadOptions
@@ -26,7 +27,6 @@ OTHER_MAGIC = {
     b"\0\0\0\x0cjP  ": "a JPEG 2000 image, which is not read; save it as PNG or FITS",
     b"\xff\x4f\xff\x51": "a JPEG 2000 image, which is not read; save it as PNG or FITS",
     b"version https://git-lfs": "a Git LFS pointer, not the file; get that with git lfs pull",
-    b"\x1f\x9d": "compressed by compress; unpack it with gzip -d",
     b"%PDF": "a PDF; save the image in it as PNG or FITS",
 }
 WEB_PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
@@ -34,10 +34,12 @@ STATUS = re.compile(rb"<title>\s*([1-5][0-9]{2}(?: [a-z]{1,20}){1,4})\s*</title>
 """Of a server's error page: all that is shown of a file that is no image."""
 
 TEXT_START = 2048
+MAX_LZW_BYTES = 32 << 20
+"""Out of a file of compress, which is unpacked in Python."""
 
 
 def decode_image(data: bytes, *, options: ReadOptions, object_id: str, path: str) -> Cutout:
-    """Decode a raster image or a FITS file, in gzip, bzip2 or xz as well."""
+    """Decode a raster image or a FITS file, in gzip, bzip2, xz or compress as well."""
     if cutout := _decode(data, options, object_id, path):
         return cutout
     for magic, method in COMPRESSION_MAGIC.items():
@@ -45,6 +47,10 @@ def decode_image(data: bytes, *, options: ReadOptions, object_id: str, path: str
             data = decompress(data, method, limit=options.max_bytes, path=path)
             if cutout := _decode(data, options, object_id, path):
                 return cutout
+    if data.startswith(LZW_MAGIC):
+        data = unpack_lzw(data, limit=min(options.max_bytes, MAX_LZW_BYTES), path=path)
+        if cutout := _decode(data, options, object_id, path):
+            return cutout
     raise _refuse(data, path)
 
 

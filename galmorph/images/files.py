@@ -27,7 +27,7 @@ __all__ = ["IMAGE_SUFFIXES", "ImageFile", "open_regular", "read_head", "read_par
 RASTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 FITS_SUFFIXES = (".fits", ".fit", ".fts")
 IMAGE_SUFFIXES = RASTER_SUFFIXES + tuple(
-    suffix + end for suffix in FITS_SUFFIXES for end in ("", ".gz", ".bz2", ".xz", ".fz")
+    suffix + end for suffix in FITS_SUFFIXES for end in ("", ".gz", ".bz2", ".xz", ".fz", ".z")
 )
 """What is taken from a folder, in upper or lower case; a file that is named is always taken."""
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import itertools
 import math
+import mmap
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import ImageTooLargeError, MissingExtraError, UnsupportedImageError
+from galmorph.errors import (
+    ImageTooLargeError,
+    MissingExtraError,
+    UnreadableImageError,
+    UnsupportedImageError,
+)
 from galmorph.images.compressed import DEFLATE_RATIO
 from galmorph.images.source import Source, make_printable
 from galmorph.images.stacks import StoredArray, list_stack
@@ -24,6 +31,8 @@ CACHE_BYTES = 32 << 20
 MAX_ARRAYS = 10_000
 MAX_LINKS = 8
 DEFLATE = 1
+HEAP_MAGIC = b"GCOL\1\0\0\0"
+"""Of a global heap: a header of 16 bytes, then objects of a header of 16 bytes each."""
 
 
 def list_items(path: str, member: str) -> Iterator[Source]:
@@ -40,7 +49,7 @@ class _Hdf5File:
             import h5py
         except ImportError as error:
             raise MissingExtraError("h5py", "hdf5", f"to read {self._shown}") from error
-        self._h5py = h5py
+        self._h5py, self._path = h5py, path
         self._file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
 
     def __getitem__(self, name: str) -> StoredArray:
@@ -50,7 +59,7 @@ class _Hdf5File:
         self._check_inside(node, name)
         if node.shape is None:
             raise KeyError(name)
-        return _DataSet(node, self._shown)
+        return _DataSet(node, self._shown, self.check_heaps)
 
     def list_arrays(self, group: str = "") -> dict[str, StoredArray]:
         top = self._find(group)
@@ -66,7 +75,7 @@ class _Hdf5File:
                     elsewhere.append(error)
                 else:
                     if node.shape is not None:
-                        found[full] = _DataSet(node, self._shown)
+                        found[full] = _DataSet(node, self._shown, self.check_heaps)
             return True if len(found) >= MAX_ARRAYS else None
 
         if isinstance(top, self._h5py.Group):
@@ -96,6 +105,24 @@ class _Hdf5File:
             node = node[part]
         return node
 
+    @cache  # noqa: B019 (as long as the file is open)
+    def check_heaps(self) -> None:
+        """Refuse a damaged heap of texts or files, in which HDF5 would go round for ever."""
+        with open(self._path, "rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        with data:
+            at = data.find(HEAP_MAGIC)
+            while at >= 0:
+                end = at + int.from_bytes(data[at + 8 : at + 16], "little")
+                at += 16
+                while at + 16 <= end:
+                    index = int.from_bytes(data[at : at + 2], "little")
+                    size = int.from_bytes(data[at + 8 : at + 16], "little")
+                    at += 16 + -(-size // 8) * 8 if index else size or len(data)
+                if at > len(data):
+                    raise UnreadableImageError("a heap of the file is damaged", self._shown)
+                at = data.find(HEAP_MAGIC, at)
+
     def _check_inside(self, node: Any, name: str) -> None:
         """Refuse a data set whose values lie in other files."""
         kind = "external storage" if node.external else "a virtual data set"
@@ -107,15 +134,17 @@ class _Hdf5File:
 class _DataSet(StoredArray):
     """A data set whose chunks are asked for their size before HDF5 unpacks them."""
 
-    def __init__(self, values: Any, shown: str) -> None:
+    def __init__(self, values: Any, shown: str, check_heaps: Callable[[], None]) -> None:
         super().__init__(values)
-        self._shown = shown
+        self._shown, self._check_heaps = shown, check_heaps
         vlen = (self.dtype.metadata or {}).get("vlen")
         self.holds_files = len(self.shape) == 1 and (
             self.dtype.kind == "V" or (isinstance(vlen, np.dtype) and vlen.itemsize == 1)
         )
 
     def read(self, index: int | slice | None, limit: int) -> npt.NDArray[Any]:
+        if self.dtype.hasobject:
+            self._check_heaps()
         if self.values.chunks:
             self._check_chunks(index, limit)
         return super().read(index, limit)

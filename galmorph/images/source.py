@@ -33,7 +33,7 @@ HDU_ADDRESS = re.compile(
 )
 """``path.fits[SCI]``, ``path.fits.gz[3]``, ``path.fits[SCI,2]``."""
 
-COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".fz")
+COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".fz", ".z")
 
 
 @dataclass(frozen=True, slots=True)

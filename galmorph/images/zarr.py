@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from galmorph.errors import ImageTooLargeError, MissingExtraError
+from galmorph.images.quiet import quiet
 from galmorph.images.source import Source, make_printable
 from galmorph.images.stacks import StoredArray, list_stack
 
@@ -29,7 +30,8 @@ class _ZarrFolder:
             import zarr
         except ImportError as error:
             raise MissingExtraError("zarr", "zarr", f"to read {self._shown}") from error
-        self._top: Any = zarr.open(path, mode="r")
+        with quiet():
+            self._top: Any = zarr.open(path, mode="r")
 
     def __getitem__(self, name: str) -> StoredArray:
         node = self._top[name] if name else self._top
@@ -41,7 +43,8 @@ class _ZarrFolder:
         top = self._top[group] if group else self._top
         if hasattr(top, "shape"):
             return {} if group else {"": _ZarrArray(top, self._shown)}
-        members = ((f"{group}/{name}".lstrip("/"), node) for name, node in top.members(None))
+        with quiet():  # of files beside the arrays
+            members = [(f"{group}/{name}".lstrip("/"), node) for name, node in top.members(None)]
         return {name: _ZarrArray(n, self._shown) for name, n in members if hasattr(n, "shape")}
 
 

@@ -331,6 +331,32 @@ def test_zarr_stack_with_columns_beside(tmp_path: Path) -> None:
         read_cutout(next(discover_sources(tmp_path / "u.zarr")), options=options)
 
 
+def test_asdf_image_and_stack(tmp_path: Path) -> None:
+    asdf = pytest.importorskip("asdf")
+    flux = make_flux()[0]
+    for name, packing in (("a", None), ("b", "zlib")):
+        file = asdf.AsdfFile({"roman": {"data": flux, "meta": {"exposure": 3}}})
+        file.write_to(tmp_path / f"{name}.asdf", all_array_compression=packing)
+        (source,) = discover_sources(tmp_path / f"{name}.asdf")
+        assert source.address == f"{tmp_path}/{name}.asdf::roman/data"
+        np.testing.assert_array_equal(read_cutout(source).array[0], flux)
+    tree = {"images": STACK, "object_id": np.array([f"gal{n}" for n in range(6)])}
+    asdf.AsdfFile(tree).write_to(tmp_path / "s.asdf")
+    check_all(tmp_path / "s.asdf", [f"gal{n}" for n in range(6)])
+
+
+def test_asdf_names_no_other_file(tmp_path: Path) -> None:
+    pytest.importorskip("asdf")
+    (tmp_path / "a.asdf").write_text(
+        "#ASDF 1.0.0\n#ASDF_STANDARD 1.5.0\n%YAML 1.1\n%TAG ! tag:stsci.edu:asdf/\n"
+        "--- !core/asdf-1.1.0\ndata: !core/ndarray-1.0.0\n  source: other.asdf\n"
+        "  datatype: float32\n  byteorder: little\n  shape: [9, 9]\n...\n"
+    )
+    (source,) = discover_sources(tmp_path / "a.asdf")
+    with pytest.raises(UnsupportedImageError, match=r"data lies in another file, other\.asdf"):
+        read_cutout(source)
+
+
 def test_grey_stack_of_ambiguous_shape(tmp_path: Path) -> None:
     np.save(tmp_path / "s.npy", STACK[..., 0])
     sources = list(discover_sources(tmp_path / "s.npy"))
