@@ -296,8 +296,8 @@ def _read_onnx_model(path: Path) -> Model:
     from base64 import b64decode
 
     encoder = read_onnx_encoder(path)
-    texts = encoder.metadata
     try:
+        texts = encoder.metadata
         metadata = parse_json(texts.get(METADATA_KEY, "null"))
         tensors = load_tensors(b64decode(texts.get(TENSORS_KEY, "")), path)
     except ValueError as error:

@@ -10,10 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["find_problem", "parse_json"]
+__all__ = ["LONGEST_HEADER", "find_problem", "parse_json"]
 
 Rule = Mapping[str, Any]
 Problem = tuple[str, str]
+
+LONGEST_HEADER = 10_000_000
+"""Bytes of names and metadata that a safetensors file may hold; ours have a hundredth of it."""
 
 SHOWN = 40
 """Characters of a wrong value that a message shows."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from galmorph.errors import CheckpointError, ChecksumError
-from galmorph.schema import parse_json
+from galmorph.schema import LONGEST_HEADER, parse_json
 
 __all__ = ["Stored", "check_finite", "load_tensors", "read_bytes", "read_stored"]
 
@@ -52,6 +52,8 @@ def read_stored(path: str | Path, *, sha256: str | None = None) -> Stored:
 def read_bytes(path: str | Path, sha256: str | None) -> tuple[bytes, str]:
     """All bytes of a file and their sha256, which is to be the one given."""
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise OSError("is no file")  # a pipe would be waited for
         data = Path(path).read_bytes()
     except OSError as error:
         said = error.strerror or error
@@ -68,6 +70,8 @@ def load_tensors(data: bytes, path: str | Path) -> dict[str, Any]:
     from safetensors.numpy import load
 
     try:
+        if int.from_bytes(data[:8], "little") > LONGEST_HEADER:
+            raise ValueError("its header is too long")
         tensors: dict[str, Any] = load(data)
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from galmorph.errors import CheckpointError, GalmorphError
 from galmorph.model import Model, read_heads, read_model, write_heads, write_model
 from galmorph.schema import find_problem, parse_json
 from galmorph.typicality import fit_typicality
-from galmorph.weights import load_manifest
+from galmorph.weights import load_manifest, locate_weights
 
 SCHEMA = json.loads(Path(galmorph.__file__).with_name("schema.json").read_text())
 MANIFEST = Path(__file__).resolve().parents[1] / "weights_manifest.json"
@@ -248,3 +249,36 @@ def test_a_graph_reads_no_other_file(
     assert Path("other.bin").is_file()
     with pytest.raises(CheckpointError, match=r"m\.onnx: onnxruntime cannot use this model"):
         read_model("m.onnx")
+
+
+@pytest.mark.parametrize("text", [b'"architecture"', b"pixels"])
+def test_a_graph_whose_texts_are_damaged_is_refused(
+    model: Model, tmp_path: Path, text: bytes
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    from galmorph.inference.onnx_file import write_onnx
+
+    path = tmp_path / "m.onnx"
+    write_onnx(path, model)
+    path.write_bytes(path.read_bytes().replace(text, b"\xd3" * len(text)))
+    with pytest.raises(CheckpointError, match=r"m\.onnx: "):
+        read_model(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("name", ["h.safetensors", "m.onnx"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    for read in (read_heads, read_model) if name.startswith("h") else (read_model,):
+        with pytest.raises(CheckpointError, match=r"is no file"):
+            read(tmp_path / name)
+
+
+def test_a_header_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "h.safetensors"
+    path.write_bytes((20_000_000).to_bytes(8, "little") + b"[" * 20_000_000)
+    with pytest.raises(CheckpointError, match="its header is too long"):
+        read_heads(path)
+    with pytest.raises(CheckpointError, match="is not a safetensors file"):
+        locate_weights(path)

@@ -189,11 +189,13 @@ def make_onnx_encoder(
 
 def read_onnx_encoder(path: str | Path) -> OnnxEncoder:
     """Read a self-contained file of ``galmorph export``."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise CheckpointError(f"{path}: cannot be read (is no file)")
     try:
         graph = Path(path).read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         return OnnxEncoder(graph, {})
-    except CheckpointError as error:
+    except (CheckpointError, UnicodeDecodeError) as error:  # names that are no UTF-8
         raise CheckpointError(f"{path}: {error}") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from galmorph.errors import CheckpointError, ChecksumError, OutputError
-from galmorph.schema import parse_json
+from galmorph.schema import LONGEST_HEADER, parse_json
 
 __all__ = [
     "OWN_CHECKPOINT",
@@ -21,9 +21,6 @@ __all__ = [
     "verify_file",
     "write_sidecar",
 ]
-
-MAX_HEADER_BYTES = 100_000_000
-"""Longest header that the safetensors format allows."""
 
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -73,7 +70,7 @@ def read_header(path: Path) -> dict[str, Any]:
         if start.startswith(_PICKLE_STARTS):
             raise CheckpointError(_explain_pickle(path, file.read(HEAD_BYTES)))
         length = int.from_bytes(start, "little") if len(start) == 8 else 0
-        if not 2 <= length <= MAX_HEADER_BYTES:
+        if not 2 <= length <= LONGEST_HEADER:
             raise CheckpointError(f"{path}: is not a safetensors file")
         raw = file.read(length)
     if len(raw) < length:
