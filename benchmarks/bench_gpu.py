@@ -111,7 +111,7 @@ def report_encoders(options: argparse.Namespace, device: torch.device) -> None:
 def report_pipeline(options: argparse.Namespace, folder: Path) -> None:
     """Files to a FITS table."""
     files = find_files(options.data, options.images, folder)
-    settings = EngineOptions(options.device, workers=options.workers)
+    settings = EngineOptions(device=options.device, workers=options.workers)
     rows = []
     for architecture in options.architectures:
         work = make_galmorph(architecture, files, folder, settings)
@@ -137,7 +137,7 @@ def main() -> None:
     print_machine()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device
     print(f"device    {name}, CUDA {torch.version.cuda or 'absent'}")
-    for what, how in explain_options(EngineOptions(options.device)).items():
+    for what, how in explain_options(EngineOptions(device=options.device)).items():
         print(f"          {what}: {how}")
     print()
     report_encoders(options, device)

@@ -27,6 +27,14 @@ Made from the help texts by `docs/make_cli.py`; do not edit.
 | 3 | nothing could be read |
 | 130 | interrupted with Ctrl-C; with `-o` the finished rows are kept, and `--resume` goes on |
 | 143 | ended by SIGTERM, as schedulers do when the time of a job is over; otherwise as 130 (`pretrain` ends with 130 in both cases, after writing a checkpoint) |
+
+The shell completes commands, options, files, and the names of heads and models once it is told to:
+
+```bash
+eval "$(_GALMORPH_COMPLETE=bash_source galmorph)"   # in ~/.bashrc
+eval "$(_GALMORPH_COMPLETE=zsh_source galmorph)"    # in ~/.zshrc
+_GALMORPH_COMPLETE=fish_source galmorph | source    # in ~/.config/fish/config.fish
+```
 """  # noqa: E501
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from galmorph.api import classify, embed, list_models, load_model
+    from galmorph.api import classify, embed
     from galmorph.flags import Flags, decode_flags
     from galmorph.images.cutout import Cutout
     from galmorph.images.read import read_cutout
     from galmorph.model import Model
+    from galmorph.pipeline import list_models, load_model
+    from galmorph.tables.writers import write_table
 
 __all__ = [
     "Cutout",
@@ -21,6 +23,7 @@ __all__ = [
     "list_models",
     "load_model",
     "read_cutout",
+    "write_table",
 ]
 
 _HOMES = {
@@ -30,14 +33,19 @@ _HOMES = {
     "classify": "galmorph.api",
     "decode_flags": "galmorph.flags",
     "embed": "galmorph.api",
-    "list_models": "galmorph.api",
-    "load_model": "galmorph.api",
+    "list_models": "galmorph.pipeline",
+    "load_model": "galmorph.pipeline",
     "read_cutout": "galmorph.images.read",
+    "write_table": "galmorph.tables.writers",
 }
 
 
 def __getattr__(name: str) -> Any:
     # Lazily, so that importing galmorph costs nothing.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("galmorph")
     if name not in _HOMES:
         raise AttributeError(f"module 'galmorph' has no attribute {name!r}")
     from importlib import import_module

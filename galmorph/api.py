@@ -15,9 +15,10 @@ import numpy.typing as npt
 from galmorph.errors import GalmorphError, GalmorphWarning
 from galmorph.flags import NO_LABEL
 from galmorph.inference.engine import Block, Row
-from galmorph.inference.results import ResultPlan, concatenate
-from galmorph.inputs import open_inputs
-from galmorph.pipeline import Pipeline, list_models, load_model, open_pipeline
+from galmorph.inference.results import concatenate
+from galmorph.pipeline import list_models, load_model
+from galmorph.progress import show_progress
+from galmorph.run import Run, open_run
 from galmorph.settings import ClassifyOptions, RunOptions, list_options, say_in_python
 from galmorph.tables.build import build_table
 
@@ -31,6 +32,7 @@ MAX_NAMED = 5
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def _spell_out(options: Callable[P, RunOptions]) -> Callable[[Callable[[Any], R]], Callable[P, R]]:
@@ -97,30 +99,20 @@ def _warn_of_failures(rows: Sequence[Row]) -> None:
         warnings.warn(say_in_python(text), GalmorphWarning, stacklevel=4)
 
 
-def _run(pipeline: Pipeline, options: RunOptions) -> Iterator[Block]:
-    done, report = 0, _make_reporter(options.progress)
-    inputs = open_inputs(options, keep_missing=True)
-    for block in pipeline.run(inputs.list_sources()):
-        if options.on_error == "raise":
-            _raise_first(block)
-        done += len(block.rows)
-        if report is not None:
-            report(done)
-        yield block
-
-
-def _make_reporter(progress: bool | Callable[[int], None]) -> Callable[[int], None] | None:
-    if callable(progress):
-        return progress
-    if not progress:
-        return None
-    import sys
-
-    def report(done: int) -> None:
-        sys.stderr.write(f"\rgalmorph: {done} cutouts")
-        sys.stderr.flush()
-
-    return report
+def _watch(run: Run, results: Iterator[T], get_block: Callable[[T], Block]) -> Iterator[T]:
+    """Pass results on, with progress; raise the first error where that is wanted."""
+    countable = run.inputs.list_sources() if run.inputs.can_be_counted else ()
+    done = failed = 0
+    with show_progress(run.options.progress, items=countable) as report:
+        for result in results:
+            block = get_block(result)
+            for row in block.rows:
+                if row.error is not None and run.options.on_error == "raise":
+                    raise row.error
+            done += len(block.rows)
+            failed += sum(bool(row.flags & NO_LABEL) for row in block.rows)
+            report(run.resumed + done, run.resumed_failed + failed, run.resumed)
+            yield result
 
 
 @_spell_out(RunOptions)
@@ -148,13 +140,17 @@ def embed(options: RunOptions) -> npt.NDArray[np.float32]:
     WeightsError
         The model's weights cannot be had.
     """
-    pipeline = open_pipeline(options)
-    embeddings, rows = [np.empty((0, pipeline.model.num_features), dtype=np.float32)], []
-    for block in _run(pipeline, options):
+    run = open_run(options, keep_missing=True)
+    rows: list[Row] = []
+    embeddings = [np.empty((0, run.pipeline.model.num_features), dtype=np.float32)]
+    blocks = run.blocks() if not options.output else (block for block, _ in run.results())
+    for block in _watch(run, blocks, lambda block: block):
         embeddings.append(block.embeddings)
         rows.extend(block.rows)
     _warn_of_failures(rows)
-    return np.concatenate(embeddings)
+    if not run.resumed:
+        return np.concatenate(embeddings)
+    return np.asarray(run.read_back()["embedding"], dtype=np.float32)
 
 
 @_spell_out(ClassifyOptions)
@@ -171,8 +167,8 @@ def classify(options: ClassifyOptions) -> Table:
     -------
     astropy.table.Table
         One row per cutout, in order: ``object_id``, ``path``, ``ra``, ``dec``, ``label``,
-        ``confidence``, ``p_<class>``, ``atypicality``, ``fov``, ``crop``, ``treatment``,
-        ``flags`` and ``message``; provenance in ``meta``.
+        ``confidence``, ``p_<class>``, ``flags`` and ``message`` among others, and the columns of a
+        catalogue; provenance in ``meta``.
 
     Raises
     ------
@@ -183,9 +179,10 @@ def classify(options: ClassifyOptions) -> Table:
     WeightsError
         The model's weights cannot be had.
     """
-    pipeline = open_pipeline(options)
-    plan = ResultPlan(pipeline.model, pipeline.head)
-    blocks = [plan.fill(block) for block in _run(pipeline, options)]
-    columns = concatenate(blocks) or {spec.name: [] for spec in plan.specs}
+    run = open_run(options, keep_missing=True)
+    blocks = [columns for _, columns in _watch(run, run.results(), lambda result: result[0])]
+    specs = run.plan.specs
+    empty: dict[str, Any] = {spec.name: [] for spec in specs}
+    columns = run.read_back() if run.resumed else concatenate(blocks) or empty
     columns["message"] = [say_in_python(message) for message in columns["message"]]
-    return build_table(plan.specs, columns, pipeline.describe())
+    return build_table(specs, columns, run.describe())

@@ -16,6 +16,7 @@ from galmorph.images.containers import is_container, split_address
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
 from galmorph.images.source import Source, make_object_id, make_printable
+from galmorph.origin import hide_home
 from galmorph.settings import InputOptions, RunOptions
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Inputs:
     def describe(self) -> dict[str, Any]:
         """For provenance and for the comparison on resuming."""
         given = {f.name: getattr(self.options, f.name) for f in fields(InputOptions)}
-        described = {"paths": self.paths} | given | {"images": None}
+        described = {"paths": tuple(map(hide_home, self.paths))} | given | {"images": None}
         if self.options.mosaic:
             described["fov"] = self.options.fov
         if self.options.catalogue is not None:

@@ -24,6 +24,7 @@ from galmorph.typicality import Typicality
 from galmorph.writing import write_whole
 
 if TYPE_CHECKING:
+    from astropy.table import Table
     from torch import Tensor, nn
 
 __all__ = [
@@ -88,6 +89,22 @@ class Model:
     def backend(self) -> BackendName:
         """What computes the embeddings."""
         return "onnx" if isinstance(self.encoder, OnnxEncoder) else "torch"
+
+    def __repr__(self) -> str:
+        heads = ", ".join(self.heads) or "none"
+        return f"Model({self.name!r}, {self.num_features} features, heads: {heads})"
+
+    def embed(self, images: Any = None, **options: Any) -> npt.NDArray[np.float32]:
+        """Embed cutouts, as `galmorph.embed` does."""
+        import galmorph
+
+        return galmorph.embed(images, model=self, **options)
+
+    def classify(self, images: Any = None, **options: Any) -> Table:
+        """Classify cutouts, as `galmorph.classify` does."""
+        import galmorph
+
+        return galmorph.classify(images, model=self, **options)
 
     def get_head(self, name: str) -> Head:
         """The head of that name.

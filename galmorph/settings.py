@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
 from numbers import Integral
@@ -566,10 +566,14 @@ class OutputOptions(Settings):
     """Where the result goes."""
 
     group = "Output"
-    output: str = _option("", Kind(), metavar="FILE")
-    progress: Any = _option(
-        False, Kind(), "Show a bar, or call this with the number of cutouts done.", only="python"
-    )
+    output: str = _option(
+        "", Kind(), "File to write the result to as it is made; the suffix decides the format.",
+        only="python",
+    )  # fmt: skip
+    progress: bool | Callable[[int], None] | None = _option(
+        None, Kind(), "Whether to show a bar; or a function of the number of cutouts done.",
+        default="in a terminal and in a notebook", only="python",
+    )  # fmt: skip
     on_error: OnError = _option(
         "flag", Choice("flag", "raise"),
         "Keep the row of a cutout that fails, flagged, or raise the first error.", only="python",
@@ -578,6 +582,9 @@ class OutputOptions(Settings):
         False, Flag(),
         "Go on with the partial result that a run with the same inputs and options left.",
     )  # fmt: skip
+    overwrite: bool = _option(
+        False, Flag(), "Replace the result, or partial result, that stands there."
+    )
     csv_safe: bool = _option(
         False, Flag(),
         "In CSV, put an apostrophe before text that a spreadsheet would run (= + - @ first).",
@@ -596,6 +603,8 @@ class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, Output
         self._check_catalogue()
         if self.resume and not self.file:
             raise OptionError("Only a file can be resumed: name it with -o.")
+        if self.resume and self.overwrite:
+            raise OptionError("Give --resume or --overwrite, not both.")
 
     @property
     def cuts_out(self) -> bool:
@@ -654,6 +663,9 @@ class ClassifyOptions(RunOptions):
         "Classes to tell apart: gz2, sdss, decals, decals4, or a file of `galmorph fit`.",
         metavar="NAME|FILE",
     )  # fmt: skip
+    with_embedding: bool = _option(
+        False, Flag(), "Add the embedding as a vector column: both in one pass."
+    )
 
 
 GROUPS = ("Input", "Pixels", "Model", "Engine", "Output")

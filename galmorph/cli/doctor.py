@@ -27,6 +27,7 @@ REQUIRED = (
     "pillow",
     "astropy",
     "click",
+    "tqdm",
 )
 EXTRAS = {
     "pyarrow": ("parquet", "Parquet"),

@@ -32,7 +32,7 @@ LATER_LABELS = {"bands": "bands used", "unit": "unit used", "bad_pixels": "bad p
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("file", metavar="FILE")
+@click.argument("file", type=click.Path(), metavar="FILE")
 @click.option(
     "-o",
     "--output",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from galmorph.cli.options import SettingType, options_of
-from galmorph.cli.progress import Counter, Progress
+from galmorph.progress import show_progress
 from galmorph.settings import Crop, EngineOptions, ModelOptions, PixelOptions, RunOptions
 
 if TYPE_CHECKING:
@@ -72,8 +71,8 @@ def split_classes(text: str | None) -> tuple[str, ...] | None:
 def label_options(command: Command) -> Command:
     """Arguments and options that say which cutouts there are and of which class each is."""
     options = (
-        click.argument("labels", metavar="LABELS"),
-        click.argument("data", nargs=-1, metavar="[DATA]..."),
+        click.argument("labels", type=click.Path(), metavar="LABELS"),
+        click.argument("data", nargs=-1, type=click.Path(), metavar="[DATA]..."),
         click.option(
             "--label-column",
             default="label",
@@ -203,29 +202,6 @@ def take_options(given: dict[str, Any]) -> RunOptions:
     return RunOptions(**{name: given.pop(name) for name in names})
 
 
-@dataclass
-class _Meter:
-    """Progress of one set on standard error."""
-
-    quiet: bool
-    sources: Iterator[Source]
-    progress: Progress | None = field(default=None, init=False)
-    counter: Counter | None = field(default=None, init=False)
-
-    def __enter__(self) -> Callable[[int], None]:
-        if self.quiet:
-            return lambda done: None
-        counter = self.counter = Counter(self.sources)
-        progress = self.progress = Progress(sys.stderr, lambda: counter.total)
-        return lambda done: progress.update(done, 0)
-
-    def __exit__(self, *_: object) -> None:
-        if self.counter is not None:
-            self.counter.stop()
-        if self.progress is not None:
-            self.progress.close()
-
-
 def embed_set(
     pipeline: Pipeline,
     labels: Labels,
@@ -256,7 +232,8 @@ def embed_set(
         pipeline = replace(pipeline, field=seen, head=None)
     change = None if recut is None else partial(recut_sources, recut=recut, options=pipeline.read)
     label_of = labels.read()
-    with _Meter(quiet or recut is not None, labels.list_sources()) as report:
+    shown = not quiet and recut is None
+    with show_progress(shown, items=labels.list_sources() if shown else ()) as report:
         found = embed_labelled(
             pipeline,
             labels.list_sources(),

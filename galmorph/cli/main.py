@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, TextIO
 
@@ -28,6 +29,7 @@ COMMANDS = {
     "evaluate": "galmorph.cli.evaluate:evaluate",
     "pretrain": "galmorph.cli.pretrain:pretrain",
     "doctor": "galmorph.cli.doctor:doctor",
+    "cite": "galmorph.cli.cite:cite",
 }
 """Name of each command and where it is. These modules import no more than click when loaded."""
 
@@ -47,6 +49,21 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(module), name)
         _accept_debug(command)
         return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what was typed, for provenance."""
+        ctx.ensure_object(dict)["typed"] = list(args)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; a mistyped one gets a suggestion."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, 1)
+            advice = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{advice}", ctx)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what galmorph raises on purpose becomes one line and an exit status."""

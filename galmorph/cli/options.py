@@ -8,6 +8,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from galmorph.settings import (
     GROUPS,
@@ -37,16 +38,38 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 class SettingType(_ParamType):
     """Values as one kind of setting reads and checks them."""
 
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
+    def __init__(self, kind: Kind, metavar: str = "", *, names: str = "") -> None:
+        self.kind, self.names = kind, names
         self.name = type(kind).__name__.lower()
+        self.takes_files = "FILE" in metavar
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Names of models or heads, and files where they are taken."""
+        found = [name for name in _list_names(self.names) if name.startswith(incomplete)]
+        files = [CompletionItem(incomplete, type="file")] if self.takes_files else []
+        return [*map(CompletionItem, found), *files]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The value, or a usage error that says what is wrong with it."""
+        if isinstance(self.kind, Texts):  # one of several
+            return value
         try:
             return self.kind.check(self.kind.read(value) if isinstance(value, str) else value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def _list_names(what: str) -> list[str]:
+    """Names that an option may have, of models or of heads."""
+    from galmorph.weights.manifest import load_manifest
+
+    if what not in ("model", "head"):
+        return []
+    entries = load_manifest().models
+    heads = [head.name for entry in entries for head in entry.heads]
+    return [entry.name for entry in entries] if what == "model" else list(dict.fromkeys(heads))
 
 
 class GroupedOption(click.Option):
@@ -76,7 +99,9 @@ class GroupedCommand(click.Command):
 
 def _make_option(each: Field[Any], option: Option, group: str) -> Callable[[Command], Command]:
     name, kind = each.name.replace("_", "-"), option.kind
-    given: dict[str, Any] = {"type": SettingType(kind), "metavar": option.metavar or kind.metavar}
+    metavar = option.metavar or kind.metavar
+    setting = SettingType(kind, metavar, names=each.name)
+    given: dict[str, Any] = {"type": setting, "metavar": metavar}
     if isinstance(kind, Choice):
         given = {"type": click.Choice(kind.names)}
     elif isinstance(kind, Flag):
@@ -84,7 +109,7 @@ def _make_option(each: Field[Any], option: Option, group: str) -> Callable[[Comm
     elif isinstance(kind, Center):
         given |= {"type": float, "nargs": 2}
     elif isinstance(kind, Texts):
-        given |= {"type": str, "multiple": True}
+        given |= {"multiple": True}
     return click.option(
         option.flag or f"--{name}",
         each.name,
@@ -111,16 +136,15 @@ def options_of(kind: type[Settings], *names: str) -> Callable[[Command], Command
 
 def output_option(text: str, **given: Any) -> Callable[[Command], Command]:
     """``-o FILE``."""
-    return click.option(
-        "-o", "--output", metavar="FILE", help=text, cls=GroupedOption, section="Output", **given
-    )
+    given |= {"type": click.Path(), "cls": GroupedOption, "section": "Output"}
+    return click.option("-o", "--output", metavar="FILE", help=text, **given)
 
 
 def run_options(kind: type[Settings]) -> Callable[[Command], Command]:
     """What ``classify`` and ``embed`` share."""
     output: dict[str, Any] = {"is_flag": True, "cls": GroupedOption, "section": "Output"}
     decorators = (
-        click.argument("images", nargs=-1, metavar="[PATH]..."),
+        click.argument("images", nargs=-1, type=click.Path(), metavar="[PATH]..."),
         options_of(kind),
         click.option(
             "--strict", help="Exit with status 1 if any cutout of the table failed.", **output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +11,8 @@ import click
 
 from galmorph.cli.options import GroupedCommand, options_of
 from galmorph.cli.outputs import prepare_output
-from galmorph.cli.progress import Progress
 from galmorph.cli.status import OK
+from galmorph.progress import show_progress
 from galmorph.settings import PixelOptions
 from galmorph.writing import say_unwritable
 
@@ -330,19 +329,17 @@ def _load(
 ) -> TrainingSet:
     from galmorph.training.data import load_training_set
 
-    progress = None if quiet else Progress(sys.stderr, lambda: None)
-    images = load_training_set(
-        data,
-        frame=recipe.frame,
-        frame_size=recipe.frame_size,
-        leave_out=output / CURVES_FILE,
-        read=pixels.read,
-        rendering=pixels.rendering,
-        on_progress=progress.update if progress else None,
-        **columns,
-    )
-    if progress:
-        progress.close()
+    with show_progress(not quiet, unit="images") as report:
+        images = load_training_set(
+            data,
+            frame=recipe.frame,
+            frame_size=recipe.frame_size,
+            leave_out=output / CURVES_FILE,
+            read=pixels.read,
+            rendering=pixels.rendering,
+            on_progress=report,
+            **columns,
+        )
     return replace(images, treatment=pixels.describe())
 
 

@@ -3,21 +3,56 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
-from galmorph.cli.progress import format_duration
 from galmorph.flags import NO_LABEL, decode_flags
 from galmorph.images.source import make_object_id, make_printable
 
 if TYPE_CHECKING:
     from galmorph.inference.engine import Row
 
-__all__ = ["Summary", "say_failed"]
+__all__ = ["Summary", "format_duration", "say_failed"]
 
 MAX_SHOWN = 10
 """Failures that are shown one by one; all of them stand in the table."""
+
+UNSURE = 0.5
+"""Below this confidence a label is called unsure: most people would have said something else."""
+
+MAX_REMEMBERED = 1_000_000
+"""Identifiers among which repeated ones are looked for, to bound the memory."""
+
+ADVICE = {
+    "atypical": "unlike the training images: try --crop auto",
+    "padded": "the field reaches beyond the frame: give larger cutouts, or a smaller --crop",
+    "upsampled": "fewer pixels than the network takes: give cutouts with finer pixels",
+    "assumed_stretch": "the header names no survey: choose --stretch",
+    "outside_colour_domain": "fewer than three bands: give three, or do not trust the colours",
+    "bad_pixels_filled": "bad pixels were filled: --nan refuse leaves such cutouts out",
+    "many_bad_pixels": "do not trust these labels",
+    "no_central_source": "nothing at the centre: check the positions",
+    "saturated": "bright beyond the range: see galmorph inspect, choose another --stretch",
+}
+"""What to do about a flag."""
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    Examples
+    --------
+    >>> format_duration(7), format_duration(75), format_duration(7300)
+    ('7 s', '1:15 min', '2:01 h')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
 
 
 def say_failed(count: int) -> str:
@@ -35,53 +70,39 @@ def _describe_failure(row: Row) -> str:
 
 @dataclass
 class Summary:
-    """Counts of one run.
-
-    Attributes
-    ----------
-    rows, failed : int
-        Rows of this run; those of them without a label.
-    labels, remarks : Counter
-        Rows per label, and per flag of rows that have one.
-    failures : list of str
-        The first few, each with its reason.
-    passed_over : Counter
-        Files in folders that were not taken, by suffix.
-    """
+    """Counts of one run: rows per label and flag, those that failed, are unsure or repeated."""
 
     rows: int = 0
     failed: int = 0
+    unsure: int = 0
+    repeated: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
+    example: str = ""
+    _seen: set[str] = field(default_factory=set)
 
-    def add(self, rows: Sequence[Row], labels: Sequence[str]) -> None:
-        """Count a block of rows.
-
-        Parameters
-        ----------
-        rows : sequence of Row
-        labels : sequence of str
-            One per row; empty where there are no classes.
-        """
+    def add(self, rows: Sequence[Row], columns: Mapping[str, Any]) -> None:
+        """Count a block of rows, with the columns of its results."""
         self.rows += len(rows)
-        self.labels.update(label for label in labels if label)
+        self.labels.update(label for label in columns.get("label", ()) if label)
+        self.unsure += sum(bool(share < UNSURE) for share in columns.get("confidence", ()))
         for row in rows:
-            if row.flags & NO_LABEL:
-                self._add_failure(row)
-            else:
+            self._look_at_name(row.object_id)
+            if not row.flags & NO_LABEL:
                 self.remarks.update(decode_flags(row.flags))
+                continue
+            self.failed += 1
+            if len(self.failures) < MAX_SHOWN:
+                self.failures.append(_describe_failure(row))
 
-    def _add_failure(self, row: Row) -> None:
-        self.failed += 1
-        if len(self.failures) < MAX_SHOWN:
-            self.failures.append(_describe_failure(row))
-
-    def say_passed_over(self) -> list[str]:
-        """Which files of folders were no images by their names."""
-        told = ", ".join(f"{suffix} {n}" for suffix, n in self.passed_over.most_common())
-        return [f"files passed over: {told}"] if told else []
+    def _look_at_name(self, object_id: str) -> None:
+        if object_id in self._seen:
+            self.repeated += 1
+            self.example = self.example or object_id
+        elif len(self._seen) < MAX_REMEMBERED:
+            self._seen.add(object_id)
 
     def format(
         self,
@@ -93,39 +114,43 @@ class Summary:
         resumed: int = 0,
         resumed_failed: int = 0,
     ) -> str:
-        """Make the text.
-
-        Parameters
-        ----------
-        verb : str
-            "classified" or "embedded".
-        seconds : float
-            Duration of the run.
-        device : str
-            What was used, and why no GPU.
-        output : str
-            Where the table is; "-" for standard output.
-        resumed, resumed_failed : int
-            Rows that an earlier run had done; those of them without a label.
-        """
+        """Make the text; ``verb`` is "classified" or "embedded", ``resumed`` rows were there."""
         good = self.rows - self.failed
         rate = f", {self.rows / seconds:.1f} images/s" if seconds > 0 else ""
         lines = [f"{verb} {good} of {self.rows} cutouts in {format_duration(seconds)}{rate}"]
         if resumed:
             said = say_failed(resumed_failed)
             lines.append(f"{resumed} rows were there from an earlier run{said}")
+        table = [] if output == "-" else [f"table: {output}"]
+        found = chain(self._say_labels(), self._say_flags(good), self._say_failures())
+        passed = self.say_passed_over()
+        return "\n".join([*lines, *found, *passed, f"device: {device}", *table])
+
+    def say_passed_over(self) -> list[str]:
+        """Which files of folders were no images by their names."""
+        told = ", ".join(f"{suffix} {n}" for suffix, n in self.passed_over.most_common())
+        return [f"files passed over: {told}"] if told else []
+
+    def _say_labels(self) -> Iterator[str]:
         width = max((len(label) for label in self.labels), default=0)
-        lines += [f"  {label:<{width}}  {n:>7}" for label, n in self.labels.most_common()]
-        if self.remarks:
-            told = ", ".join(f"{name} {n}" for name, n in self.remarks.most_common())
-            lines.append(f"flags: {told}")
-        if self.failed:
-            lines.append(f"failed: {self.failed}")
-            lines += [f"  {failure}" for failure in self.failures]
-            more = self.failed - len(self.failures)
-            lines += [f"  and {more} more: see the column message"] if more else []
-        lines += self.say_passed_over()
-        lines.append(f"device: {device}")
-        if output != "-":
-            lines.append(f"table: {output}")
-        return "\n".join(lines)
+        yield from (f"  {label:<{width}}  {n:>7}" for label, n in self.labels.most_common())
+        if self.unsure:
+            yield f"unsure: {self.unsure}, no class with half of the votes (column confidence)"
+        if self.repeated:
+            yield (
+                f"repeated: {self.repeated} rows have an object_id of before, {self.example!r} for "
+                "one: choose --id-column, or tell them apart by path"
+            )
+
+    def _say_flags(self, good: int) -> Iterator[str]:
+        for name, count in self.remarks.most_common():
+            advice = f": {ADVICE[name]}" if name in ADVICE else ""
+            yield f"{name} {count} of {good}{advice}"
+
+    def _say_failures(self) -> Iterator[str]:
+        if not self.failed:
+            return
+        yield f"failed: {self.failed}"
+        yield from (f"  {failure}" for failure in self.failures)
+        if self.failed > len(self.failures):
+            yield f"  and {self.failed - len(self.failures)} more: see the column message"

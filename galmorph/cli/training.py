@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from galmorph.cli.progress import PLAIN_INTERVAL_S, TERMINAL_INTERVAL_S, format_duration
 from galmorph.cli.status import INTERRUPTED, TERMINATED
+from galmorph.cli.summary import format_duration
 
 if TYPE_CHECKING:
     from galmorph.training.loop import StepReport
 
 __all__ = ["StepLine", "Stop", "stop_on_signal"]
+
+TERMINAL_INTERVAL_S = 0.2
+PLAIN_INTERVAL_S = 10.0
+"""Seconds between two lines where standard error is a file."""
 
 
 class StepLine:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 import signal
 import subprocess
 import sys
@@ -205,7 +207,7 @@ def test_a_part_without_cutouts_is_an_empty_table(run, cutouts, tmp_path):
 
 def test_the_result_is_no_input_of_its_own(run, cutouts):
     out = cutouts / "classes.fits"
-    for options in ((), ("--resume",), ()):
+    for options in ((), ("--resume",), ("--overwrite",)):
         result = run("classify", cutouts, "-o", out, *options)
         assert result.exit_code == 0, result.stderr
         assert list(Table.read(out)["object_id"]) == ["a", "b", "bad", "c", "d"]
@@ -218,7 +220,7 @@ def test_the_result_is_known_by_its_place_not_by_its_name(run, cutouts, tmp_path
     (tmp_path / "link").symlink_to(cutouts, target_is_directory=True)
     monkeypatch.chdir(cutouts)
     for _ in range(2):
-        result = run("classify", tmp_path / "link", "-o", "classes.fits")
+        result = run("classify", tmp_path / "link", "-o", "classes.fits", "--overwrite")
         assert result.exit_code == 0, result.stderr
         rows = Table.read(out)
         assert list(rows["object_id"]) == ["a", "b", "bad", "c", "d", "classes"]
@@ -232,7 +234,7 @@ def test_neither_result_nor_partial_result_is_taken_by_a_glob(run, cutouts, tmp_
         interrupt_after(patch, 2)
         assert run(*arguments).exit_code == 130
     assert partial_path(out).exists()
-    for options in (("--resume",), ()):
+    for options in (("--resume",), ("--overwrite",)):
         assert run(*arguments, *options).exit_code == 0
         ids = [row["object_id"] for row in read_csv(out.read_text())]
         assert ids == ["a", "b", "bad", "c", "d"]
@@ -279,6 +281,7 @@ def test_a_catalogue_may_name_the_file_that_the_result_replaces(run, cutouts, tm
             "file",
             "-o",
             cutouts / "out.fits",
+            "--overwrite",
         )
         assert result.exit_code == 0, result.stderr
         table = Table.read(cutouts / "out.fits")
@@ -506,6 +509,86 @@ def test_a_resumed_table_without_a_usable_cutout_has_status_3(run, cutouts, tmp_
         result = run(*arguments, "--resume")
         assert result.exit_code == 3
         assert "not one cutout could be used" in result.stderr
+
+
+def test_nothing_that_stands_there_is_replaced_unasked(run, cutouts, tmp_path, monkeypatch):
+    out = tmp_path / "t.csv"
+    arguments = ("classify", cutouts, "-o", out, "--batch-size", 1)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        assert run(*arguments).exit_code == 130
+    left = partial_path(out).read_bytes()
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "an earlier run has left its rows" in result.stderr
+    assert "--resume" in result.stderr and "--overwrite" in result.stderr
+    assert partial_path(out).read_bytes() == left
+    assert run(*arguments, "--overwrite").exit_code == 0
+    done = out.read_bytes()
+    result = run(*arguments, "--crop", "0.3")
+    assert result.exit_code == 2
+    assert "is there already; replace it with --overwrite" in result.stderr
+    assert out.read_bytes() == done
+    assert run(*arguments, "--overwrite", "--resume").exit_code == 2
+    assert run(*arguments, "--overwrite", "--crop", "0.3").exit_code == 0
+    assert out.read_bytes() != done
+
+
+@pytest.mark.parametrize("spelled", ["./cutouts", "cutouts/", "././cutouts//"])
+def test_one_input_has_one_name(run, cutouts, tmp_path, monkeypatch, spelled):
+    monkeypatch.chdir(tmp_path)
+    arguments = ("-o", "t.fits", "--batch-size", 1)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        assert run("classify", "cutouts", *arguments).exit_code == 130
+    result = run("classify", spelled, *arguments, "--resume")
+    assert result.exit_code == 0, result.stderr
+    assert "2 rows were there" in result.stderr
+    assert set(Table.read("t.fits")["path"]) == {f"cutouts/{p.name}" for p in cutouts.iterdir()}
+
+
+def test_embeddings_and_classes_in_one_pass(run, cutouts, model_file, tmp_path):
+    out = tmp_path / "t.fits"
+    result = run("classify", cutouts / "a.jpg", "-o", out, "--with-embedding")
+    assert result.exit_code == 0, result.stderr
+    row = Table.read(out)[0]
+    expected = galmorph.embed(cutouts / "a.jpg", model=model_file, device="cpu")
+    np.testing.assert_allclose(row["embedding"], expected[0], atol=1e-6)
+    assert row["label"] in CLASSES
+    result = run("classify", cutouts, "-o", tmp_path / "t.npy", "--with-embedding")
+    assert result.exit_code == 2
+    assert "npy holds embeddings only" in result.stderr
+
+
+def test_provenance_tells_a_referee_and_nothing_of_the_machine(
+    run, cutouts, tmp_path, monkeypatch, model_file
+):
+    import getpass
+    import platform
+
+    home = tmp_path / "home_of_somebody"
+    cutouts.rename(home)
+    monkeypatch.setenv("HOME", str(home))
+    command = ["classify", str(home), "-o", "t.ecsv"]
+    monkeypatch.chdir(home)
+    assert run(*command).exit_code == 0
+    meta = Table.read("t.ecsv", format="ascii.ecsv").meta
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", meta["date"])
+    assert meta["command"].startswith("galmorph classify ~ -o t.ecsv --model ")
+    assert meta["doi"].startswith("10.")
+    assert len(meta["model_sha256"]) == 64
+    said = json.dumps({key: str(value) for key, value in meta.items()})
+    for secret in (str(home), f"/{getpass.getuser()}/", platform.node()):
+        assert secret not in said
+
+
+def test_the_summary_counts_what_is_unsure(run, cutouts):
+    said = run("classify", cutouts).stderr
+    shares = [
+        float(row["confidence"] or "nan") for row in read_csv(run("classify", cutouts).stdout)
+    ]
+    unsure = sum(share < 0.5 for share in shares)
+    assert unsure and f"unsure: {unsure}, " in said
 
 
 def test_resume_refuses_other_options(run, cutouts, tmp_path, monkeypatch):

@@ -84,7 +84,7 @@ def test_the_page_of_commands_is_up_to_date():
 def test_an_unknown_command_is_a_usage_error():
     result = CliRunner().invoke(cli, ["clasify"])
     assert result.exit_code == 2
-    assert "No such command" in result.stderr
+    assert "No such command 'clasify'. Did you mean 'classify'?" in result.stderr
 
 
 def test_version():
@@ -129,3 +129,27 @@ def test_a_result_is_not_written_to_a_closed_output(cutouts):
     done = subprocess.run(command, shell=True, cwd=ROOT, check=False, capture_output=True)
     assert done.returncode == 1
     assert b"Error: standard output is closed; name a file with -o" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "incomplete", "expected"),
+    [
+        ([], "cla", {"classify"}),
+        (["classify", "--head"], "", {"gz2", "sdss", "decals", "decals4", "file:"}),
+        (["classify", "--model"], "gal", {"file:gal"}),
+        (["classify"], "cut", {"file:cut"}),
+        (["classify", "a.jpg", "-o"], "t", {"file:t"}),
+        (["fit"], "lab", {"file:lab"}),
+        (["classify", "--stretch"], "l", {"legacysurvey", "lupton"}),
+        (["classify", "--catalogue"], "", {"file:"}),
+    ],
+)
+def test_the_shell_completes_names_and_files(words, incomplete, expected):
+    from click.shell_completion import ShellComplete
+
+    found = ShellComplete(cli, {}, "galmorph", "_GALMORPH_COMPLETE").get_completions(
+        words, incomplete
+    )
+    names = {f"file:{item.value}" if item.type == "file" else item.value for item in found}
+    assert expected <= names
+    assert all(name.removeprefix("file:").startswith(incomplete) for name in names)

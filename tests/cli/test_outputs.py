@@ -44,7 +44,7 @@ def test_a_foreign_fits_table_is_not_replaced(tmp_path: Path) -> None:
 def test_results_of_before_may_be_replaced(run: Any, folder: Path) -> None:
     for name in ("out.fits", "out.csv", "out.xml", "out.parquet"):
         for _ in range(2):
-            result = run("classify", folder / "round_1.jpg", "-o", folder / name)
+            result = run("classify", folder / "round_1.jpg", "-o", folder / name, "--overwrite")
             assert result.exit_code == 0, result.output
 
 

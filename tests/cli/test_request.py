@@ -37,7 +37,7 @@ def test_the_result_of_before_among_images_is_passed_over(run, tmp_path, monkeyp
     flux = make_flux(("g", "r", "z"), side=80)
     write_fits(tmp_path / "a.fits", flux, BANDS="grz", SURVEY="LegacySurvey")
     assert run("classify", "a.fits", "-o", "r.fits").exit_code == 0
-    result = run("classify", "a.fits", "r.fits", "-o", "r.fits")
+    result = run("classify", "a.fits", "r.fits", "-o", "r.fits", "--overwrite")
     assert result.exit_code == 0, result.output
     assert "classified 1 of 1" in result.stderr
 

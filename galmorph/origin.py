@@ -1,0 +1,70 @@
+"""What a referee asks of a result: when, by which command and version, and whom to cite."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+__all__ = ["BIBTEX", "DOI", "describe_origin", "hide_home", "say_command"]
+
+DOI = "10.48550/arXiv.2211.07168"
+"""Of Wei and others (2022), whose encoder and protocol these are."""
+
+BIBTEX = f"""\
+@article{{wei2022,
+  author  = {{Wei, Shoulin and Li, Yadi and Lu, Wei and Li, Nan and Liang, Bo and Dai, Wei and
+             Zhang, Zhijian}},
+  title   = {{Unsupervised Galaxy Morphological Visual Representation with Deep Contrastive
+             Learning}},
+  journal = {{Publications of the Astronomical Society of the Pacific}},
+  year    = {{2022}},
+  volume  = {{134}},
+  number  = {{1041}},
+  pages   = {{114508}},
+  eprint  = {{2211.07168}},
+  archivePrefix = {{arXiv}},
+  doi     = {{{DOI}}}
+}}
+@software{{galmorph,
+  author  = {{{{The galmorph developers}}}},
+  title   = {{galmorph: galaxy cutouts to morphology classes and embeddings}},
+  year    = {{2026}}
+}}"""
+
+
+def describe_origin(command: str) -> dict[str, str]:
+    """Date, command, commit and paper."""
+    origin = {"date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "command": command}
+    origin |= {"commit": find_commit(), "doi": DOI}
+    return {key: value for key, value in origin.items() if value}
+
+
+def say_command(words: Sequence[str]) -> str:
+    """A command line as it was typed, but for the name of the home folder."""
+    return hide_home(shlex.join(["galmorph", *words]))
+
+
+def hide_home(text: str) -> str:
+    """The same with ``~`` for the home folder, whose name is that of a person."""
+    home = os.path.expanduser("~").rstrip("/")
+    return re.sub(rf"{re.escape(home)}(?=[/\s']|$)", "~", text) if home else text
+
+
+@lru_cache(maxsize=1)
+def find_commit() -> str:
+    """Commit of a checkout that galmorph runs from; empty for an installed version."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", os.fspath(root), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,117 @@
+"""One bar of progress, in a terminal, a notebook and a file."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["Counter", "Report", "show_progress"]
+
+Report = Callable[..., None]
+"""Takes the numbers of cutouts done, failed, and done by an earlier run."""
+
+FILE_INTERVAL_S = 10.0
+"""Between two states of the bar where standard error is a file."""
+
+DELAY_S = 0.5
+"""A run that is over sooner shows no bar."""
+
+
+class Counter:
+    """Count items in a thread of its own, while the work goes on.
+
+    Parameters
+    ----------
+    items : iterable
+        What to count; listing it must have no effect on the work. At the first that carries its
+        bytes it is given up: all of the container would be read twice.
+
+    Attributes
+    ----------
+    total : int or None
+        None until everything is counted.
+    """
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self.total: int | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._count, args=(items,), daemon=True)
+        self._thread.start()
+
+    def _count(self, items: Iterable[Any]) -> None:
+        count = 0
+        try:
+            for item in items:
+                if self._stop.is_set() or isinstance(getattr(item, "data", None), bytes):
+                    return
+                count += 1
+        except Exception:  # whatever it is, the run meets it too and says so
+            return
+        self.total = count
+
+    def stop(self) -> None:
+        """Give up counting, and wait for the thread."""
+        self._stop.set()
+        self._thread.join()
+
+
+@contextmanager
+def show_progress(
+    shown: bool | Callable[[int], None] | None = None,
+    *,
+    items: Iterable[Any] = (),
+    unit: str = "cutouts",
+) -> Iterator[Report]:
+    """A function to be called with the number of cutouts done, and of those that failed.
+
+    Parameters
+    ----------
+    shown : bool, callable or None
+        None for a bar in a terminal or a notebook alone; a function is called instead.
+    items : iterable
+        What is to be done, to be counted in the background; empty where that is not known.
+    unit : str
+        What is counted.
+    """
+    if callable(shown):
+        yield lambda done, *_, **__: shown(done)
+        return
+    if shown is False or (shown is None and not _has_reader()):
+        yield lambda *_, **__: None
+        return
+    counter = Counter(items)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what tqdm thinks of notebooks without widgets
+        from tqdm.auto import tqdm
+
+        terminal = sys.stderr.isatty()
+        bar = tqdm(
+            unit=f" {unit}",
+            leave=False,
+            delay=DELAY_S,
+            mininterval=0.2 if terminal else FILE_INTERVAL_S,
+            dynamic_ncols=terminal,
+        )
+
+    def report(done: int, failed: int = 0, start: int = 0) -> None:
+        bar.total = counter.total or None
+        if bar.n == 0:
+            bar.initial = bar.n = bar.last_print_n = start
+        if failed:
+            bar.set_postfix(failed=failed, refresh=False)
+        bar.update(done - bar.n)
+
+    try:
+        yield report
+    finally:
+        counter.stop()
+        bar.close()
+
+
+def _has_reader() -> bool:
+    """Whether somebody looks: at a terminal or a notebook."""
+    return sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)

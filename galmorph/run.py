@@ -1,0 +1,177 @@
+"""One run: cutouts, a model, and a result that can be resumed; commands and Python share it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from galmorph.errors import OptionError
+from galmorph.inference.engine import Block
+from galmorph.inference.results import ResultPlan, concatenate
+from galmorph.inputs import Inputs, open_inputs
+from galmorph.pipeline import Pipeline, open_pipeline
+from galmorph.settings import ClassifyOptions, RunOptions
+from galmorph.tables.cells import normalize
+from galmorph.tables.finished import KEY_COLUMNS
+from galmorph.tables.formats import STDOUT, check_format
+from galmorph.tables.journal import partial_path
+from galmorph.tables.writers import TableWriter, open_writer
+
+if TYPE_CHECKING:
+    from galmorph.images.source import Source
+
+__all__ = ["Run", "open_run"]
+
+PLACE = ("device", "torch", "numpy", "python", "onnxruntime", "command", "date", "commit")
+"""Provenance that may differ on resuming."""
+
+
+@dataclass
+class Run:
+    """A run made ready; `results` carries it out.
+
+    Attributes
+    ----------
+    options : RunOptions
+    inputs : Inputs
+    pipeline : Pipeline
+    plan : ResultPlan
+    command : str
+        As it was typed; empty in Python.
+    rows_done, resumed, resumed_failed : int
+        Rows that are there; those of an earlier run, and how many of these failed.
+    finished : str
+        Where an earlier run has finished the table: a sentence that says so.
+    passed_over : Counter
+        Files in folders that were not taken, by suffix.
+    """
+
+    options: RunOptions
+    inputs: Inputs
+    pipeline: Pipeline
+    plan: ResultPlan
+    command: str = ""
+    rows_done: int = 0
+    resumed: int = 0
+    resumed_failed: int = 0
+    finished: str = ""
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+    def blocks(self) -> Iterator[Block]:
+        """Embed everything, block by block, without a result."""
+        return self.pipeline.run(self.inputs.list_sources())
+
+    def results(self) -> Generator[tuple[Block, dict[str, Any]], None, None]:
+        """Embed everything, block by block, with its columns; write them where that is wanted.
+
+        What an earlier run has done is not repeated.
+        """
+        if not self.options.output:
+            for block in self.blocks():
+                yield block, self.plan.fill(block)
+            return
+        meta = self.describe()
+        with open_writer(
+            self.options.output,
+            self.plan.specs,
+            meta,
+            fingerprint={key: value for key, value in meta.items() if key not in PLACE},
+            resume=self.options.resume,
+            csv_safe=self.options.csv_safe,
+        ) as writer:
+            yield from self._fill(writer)
+
+    def _fill(self, writer: TableWriter) -> Iterator[tuple[Block, dict[str, Any]]]:
+        self.resumed = self.rows_done = writer.rows_done
+        sources = writer.skip_done(self.inputs.list_sources(self.passed_over), _key)
+        self.resumed, self.resumed_failed = writer.rows_done, writer.rows_failed
+        self.finished = writer.finished
+        if self.finished:
+            return
+        for block in self.pipeline.run(sources):
+            columns = self.plan.fill(block)
+            writer.append(columns)
+            self.rows_done = writer.rows_done
+            yield block, columns
+
+    def read_back(self) -> dict[str, Any]:
+        """Columns of the finished result, with the rows of earlier runs."""
+        path, columns = self.options.file, {}
+        form = check_format(path, "embed")
+        found = concatenate(list(form.reader(Path(path), KEY_COLUMNS, None).chunks()))
+        for spec in self.plan.specs:
+            names = form.list_names([spec]) if spec.shape else [spec.name]
+            parts = [found[name] for name in names if name in found]
+            if parts:  # npy has the embedding alone
+                values = parts[0] if len(parts) == 1 else np.ma.stack(parts, axis=1)
+                columns[spec.name] = normalize(values, spec)
+        return columns
+
+    def describe(self) -> dict[str, Any]:
+        """Provenance of the result."""
+        from galmorph.origin import describe_origin
+
+        return {
+            **describe_origin(self.command),
+            **self.pipeline.describe(),
+            "inputs": self.inputs.describe(),
+        }
+
+
+def open_run(options: RunOptions, *, keep_missing: bool = False, command: str = "") -> Run:
+    """Check everything that can be checked without an image, and load the model.
+
+    Parameters
+    ----------
+    options : RunOptions
+    keep_missing : bool
+        As in `open_inputs`.
+    command : str
+        For provenance.
+
+    Raises
+    ------
+    GalmorphError
+        What stops the run as a whole: no such path, format, model, head or device, or a result that
+        stands there already.
+    """
+    classifies = isinstance(options, ClassifyOptions)
+    with_embedding = options.with_embedding if isinstance(options, ClassifyOptions) else True
+    check_format(options.output or STDOUT, "classify" if not with_embedding else "embed")
+    if classifies and options.output.lower().endswith(".npy"):
+        raise OptionError(f"{options.output}: npy holds embeddings only, no classes; use .npz")
+    inputs = open_inputs(options, keep_missing=keep_missing)
+    if options.file:
+        _check_unasked(options)
+    pipeline = open_pipeline(options)
+    plan = ResultPlan(
+        pipeline.model, pipeline.head, with_embedding=with_embedding, carried=inputs.carried
+    )
+    return Run(options, inputs, pipeline, plan, command)
+
+
+def _check_unasked(options: RunOptions) -> None:
+    """Refuse to replace a result, or a partial one, unasked."""
+    if options.resume or options.overwrite:
+        return
+    partial = partial_path(options.file)
+    if partial.exists():
+        raise OptionError(
+            f"{partial}: an earlier run has left its rows; go on with --resume, or start anew with "
+            "--overwrite"
+        )
+    if Path(options.file).is_file():
+        raise OptionError(
+            f"{options.file} is there already; replace it with --overwrite, see with --resume "
+            "whether it is whole, or name another file with -o"
+        )
+
+
+def _key(source: Source) -> tuple[str, str]:
+    """What the row of a source is recognized by."""
+    return source.object_id, source.address
