@@ -7,11 +7,13 @@ from typing import Any
 
 from galmorph.heads.base import Head
 from galmorph.heads.linear import LinearHead
+from galmorph.heads.regression import RegressionHead
+from galmorph.heads.votes import VoteHead
 from galmorph.typicality import Typicality
 
 __all__ = ["KINDS", "head_from_parts"]
 
-KINDS: dict[str, type[Head]] = {kind.kind: kind for kind in (LinearHead,)}
+KINDS: dict[str, type[Head]] = {kind.kind: kind for kind in (LinearHead, VoteHead, RegressionHead)}
 
 
 def head_from_parts(name: str, values: Mapping[str, Any], tensors: Mapping[str, Any]) -> Head:

@@ -1,0 +1,230 @@
+"""Vote heads: the expected share of every answer, and an interval for so many voters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.heads.base import Head
+from galmorph.heads.hidden import add_hidden
+from galmorph.heads.linear import softmax
+from galmorph.heads.questions import Question, compute_reach, slice_answers
+from galmorph.tables.columns import ColumnSpec
+
+__all__ = ["VoteHead", "find_interval"]
+
+Array = npt.NDArray[Any]
+
+COVERAGE = 0.8
+"""Probability that the share of the voters lies in the interval."""
+
+RELEVANT = 0.5
+"""A question says something of a galaxy where at least this part of the people reach it."""
+
+VOTERS = 40
+"""People who look at one galaxy, about as many as in Galaxy Zoo 2."""
+
+
+_ARRAYS = ("weight", "bias", "concentration", "hidden_weight", "hidden_bias")
+
+
+@dataclass(frozen=True)
+class VoteHead(Head):
+    """Questions with shares, which depend linearly on embedding and hidden units.
+
+    Attributes
+    ----------
+    questions : tuple of Question
+        Each one after that to which its ``after`` belongs.
+    weight : ndarray of float32, shape (num_answers, num_features + num_hidden)
+    bias : ndarray of float32, shape (num_answers,)
+    concentration : ndarray of float32, shape (num_questions,)
+        Sum of the parameters of the Dirichlet distribution around the expected shares.
+    hidden_weight, hidden_bias : ndarray of float32, shapes (h, num_features) and (h,)
+    voters : int
+        People for whom the intervals hold.
+    """
+
+    kind: ClassVar[str] = "votes"
+    questions: tuple[Question, ...]
+    weight: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+    concentration: npt.NDArray[np.float32]
+    hidden_weight: npt.NDArray[np.float32]
+    hidden_bias: npt.NDArray[np.float32]
+    voters: int = VOTERS
+
+    def __post_init__(self) -> None:
+        known = {"", *(c for q in self.questions for c in q.columns)}
+        lost = [q.name for q in self.questions if q.after not in known]
+        if lost:
+            raise ValueError(f"no answer leads to the questions {lost}")
+        answers = sum(len(q.answers) for q in self.questions)
+        width = sum(self.hidden_weight.shape)
+        shapes = [
+            (self.weight, (answers, width)),
+            (self.bias, (answers,)),
+            (self.concentration, (len(self.questions),)),
+            (self.hidden_bias, self.hidden_weight.shape[:1]),
+        ]
+        wrong = [(array.shape, shape) for array, shape in shapes if array.shape != shape]
+        if wrong or self.voters < 1 or not (self.concentration > 0).all():
+            raise ValueError(f"{self.name}: {answers} answers, {self.voters} voters; {wrong}")
+
+    @property
+    def num_features(self) -> int:
+        """Length of the embeddings that it takes."""
+        return int(self.hidden_weight.shape[1])
+
+    def compute_shares(self, embeddings: Array) -> Array:
+        """Of each answer among those who reach its question, (n, d) to (n, num_answers)."""
+        features = add_hidden(embeddings, self.hidden_weight, self.hidden_bias)
+        logits = features @ self.weight.T + self.bias
+        parts = [softmax(logits[:, answers]) for _, answers in slice_answers(self.questions)]
+        return np.concatenate(parts, axis=1)
+
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """Label, its share, and for each question its reach, relevance, shares and intervals."""
+        return (
+            ColumnSpec(
+                "label",
+                "str",
+                ucd="meta.code.class;src.morph.type",
+                description="The answers with the largest shares to the relevant questions, in "
+                "words; empty where the cutout could not be classified",
+            ),
+            ColumnSpec(
+                "confidence",
+                "float32",
+                ucd="stat.probability",
+                description="Expected share of the first of these answers",
+            ),
+            *(spec for question in self.questions for spec in self._question_columns(question)),
+        )
+
+    def _question_columns(self, question: Question) -> list[ColumnSpec]:
+        specs = [
+            ColumnSpec(
+                f"{question.name}_proportion_volunteers_asked",
+                "float32",
+                ucd="stat.probability",
+                description=f"Expected part of the people who reach the question {question.name}",
+            ),
+            ColumnSpec(
+                f"{question.name}_relevant",
+                "bool",
+                ucd="meta.code",
+                description=f"Whether at least {RELEVANT:.0%} of them reach {question.name}",
+            ),
+        ]
+        texts = {
+            "fraction": "Expected share of {} among those who reach {}",
+            "fraction_low": f"Lower end of the {COVERAGE:.0%} interval of that share ({{}}, {{}}) "
+            f"for {self.voters} voters",
+            "fraction_high": f"Upper end of the {COVERAGE:.0%} interval of that share ({{}}, {{}}) "
+            f"for {self.voters} voters",
+        }
+        for answer, column in zip(question.answers, question.columns, strict=True):
+            specs += [
+                ColumnSpec(
+                    f"{column}_{suffix}",
+                    "float32",
+                    ucd="stat.probability;src.morph.type",
+                    description=text.format(answer, question.name),
+                )
+                for suffix, text in texts.items()
+            ]
+        return specs
+
+    def fill(self, embeddings: Array) -> dict[str, Any]:
+        """Values of these columns."""
+        shares = self.compute_shares(embeddings)
+        reach = compute_reach(self.questions, shares)
+        filled: dict[str, Any] = {"label": [], "confidence": []}
+        for place, (question, answers) in enumerate(slice_answers(self.questions)):
+            asked, part = reach[:, place], shares[:, answers]
+            filled[f"{question.name}_proportion_volunteers_asked"] = asked
+            filled[f"{question.name}_relevant"] = asked >= RELEVANT
+            count = np.maximum(np.rint(np.nan_to_num(self.voters * asked)), 1)
+            low, high = find_interval(part, float(self.concentration[place]), count)
+            for k, column in enumerate(question.columns):
+                filled[f"{column}_fraction"] = part[:, k]
+                filled[f"{column}_fraction_low"] = low[:, k]
+                filled[f"{column}_fraction_high"] = high[:, k]
+        filled["label"] = [self._describe_row(*row) for row in zip(shares, reach, strict=True)]
+        filled["confidence"] = shares[:, : len(self.questions[0].answers)].max(axis=1)
+        return filled
+
+    def _describe_row(self, shares: Array, reach: Array) -> str:
+        """The word of the largest share, for each question that matters."""
+        words = [
+            question.words[int(shares[answers].argmax())]
+            for asked, (question, answers) in zip(reach, slice_answers(self.questions), strict=True)
+            if asked >= RELEVANT
+        ]
+        return ", ".join(word for word in words if word)
+
+    def describe(self) -> dict[str, Any]:
+        """Questions and voters."""
+        return {"questions": [q.to_dict() for q in self.questions], "voters": self.voters}
+
+    def arrays(self) -> dict[str, Array]:
+        """Fitted numbers."""
+        return {name: getattr(self, name) for name in _ARRAYS}
+
+    @classmethod
+    def from_parts(
+        cls, values: Mapping[str, Any], tensors: Mapping[str, Any], **common: Any
+    ) -> Self:
+        """Rebuild from the parts in a file."""
+        arrays = {name: np.asarray(tensors[name], dtype=np.float32) for name in _ARRAYS}
+        questions = tuple(Question.from_dict(q) for q in values["questions"])
+        return cls(questions=questions, voters=int(values["voters"]), **arrays, **common)
+
+
+def find_interval(shares: Array, concentration: float, count: Array) -> tuple[Array, Array]:
+    """Where the share of ``count`` voters lies with probability `COVERAGE`.
+
+    The votes for one answer follow a beta-binomial distribution; ends lie between the steps of its
+    distribution function, half a step being counted below.
+
+    Parameters
+    ----------
+    shares : ndarray, shape (n, k)
+    concentration : float
+    count : ndarray, shape (n,)
+
+    Returns
+    -------
+    low, high : ndarray of float32, shape (n, k)
+    """
+    n = count[:, None, None]
+    votes = np.arange(int(count.max(initial=1)))  # (m,): from so many votes to one more
+    a = concentration * np.clip(shares.astype(np.float64), 1e-6, 1 - 1e-6)[:, :, None]
+    b = concentration - a
+    left = n - votes
+    with np.errstate(divide="ignore", invalid="ignore"):
+        step = np.log(np.maximum(left, 0)) + np.log(a + votes)
+        step -= np.log(votes + 1) + np.log(np.maximum(b + left - 1, 1e-12))
+    level = np.cumsum(np.concatenate([np.zeros_like(a), step], axis=2), axis=2)
+    level[np.isnan(level)] = -np.inf  # beyond the last vote
+    mass = np.exp(level - level.max(axis=2, keepdims=True))
+    mass /= mass.sum(axis=2, keepdims=True)
+    below = np.cumsum(mass, axis=2) - mass / 2
+    ends = [_invert(below, q) / count[:, None] for q in (0.5 - COVERAGE / 2, 0.5 + COVERAGE / 2)]
+    low, high = (np.clip(end, 0, 1).astype(np.float32) for end in ends)
+    return np.minimum(low, shares), np.maximum(high, shares)
+
+
+def _invert(below: Array, quantile: float) -> Array:
+    """Votes at which a distribution function, sampled at whole numbers, reaches a quantile."""
+    above = (below < quantile).sum(axis=2)  # (n, k): first whole number at or above it
+    right = np.minimum(above, below.shape[2] - 1)
+    left = np.maximum(above - 1, 0)
+    f0, f1 = (np.take_along_axis(below, i[:, :, None], axis=2)[:, :, 0] for i in (left, right))
+    part = np.where(f1 > f0, (quantile - f0) / np.where(f1 > f0, f1 - f0, 1), 0.0)
+    return np.where(above == 0, 0.0, left + np.clip(part, 0, 1) * (right - left))
