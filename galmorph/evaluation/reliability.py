@@ -89,9 +89,15 @@ def _log_probabilities(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 
 def compute_log_loss(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
-    """Mean negative log probability of the true class, in nats."""
-    chosen = _log_probabilities(logits.astype(np.float64))[np.arange(len(labels)), labels]
-    return float(-chosen.mean())
+    """Mean negative log probability of the true class, in nats; labels may be shares (n, k)."""
+    return float(-_choose(_log_probabilities(logits.astype(np.float64)), labels).mean())
+
+
+def _choose(log_probabilities: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Those of the true classes, or their mean by the shares of classes."""
+    if labels.ndim == 2:
+        return np.asarray((labels * log_probabilities).sum(axis=1))
+    return np.asarray(log_probabilities[np.arange(len(labels)), labels])
 
 
 def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
@@ -104,7 +110,7 @@ def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float
 
     def compute_loss(log_temperature: float) -> float:
         tempered = _log_probabilities(logits.astype(np.float64) / np.exp(log_temperature))
-        told = tempered[np.arange(len(labels)), labels].mean()
+        told = _choose(tempered, labels).mean()
         return float(-told - tempered.mean() / len(labels))
 
     low, high = (float(np.log(t)) for t in TEMPERATURE_RANGE)

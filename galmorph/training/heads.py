@@ -15,7 +15,14 @@ from galmorph.evaluation.classification import bootstrap_interval, compute_accur
 from galmorph.evaluation.linear_probe import stratified_folds
 from galmorph.evaluation.reliability import compute_ece, compute_log_loss, fit_temperature
 from galmorph.heads import LinearHead, softmax
-from galmorph.training.logistic import Coefficients, class_weights, fit_path, standardize
+from galmorph.training.logistic import (
+    Coefficients,
+    class_weights,
+    cross_predict,
+    fit_path,
+    one_thread,
+    standardize,
+)
 
 __all__ = ["HeadFit", "fit_head"]
 
@@ -69,6 +76,7 @@ class HeadFit:
     interval: tuple[float, float]
 
 
+@one_thread
 def fit_head(
     embeddings: npt.NDArray[Any],
     labels: npt.NDArray[Any],
@@ -81,59 +89,34 @@ def fit_head(
     balanced: bool = False,
     judges: npt.NDArray[np.bool_] | None = None,
     originals: npt.NDArray[np.bool_] | None = None,
+    weights: npt.NDArray[Any] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> HeadFit:
-    """Fit a linear head on embeddings of a frozen encoder.
+    """Fit a linear head, a multinomial logistic regression, on embeddings of a frozen encoder.
 
-    Parameters
-    ----------
-    embeddings : ndarray, shape (n, num_features)
-        Of training cutouts. No test data: penalty and temperature are chosen on these rows.
-    labels : ndarray of int, shape (n,)
-        Index into ``class_names``.
-    class_names : sequence of str
-        Every class with two members at least.
-    name : str
-        Of the head.
-    seed : int
-        Of the folds.
-    crop : float, "auto" or None
-        Field of view of these embeddings, recorded in the head; None for the encoder's own.
-    groups : ndarray of int, shape (n,), optional
-        Rows of one group (views of one galaxy) stay in one fold.
-    balanced : bool
-        Give all classes the same weight.
-    judges : ndarray of bool, shape (n,), optional
-        Rows whose labels the encoder has not been trained with: penalty, temperature and figures
-        are taken from these alone. All rows by default.
-    originals : ndarray of bool, shape (n,), optional
-        Of these, the rows that accuracy and calibration error are taken from: others are further
-        views of the same galaxies. All rows by default.
-    notes : mapping, optional
-        Recorded in the head beside what was chosen.
+    ``labels`` (n,) index ``class_names``; or they are shares (n, k) of the classes. The L2 penalty
+    is the one with the smallest log loss in cross-validation by `FOLDS` folds, `FOLDS_OF_FEW` where
+    there are few galaxies, or as many as the rarest class has of them; the temperature is fitted to
+    the out-of-fold logits of that penalty; weight and bias come from a last fit on every row.
 
-    Returns
-    -------
-    HeadFit
-        With the figures of the cross-validation. The head is a multinomial logistic regression.
-        Its L2 penalty is the one with the smallest log loss in cross-validation by `FOLDS` folds,
-        `FOLDS_OF_FEW` where there are few galaxies, or as many as the rarest class has of them;
-        the temperature is fitted to the out-of-fold logits of that penalty; weight and bias come
-        from a last fit on every row, with the standardization of the features folded in.
-
-    Raises
-    ------
-    TrainingError
-        The rows do not allow for a fit: too few, not finite, or a class without members.
+    Rows of one of the ``groups`` (views of one galaxy) stay in one fold. ``judges`` are the rows
+    whose labels the encoder has not been trained with: penalty, temperature and figures come from
+    these alone, and accuracy and calibration error from the ``originals`` among them, of which the
+    others are further views. ``weights`` of the rows are 1 on average; ``balanced`` gives all
+    classes the same weight instead. ``crop`` and ``notes`` are recorded in the head.
     """
+    shares = labels if labels.ndim == 2 else np.eye(len(class_names))[labels]
+    labels = shares.argmax(axis=1)
     judges = _check_judges(labels, judges)
     folds = _check_rows(embeddings, labels, class_names, groups)
     fold = stratified_folds(labels, folds, seed=seed, groups=groups)
-    penalty, logits = _choose_penalty(embeddings, labels, len(class_names), fold, balanced, judges)
-    truth, judged = labels[judges], logits[judges]
+    if balanced:
+        weights = class_weights(labels, len(class_names))
+    penalty, logits = _choose_penalty(embeddings, shares, fold, weights, judges)
+    truth, judged = shares[judges], logits[judges]
     temperature = fit_temperature(judged, truth)
     path = [p for p in PENALTIES if p >= penalty]
-    weight, bias = _fit_all(embeddings, labels, len(class_names), path, balanced)[-1]
+    weight, bias = _fit_all(embeddings, shares, path, weights)[-1]
     shown = judges if originals is None else judges & originals
     seen, said = labels[shown], logits[shown]
     accuracy = compute_accuracy(seen, said.argmax(axis=1))
@@ -225,32 +208,28 @@ def _check_rows(
 
 def _fit_all(
     embeddings: npt.NDArray[Any],
-    labels: npt.NDArray[Any],
-    num_classes: int,
+    shares: npt.NDArray[Any],
     penalties: Sequence[float],
-    balanced: bool,
+    weights: npt.NDArray[Any] | None,
 ) -> list[Coefficients]:
     """Weight and bias for the features as they come, for every penalty."""
     scale = standardize(embeddings)
-    weights = class_weights(labels, num_classes) if balanced else None
-    path = fit_path(scale.apply(embeddings), labels, num_classes, penalties, weights=weights)
+    path = fit_path(scale.apply(embeddings), shares, penalties, weights=weights)
     return [scale.fold(found) for found in path]
 
 
 def _choose_penalty(
     embeddings: npt.NDArray[Any],
-    labels: npt.NDArray[Any],
-    num_classes: int,
+    shares: npt.NDArray[Any],
     fold: npt.NDArray[Any],
-    balanced: bool,
+    weights: npt.NDArray[Any] | None,
     judges: npt.NDArray[np.bool_],
 ) -> tuple[float, npt.NDArray[np.float64]]:
     """Penalty with the smallest calibrated log loss out of fold, and the logits behind it."""
-    paths = _fold_paths(embeddings, labels, num_classes, fold, balanced)
-    best = (np.inf, PENALTIES[0], np.empty((0, num_classes)))
+    best = (np.inf, PENALTIES[0], np.empty(shares.shape))
     worse = 0
-    for penalty, logits in paths:
-        judged, truth = logits[judges], labels[judges]
+    for penalty, logits in cross_predict(embeddings, shares, fold, PENALTIES, weights=weights):
+        judged, truth = logits[judges], shares[judges]
         loss = compute_log_loss(judged / fit_temperature(judged, truth), truth)
         logger.info("penalty %.1e: log loss %.4f", penalty, loss)
         worse = 0 if loss < best[0] else worse + 1
@@ -259,27 +238,3 @@ def _choose_penalty(
         if worse > PATIENCE:
             break
     return best[1], best[2]
-
-
-def _fold_paths(
-    embeddings: npt.NDArray[Any],
-    labels: npt.NDArray[Any],
-    num_classes: int,
-    fold: npt.NDArray[Any],
-    balanced: bool,
-) -> Any:
-    """For one penalty after another: out-of-fold logits of every row."""
-    scales, paths = [], []
-    for number in range(int(fold.max()) + 1):
-        kept = fold != number
-        scale = standardize(embeddings[kept])
-        weights = class_weights(labels[kept], num_classes) if balanced else None
-        features = scale.apply(embeddings[kept])
-        paths.append(fit_path(features, labels[kept], num_classes, PENALTIES, weights=weights))
-        scales.append(scale)
-    for penalty in PENALTIES:
-        logits = np.empty((len(labels), num_classes))
-        for number, (scale, path) in enumerate(zip(scales, paths, strict=True)):
-            weight, bias = scale.fold(next(path))
-            logits[fold == number] = embeddings[fold == number] @ weight.T + bias
-        yield penalty, logits

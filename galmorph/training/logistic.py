@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Standardizer", "class_weights", "fit_path", "standardize"]
+__all__ = [
+    "Standardizer",
+    "class_weights",
+    "cross_predict",
+    "fit_path",
+    "one_thread",
+    "predict",
+    "standardize",
+]
+
+Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 MAX_ITERATIONS = 500
 GRADIENT_TOLERANCE = 1e-4
@@ -54,47 +65,86 @@ def class_weights(labels: npt.NDArray[Any], num_classes: int) -> npt.NDArray[np.
     return np.asarray(len(labels) / (np.count_nonzero(counts) * counts[labels]))
 
 
+def one_thread(fit: Fit) -> Fit:
+    """Decorate a fit whose sums are to be the same for any number of threads."""
+
+    @wraps(fit)
+    def run(*arguments: Any, **options: Any) -> Any:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return fit(*arguments, **options)
+        finally:
+            torch.set_num_threads(threads)
+
+    return cast(Fit, run)
+
+
+def predict(features: npt.NDArray[Any], coefficients: Coefficients) -> npt.NDArray[np.float64]:
+    """Logits (n, k), by torch, whose threads `one_thread` counts."""
+    weight, bias = (torch.from_numpy(np.ascontiguousarray(part)) for part in coefficients)
+    x = torch.from_numpy(np.asarray(features, dtype=np.float64))
+    return F.linear(x, weight, bias).numpy()
+
+
 def fit_path(
     features: npt.NDArray[Any],
-    labels: npt.NDArray[Any],
-    num_classes: int,
+    targets: npt.NDArray[Any],
     penalties: Iterable[float],
     *,
+    sizes: Sequence[int] | None = None,
     weights: npt.NDArray[Any] | None = None,
 ) -> Iterator[Coefficients]:
-    """Fit for one penalty after another, each from the solution before it.
+    """Fit for one penalty after another, strongest first, each from the solution before it.
 
-    Parameters
-    ----------
-    features : ndarray, shape (n, d)
-        Standardized.
-    labels : ndarray of int, shape (n,)
-        In [0, num_classes).
-    num_classes : int
-    penalties : iterable of float
-        L2 penalties, strongest first: the mean log loss plus penalty / 2 times the sum of squared
-        weights is minimized. scikit-learn's ``C`` is 1 / (n penalty).
-    weights : ndarray, shape (n,), optional
-        Weight of each row, 1 on average.
-
-    Yields
-    ------
-    weight : ndarray of float, shape (num_classes, d)
-    bias : ndarray of float, shape (num_classes,)
+    The mean over rows of minus ``targets`` (n, k) times the logarithm of the fitted shares, plus
+    penalty / 2 times the sum of squared weights, is minimized; ``features`` (n, d) are
+    standardized. Shares sum to 1 within each question, of ``sizes`` answers each (default: all k);
+    where targets are 0 throughout a question a row says nothing on it. Yields weight (k, d) and
+    bias (k,); ``weights`` (n,) of the rows are 1 on average.
     """
     basis = _PrincipalBasis(features)
-    y = torch.from_numpy(np.asarray(labels, dtype=np.int64))
-    w = None if weights is None else torch.from_numpy(np.asarray(weights, dtype=np.float64))
-    weight = torch.zeros(num_classes, features.shape[1], dtype=torch.float64)
+    y = torch.from_numpy(np.asarray(targets, dtype=np.float64))
+    if weights is not None:
+        y = y * torch.from_numpy(np.asarray(weights, dtype=np.float64))[:, None]
+    parts = list(sizes or [y.shape[1]])
+    weight = torch.zeros(y.shape[1], features.shape[1], dtype=torch.float64)
     del features  # between two penalties a path holds one copy of them, and no more
-    bias = torch.zeros(num_classes, dtype=torch.float64)
+    bias = torch.zeros(len(weight), dtype=torch.float64)
     for penalty in penalties:
         x, scale = basis.scale_for(penalty)
         start = torch.cat((weight @ basis.vectors / scale, bias[:, None]), dim=1)
-        found = _minimize(x, y, w, penalty * scale.square(), start)
+        found = _minimize(x, y, parts, penalty * scale.square(), start)
         del x
         weight, bias = (found[:, :-1] * scale) @ basis.vectors.T, found[:, -1]
         yield weight.numpy().copy(), bias.numpy().copy()
+
+
+def cross_predict(
+    features: npt.NDArray[Any],
+    targets: npt.NDArray[Any],
+    fold: npt.NDArray[Any],
+    penalties: Iterable[float],
+    *,
+    sizes: Sequence[int] | None = None,
+    weights: npt.NDArray[Any] | None = None,
+) -> Iterator[tuple[float, npt.NDArray[np.float64]]]:
+    """For one penalty after another: out-of-fold logits of every row, (n, k)."""
+    penalties = tuple(penalties)
+    scales, paths = [], []
+    for number in range(int(fold.max()) + 1):
+        kept = fold != number
+        scale = standardize(features[kept])
+        part = None if weights is None else weights[kept]
+        known = scale.apply(features[kept])
+        paths.append(fit_path(known, targets[kept], penalties, sizes=sizes, weights=part))
+        scales.append(scale)
+    for penalty in penalties:
+        logits = np.empty(targets.shape)
+        for number, (scale, path) in enumerate(zip(scales, paths, strict=True)):
+            left = fold == number
+            logits[left] = predict(features[left], scale.fold(next(path)))
+        yield penalty, logits
 
 
 class _PrincipalBasis:
@@ -117,8 +167,8 @@ class _PrincipalBasis:
         return self.rotated * scale, scale
 
 
-def _minimize(x: Tensor, y: Tensor, w: Tensor | None, penalties: Tensor, start: Tensor) -> Tensor:
-    """Coefficients (num_classes, d + 1), bias last; one penalty per feature."""
+def _minimize(x: Tensor, y: Tensor, sizes: list[int], penalties: Tensor, start: Tensor) -> Tensor:
+    """Coefficients (k, d + 1), bias last; one penalty per feature."""
     coefficients = start.clone().requires_grad_()
     optimizer = torch.optim.LBFGS(
         [coefficients],
@@ -133,8 +183,8 @@ def _minimize(x: Tensor, y: Tensor, w: Tensor | None, penalties: Tensor, start: 
         optimizer.zero_grad()
         weight, bias = coefficients[:, :-1], coefficients[:, -1]
         logits = F.linear(x, weight, bias)
-        loss = F.cross_entropy(logits, y, reduction="none")
-        mean = (loss if w is None else loss * w).mean()
+        shares = [part.log_softmax(dim=1) for part in logits.split(sizes, dim=1)]
+        mean = -(y * torch.cat(shares, dim=1)).sum() / len(y)
         value = mean + (penalties * weight.square()).sum() / 2
         value.backward()  # type: ignore[no-untyped-call]
         return float(value.detach())

@@ -38,7 +38,7 @@ def test_logistic_regression_is_the_minimum(
     monkeypatch.setattr(logistic, "GRADIENT_TOLERANCE", 1e-7)
     x, y = make_blobs()
     features = standardize(x).apply(x)
-    ((weight, bias),) = fit_path(features, y, 3, [penalty])
+    ((weight, bias),) = fit_path(features, np.eye(3)[y], [penalty])
     p = softmax(features @ weight.T + bias).astype(np.float64)
     error = (p - np.eye(3)[y]) / len(y)
     np.testing.assert_allclose(error.T @ features + penalty * weight, 0, atol=5e-6)
@@ -51,7 +51,7 @@ def test_logistic_regression_agrees_with_scikit_learn() -> None:
     features = standardize(x).apply(x)
     weights = class_weights(np.where(y == 2, 1, y), 2)
     for penalty, (weight, bias) in zip(
-        [1e-1, 1e-2], fit_path(features, y, 3, [1e-1, 1e-2], weights=weights), strict=True
+        [1e-1, 1e-2], fit_path(features, np.eye(3)[y], [1e-1, 1e-2], weights=weights), strict=True
     ):
         theirs = linear_model.LogisticRegression(C=1 / (penalty * len(y)), tol=1e-8, max_iter=5000)
         theirs.fit(features, y, sample_weight=weights)
@@ -64,7 +64,7 @@ def test_standardization_is_folded_in() -> None:
     x[:, 3] = 7.0  # a constant feature
     scale = standardize(x)
     features = scale.apply(x)
-    ((weight, bias),) = fit_path(features, y, 3, [1e-2])
+    ((weight, bias),) = fit_path(features, np.eye(3)[y], [1e-2])
     folded = scale.fold((weight, bias))
     np.testing.assert_allclose(
         x.astype(np.float64) @ folded[0].T + folded[1], features @ weight.T + bias, atol=1e-6
