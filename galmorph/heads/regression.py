@@ -112,5 +112,5 @@ class RegressionHead(Head):
         cls, values: Mapping[str, Any], tensors: Mapping[str, Any], **common: Any
     ) -> Self:
         """Rebuild from the parts in a file."""
-        arrays = {name: np.asarray(tensors[name], dtype=np.float32) for name in _ARRAYS}
+        arrays: dict[str, Any] = {k: np.asarray(tensors[k], dtype=np.float32) for k in _ARRAYS}
         return cls(targets=tuple(Target(**t) for t in values["targets"]), **arrays, **common)

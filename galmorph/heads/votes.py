@@ -181,7 +181,7 @@ class VoteHead(Head):
         cls, values: Mapping[str, Any], tensors: Mapping[str, Any], **common: Any
     ) -> Self:
         """Rebuild from the parts in a file."""
-        arrays = {name: np.asarray(tensors[name], dtype=np.float32) for name in _ARRAYS}
+        arrays: dict[str, Any] = {k: np.asarray(tensors[k], dtype=np.float32) for k in _ARRAYS}
         questions = tuple(Question.from_dict(q) for q in values["questions"])
         return cls(questions=questions, voters=int(values["voters"]), **arrays, **common)
 

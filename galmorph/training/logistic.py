@@ -183,7 +183,7 @@ def _minimize(x: Tensor, y: Tensor, sizes: list[int], penalties: Tensor, start: 
         optimizer.zero_grad()
         weight, bias = coefficients[:, :-1], coefficients[:, -1]
         logits = F.linear(x, weight, bias)
-        shares = [part.log_softmax(dim=1) for part in logits.split(sizes, dim=1)]
+        shares = [part.log_softmax(dim=1) for part in torch.split(logits, sizes, dim=1)]
         mean = -(y * torch.cat(shares, dim=1)).sum() / len(y)
         value = mean + (penalties * weight.square()).sum() / 2
         value.backward()  # type: ignore[no-untyped-call]

@@ -196,7 +196,8 @@ def _to_shares(logits: Array, questions: Sequence[Question]) -> Array:
 def join_shares(shares: Array, questions: Sequence[Question]) -> Array:
     """Shares of all people, from those of the people who reach each question."""
     reach = compute_reach(questions, shares)
-    return shares * np.repeat(reach, [len(q.answers) for q in questions], axis=1)
+    people: Array = np.repeat(reach, [len(q.answers) for q in questions], axis=1)
+    return shares * people
 
 
 def measure_votes(votes: Array, shares: Array, questions: Sequence[Question]) -> dict[str, float]:
@@ -257,10 +258,10 @@ def fit_numbers(
                 guess[left] = np.clip(x[left] @ weight + bias, target.low, target.high)
         error = [float(np.sqrt(((guess - y) ** 2).mean())) for guess in tried]
         best = int(np.argmin(error))
-        weight, bias = features.fold(*(np.array([part]) for part in _fit_ridge(x, y)[best]))
+        row, level = features.fold(*(np.array([part]) for part in _fit_ridge(x, y)[best]))
         out[known, k] = tried[best]
-        weights.append(weight[0])
-        biases.append(bias[0])
+        weights.append(row[0])
+        biases.append(level[0])
         errors.append(error[best])
     head = RegressionHead(
         name,
