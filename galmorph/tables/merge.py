@@ -13,8 +13,9 @@ from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.finished import KEY_COLUMNS, list_done
 from galmorph.tables.formats import open_reader
 from galmorph.tables.formats.base import TableReader
+from galmorph.tables.journal import partial_path
 from galmorph.tables.provenance import list_differences
-from galmorph.tables.writers import open_writer
+from galmorph.tables.writers import TableWriter, open_writer
 
 __all__ = ["merge_tables"]
 
@@ -54,19 +55,26 @@ def merge_tables(
     seen, ids = set[int](), set[int]()
     meta = _shared(provenance)
     with open_writer(output, specs, meta) as writer:
-        rows: list[int] = []
-        for part in parts:
-            part.specs = {spec.name: spec for spec in specs}
-            before = writer.rows_done
-            for chunk in _check_rows(part, seen, ids):
-                writer.append(chunk)
-            rows.append(writer.rows_done - before)
-        own_parts = zip(parts, provenance, rows, strict=True)
-        writer.meta["parts"] = [
-            {"file": part.path.name, "rows": count} | _without(own, meta)
-            for part, own, count in own_parts
-        ]
+        try:
+            writer.meta["parts"] = [
+                _append(writer, part, (seen, ids)) | _without(own, meta)
+                for part, own in zip(parts, provenance, strict=True)
+            ]
+        except BaseException:  # a half is worth nothing here
+            partial_path(output).unlink(missing_ok=True)
+            raise
     return {"rows": writer.rows_done, "repeated": writer.rows_done - len(ids)}
+
+
+def _append(
+    writer: TableWriter, part: TableReader, seen: tuple[set[int], set[int]]
+) -> dict[str, Any]:
+    """Write the rows of a part; its name and their number."""
+    part.specs = {spec.name: spec for spec in writer.specs}
+    before = writer.rows_done
+    for chunk in _check_rows(part, *seen):
+        writer.append(chunk)
+    return {"file": part.path.name, "rows": writer.rows_done - before}
 
 
 def _check_rows(part: TableReader, seen: set[int], ids: set[int]) -> Iterator[Mapping[str, Any]]:

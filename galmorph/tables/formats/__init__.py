@@ -14,18 +14,8 @@ from galmorph.tables.formats.base import Format, Kind, TableReader
 STDOUT = "-"
 """The path that means standard output (CSV)."""
 
-FORMATS = (
-    csv.FORMAT,
-    csv.TSV,
-    ecsv.FORMAT,
-    fits.FORMAT,
-    votable.FORMAT,
-    parquet.FORMAT,
-    jsonl.FORMAT,
-    npy.FORMAT,
-    npz.FORMAT,
-    ipac.FORMAT,
-)
+_MODULES = (ecsv, fits, votable, parquet, jsonl, npy, npz, ipac)
+FORMATS: tuple[Format, ...] = (csv.FORMAT, csv.TSV, *(module.FORMAT for module in _MODULES))
 
 _COMPRESSIBLE = (".csv", ".tsv", ".ecsv", ".fits", ".fit")
 
