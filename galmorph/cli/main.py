@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 import click
 
+from galmorph.cli.leaving import heed_signals, leave
 from galmorph.cli.status import get_interrupt_status, get_status
 from galmorph.errors import GalmorphError, GalmorphWarning
 
@@ -181,4 +182,8 @@ def cli(ctx: click.Context, debug: bool) -> None:
 def main() -> None:
     """Entry point of the command ``galmorph``."""
     _open_closed_streams()
-    sys.exit(cli.main(prog_name="galmorph", standalone_mode=True))
+    heed_signals()
+    try:
+        cli.main(prog_name="galmorph", standalone_mode=True)
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else int(end.code is not None))

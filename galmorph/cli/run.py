@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
 
-from galmorph.cli.status import NOTHING_READ, OK, SOME_FAILED, Terminated, get_interrupt_status
+from galmorph.cli.status import NOTHING_READ, OK, SOME_FAILED, get_interrupt_status
 from galmorph.cli.summary import Summary, say_failed
 from galmorph.settings import ClassifyOptions, RunOptions
 
@@ -35,21 +33,20 @@ def carry_out(options: RunOptions, *, strict: bool, quiet: bool) -> int:
 
     keep_freed_memory()
     typed = click.get_current_context().find_root().obj["typed"]
-    with _stopping_on_sigterm():
-        run = open_run(options, command=say_command(typed))
-        summary = Summary(passed_over=run.passed_over)
-        began = time.monotonic()
-        try:
-            _go(run, summary, quiet=quiet)
-        except KeyboardInterrupt as error:
-            click.echo(_say_interrupted(run), err=True)
-            return get_interrupt_status(error)
-        if run.finished:
-            said = say_failed(run.resumed_failed)
-            click.echo(f"{run.finished} ({run.resumed} rows){said}", err=True)
-        elif not quiet:
-            click.echo(_summarize(run, summary, time.monotonic() - began), err=True)
-        return _judge(run, summary, strict=strict, quiet=quiet)
+    run = open_run(options, command=say_command(typed))
+    summary = Summary(passed_over=run.passed_over)
+    began = time.monotonic()
+    try:
+        _go(run, summary, quiet=quiet)
+    except KeyboardInterrupt as error:
+        click.echo(_say_interrupted(run), err=True)
+        return get_interrupt_status(error)
+    if run.finished:
+        said = say_failed(run.resumed_failed)
+        click.echo(f"{run.finished} ({run.resumed} rows){said}", err=True)
+    elif not quiet:
+        click.echo(_summarize(run, summary, time.monotonic() - began), err=True)
+    return _judge(run, summary, strict=strict, quiet=quiet)
 
 
 def _go(run: Run, summary: Summary, *, quiet: bool) -> None:
@@ -61,25 +58,6 @@ def _go(run: Run, summary: Summary, *, quiet: bool) -> None:
         for block, columns in results:
             summary.add(block.rows, columns)
             report(run.rows_done, run.resumed_failed + summary.failed, run.resumed)
-
-
-@contextmanager
-def _stopping_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the run as Ctrl-C does, so that nothing stays in the temporary folder."""
-
-    def stop(*_: object) -> None:
-        signal.signal(signal.SIGTERM, before)  # the second one stops at once
-        raise Terminated
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop) or signal.SIG_DFL
-    except ValueError:  # not in the main thread: signals stay as they are
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _summarize(run: Run, summary: Summary, seconds: float) -> str:
