@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.compressed import COMPRESSION_MAGIC, decompress
@@ -56,7 +57,8 @@ def decode_image(data: bytes, *, options: ReadOptions, object_id: str, path: str
 
 def _decode(data: bytes, options: ReadOptions, object_id: str, path: str) -> Cutout | None:
     if raster := sniff_raster(data):
-        return read_raster(data, raster, options=options, object_id=object_id, path=path)
+        cutout = read_raster(data, raster, options=options, path=path)
+        return replace(cutout, object_id=object_id, path=path)
     if data.startswith(FITS_MAGIC):
         from galmorph.images.fits import read_fits
 

@@ -18,13 +18,13 @@ from galmorph.errors import (
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import FITS_MAGIC, decode_image
 from galmorph.images.hdus import split_hdu
+from galmorph.images.raster import RASTER_SUFFIXES
 from galmorph.images.source import make_object_id, make_printable
 from galmorph.images.unpacked import find_unpacked
 from galmorph.settings import ReadOptions
 
 __all__ = ["IMAGE_SUFFIXES", "ImageFile", "open_regular", "read_head", "read_part"]
 
-RASTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 FITS_SUFFIXES = (".fits", ".fit", ".fts")
 IMAGE_SUFFIXES = RASTER_SUFFIXES + tuple(
     suffix + end for suffix in FITS_SUFFIXES for end in ("", ".gz", ".bz2", ".xz", ".fz", ".z")

@@ -7,7 +7,6 @@ import math
 import mmap
 import zlib
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -49,7 +48,7 @@ class _Hdf5File:
             import h5py
         except ImportError as error:
             raise MissingExtraError("h5py", "hdf5", f"to read {self._shown}") from error
-        self._h5py, self._path = h5py, path
+        self._h5py, self._path, self._heaps_are_good = h5py, path, False
         self._file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
 
     def __getitem__(self, name: str) -> StoredArray:
@@ -105,9 +104,10 @@ class _Hdf5File:
             node = node[part]
         return node
 
-    @cache  # noqa: B019 (as long as the file is open)
     def check_heaps(self) -> None:
         """Refuse a damaged heap of texts or files, in which HDF5 would go round for ever."""
+        if self._heaps_are_good:
+            return
         with open(self._path, "rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         with data:
@@ -115,13 +115,14 @@ class _Hdf5File:
             while at >= 0:
                 end = at + int.from_bytes(data[at + 8 : at + 16], "little")
                 at += 16
-                while at + 16 <= end:
+                while at + 16 <= end <= len(data):
                     index = int.from_bytes(data[at : at + 2], "little")
                     size = int.from_bytes(data[at + 8 : at + 16], "little")
                     at += 16 + -(-size // 8) * 8 if index else size or len(data)
-                if at > len(data):
+                if max(at, end) > len(data):
                     raise UnreadableImageError("a heap of the file is damaged", self._shown)
                 at = data.find(HEAP_MAGIC, at)
+        self._heaps_are_good = True
 
     def _check_inside(self, node: Any, name: str) -> None:
         """Refuse a data set whose values lie in other files."""

@@ -9,18 +9,25 @@ in any way damaged, is left to Pillow, which says what is wrong with it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy.typing as npt
 
+from galmorph.errors import UnreadableImageError
+from galmorph.images import pillow
+from galmorph.images.cutout import Cutout
 from galmorph.settings import ReadOptions
 
-__all__ = ["ShortJpeg", "decode_usual_jpeg", "shorten_jpeg"]
+__all__ = ["ShortJpeg", "decode_usual_jpeg", "read", "shorten_jpeg"]
 
 MARGIN = 16
 """Rows decoded below those that will be seen: colours of neighbouring rows are interpolated."""
+
+MAX_SCANS = 100
+"""A progressive JPEG has about ten; thousands are an attack on the decoder's time."""
 
 SEQUENTIAL = (0xC0, 0xC1)  # Huffman-coded frames whose rows come in order; ITU-T T.81, table B.1
 TABLES = (0xC4, 0xDB, 0xDD)
@@ -30,36 +37,39 @@ END_OF_IMAGE = b"\xff\xd9"
 
 @dataclass(frozen=True, slots=True)
 class ShortJpeg:
-    """A JPEG that ends, by its header, below the field of view.
-
-    Attributes
-    ----------
-    data : bytes
-        The file with fewer rows in its header.
-    frame : (int, int)
-        Height and width of the whole image.
-    """
+    """A JPEG with fewer rows in its header; height and width of the whole."""
 
     data: bytes
     frame: tuple[int, int]
 
 
+def read(data: bytes, options: ReadOptions, path: str) -> Cutout:
+    """Decode a file: no more rows than will be seen, perhaps at a part of its size ("reduced")."""
+    short = shorten_jpeg(data, options)
+    if short is not None:
+        # What is wrong is said of the whole file.
+        with suppress(UnreadableImageError):
+            return replace(_decode(short.data, options, path, strict=False), frame=short.frame)
+    if data.count(b"\xff\xda") > MAX_SCANS:
+        raise UnreadableImageError(f"more than {MAX_SCANS} JPEG scans are refused", path)
+    return _decode(data, options, path, strict=True)
+
+
+def _decode(data: bytes, options: ReadOptions, path: str, *, strict: bool) -> Cutout:
+    pixels = decode_usual_jpeg(data, options, strict=strict)
+    if pixels is not None:
+        return Cutout(pixels)
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    return pillow.decode(data, JpegImageFile, "JPEG", options, path)
+
+
 def shorten_jpeg(data: bytes, options: ReadOptions) -> ShortJpeg | None:
     """Leave out the rows below the field of view.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    options : ReadOptions
-        `seen`, `max_pixels` and `min_side` are used.
-
-    Returns
-    -------
-    ShortJpeg or None
-        None where nothing is to be gained, the rows do not come one after the other (progressive
-        files, one scan per colour), the file does not end as it should, is larger than
-        `max_pixels`, or large enough to be reduced.
+    None where nothing is to be gained, the rows do not come one after the other (progressive files,
+    one scan per colour), the file does not end as it should, is larger than `max_pixels`, or large
+    enough to be reduced.
     """
     if options.seen is None or not data.endswith(END_OF_IMAGE):
         return None
@@ -102,22 +112,11 @@ def _read_number(data: bytes, at: int) -> int:
 def decode_usual_jpeg(
     data: bytes, options: ReadOptions, *, strict: bool = True
 ) -> npt.NDArray[Any] | None:
-    """Decode a JPEG of three colours at its full size.
+    """Decode a JPEG of three colours at its full size, (3, y, x), not contiguous.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file, or a short one.
-    options : ReadOptions
-        `max_pixels` and `min_side` are used.
-    strict : bool
-        Leave files to Pillow of which libjpeg-turbo has anything to say. It has of a short one.
-
-    Returns
-    -------
-    ndarray of uint8, shape (3, y, x), or None
-        Not contiguous. None where simplejpeg is not installed, or the file is grey, CMYK, stored
-        as RGB, larger than `max_pixels`, large enough to be reduced, cut short or damaged.
+    ``strict`` leaves files to Pillow of which libjpeg-turbo has anything to say, as it has of a
+    short one. None where simplejpeg is not installed, or the file is grey, CMYK, stored as RGB,
+    larger than `max_pixels`, large enough to be reduced, cut short or damaged.
     """
     library = _import_simplejpeg()
     if library is None:

@@ -20,9 +20,9 @@ from galmorph.images.bands import find_band_names
 from galmorph.images.calibration import calibration_from_header
 from galmorph.images.cutout import Cutout
 from galmorph.images.fits import Planes, assemble_planes, cutout_from_hdus, find_wanted_region
+from galmorph.images.pillow import check_size, cutout_from_pil
 from galmorph.images.planes import drop_axes
 from galmorph.images.quiet import quiet
-from galmorph.images.raster import check_size, cutout_from_pil
 from galmorph.images.regions import cut_array, find_region
 from galmorph.images.sky import frame_from_wcs
 from galmorph.images.survey import find_unit
@@ -74,7 +74,7 @@ def cutout_from_object(
 def _from_pil(item: Any, options: ReadOptions, object_id: str, path: str) -> Cutout:
     check_size(item.size, len(item.getbands()), options, path)
     try:
-        return cutout_from_pil(item, object_id=object_id, path=path)
+        return replace(cutout_from_pil(item), object_id=object_id, path=path)
     except GalmorphError:
         raise
     except Exception as error:  # decoding is lazy, so a damaged file shows here

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy.typing as npt
@@ -16,12 +17,15 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+from galmorph.images import pillow
+from galmorph.images.arrays import cutout_from_array
 from galmorph.images.compressed import DEFLATE_RATIO, decompress
 from galmorph.images.cutout import Cutout
 from galmorph.settings import ReadOptions
 
-__all__ = ["drop_orientation", "has_more_pages", "read_tiff"]
+__all__ = ["read"]
 
+BITS_PER_SAMPLE = 258  # tags of a TIFF
 ORIENTATION_TAG = 274
 CLASSIC_VERSION = 42
 MAX_ENTRIES = 4096
@@ -29,21 +33,8 @@ UNBOUNDED_METHODS = {8: "zlib", 32946: "zlib", 34925: "xz"}
 """By number of the compression (TIFF 6.0 and its supplements)."""
 
 
-def drop_orientation(data: bytes) -> bytes:
-    """Set the orientation of the first image to 1, as stored.
-
-    Pillow turns a TIFF by its orientation tag and cannot be told not to.
-
-    Parameters
-    ----------
-    data : bytes
-        A TIFF file.
-
-    Returns
-    -------
-    bytes
-        The same file, or a copy in which the tag says 1. BigTIFF is given back as it is.
-    """
+def _drop_orientation(data: bytes) -> bytes:
+    """Set the orientation of the first image to 1, as stored: Pillow would turn it. Not BigTIFF."""
     order, start, entries = _find_first_page(data)
     for index in range(min(entries, MAX_ENTRIES)):
         entry = start + 2 + 12 * index
@@ -66,18 +57,8 @@ def _find_first_page(data: bytes) -> tuple[str, int, int]:
     return order, start, struct.unpack_from(order + "H", data, start)[0]
 
 
-def has_more_pages(data: bytes) -> bool:
-    """Whether a TIFF holds more images than the first, which is the one that is read.
-
-    Parameters
-    ----------
-    data : bytes
-        A TIFF file; of BigTIFF it is not known.
-
-    Returns
-    -------
-    bool
-    """
+def _has_more_pages(data: bytes) -> bool:
+    """Whether there are more images than the first; of BigTIFF it is not known."""
     order, start, entries = _find_first_page(data)
     after = start + 2 + 12 * entries
     if not entries or after + 4 > len(data):
@@ -85,33 +66,37 @@ def has_more_pages(data: bytes) -> bool:
     return bool(struct.unpack_from(order + "I", data, after)[0])
 
 
-def read_tiff(
-    data: bytes, error: Exception, *, options: ReadOptions, object_id: str, path: str
+def read(data: bytes, options: ReadOptions, path: str) -> Cutout:
+    """Decode the first page of a file."""
+    try:
+        cutout = pillow.decode(data, _open, "TIFF", options, path)
+    except UnreadableImageError as error:
+        if "mode" not in error.reason:  # "unknown pixel mode", or what `_open` refuses
+            raise
+        cutout = _read_by_tifffile(data, options, path, error)
+    if _has_more_pages(data):
+        return replace(cutout, notes={**cutout.notes, "page": "the first of several"})
+    return cutout
+
+
+def _open(stream: io.BytesIO) -> Any:
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    image = TiffImageFile(io.BytesIO(_drop_orientation(stream.getvalue())))
+    bits = image.tag_v2.get(BITS_PER_SAMPLE, ())
+    if isinstance(bits, tuple) and len(bits) > 1 and max(bits) > 8:
+        raise ValueError("a mode of which Pillow keeps 8 of the 16 bits of its colours")
+    return image
+
+
+def _read_by_tifffile(
+    data: bytes, options: ReadOptions, path: str, error: UnreadableImageError
 ) -> Cutout:
-    """Read by tifffile what Pillow refused: float64, several float or 16-bit channels.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    error : Exception
-        What Pillow said.
-    options : ReadOptions
-        `max_pixels` and `bands` are used.
-    object_id, path : str
-        Carried into the cutout.
-
-    Raises
-    ------
-    MissingExtraError
-        tifffile is not installed.
-    UnreadableImageError, UnsupportedImageError, ImageTooLargeError
-        tifffile cannot read it either, or not as one image.
-    """
+    """Read what Pillow refused: float64, several float or 16-bit channels."""
     try:
         import tifffile
     except ImportError:
-        raise MissingExtraError("tifffile", "tiff", f"to read {path} ({error})") from error
+        raise MissingExtraError("tifffile", "tiff", f"to read {path} ({error.reason})") from error
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             array = _read_first_page(tiff, options, path)
@@ -121,7 +106,11 @@ def read_tiff(
     except Exception as second:
         said = " ".join(str(second).split())[:200] or type(second).__name__
         raise UnreadableImageError(f"the TIFF cannot be read ({said})", path) from second
-    return _make_cutout(array, options, object_id, path)
+    if array.ndim not in (2, 3):
+        raise UnsupportedImageError(f"the TIFF has the shape {array.shape}, not an image", path)
+    if array.ndim == 3 and array.shape[2] == 4 and options.bands is None:
+        array = array[:, :, :3]
+    return cutout_from_array(array, options=options, path=path)
 
 
 def _read_first_page(tiff: Any, options: ReadOptions, path: str) -> npt.NDArray[Any]:
@@ -145,15 +134,3 @@ def _check_segments(file: Any, page: Any, limit: int, path: str) -> None:
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         file.seek(offset)
         limit -= len(decompress(file.read(count), method, limit=limit, path=path))
-
-
-def _make_cutout(
-    array: npt.NDArray[Any], options: ReadOptions, object_id: str, path: str
-) -> Cutout:
-    from galmorph.images.arrays import cutout_from_array
-
-    if array.ndim not in (2, 3):
-        raise UnsupportedImageError(f"the TIFF has the shape {array.shape}, not an image", path)
-    if array.ndim == 3 and array.shape[2] == 4 and options.bands is None:
-        array = array[:, :, :3]
-    return cutout_from_array(array, options=options, object_id=object_id, path=path)
