@@ -6,7 +6,7 @@ import itertools
 import math
 import mmap
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,9 @@ CACHE_BYTES = 32 << 20
 
 MAX_ARRAYS = 10_000
 MAX_LINKS = 8
+HEAP_ID = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])
+"""What stands in a data set for a text or file in a heap."""
+
 DEFLATE = 1
 HEAP_MAGIC = b"GCOL\1\0\0\0"
 """Of a global heap: a header of 16 bytes, then objects of a header of 16 bytes each."""
@@ -43,12 +46,12 @@ class _Hdf5File:
     """An open file, of which nothing is followed that points to another one."""
 
     def __init__(self, path: str) -> None:
-        self._shown = make_printable(path)
+        self.shown = make_printable(path)
         try:
             import h5py
         except ImportError as error:
-            raise MissingExtraError("h5py", "hdf5", f"to read {self._shown}") from error
-        self._h5py, self._path, self._heaps_are_good = h5py, path, False
+            raise MissingExtraError("h5py", "hdf5", f"to read {self.shown}") from error
+        self._h5py, self.path, self._heaps_are_good = h5py, path, False
         self._file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
 
     def __getitem__(self, name: str) -> StoredArray:
@@ -58,7 +61,7 @@ class _Hdf5File:
         self._check_inside(node, name)
         if node.shape is None:
             raise KeyError(name)
-        return _DataSet(node, self._shown, self.check_heaps)
+        return _DataSet(node, self)
 
     def list_arrays(self, group: str = "") -> dict[str, StoredArray]:
         top = self._find(group)
@@ -74,7 +77,7 @@ class _Hdf5File:
                     elsewhere.append(error)
                 else:
                     if node.shape is not None:
-                        found[full] = _DataSet(node, self._shown, self.check_heaps)
+                        found[full] = _DataSet(node, self)
             return True if len(found) >= MAX_ARRAYS else None
 
         if isinstance(top, self._h5py.Group):
@@ -95,7 +98,7 @@ class _Hdf5File:
                 raise KeyError(name)
             if isinstance(link, self._h5py.ExternalLink):
                 reason = f"{part} is a link to another file, {link.filename}, which is not followed"
-                raise UnsupportedImageError(make_printable(reason), self._shown)
+                raise UnsupportedImageError(make_printable(reason), self.shown)
             if isinstance(link, self._h5py.SoftLink):
                 if links >= MAX_LINKS:
                     raise KeyError(name)
@@ -108,7 +111,7 @@ class _Hdf5File:
         """Refuse a damaged heap of texts or files, in which HDF5 would go round for ever."""
         if self._heaps_are_good:
             return
-        with open(self._path, "rb") as file:
+        with open(self.path, "rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         with data:
             at = data.find(HEAP_MAGIC)
@@ -120,7 +123,7 @@ class _Hdf5File:
                     size = int.from_bytes(data[at + 8 : at + 16], "little")
                     at += 16 + -(-size // 8) * 8 if index else size or len(data)
                 if max(at, end) > len(data):
-                    raise UnreadableImageError("a heap of the file is damaged", self._shown)
+                    raise UnreadableImageError("a heap of the file is damaged", self.shown)
                 at = data.find(HEAP_MAGIC, at)
         self._heaps_are_good = True
 
@@ -129,15 +132,15 @@ class _Hdf5File:
         kind = "external storage" if node.external else "a virtual data set"
         if node.external or node.is_virtual:
             reason = f"{name} is {kind}: its values lie in other files, which are not read"
-            raise UnsupportedImageError(make_printable(reason), self._shown)
+            raise UnsupportedImageError(make_printable(reason), self.shown)
 
 
 class _DataSet(StoredArray):
     """A data set whose chunks are asked for their size before HDF5 unpacks them."""
 
-    def __init__(self, values: Any, shown: str, check_heaps: Callable[[], None]) -> None:
+    def __init__(self, values: Any, file: _Hdf5File) -> None:
         super().__init__(values)
-        self._shown, self._check_heaps = shown, check_heaps
+        self._file, self._shown = file, file.shown
         vlen = (self.dtype.metadata or {}).get("vlen")
         self.holds_files = len(self.shape) == 1 and (
             self.dtype.kind == "V" or (isinstance(vlen, np.dtype) and vlen.itemsize == 1)
@@ -145,10 +148,20 @@ class _DataSet(StoredArray):
 
     def read(self, index: int | slice | None, limit: int) -> npt.NDArray[Any]:
         if self.dtype.hasobject:
-            self._check_heaps()
+            self._file.check_heaps()
+            self._check_lengths(index, limit)
         if self.values.chunks:
             self._check_chunks(index, limit)
         return super().read(index, limit)
+
+    def _check_lengths(self, index: int | slice | None, limit: int) -> None:
+        """HDF5 asks for as much memory as a length says; those in chunks are not looked at."""
+        start = self.values.id.get_offset()
+        if start is None or not self.shape:
+            return
+        lengths: npt.NDArray[Any] = np.memmap(self._file.path, HEAP_ID, "r", start, self.shape)
+        if np.sum(lengths["length"][index], dtype=np.uint64) > limit:
+            raise ImageTooLargeError(f"items of more than {limit} bytes", self._shown)
 
     def _check_chunks(self, index: int | slice | None, limit: int) -> None:
         chunks, first = self.values.chunks, range(self.shape[0])
