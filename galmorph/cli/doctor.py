@@ -32,6 +32,8 @@ REQUIRED = (
 EXTRAS = {
     "pyarrow": ("parquet", "Parquet"),
     "h5py": ("hdf5", "HDF5"),
+    "zarr": ("zarr", "Zarr"),
+    "asdf": ("asdf", "ASDF"),
     "onnxruntime": ("onnx", "--backend onnx"),
     "simplejpeg": ("jpeg", "faster reading of JPEG files"),
     "tifffile": ("tiff", "TIFF of more than 8 bits and three bands"),

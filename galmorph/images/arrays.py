@@ -55,17 +55,7 @@ def to_array(item: Any) -> Array:
 def find_masked(item: Any, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
     """Pixels of an image in integers of which a plane is masked.
 
-    Parameters
-    ----------
-    item : object
-        As given to `to_array`.
-    shape : (int, int)
-        Rows and columns of its cutout.
-
-    Returns
-    -------
-    ndarray of bool, shape (y, x), or None
-        None where nothing is masked that `to_array` has not made NaN.
+    (y, x); None where nothing is masked that `to_array` has not made NaN.
     """
     item = to_masked(item)
     if not isinstance(item, np.ma.MaskedArray) or item.dtype.kind == "f":
@@ -87,25 +77,8 @@ def cutout_from_array(
     are flux and need `options.bands` where there is more than one plane; so is everything for
     which bands other than red, green, blue are given.
 
-    Parameters
-    ----------
-    array : ndarray
-        (y, x), (y, x, 1 or 3), (1 or 3, y, x), RGBA uint8 (y, x, 4), or (band, y, x) with bands.
-    options : ReadOptions
-        `bands` and `max_pixels` are used.
-    object_id, path : str
-        Carried into the cutout.
-    unit : str
-        Of the values, where it is known; then they are flux.
-
-    Raises
-    ------
-    AmbiguousShapeError
-        Axes that could mean two things.
-    BandError
-        Flux in several planes without names.
-    UnreadableImageError, UnsupportedImageError, ImageTooLargeError
-        Empty, not numbers, or beyond `max_pixels`.
+    An array is (y, x), (y, x, 1 or 3), (1 or 3, y, x), RGBA uint8 (y, x, 4), or (band, y, x) with
+    bands; with a unit its values are flux.
     """
     where = path or "the array"
     if array.dtype.kind not in "fiub":
@@ -147,15 +120,7 @@ def _rendered_cutout(planes: Array, object_id: str, path: str) -> Cutout:
 
 
 def order_axes(array: Array, bands: Sequence[str] | None) -> Array:
-    """Bring an array to (band, y, x), refusing what could mean two things.
-
-    Parameters
-    ----------
-    array : ndarray
-        Two or three axes.
-    bands : tuple of str or None
-        Their number decides how many planes are looked for.
-    """
+    """Bring an array to (band, y, x), refusing what could mean two things."""
     if array.ndim == 2:
         return array[None]
     if array.ndim != 3:

@@ -67,19 +67,10 @@ class BandFiles:
 
 
 class BandPattern:
-    """A file name pattern with ``{id}`` and ``{band}``.
+    """A file name pattern with ``{id}`` and ``{band}``, once each.
 
-    Parameters
-    ----------
-    pattern : str
-        Such as ``"{id}_{band}.fits"`` or ``"{band}/{id}.fits"``; it is matched against the end
-        of the path, ``*`` stands for anything inside a name. Identifiers count within the
-        folder ahead of what is matched: ``"*/{id}_{band}.fits"`` joins across folders.
-
-    Raises
-    ------
-    BandError
-        One of the two fields is missing or stands twice.
+    It is matched against the end of the path; ``*`` stands for anything inside a name. Identifiers
+    count within the folder ahead of what is matched: ``*/{id}_{band}.fits`` joins across folders.
 
     Examples
     --------
@@ -113,18 +104,7 @@ class BandPattern:
         return os.path.normpath(path[: found.start("end")]), found["id"], found["band"]
 
     def group(self, paths: Iterable[str]) -> Iterator[Source]:
-        """Join the files of one galaxy.
-
-        Parameters
-        ----------
-        paths : iterable of str
-            All files among which those of one galaxy are looked for.
-
-        Yields
-        ------
-        Source
-            In the order of each galaxy's first file; files that do not match by themselves.
-        """
+        """Join the files of one galaxy."""
         groups: dict[tuple[str, ...], list[tuple[str, str]]] = {}
         for path in paths:
             *key, band = self.match(path) or (path, "")
@@ -139,15 +119,7 @@ class BandPattern:
 def _join(
     files: list[tuple[str, Cutout]], *, options: ReadOptions, object_id: str, path: str
 ) -> Cutout:
-    """Join one-band cutouts of the same field into one, in the first calibration that is known.
-
-    Raises
-    ------
-    BandError
-        A file with several planes, a band twice or missing, units that cannot be compared.
-    UnsupportedImageError
-        Files of different sizes, or of different parts of the sky by their WCS.
-    """
+    """Join one-band cutouts of the same field into one, in the first calibration that is known."""
     for band, cutout in files:
         if cutout.array.shape[0] != 1:
             raise BandError(f"{cutout.path}: {cutout.array.shape[0]} planes in band file {band!r}")

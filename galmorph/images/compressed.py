@@ -33,15 +33,7 @@ WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "zlib": zlib.MAX_WBITS, "deflate": -zlib
 
 
 def decompress(data: bytes, method: str, *, limit: int, path: str = "") -> bytes:
-    """Decompress in memory; concatenated streams are joined.
-
-    Raises
-    ------
-    ImageTooLargeError
-        More than `limit` bytes would come out (no more than that is ever held).
-    UnreadableImageError
-        Damaged or cut short.
-    """
+    """Decompress in memory; concatenated streams are joined."""
     unpacked = Unpacker(io.BytesIO(data), method, path, allowance=limit).read(limit + 1)
     if len(unpacked) > limit:
         raise ImageTooLargeError(f"more than {limit} bytes when decompressed", path)

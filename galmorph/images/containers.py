@@ -77,13 +77,6 @@ def list_container(path: str) -> Iterator[Source]:
     """List the cutouts of a container or of one address in it, lazily and in its order.
 
     What `Source.address` gives is understood.
-
-    Raises
-    ------
-    ImageError
-        The container cannot be opened.
-    MissingExtraError
-        A library of an extra is needed.
     """
     file, member, index = split_address(path)
     kind = _find(file)

@@ -20,15 +20,7 @@ GROUPS_AT_ONCE = 4096
 
 
 def unpack_lzw(data: bytes, *, limit: int, path: str) -> bytes:
-    """Unpack a whole file.
-
-    Raises
-    ------
-    ImageTooLargeError
-        More than `limit` bytes would come out.
-    UnreadableImageError
-        Damaged.
-    """
+    """Unpack a whole file."""
     last, clears = data[2] & 31 if len(data) > HEADER_BYTES else 0, bool(data[2:3] >= b"\x80")
     if not FIRST_WIDTH <= last <= LAST_WIDTH:
         raise UnreadableImageError("the compress stream is damaged", path)

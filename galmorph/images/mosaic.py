@@ -26,17 +26,7 @@ __all__ = ["MosaicPosition", "Position", "mosaic_sources", "region_of"]
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One row of a catalogue of positions.
-
-    Attributes
-    ----------
-    object_id : str
-        Identifier of the row.
-    ra, dec : float
-        Degrees, ICRS.
-    columns : mapping
-        Further columns, carried into the result.
-    """
+    """One row of a catalogue of positions, in degrees, ICRS; further columns are carried."""
 
     object_id: str
     ra: float

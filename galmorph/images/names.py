@@ -21,16 +21,6 @@ PLAIN_NAME = re.compile(r"^(\d{1,3}\.\d{4,})[_,+ ]?([+-]?\d{1,2}\.\d{4,})$")
 def find_position(name: str) -> tuple[float, float] | None:
     """Read a position from a name.
 
-    Parameters
-    ----------
-    name : str
-        File stem: with an IAU designation or ``ra...dec...`` anywhere in it; or nothing but two
-        decimal numbers with at least four places, so that other numbers are not taken for one.
-
-    Returns
-    -------
-    (ra, dec) in degrees, or None
-
     Examples
     --------
     >>> find_position("SDSSJ000000.00+100000.0"), find_position("587722981742084144")

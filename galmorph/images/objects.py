@@ -38,20 +38,6 @@ def cutout_from_object(
 
     FITS-like objects (HDU, HDUList, NDData, CCDData, Cutout2D) have row 0 at the bottom and are
     flipped; plain arrays, tensors and PIL images have row 0 on top and are not.
-
-    Parameters
-    ----------
-    item : object
-        Anything that `galmorph.images.arrays.to_sources` takes, except paths and bytes.
-    options : ReadOptions
-        Bands, bounds, and the part of the sky to cut out of what has a WCS.
-    object_id, path : str
-        Carried into the cutout.
-
-    Raises
-    ------
-    ImageError, BandError, AmbiguousShapeError
-        See `cutout_from_array` and `galmorph.images.fits.read_fits`.
     """
     if isinstance(item, Cutout):
         return item

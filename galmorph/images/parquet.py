@@ -32,13 +32,6 @@ def list_items(path: str, column: str) -> Iterator[Source]:
     The image column holds bytes, or a struct of ``bytes`` and ``path``; it is found by its type
     where it is not named. Rows come from the disk 16 at a time, fewer where they are large. What
     is damaged takes the rest of its row group with it.
-
-    Raises
-    ------
-    MissingExtraError
-        pyarrow is not installed.
-    UnreadableImageError, UnsupportedImageError
-        Not a Parquet file, or without an image column.
     """
     file = _open(path)
     schema = file.schema_arrow

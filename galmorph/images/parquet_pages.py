@@ -23,15 +23,7 @@ FLAGS = (1, 2)
 
 
 def find_largest_page(descriptor: int, start: int, size: int, limit: int) -> int:
-    """Largest unpacked size among the pages of a column, which fill ``size`` bytes of a file.
-
-    Raises
-    ------
-    ImageTooLargeError
-        A page is larger than the limit, and far larger than what it takes in the file.
-    ValueError
-        Damaged.
-    """
+    """Largest unpacked size among the pages of a column, which fill ``size`` bytes of a file."""
     largest, at = 0, start
     while at < start + size:
         unpacked, packed, length = _read_header(descriptor, at)

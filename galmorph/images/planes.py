@@ -105,15 +105,7 @@ def blank_to_nan(array: Array, blank: float) -> Array:
 def to_cutout_array(
     array: Array, bands: tuple[str, ...]
 ) -> tuple[Array, Literal["rendered", "flux"]]:
-    """Flip rows so that row 0 is on top, and make native uint8 (RGB) or float32 (flux).
-
-    Parameters
-    ----------
-    array : ndarray, shape (band, y, x)
-        Any real type and byte order, row 0 at the bottom.
-    bands : tuple of str
-        Red, green, blue in this order say that the planes are on a display stretch.
-    """
+    """(band, y, x), row 0 at the bottom, to uint8 (RGB) or float32 with row 0 on top."""
     flipped = array[:, ::-1, :]
     if flipped.dtype.kind not in "fiub":
         raise UnsupportedImageError(f"pixels of type {array.dtype} are not numbers")

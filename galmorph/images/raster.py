@@ -49,13 +49,6 @@ def read_raster(data: bytes, name: str, *, options: ReadOptions, path: str = "")
 
     An EXIF orientation is ignored on purpose: it tells how a camera was held, and the sky has no
     upright.
-
-    Raises
-    ------
-    ImageTooLargeError
-        More pixels than `options.max_pixels`; known before anything is decoded.
-    UnreadableImageError
-        The decoder gives up.
     """
     return _find_decoder(name)(data, options, path)
 

@@ -38,15 +38,7 @@ COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".fz", ".z")
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A square of sky to cut out of a larger image.
-
-    Attributes
-    ----------
-    ra, dec : float
-        Centre in degrees, ICRS.
-    fov : float
-        Side in arcseconds; NaN for the shorter side of the image.
-    """
+    """A square of sky: centre in degrees, ICRS; side in arcseconds, NaN for the whole image's."""
 
     ra: float
     dec: float

@@ -127,13 +127,6 @@ def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Sour
 
     The array may be left unnamed where there is only one with image axes. Arrays of one axis and
     the same length beside it are columns of its items, `ID_NAMES` among them their identifiers.
-
-    Raises
-    ------
-    UnreadableImageError, UnsupportedImageError
-        Damaged, or without such an array.
-    MissingExtraError
-        A library of an extra is needed.
     """
     shown = make_printable(path)
     with _lock, _explain(shown):

@@ -79,11 +79,6 @@ def list_items(path: str, member: str) -> Iterator[Source]:
 
     Others (labels, metadata, hidden names) are passed over. A link gives a source that raises; a
     tar that ends early all that came before, and one source that raises.
-
-    Raises
-    ------
-    UnreadableImageError
-        Not a tar file at all, or without that member.
     """
     members = _list_members(path)
     return _pick_member(members, path, member) if member else members

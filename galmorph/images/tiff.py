@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 import struct
 from dataclasses import replace
@@ -26,6 +27,7 @@ from galmorph.settings import ReadOptions
 __all__ = ["read"]
 
 BITS_PER_SAMPLE = 258  # tags of a TIFF
+SILENT = logging.NullHandler()
 ORIENTATION_TAG = 274
 CLASSIC_VERSION = 42
 MAX_ENTRIES = 4096
@@ -97,6 +99,7 @@ def _read_by_tifffile(
         import tifffile
     except ImportError:
         raise MissingExtraError("tifffile", "tiff", f"to read {path} ({error.reason})") from error
+    logging.getLogger("tifffile").addHandler(SILENT)  # of damaged tags, tag by tag
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             array = _read_first_page(tiff, options, path)

@@ -32,25 +32,7 @@ _folders: dict[tuple[str, int, int], tempfile.TemporaryDirectory[str]] = {}
 
 
 def find_unpacked(path: str) -> str:
-    """Give the file itself, or what is in it, where it is compressed.
-
-    Parameters
-    ----------
-    path : str
-        Unpacked once as long as it does not change, in the temporary folder (``TMPDIR``).
-
-    Returns
-    -------
-    str
-        A path of an uncompressed file.
-
-    Raises
-    ------
-    UnreadableImageError
-        Not to be opened, damaged, or no FITS inside.
-    ImageTooLargeError
-        More than `MAX_UNPACKED_BYTES`, or than the disk has free.
-    """
+    """Give the file itself, or what is in it, where it is compressed."""
     shown = make_printable(path)
     try:
         with open(path, "rb") as file:
