@@ -77,3 +77,20 @@ def _shorten(text: str) -> str:
 
 def _quote(mapping: Mapping[str, Any], key: str) -> str:
     return json.dumps(mapping[key], ensure_ascii=False) if key in mapping else "nothing"
+
+
+def nest_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo `flatten_meta`, for formats that have only key = value; what is nested stays so.
+
+    >>> nest_meta({"model.name": "wei2022", "model.mean": "[0.5, 0.5]"})
+    {'model': {'name': 'wei2022', 'mean': [0.5, 0.5]}}
+    """
+    nested: dict[str, Any] = {}
+    for key, value in meta.items():
+        *parents, name = key.split(".")
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        is_list = isinstance(value, str) and value.startswith("[") and value.endswith("]")
+        place[name] = json.loads(value) if is_list else value
+    return nested
