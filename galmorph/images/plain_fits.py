@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from galmorph.images.plain_tiles import PlainTiles, UnusualError, read_tiles
+
 __all__ = ["PlainHdus", "open_plain"]
 
 BLOCK, CARD = 2880, 80
@@ -34,14 +36,13 @@ COMMENTARY = ("", "COMMENT", "HISTORY")
 RECORD = re.compile(r"[^:]*: *[+-]?[\d.]")
 """Texts that astropy may take for a record of several values."""
 
-UNUSUAL = frozenset(
-    ("BLANK", "BSCALE", "BZERO", "GROUPS", "CONTINUE", "HIERARCH", "UNREAD", "ZIMAGE")
-) | {"CPDIS1", "CPDIS2", "D2IMDIS1", "D2IMDIS2"}
+UNUSUAL = frozenset(("BLANK", "BSCALE", "BZERO", "GROUPS", "CONTINUE", "HIERARCH", "UNREAD")) | {
+    "CPDIS1",
+    "CPDIS2",
+    "D2IMDIS1",
+    "D2IMDIS2",
+}
 """Cards whose files are left to astropy; the last of them are read from other HDUs."""
-
-
-class _UnusualError(Exception):
-    """Something that is left to astropy."""
 
 
 class Card(NamedTuple):
@@ -75,7 +76,7 @@ class PlainHdu:
         return self.section
 
 
-class PlainHdus(list[PlainHdu]):
+class PlainHdus(list[PlainHdu | PlainTiles]):
     """What the readers use of `astropy.io.fits.HDUList`."""
 
     def __getitem__(self, key: Any) -> Any:
@@ -105,26 +106,32 @@ def open_plain(file: str | bytes) -> PlainHdus | None:
             return _read_hdus(memoryview(file))
         with open(file, "rb") as stream:
             return _read_hdus(memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)))
-    except (_UnusualError, OSError, ValueError):
+    except (UnusualError, OSError, ValueError):
         return None
 
 
 def _read_hdus(raw: memoryview) -> PlainHdus:
     if len(raw) % BLOCK:
-        raise _UnusualError
+        raise UnusualError
     hdus, position = PlainHdus(), 0
     while position < len(raw):
         if len(hdus) == MAX_HDUS:
-            raise _UnusualError
+            raise UnusualError
         cards = _find_cards(raw, position)
         position += -(-(len(cards) + CARD) // BLOCK) * BLOCK
-        header = _parse_header(cards, primary=not hdus)
+        header = _parse_header(cards)
+        if hdus and header.get("XTENSION") == "BINTABLE" and header.get("ZIMAGE") is True:
+            tiles, size = read_tiles(header, raw, position)
+            hdus.append(tiles)
+            position += -(-size // BLOCK) * BLOCK
+            continue
+        _check_order(header, primary=not hdus)
         dtype, shape = TYPES[header["BITPIX"]], _find_shape(header)
         count = math.prod(shape) if shape else 0
         size = count * np.dtype(dtype).itemsize
         end = position + -(-size // BLOCK) * BLOCK
         if end > len(raw):
-            raise _UnusualError
+            raise UnusualError
         data = np.frombuffer(raw, dtype, count, position).reshape(shape) if shape else None
         hdus.append(PlainHdu(header, data, header.get("EXTNAME", "" if hdus else "PRIMARY")))
         position = end
@@ -147,13 +154,13 @@ def _find_cards(raw: memoryview, position: int) -> bytes:
             if block[end + CARD :].strip(b" "):
                 break
             return header[: len(header) - BLOCK + end]
-    raise _UnusualError
+    raise UnusualError
 
 
-def _parse_header(cards: bytes, *, primary: bool) -> PlainHeader:
+def _parse_header(cards: bytes) -> PlainHeader:
     text = cards.decode("ascii") if cards.isascii() else ""
     if not text.isprintable() or not text:
-        raise _UnusualError
+        raise UnusualError
     header = PlainHeader()
     for start in range(0, len(text), CARD):
         card = text[start : start + CARD]
@@ -161,16 +168,15 @@ def _parse_header(cards: bytes, *, primary: bool) -> PlainHeader:
         if key in COMMENTARY:
             continue
         if key in header or key in UNUSUAL or not KEY.fullmatch(card, 0, 8):
-            raise _UnusualError
+            raise UnusualError
         header[key] = _parse_value(card)
-    _check_order(header, primary)
     return header
 
 
 def _parse_value(card: str) -> Any:
     found = VALUE.fullmatch(card, 8)
     if found is None or card[9] != " ":
-        raise _UnusualError
+        raise UnusualError
     kind, value = found.lastgroup, found[found.lastgroup or 0]
     if kind == "whole":
         return int(value)
@@ -179,15 +185,15 @@ def _parse_value(card: str) -> Any:
     if kind == "flag":
         return value == "T"
     if value.rstrip().endswith("&") or RECORD.match(value):
-        raise _UnusualError
+        raise UnusualError
     return value.replace("''", "'").rstrip()
 
 
-def _check_order(header: PlainHeader, primary: bool) -> None:
+def _check_order(header: PlainHeader, *, primary: bool) -> None:
     """Refuse all but an image whose sizes stand where they belong."""
     keys, axes = list(header), header.get("NAXIS")
     if type(axes) is not int or axes not in (0, 2, 3) or header.get("BITPIX") not in TYPES:
-        raise _UnusualError
+        raise UnusualError
     sizes = [f"NAXIS{n}" for n in range(1, axes + 1)]
     first = ["SIMPLE" if primary else "XTENSION", "BITPIX", "NAXIS", *sizes]
     if not primary:
@@ -196,11 +202,11 @@ def _check_order(header: PlainHeader, primary: bool) -> None:
     name = header.get("EXTNAME", "")
     whole = all(type(header.get(key)) is int and header[key] >= 1 for key in sizes)
     none = header.get("PCOUNT", 0) == 0 and header.get("GCOUNT", 1) == 1
-    plain = isinstance(name, str) and name == name.upper()
+    plain = isinstance(name, str) and name == name.upper() and "ZIMAGE" not in header
     if keys[: len(first)] != first or f"NAXIS{axes + 1}" in header:
-        raise _UnusualError
+        raise UnusualError
     if not (right and whole and none and plain):
-        raise _UnusualError
+        raise UnusualError
 
 
 def _find_shape(header: PlainHeader) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from galmorph.images.read import read_cutout
 from galmorph.settings import ReadOptions
 
 FITS_SEEDS = {name: data for name, data in make_seeds().items() if name.startswith("fits")}
-PLAIN_SEEDS = ("fits_cube", "fits_unnamed", "fits_rgb")
+PLAIN_SEEDS = ("fits_cube", "fits_unnamed", "fits_rgb", "fits_rice_1", "fits_rice_float")
 
 
 def read(data: bytes, options: ReadOptions) -> Cutout | Exception:
@@ -101,6 +101,37 @@ def test_images_in_extensions_are_read_alike(monkeypatch: pytest.MonkeyPatch) ->
     fits.HDUList(hdus).writeto(stream)
     for hdu in (None, 1, 4, 9, "SCIR", "NONE", (1, 2)):
         assert check_both_ways(stream.getvalue(), monkeypatch, ReadOptions(hdu=hdu))
+
+
+@pytest.mark.parametrize("dither", [-1, 1, 2])
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i4", "f4", "f8"])
+@pytest.mark.parametrize("tile", [None, (1, 7, 44), (1, 50)])
+def test_tiles_are_read_alike(
+    dither: int, dtype: str, tile: tuple[int, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from io import BytesIO
+
+    from astropy.io import fits
+
+    flux = (make_flux(side=44) * (1 if "f" in dtype else 100)).astype(dtype)
+    blank = flux.copy()
+    if "f" in dtype:
+        blank[:, 3, 4:9] = np.nan
+        blank[:, 20] = 0
+    for cube in (flux, flux[0], blank):
+        shape = tile[-cube.ndim :] if tile is not None else None
+        hdu = fits.CompImageHDU(
+            cube,
+            make_header(BANDS="grz"),
+            compression_type="RICE_1",
+            quantize_method=dither,
+            dither_seed=7,
+            tile_shape=shape if shape is None or len(shape) == cube.ndim else (1, *shape),
+        )
+        stream = BytesIO()
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(stream)
+        plain = check_both_ways(stream.getvalue(), monkeypatch)
+        assert plain or tile is not None or dtype == "f8" or cube is blank
 
 
 @pytest.mark.parametrize("fov", [None, 5.0, 1e4])

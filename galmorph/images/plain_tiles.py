@@ -1,0 +1,160 @@
+"""Ordinary tile-compressed FITS images: Rice, row by row, as `plain_fits` reads them.
+
+Header and table take astropy longer than the pixels; here only its decoders are called.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+__all__ = ["PlainTiles", "UnusualError", "read_tiles"]
+
+TABLE_CARD = re.compile(
+    r"XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|T(?:TYPE|FORM|UNIT|DISP)\d+|THEAP|CHECKSUM|"
+    r"DATASUM|Z(?:IMAGE|TENSION|SIMPLE|EXTEND|BLOCKED|PCOUNT|GCOUNT|HECKSUM|DATASUM|CMPTYPE|"
+    r"BITPIX|QUANTIZ|DITHER0|BLANK|(?:NAXIS|TILE|NAME|VAL)\d*)"
+)
+"""Of the table, and not of the image in it."""
+
+COLUMN_FORMS = {
+    "COMPRESSED_DATA": re.compile(r"1?PB(?:\(\d*\))?"),
+    "GZIP_COMPRESSED_DATA": re.compile(r"1?PB(?:\(\d*\))?"),
+    "ZSCALE": re.compile(r"1?D"),
+    "ZZERO": re.compile(r"1?D"),
+}
+TYPES = {"P": (">i4", (2,)), "D": (">f8", ())}
+DITHERS = {"NO_DITHER": -1, "SUBTRACTIVE_DITHER_1": 1, "SUBTRACTIVE_DITHER_2": 2}
+MAX_PIXELS, MAX_TILES = 4_000_000, 20_000
+"""Larger images are left to astropy, which unpacks the tiles of a part alone."""
+
+
+class UnusualError(Exception):
+    """Something that is left to astropy."""
+
+
+class PlainTiles:
+    """What the readers use of a tile-compressed image HDU."""
+
+    is_image = True
+
+    def __init__(self, header: Any, data: Any, name: str, tile: int, dither: int | None) -> None:
+        self.header, self.section, self.name, self.shape = header, data, name, data.shape
+        self.tile_shape = (*[1] * (data.ndim - 1), tile)
+        self.quantize_method = dither
+        self.compressed_data = SimpleNamespace(names=() if dither is None else ("ZSCALE",))
+
+    @property
+    def data(self) -> Any:
+        """Pixels."""
+        return self.section
+
+    def fileinfo(self) -> dict[str, Any]:
+        """Of a file."""
+        return {}
+
+
+def read_tiles(cards: Any, raw: memoryview, position: int) -> tuple[PlainTiles, int]:
+    """The image of a table whose rows begin at a place, and the bytes of the table."""
+    shape = tuple(cards.get(f"ZNAXIS{n}", 0) for n in range(cards.get("ZNAXIS", 0), 0, -1))
+    numbers = [*shape, *(cards.get(key, -1) for key in ("NAXIS1", "NAXIS2", "PCOUNT", "TFIELDS"))]
+    if any(type(n) is not int or n < 0 for n in numbers) or len(shape) not in (2, 3):
+        raise UnusualError
+    rows, count, heap, _ = numbers[-4:]
+    settings = {cards.get(f"ZNAME{n}"): cards.get(f"ZVAL{n}") for n in (1, 2)}
+    quantized, blank = cards.get("ZBITPIX") == -32, cards.get("ZBLANK")
+    usual = (
+        cards.get("ZCMPTYPE") == "RICE_1"
+        and (quantized or cards.get("ZBITPIX") in (8, 16, 32))
+        and settings == {"BLOCKSIZE": 32, "BYTEPIX": abs(cards["ZBITPIX"]) // 8}
+        and cards.get("THEAP", rows * count) == rows * count
+        and cards.get("GCOUNT") == 1
+        and (quantized or blank is None)
+        and type(blank) in (int, type(None))
+        and [cards.get(f"ZTILE{n}") for n in range(1, len(shape) + 1)]
+        == [shape[-1], *[1] * (len(shape) - 1)]
+    )
+    if not usual or math.prod(shape) > MAX_PIXELS or not 0 < count <= MAX_TILES:
+        raise UnusualError
+    if count * shape[-1] != math.prod(shape) or position + rows * count + heap > len(raw):
+        raise UnusualError
+    table = np.frombuffer(raw, _find_columns(cards, rows, quantized), count, position)
+    tiles = _unpack(table, raw[position + rows * count :][:heap], cards, shape[-1])
+    dither: int | None = None
+    if quantized:
+        dither = DITHERS.get(cards.get("ZQUANTIZ", "NO_DITHER"))
+        tiles = _scale(tiles, table, dither, cards.get("ZDITHER0", 0), blank)
+    header = type(cards)({"XTENSION": "IMAGE", "BITPIX": cards["ZBITPIX"], "NAXIS": len(shape)})
+    header |= {f"NAXIS{n}": length for n, length in enumerate(shape[::-1], 1)}
+    header |= {"PCOUNT": 0, "GCOUNT": 1}
+    header |= {key: value for key, value in cards.items() if not TABLE_CARD.fullmatch(key)}
+    name = cards.get("EXTNAME", "COMPRESSED_IMAGE")
+    return PlainTiles(header, tiles.reshape(shape), name, shape[-1], dither), rows * count + heap
+
+
+def _find_columns(cards: Any, rows: int, quantized: bool) -> np.dtype[Any]:
+    fields: list[tuple[Any, ...]] = []
+    for n in range(1, cards["TFIELDS"] + 1):
+        name, form = cards.get(f"TTYPE{n}"), cards.get(f"TFORM{n}")
+        if name not in COLUMN_FORMS or not COLUMN_FORMS[name].fullmatch(str(form)):
+            raise UnusualError
+        fields.append((name, *TYPES["P" if "P" in form else "D"]))
+    names = {field[0] for field in fields}
+    needed = {"COMPRESSED_DATA"} | ({"ZSCALE", "ZZERO"} if quantized else set())
+    if len(names) < len(fields) or names - {"GZIP_COMPRESSED_DATA"} != needed:
+        raise UnusualError
+    dtype = np.dtype(fields)
+    if dtype.itemsize != rows:
+        raise UnusualError
+    return dtype
+
+
+def _unpack(table: Any, heap: memoryview, cards: Any, width: int) -> Any:
+    """Whole numbers, a row for each tile."""
+    try:
+        from astropy.io.fits.hdu.compressed._compression import decompress_rice_1_c
+    except ImportError as error:  # another version of astropy
+        raise UnusualError from error
+    lengths, starts = table["COMPRESSED_DATA"].T.astype(np.int64)
+    other = table["GZIP_COMPRESSED_DATA"] if "GZIP_COMPRESSED_DATA" in table.dtype.names else 0
+    if (lengths < 1).any() or (starts < 0).any() or (starts + lengths > len(heap)).any():
+        raise UnusualError
+    if np.any(other):
+        raise UnusualError
+    size = abs(cards["ZBITPIX"]) // 8
+    whole = heap.tobytes()
+    parts = (
+        decompress_rice_1_c(whole[start : start + length], 32, size, width)
+        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
+    )
+    try:
+        joined = b"".join(parts)
+    except Exception as error:  # of a damaged stream; astropy says which
+        raise UnusualError from error
+    return np.frombuffer(joined, {1: "u1", 2: "i2", 4: "i4"}[size]).reshape(-1, width)
+
+
+def _scale(tiles: Any, table: Any, dither: int | None, seed: Any, blank: int | None) -> Any:
+    """Steps to fluxes."""
+    scale, zero = (table[name].astype(np.float64) for name in ("ZSCALE", "ZZERO"))
+    if dither == -1:
+        scaled = (tiles * scale[:, None] + zero[:, None]).astype(np.float32)
+    elif dither is None or type(seed) is not int or not 0 < seed <= 10_000:
+        raise UnusualError
+    else:
+        from astropy.io.fits.hdu.compressed._compression import unquantize_float_c
+
+        raw = (
+            unquantize_float_c(
+                tile.tobytes(), row + seed, tile.size, s, z, dither, 0, 0, 0.0, tile.itemsize
+            )
+            for row, (tile, s, z) in enumerate(zip(tiles, scale, zero, strict=True))
+        )
+        scaled = np.frombuffer(b"".join(raw), np.float32).reshape(tiles.shape).copy()
+    if blank is not None:
+        scaled[tiles == blank] = np.nan
+    return scaled
