@@ -51,6 +51,22 @@ def _write_tiff(path: Path) -> None:
     path.write_bytes(data + bomb)
 
 
+def _write_tiles(path: Path) -> None:
+    from astropy.io import fits
+
+    tiles = fits.CompImageHDU(
+        np.ones((64, 64), "i2"), compression_type="GZIP_1", tile_shape=(64, 64)
+    )
+    tiles.writeto(path)
+    data, bomb = bytearray(path.read_bytes()), gzip_zeros(4 * GIB)
+    place = data.rindex(b"PCOUNT  =")
+    data[place : place + 80] = f"PCOUNT  = {len(bomb):20d}".ljust(80).encode()
+    with fits.open(path, disable_image_compression=True) as hdus:
+        start, shape = hdus[1].fileinfo()["datLoc"], hdus[1].columns["COMPRESSED_DATA"].format
+        assert shape.startswith("1P") and hdus[1].header["NAXIS2"] == 1
+    path.write_bytes(bytes(data[:start]) + struct.pack(">ii", len(bomb), 0) + bomb + bytes(2880))
+
+
 def _write_hdf5(path: Path) -> None:
     import h5py
 
@@ -126,6 +142,7 @@ BOMBS: dict[str, Callable[[Path], None]] = {
     "fits.gz": _write(lambda: gzip_zeros(4 * GIB, FITS_HEAD)),
     "empty_members.fits.gz": _write(lambda: gzip.compress(b"") * 500_000),
     "empty_members.tar.gz": _write(lambda: gzip.compress(b"") * 500_000),
+    "fits.fz": _write_tiles,
     "tif": _write_tiff,
     "member.tar.gz": _write(
         lambda: b"".join(gzip_zeros(BLOCK * 12, tar_header("a.jpg", BLOCK * 12)) for _ in range(20))

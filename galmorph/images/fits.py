@@ -25,6 +25,7 @@ from galmorph.images.calibration import Calibration, calibration_from_header, ma
 from galmorph.images.cards import Cards
 from galmorph.images.cutout import Cutout
 from galmorph.images.fits_structure import check_structure, find_cut
+from galmorph.images.fits_tiles import check_gzip_tiles
 from galmorph.images.grids import bring_to_one_grid
 from galmorph.images.hdus import HduChoice, choose_hdus
 from galmorph.images.plain_fits import open_plain
@@ -299,6 +300,7 @@ def _check_tiles(hdu: Any, shape: tuple[int, ...], options: ReadOptions) -> None
     tiles = math.prod(-(-n // t) for n, t in zip(shape, tile, strict=False))
     if tiles > MAX_TILES:
         raise ImageTooLargeError(f"{tiles} tiles are more than {MAX_TILES}")
+    check_gzip_tiles(hdu, options.max_bytes)
 
 
 def assemble_planes(
