@@ -130,7 +130,7 @@ def _triple(values: tuple[float, ...]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def find_head(model: Model, name: str | os.PathLike[str]) -> Head:
+def find_head(model: Model, name: str | os.PathLike[str] | Head) -> Head:
     """A head of the model by name, or one of your own by path.
 
     Parameters
@@ -147,6 +147,8 @@ def find_head(model: Model, name: str | os.PathLike[str]) -> Head:
     CheckpointError
         The file cannot be read.
     """
+    if isinstance(name, Head):
+        return name
     if not str(name).endswith(".safetensors"):
         return model.get_head(str(name))
     file = read_heads(str(name))

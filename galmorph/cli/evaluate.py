@@ -18,7 +18,7 @@ from galmorph.cli.labelled import (
     take_options,
 )
 from galmorph.cli.options import GroupedCommand
-from galmorph.cli.outputs import prepare_output, prepare_picture
+from galmorph.cli.outputs import overwrite_option, prepare_output, prepare_picture
 
 if TYPE_CHECKING:
     from galmorph.encoders.fused import ProjectionHead
@@ -95,6 +95,7 @@ FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
     help="checkpoint.pt of the model's training: leave-one-out kNN on the projection as well.",
 )
 @click.option("-o", "--output", metavar="FILE", help="Write everything as JSON.")
+@overwrite_option
 @click.option("--figure", metavar="FILE", help="Draw it (.png, .pdf, .svg); needs matplotlib.")
 def evaluate(
     labels: str,

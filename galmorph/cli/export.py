@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from galmorph.cli.options import GroupedCommand, options_of
-from galmorph.cli.outputs import prepare_output
+from galmorph.cli.outputs import overwrite_option, prepare_output
 from galmorph.settings import ModelOptions
 
 __all__ = ["export"]
@@ -31,6 +31,7 @@ __all__ = ["export"]
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write, ending in .onnx.",
 )
+@overwrite_option
 def export(kind: str, model: str | None, output: Path) -> None:
     """Write a model with its heads to one ONNX file.
 

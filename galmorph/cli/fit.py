@@ -20,7 +20,7 @@ from galmorph.cli.labelled import (
     take_options,
 )
 from galmorph.cli.options import GroupedCommand
-from galmorph.cli.outputs import prepare_output
+from galmorph.cli.outputs import overwrite_option, prepare_output
 
 if TYPE_CHECKING:
     from galmorph.heads import LinearHead
@@ -96,6 +96,7 @@ OWN_NOTES = frozenset(
     help="With --add-to: DATA are what the model takes for typical in the column atypicality; else "
     "the head alone does, where there are 400 cutouts or more.",
 )
+@overwrite_option
 @click.option("--note", multiple=True, metavar="KEY=VALUE", help="Written into the head.")
 def fit(
     labels: str,
@@ -181,7 +182,7 @@ class _Target:
             raise click.UsageError("--typicality is kept in a model file: it needs --add-to MODEL.")
         if add_to and not name:
             raise click.UsageError("--add-to needs --name NAME, by which --head finds the head.")
-        prepare_output(path)
+        prepare_output(path, into=bool(add_to) or _is_whole_model(path))
         if output and _is_whole_model(output):
             raise click.UsageError(
                 f"{output} is a whole model, and the head would replace it; write into it with "

@@ -8,44 +8,44 @@ from pathlib import Path
 
 import click
 
-__all__ = ["prepare_output", "prepare_picture"]
+__all__ = ["overwrite_option", "prepare_output", "prepare_picture"]
 
 
-def prepare_output(path: str, *, inputs: Iterable[str] = ()) -> None:
+_ASKED = "galmorph.overwrite"
+
+
+def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta[_ASKED] = value
+
+
+overwrite_option = click.option(
+    "--overwrite",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember,
+    help="Replace the output where it is there already.",
+)
+
+
+def prepare_output(path: str, *, inputs: Iterable[str] = (), into: bool = False) -> None:
     """Make the folder of a file that is written at the end, so that nothing fails there.
 
-    Parameters
-    ----------
-    path : str
-    inputs : iterable of str
-        Files that are read, and must not be replaced.
-
-    Raises
-    ------
-    click.UsageError
-        Nothing can be written there, or an input or an image would be lost.
+    Refuses to replace one of the inputs or an image; and any file unasked, in a command with
+    `overwrite_option`, unless the output goes ``into`` it.
     """
     from galmorph.inputs import refuse_image
 
     _refuse_inputs(path, inputs)
     refuse_image(path)
+    ctx = click.get_current_context(silent=True)
+    unasked = ctx is not None and ctx.meta.get(_ASKED) is False and not into
+    if unasked and os.path.isfile(path):
+        raise click.UsageError(f"{path} is there already; replace it with --overwrite.")
     _make_folder(path)
 
 
 def prepare_picture(path: str, *, inputs: Iterable[str] = ()) -> None:
-    """As `prepare_output`, for a figure: it may replace another, but nothing in a folder of images.
-
-    Parameters
-    ----------
-    path : str
-    inputs : iterable of str
-        Files and folders that are read.
-
-    Raises
-    ------
-    click.UsageError
-        Nothing can be written there, or an input would be lost.
-    """
+    """As `prepare_output`, for a figure: it may replace another, but nothing among images."""
     inputs = list(inputs)
     _refuse_inputs(path, inputs)
     place = Path(os.path.realpath(path))

@@ -120,7 +120,8 @@ class _Desk:
 def _serve(connection: socket.socket, descriptor: int) -> NoReturn:
     """Read blocks of sources until the other side is gone."""
     requests, desk = connection.makefile("rb"), _Desk(descriptor)
-    reader, seconds, memory = pickle.load(requests)
+    reader, seconds, memory, folder = pickle.load(requests)
+    os.chdir(folder)  # that of the caller, which may have gone elsewhere since
     _bound(memory)
     connection.send(GREETING.pack(os.getpid()))
     while True:
@@ -281,7 +282,7 @@ class Nursery:
         finally:
             os.close(descriptor)
         bound = MEMORY_BYTES + MEMORY_PER_PIXEL * reader.read.max_pixels
-        here.sendall(pickle.dumps((reader, SECONDS, bound), protocol=5))
+        here.sendall(pickle.dumps((reader, SECONDS, bound, os.getcwd()), protocol=5))
         greeting = here.recv(GREETING.size)
         if len(greeting) < GREETING.size:
             here.close()

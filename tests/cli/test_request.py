@@ -95,3 +95,24 @@ def test_a_row_without_an_identifier_has_that_of_its_file(run, tmp_path, monkeyp
     result = run("classify", "--catalogue", "c.csv", "--path-column", "path")
     rows = read_csv(result.stdout)
     assert [(row["object_id"], row["path"]) for row in rows] == [("a", "a.fits")]
+
+
+@pytest.mark.parametrize("name", ["cubes.npy", "cubes.npz", "cubes.h5"])
+def test_messages_speak_the_language_of_the_command_line(run, tmp_path, monkeypatch, name):
+    """And not that of Python."""
+    monkeypatch.chdir(tmp_path)
+    cubes = np.random.default_rng(0).normal(0, 1, (2, 3, 64, 64)).astype("f4")
+    if name.endswith("npy"):
+        np.save(name, cubes)
+    elif name.endswith("npz"):
+        np.savez(name, cubes=cubes)
+    else:
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(name, "w") as file:
+            file["cubes"] = cubes
+    said = run("classify", name).output
+    assert "--bands g,r,z" in said
+    assert "bands=" not in said and "(band, y, x)" not in said
+    assert (
+        "classified 2 of 2" in run("classify", name, "--bands", "grz", "--stretch", "lupton").stderr
+    )

@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import pytest
 import torch
 from synthetic import make_flux, write_fits
 
-from galmorph.cli.labelled import _JOB_OPTIONS
-from galmorph.cli.options import pixel_options
+from galmorph.cli.fit import fit
+from galmorph.cli.labelled import take_options
 from galmorph.encoders.registry import create_encoder
 from galmorph.model import read_heads, read_model, write_model
+from galmorph.settings import PixelOptions, list_options
 from tests.training.commands import call
 
 
@@ -62,7 +62,7 @@ def test_one_crop_to_select_is_the_crop(model_file: Path, galaxies: Path, tmp_pa
     def evaluate(*options: str) -> dict[str, Any]:
         where = ["evaluate", "folders", galaxies / "train", "--model", model_file, "--folds", 3]
         report = tmp_path / "r.json"
-        call(*where, "--protocols", "probe", "-o", report, "-q", *options)
+        call(*where, "--protocols", "probe", "-o", report, "-q", "--overwrite", *options)
         return json.loads(report.read_text())["results"][0]
 
     selected, given = evaluate("--select-crop", "0.3"), evaluate("--crop", "0.3")
@@ -79,7 +79,7 @@ def test_a_head_knows_the_weights_that_it_was_fitted_on(
     half = tmp_path / "half.safetensors"
     write_model(half, model, half=True)
     image = next((galaxies / "test").rglob("*.png"))
-    common = ["classify", image, "--head", head, "-o", tmp_path / "t.csv", "-q"]
+    common = ["classify", image, "--head", head, "-o", tmp_path / "t.csv", "-q", "--overwrite"]
     call(*common, "--model", half)
     call(*common, "--model", half, "--backend", "onnx")
     torch.manual_seed(5)
@@ -186,7 +186,9 @@ def test_a_head_replaces_no_model(
     assert path.read_bytes() == model_file.read_bytes()
     for content in (head_file.read_bytes(), b"damaged"):
         path.write_bytes(content)
-        call("fit", "folders", galaxies / "test", "--model", model_file, "-o", path, "-q")
+        common = ("fit", "folders", galaxies / "test", "--model", model_file, "-o", path, "-q")
+        assert "is there already; replace it with --overwrite" in call(*common, status=2).output
+        call(*common, "--overwrite")
         assert set(read_heads(path).heads) == {"m"}
 
 
@@ -195,7 +197,7 @@ def test_a_head_replaces_no_model(
     [
         (["--protocols", "head"], "The protocol head needs --head."),
         (["--protocols", "loo,knn"], "The protocol knn needs --train-data or --folds."),
-        (["--folds", "2", "--select-crop", "0,1"], "'0' must be positive"),
+        (["--folds", "2", "--select-crop", "0,1"], "must be positive, not 0"),
         (["--figure", "x.xyz"], "must end in .png, .pdf, .svg"),
         (["-o", "{file}/r.json"], "its folder cannot be made"),
         (["-o", "{folder}"], "name a file"),
@@ -210,9 +212,12 @@ def test_what_cannot_end_well_does_not_begin(
     assert message in call(*common, *options, status=2).output
 
 
-def test_every_option_of_the_pixels_reaches_the_job() -> None:
-    options = pixel_options(click.Command("x")).params
-    assert {option.name for option in options} <= set(_JOB_OPTIONS)
+def test_every_option_of_the_pixels_reaches_the_run() -> None:
+    given = {each.name: each.default for each, _, _ in list_options(PixelOptions)}
+    assert given.keys() <= {param.name for param in fit.params}
+    given["crop"] = 0.5
+    assert take_options(given).field.crop == 0.5
+    assert not given
 
 
 def test_a_field_in_arcseconds_by_the_scale_of_the_pixels(
@@ -220,7 +225,7 @@ def test_a_field_in_arcseconds_by_the_scale_of_the_pixels(
 ) -> None:
     report = tmp_path / "r.json"
     common = ["evaluate", "folders", galaxies / "test", "--model", model_file, "-q"]
-    common += ["--head", head_file, "--neighbours", 3, "-o", report]
+    common += ["--head", head_file, "--neighbours", 3, "-o", report, "--overwrite"]
     call(*common, "--fov", 20, "--pixel-scale", 0.4)
     by_head, by_neighbours = json.loads(report.read_text())["results"]
     assert by_neighbours["count"] == 16
