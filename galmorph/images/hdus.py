@@ -27,7 +27,7 @@ KIND_CARDS = ("EXTNAME", "EXTTYPE", "IMTYPE", "IMAGETYP", "HDUCLAS1", "HDUCLAS2"
 COMPANION = re.compile(
     r"(?:.*[_ .-])?(?:ERR|SIG|STD|RMS|NOISE|UNC|VAR|INV|IVAR|WEIGHT|WT|WHT|WGT|DQ|MASK|MSK|FLAG|"
     r"FLG|BAD|QUAL|CON|CTX|EXP|NEXP|COV|SKY|BACK|BKG|MODEL|RESID|[A-Z]?PSF|TIME|SAMP|AREA|STAT|"
-    r"CHI|SEG|APER|FOOTPRINT|DEPTH|THUMB|PREVIEW|KERNEL|WCSDVARR|D2IM)(?![A-Z]*SUB)"
+    r"CHI|SEG|APER|FOOTPRINT|DEPTH|THUMB|PREVIEW|KERNEL)(?![A-Z]*SUB)"
     r"[A-Z]*\d*(?:[_ .-](?!SUB).*)?",
     re.IGNORECASE,
 )
@@ -38,6 +38,7 @@ EXPOSURE = re.compile(r"(?:EXPOSURE|SKY|CON[A-Z]*)\d*", re.IGNORECASE)
 
 SCIENCE = re.compile(r"(?:.*[_ .-])?(?:SCI|SCIENCE|IMAGE|IMG|DATA|COADD)\d*(?:[_ .-].*)?", re.I)
 UNNAMED = ("PRIMARY", "COMPRESSED_IMAGE")
+DISTORTIONS = ("WCSDVARR", "D2IMARR")  # tables of shifts in pixels
 ROUNDED_PIXELS = 2
 SMALL_SIDE, SMALL_SHARE = 32, 4
 """An image with a side below this, and that many times shorter than of another one, is none."""
@@ -187,7 +188,7 @@ def _get(hdus: HDUList, key: int | str, path: str) -> Any:
 
 
 def _is_image(hdu: Any) -> bool:
-    if not getattr(hdu, "is_image", False):
+    if not getattr(hdu, "is_image", False) or str(hdu.name).upper() in DISTORTIONS:
         return False
     shape = getattr(hdu, "shape", ())
     return len([n for n in shape if n > 1]) >= 2 or (len(shape) >= 2 and min(shape) >= 1)

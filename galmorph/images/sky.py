@@ -96,7 +96,7 @@ def _build_wcs(cards: WcsCards, hdus: Any) -> tuple[Any, str]:
         return None, cards.remark
     # wcslib and astropy refuse bad headers with a dozen different exceptions.
     try:
-        wcs = WCS(Header(cards.values), naxis=2)
+        wcs = WCS(Header(cards.values))
         if not wcs.has_celestial:
             return None, ""
     except Exception:
