@@ -85,6 +85,8 @@ class Inputs:
     def _list_all(self, passed_over: Counter[str] | None = None) -> Iterator[Source]:
         if self.catalogue is not None and self.options.mosaic:
             return self._list_positions(self.catalogue)
+        if self.catalogue is not None and self.options.band_column is not None:
+            return self._join_rows(self.catalogue, self.options.band_column)
         if self.catalogue is not None:
             return (self._from_row(row) for row in self.catalogue)
         if not self.paths:
@@ -109,6 +111,20 @@ class Inputs:
         )
         bands = tuple(options.bands or ()) if len(options.mosaic) > 1 else None
         return mosaic_sources(tuple(options.mosaic), positions, fov=options.fov or 0.0, bands=bands)
+
+    @staticmethod
+    def _join_rows(catalogue: Catalogue, column: str) -> Iterator[Source]:
+        """One galaxy of the rows of each identifier, in the order of its first row."""
+        rows: dict[str, list[CatalogueRow]] = {}
+        for row in catalogue:
+            rows.setdefault(row.object_id, []).append(row)
+        for object_id, members in rows.items():
+            first = members[0]
+            paths = [(str(row.columns[column]).strip(), row.path) for row in members]
+            columns = {"ra": first.ra, "dec": first.dec, **first.columns}
+            named = isinstance(first.columns[column], str)
+            columns |= {column: ",".join(band for band, _ in paths)} if named else {}
+            yield BandFiles.of(object_id, paths, columns)
 
     def _from_row(self, row: CatalogueRow) -> Source:
         columns: Mapping[str, Any] = {"ra": row.ra, "dec": row.dec, **row.columns}
@@ -193,9 +209,20 @@ def open_inputs(options: RunOptions, *, keep_missing: bool = False) -> Inputs:
         dec_column=options.dec_column,
         band_columns=() if single else tuple(options.path_column),
     )
+    _check_bands(catalogue, options.band_column)
     inputs = Inputs(options, catalogue=catalogue)
     inputs.list_sources()  # looks at the mosaics
     return inputs
+
+
+def _check_bands(catalogue: Catalogue, column: str | None) -> None:
+    if column is None:
+        return
+    names = [spec.name for spec in catalogue.specs]
+    if column not in names:
+        raise OptionError(f"--band-column {column}: the catalogue has {', '.join(names)}")
+    if catalogue.id_column is None:
+        raise OptionError("--band-column joins rows by their identifier: give --id-column NAME")
 
 
 def _find_paths(images: Any) -> tuple[tuple[str, ...], bool]:

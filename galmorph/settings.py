@@ -534,6 +534,10 @@ class InputOptions(Settings):
         "Column of the catalogue that holds the paths; one per band (with --bands) where each band "
         "has a file of its own.",
     )  # fmt: skip
+    band_column: str | None = _option(
+        None, Kind(), "Column of the catalogue that holds the band of each path: the rows of one "
+        "identifier are the bands of one galaxy.", default="a row is a galaxy",
+    )  # fmt: skip
     id_column: str | None = _option(
         None, Kind(), "Column that becomes object_id.",
         default="object_id, else by the file, or the row's number",
@@ -625,7 +629,7 @@ class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, Output
 
     def _check_catalogue(self) -> None:
         if self.catalogue is None:
-            names = ("path_column", "id_column", "ra_column", "dec_column", "mosaic")
+            names = ("path_column", "band_column", "id_column", "ra_column", "dec_column", "mosaic")
             lonely = next((name for name in names if getattr(self, name)), None)
             if lonely is not None:
                 raise OptionError(f"--{lonely.replace('_', '-')} needs --catalogue FILE.")
@@ -638,6 +642,8 @@ class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, Output
             self._check_mosaic()
         elif not self.path_column:
             raise OptionError("--catalogue needs --path-column NAME, or --mosaic FILE.")
+        if self.band_column is not None and len(self.path_column) != 1 and self.catalogue:
+            raise OptionError("--band-column needs one --path-column, and no --mosaic.")
         if len(self.path_column) > 1 and len(self.bands or ()) != len(self.path_column):
             raise OptionError(
                 f"{len(self.path_column)} path columns need as many names: --bands g,r,z in the "

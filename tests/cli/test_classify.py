@@ -731,3 +731,31 @@ def test_a_remark_on_the_header_stands_in_the_message(run, tmp_path):
     assert first["message"] == "" and "message" not in first["treatment"]
     assert second["message"] == "SIP distortion of the order 30000 is not applied"
     assert second["label"] and "message" not in second["treatment"]
+
+
+def test_one_row_per_object_and_band_are_joined_by_the_band_column(run, tmp_path):
+    lines = ["object_id,filter,file,z"]
+    for band, plane in zip("grz", make_flux(side=100), strict=True):  # not object by object
+        for name in ("one", "two"):
+            write_fits(tmp_path / f"{name}_{band}.fits", plane, SURVEY="LegacySurvey")
+            lines.append(f"{name},{band},{name}_{band}.fits,0.1")
+    (tmp_path / "long.csv").write_text("\n".join(lines))
+    words = ("classify", "--catalogue", tmp_path / "long.csv", "--path-column", "file")
+    rows = read_csv(run(*words, "--band-column", "filter").stdout)
+    assert [row["object_id"] for row in rows] == ["one", "two"]
+    assert [row["filter"] for row in rows] == ["g,r,z"] * 2
+    assert all(row["label"] and row["z"] == "0.1" and "files=3" in row["treatment"] for row in rows)
+    assert all("bands=g,r,z" in row["treatment"] for row in rows)
+    (row, _) = read_csv(run(*words, "--band-column", "filter", "--bands", "r,g").stdout)
+    assert row["message"] == "" and "files=2" in row["treatment"]
+    refused = run(*words, "--band-column", "band")
+    assert refused.exit_code == 2 and "the catalogue has filter" in refused.stderr
+    twice = run(*words, "--path-column", "z", "--band-column", "filter")
+    assert "needs one --path-column" in twice.stderr
+
+
+def test_a_band_column_needs_identifiers(run, tmp_path):
+    (tmp_path / "long.csv").write_text("filter,file\ng,a.fits\nr,b.fits\n")
+    words = ("--catalogue", tmp_path / "long.csv", "--path-column", "file")
+    refused = run("classify", *words, "--band-column", "filter")
+    assert refused.exit_code == 2 and "give --id-column" in refused.stderr
