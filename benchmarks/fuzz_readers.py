@@ -159,8 +159,8 @@ def run_bombs() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for end, write in BOMBS.items():
             path = Path(folder) / f"bomb.{end}"
+            reader = Reader()  # whose memory is counted from where this process stands now
             write(path)
-            reader = Reader()
             outcome, message, elapsed, memory = reader.read(str(path))
             bad = bool(message) or outcome == "cutout" or elapsed > HANG_S or memory > BUDGET_BYTES
             broken += bad or outcome.startswith(("CRASH", "HANG"))

@@ -111,7 +111,7 @@ def _write_parquet(path: Path) -> None:
     import pyarrow.parquet as pq
 
     one = pa.array([bytes(240 << 20)], pa.binary())
-    rows = pa.DictionaryArray.from_arrays(pa.array([0] * 8, pa.int32()), one)
+    rows = pa.DictionaryArray.from_arrays(pa.array([0] * 2, pa.int32()), one)
     pq.write_table(pa.table({"image": rows}), path, compression="zstd")
 
 
