@@ -15,7 +15,7 @@ from galmorph.images.band_files import BandFiles
 from galmorph.images.containers import is_container, split_address
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
-from galmorph.images.source import Source, make_object_id, make_printable
+from galmorph.images.source import FITS_MAGIC, Source, make_object_id, make_printable
 from galmorph.origin import hide_home
 from galmorph.settings import InputOptions, RunOptions
 
@@ -28,7 +28,6 @@ __all__ = ["Inputs", "find_file", "open_inputs", "refuse_image"]
 HEAD_BYTES = 1 << 20
 """Where the mark of a FITS table of galmorph's stands, however many columns come before it."""
 
-FITS_MAGIC = b"SIMPLE  ="
 OWN_FITS_MARK = b"GALMORPH= "
 
 

@@ -10,12 +10,11 @@ from galmorph.images.compressed import COMPRESSION_MAGIC, decompress
 from galmorph.images.cutout import Cutout
 from galmorph.images.lzw import LZW_MAGIC, unpack_lzw
 from galmorph.images.raster import read_raster, sniff_raster
-from galmorph.images.source import TABLE_ADVICE
+from galmorph.images.source import FITS_MAGIC, TABLE_ADVICE
 from galmorph.settings import ReadOptions
 
-__all__ = ["FITS_MAGIC", "decode_image"]
+__all__ = ["decode_image"]
 
-FITS_MAGIC = (b"SIMPLE", b"XTENSION")
 TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".txt", ".dat", ".vot", ".votable", ".xml")
 OTHER_MAGIC = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file; name the data set, as in file.h5::images",

@@ -16,10 +16,10 @@ from galmorph.errors import (
     UnsupportedImageError,
 )
 from galmorph.images.cutout import Cutout
-from galmorph.images.decode import FITS_MAGIC, decode_image
+from galmorph.images.decode import decode_image
 from galmorph.images.hdus import split_hdu
 from galmorph.images.raster import RASTER_SUFFIXES
-from galmorph.images.source import make_object_id, make_printable
+from galmorph.images.source import COMPRESSION_SUFFIXES, FITS_MAGIC, make_object_id, make_printable
 from galmorph.images.unpacked import find_unpacked
 from galmorph.settings import ReadOptions
 
@@ -27,7 +27,7 @@ __all__ = ["IMAGE_SUFFIXES", "ImageFile", "open_regular", "read_head", "read_par
 
 FITS_SUFFIXES = (".fits", ".fit", ".fts")
 IMAGE_SUFFIXES = RASTER_SUFFIXES + tuple(
-    suffix + end for suffix in FITS_SUFFIXES for end in ("", ".gz", ".bz2", ".xz", ".fz", ".z")
+    suffix + end for suffix in FITS_SUFFIXES for end in ("", *COMPRESSION_SUFFIXES)
 )
 """What is taken from a folder, in upper or lower case; a file that is named is always taken."""
 

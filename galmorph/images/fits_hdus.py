@@ -9,8 +9,8 @@ from galmorph.images.compressed import COMPRESSION_MAGIC
 from galmorph.images.files import ImageFile
 from galmorph.images.fits import open_fits, reading_fits
 from galmorph.images.hdus import list_galaxies, split_hdu
-from galmorph.images.source import HDU_ADDRESS, Source, make_printable
-from galmorph.images.unpacked import FITS_MAGIC, find_unpacked
+from galmorph.images.source import FITS_MAGIC, HDU_ADDRESS, Source, make_printable
+from galmorph.images.unpacked import find_unpacked
 
 __all__ = ["list_hdus"]
 
@@ -30,7 +30,7 @@ def list_hdus(sources: Iterable[Source]) -> Iterator[Source]:
 def _list_file(source: ImageFile) -> Iterator[Source]:
     shown = make_printable(source.path)
     found: list[tuple[int, str]] = []
-    if source.read_head(8).startswith((FITS_MAGIC, *COMPRESSION_MAGIC)):
+    if source.read_head(8).startswith((*FITS_MAGIC, *COMPRESSION_MAGIC)):
         try:
             file = find_unpacked(source.path)
             with reading_fits(shown, file), open_fits(file, shown) as hdus:

@@ -17,8 +17,8 @@ from galmorph.images.fits import open_fits, reading_fits
 from galmorph.images.hdus import choose_hdus
 from galmorph.images.open_fits import read_part
 from galmorph.images.sky import load_wcs
-from galmorph.images.source import Lost, Region, Source, make_printable
-from galmorph.images.unpacked import FITS_MAGIC, find_unpacked
+from galmorph.images.source import FITS_MAGIC, Lost, Region, Source, make_printable
+from galmorph.images.unpacked import find_unpacked
 from galmorph.settings import ReadOptions
 
 __all__ = ["MosaicPosition", "Position", "mosaic_sources", "region_of"]
@@ -125,7 +125,7 @@ def _check_image(file: str, shown: str) -> None:
     """Refuse what no position can be cut out of."""
     said = ""
     with open(file, "rb") as stream:
-        is_fits = stream.read(len(FITS_MAGIC)).startswith(FITS_MAGIC)
+        is_fits = stream.read(8).startswith(FITS_MAGIC)
     if is_fits:
         with reading_fits(shown, file), open_fits(file, shown) as hdus:
             for hdu in hdus:

@@ -9,11 +9,10 @@ from typing import Any
 from galmorph.errors import UnreadableImageError
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
-from galmorph.images.source import Lost, Source, make_object_id, make_printable, to_text
+from galmorph.images.source import ID_NAMES, Lost, Source, make_object_id, make_printable, to_text
 
 __all__ = ["find_image", "make_record_source"]
 
-ID_NAMES = ("object_id", "id", "id_str", "dr8_id", "iauname", "name", "__key__")
 IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "tif", "tiff", "fits")
 
 

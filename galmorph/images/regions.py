@@ -24,13 +24,13 @@ from galmorph.images.sky import SkyFrame, frame_at, to_pixel
 from galmorph.images.source import Region
 from galmorph.settings import ReadOptions
 
-__all__ = ["Box", "cut_array", "find_region", "find_size", "read_pixels"]
+__all__ = ["Window", "cut_array", "find_region", "find_size", "read_pixels"]
 
 NO_WCS = "no WCS, so a field of view cannot be cut out"
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class Window:
     """A square of pixels that may reach beyond the image."""
 
     x: int  # first column and row, with row 0 at the bottom; negative outside
@@ -60,7 +60,7 @@ class Box:
             )
 
 
-def find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str = "") -> Box:
+def find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str = "") -> Window:
     """Find the pixels of a square of sky in an image of so many rows and columns.
 
     NaN for ra and dec stands for the centre of the image, NaN for fov for its shorter side. The
@@ -84,7 +84,7 @@ def find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str = 
     left, bottom = math.floor(x - side / 2 + 1), math.floor(y - side / 2 + 1)
     frame = frame_at(wcs, left + (side - 1) / 2, bottom + (side - 1) / 2)
     frame = replace(frame, remark=remark)
-    return Box(left, bottom, side, frame)
+    return Window(left, bottom, side, frame)
 
 
 def find_size(hdu: Any) -> tuple[int, int]:
@@ -103,7 +103,7 @@ def _without_stokes(hdu: Any) -> tuple[list[int], list[slice], bool]:
     return shape, taken, stokes is not None
 
 
-def read_pixels(hdu: Any, box: Box | None = None) -> tuple[npt.NDArray[Any], dict[str, str]]:
+def read_pixels(hdu: Any, box: Window | None = None) -> tuple[npt.NDArray[Any], dict[str, str]]:
     """Planes (band, y, x) of an image HDU or of a square in it, row 0 at the bottom, and notes.
 
     A square is read through the section, so that only the rows needed come from the disk; outside
@@ -127,12 +127,12 @@ def read_pixels(hdu: Any, box: Box | None = None) -> tuple[npt.NDArray[Any], dic
     return piece if box is None else _pad(piece, box), notes
 
 
-def cut_array(array: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
+def cut_array(array: npt.NDArray[Any], box: Window) -> npt.NDArray[Any]:
     """The same of an array (band, y, x) in memory; a mask is False outside the image."""
     return _pad(array[:, *box.find_inside(*array.shape[-2:])], box)
 
 
-def _pad(piece: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
+def _pad(piece: npt.NDArray[Any], box: Window) -> npt.NDArray[Any]:
     """Fill what the square has beyond the image, of which it holds all that was read."""
     if piece.shape[1:] == (box.side, box.side):
         return piece

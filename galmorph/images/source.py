@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HDU_ADDRESS",
+    "COMPRESSION_SUFFIXES",
+    "FITS_MAGIC",
+    "ID_NAMES",
     "TABLE_ADVICE",
     "Lost",
     "Region",
@@ -34,6 +37,12 @@ HDU_ADDRESS = re.compile(
 """``path.fits[SCI]``, ``path.fits.gz[3]``, ``path.fits[SCI,2]``."""
 
 COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".fz", ".z")
+FITS_MAGIC = (b"SIMPLE", b"XTENSION")
+ID_NAMES = (
+    *("object_id", "id", "id_str", "dr8_id", "iauname", "name"),
+    *("ids", "names", "__key__"),
+)
+"""Columns of containers that are taken for identifiers, the first of them that is there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from galmorph.images.arrays import cutout_from_array
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.files import read_head
-from galmorph.images.source import Source, make_object_id, make_printable, to_text
+from galmorph.images.source import ID_NAMES, Source, make_object_id, make_printable, to_text
 from galmorph.settings import ReadOptions
 
 __all__ = ["ArrayFile", "OpenArrays", "StackItem", "StoredArray", "list_stack", "stacks_in_use"]
@@ -39,7 +39,6 @@ ROWS_AT_ONCE = 1024
 
 MAX_COLUMN_BYTES = ReadOptions().max_bytes
 COLUMN_KINDS = "biufSUO"
-ID_NAMES = ("object_id", "id", "ids", "name", "names")
 
 
 class StoredArray:

@@ -15,9 +15,9 @@ from typing import IO, Any, BinaryIO
 
 from galmorph.errors import ImageTooLargeError, UnreadableImageError
 from galmorph.images.compressed import COMPRESSION_MAGIC, Unpacker
-from galmorph.images.source import make_printable
+from galmorph.images.source import FITS_MAGIC, make_printable
 
-__all__ = ["FITS_MAGIC", "MAX_UNPACKED_BYTES", "find_unpacked"]
+__all__ = ["MAX_UNPACKED_BYTES", "find_unpacked"]
 
 MAX_UNPACKED_BYTES = 32 << 30
 """Largest unpacked mosaic: 92,000 x 92,000 float32 pixels."""
@@ -26,7 +26,6 @@ KEPT_FREE_BYTES = 1 << 30
 """What is left free on the disk in any case."""
 
 CHUNK_BYTES = 16 << 20
-FITS_MAGIC = b"SIMPLE"
 _lock = threading.Lock()
 _folders: dict[tuple[str, int, int], tempfile.TemporaryDirectory[str]] = {}
 
