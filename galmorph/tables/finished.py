@@ -24,7 +24,7 @@ MAX_NAMED = 5
 KEY_COLUMNS = ("object_id", "path")
 """What a row is recognized by."""
 
-WAY_OUT = "or name another file, or start anew without resuming (this one is replaced then)"
+WAY_OUT = "or name another file, or start anew with --overwrite, which replaces this one"
 
 
 class DoneRow(NamedTuple):

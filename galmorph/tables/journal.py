@@ -184,7 +184,7 @@ class Journal:
             journal.close()
             raise ResumeError(
                 f"{path}: belongs to another run. " + "; ".join(differences) + ". Repeat the "
-                "options of that run, or start anew without --resume (the partial result is lost)"
+                "options of that run, or start anew with --overwrite (the partial result is lost)"
             )
         journal.specs = tuple(specs)  # of other words, perhaps
         journal._mend()

@@ -221,7 +221,7 @@ class _FileWriter(TableWriter):
                     raise ResumeError(
                         f"{self._journal.path}: row {row} is {_describe([done.key])}, but the "
                         f"input at its place is now {_describe(now)}; the inputs have changed: "
-                        "restore them, or start anew without resuming (the partial result is lost)"
+                        "restore them, or start anew with --overwrite (the partial result is lost)"
                     )
                 self.rows_failed += done.failed
         self._compared, self.rows_done = True, self._journal.rows_done

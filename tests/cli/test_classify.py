@@ -631,7 +631,7 @@ def test_resume_on_a_finished_table_of_another_run_is_refused(run, cutouts, tmp_
         result = run("classify", cutouts, "-o", out, "--resume", *arguments)
         assert result.exit_code == 2
         assert said in result.stderr
-        assert "start anew without" in result.stderr
+        assert "start anew with --overwrite" in result.stderr
     write_jpeg(cutouts / "e.jpg")
     result = run("classify", cutouts, "-o", out, "--resume")
     assert result.exit_code == 2
