@@ -21,8 +21,6 @@ from galmorph.images.sky import SkyFrame
 from galmorph.images.source import Source, make_printable
 from galmorph.settings import ReadOptions
 
-__all__ = ["BandFiles", "BandPattern"]
-
 
 @dataclass(frozen=True, slots=True)
 class BandFiles:

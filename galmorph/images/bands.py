@@ -10,18 +10,6 @@ from typing import Any
 
 from galmorph.errors import BandError
 
-__all__ = [
-    "RENDERED_NAMES",
-    "UNKNOWN_BAND",
-    "choose_planes",
-    "clean_band_name",
-    "find_band",
-    "find_band_names",
-    "is_band_name",
-    "name_bands",
-    "sort_by_wavelength",
-]
-
 UNKNOWN_BAND = "unknown"
 RENDERED_NAMES = ("red", "green", "blue")
 
@@ -194,11 +182,6 @@ def choose_planes(
     """Settle names of planes and which to take (None: all) between the file and the user.
 
     Names from the user are a choice where the file has names, else the names themselves.
-
-    Raises
-    ------
-    BandError
-        No names for several planes, or names that are not there.
     """
     if named is not None and wanted is not None:
         return _choose_named(named, wanted, where)
@@ -235,11 +218,6 @@ def _choose_named(
 
 def sort_by_wavelength(bands: Sequence[str]) -> list[int]:
     """Order planes from the bluest to the reddest.
-
-    Raises
-    ------
-    BandError
-        Several bands, one of them of unknown wavelength.
 
     Examples
     --------

@@ -14,15 +14,6 @@ from galmorph.errors import BandError
 from galmorph.images.cutout import Cutout
 from galmorph.images.survey import find_unit, find_zeropoint, is_magnitude
 
-__all__ = [
-    "NANOMAGGY_ZEROPOINT",
-    "Calibration",
-    "calibration_from_cutout",
-    "calibration_from_header",
-    "match_planes",
-    "restore_counts",
-]
-
 Array = npt.NDArray[Any]
 NANOMAGGY_ZEROPOINT = 22.5
 """AB magnitude of one nanomaggy."""
@@ -70,13 +61,7 @@ class Calibration:
         return f"{unit}, {'no zero point' if without else f'zero point {self.magnitude:g}'}"
 
     def factor_to(self, other: Calibration) -> float:
-        """Factor that brings a flux of this calibration to another one; 1 where one is unknown.
-
-        Raises
-        ------
-        BandError
-            Units that cannot be compared, or a zero point of one alone.
-        """
+        """Factor that brings a flux of this calibration to another one; 1 where one is unknown."""
         if not (self.known and other.known):
             return 1.0
         if is_magnitude(self.unit) != is_magnitude(other.unit):
@@ -109,28 +94,9 @@ def calibration_from_cutout(cutout: Cutout) -> Calibration:
 def match_planes(
     array: Array, calibrations: Sequence[Calibration]
 ) -> tuple[Array, Calibration, dict[str, str]]:
-    """Bring all planes to the calibration of the first of which one is known.
+    """Bring planes (band, y, x) to the calibration of the first of which one is known.
 
-    Parameters
-    ----------
-    array : ndarray of float32, shape (band, y, x)
-    calibrations : sequence of Calibration
-        One per plane.
-
-    Returns
-    -------
-    array : ndarray of float32
-        The same array where nothing is to be done.
-    calibration : Calibration
-        Of all planes now.
-    notes : dict
-        "band_factors", by which each plane was multiplied, where that was done; "uncalibrated",
-        numbers from 1 of planes of which nothing is known, where something is of others.
-
-    Raises
-    ------
-    BandError
-        Planes that cannot be compared.
+    The notes say by which "band_factors", and the numbers from 1 of those "uncalibrated".
     """
     known = next((c for c in calibrations if c.known), calibrations[0])
     factors = [calibration.factor_to(known) for calibration in calibrations]

@@ -7,8 +7,6 @@ from typing import Any
 
 from galmorph.images.fits_structure import UNREAD
 
-__all__ = ["Cards"]
-
 
 class Cards(Mapping[str, Any]):
     """Cards of an HDU and those that it takes from another one where it lacks them.

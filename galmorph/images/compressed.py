@@ -10,8 +10,6 @@ from typing import Any, BinaryIO
 
 from galmorph.errors import ImageError, ImageTooLargeError, UnreadableImageError
 
-__all__ = ["COMPRESSION_MAGIC", "DEFLATE_RATIO", "Unpacker", "decompress"]
-
 COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 """First bytes of a compressed file, and what `decompress` calls it."""
 

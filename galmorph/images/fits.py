@@ -44,8 +44,6 @@ from galmorph.settings import ReadOptions
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
-__all__ = ["Planes", "assemble_planes", "cutout_from_hdus", "find_wanted_region", "read_fits"]
-
 Array = npt.NDArray[Any]
 SPECTRAL_AXES = frozenset(
     {"WAVE", "AWAV", "LAMB", "FREQ", "VELO", "VRAD", "VOPT", "FELO", "ZOPT", "ENER", "WAVN", "BETA"}
@@ -71,15 +69,6 @@ def read_fits(
     """Read a FITS file, by its path (and mapped) or its bytes.
 
     The cutout is float32 flux with row 0 on top (FITS rows are flipped), or uint8 "rendered".
-
-    Raises
-    ------
-    UnreadableImageError, UnsupportedImageError, ImageTooLargeError
-        Damaged, without an image, with bands of different parts of the sky, or beyond
-        `options.max_pixels`.
-    BandError
-        Several planes without names, bands that are not there, or bands of HDUs whose units
-        cannot be compared.
     """
     with reading_fits(path, file), open_fits(file, path) as hdus:
         return cutout_from_hdus(hdus, options=options, object_id=object_id, path=path)

@@ -12,8 +12,6 @@ from galmorph.images.hdus import list_galaxies, split_hdu
 from galmorph.images.source import FITS_MAGIC, HDU_ADDRESS, Source, make_printable
 from galmorph.images.unpacked import find_unpacked
 
-__all__ = ["list_hdus"]
-
 TINY_SIDE = 8
 """A shorter image beside one of four times its side is a dummy, not a small galaxy."""
 

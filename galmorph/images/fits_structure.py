@@ -12,8 +12,6 @@ from typing import BinaryIO
 
 from galmorph.errors import UnreadableImageError
 
-__all__ = ["UNREAD", "check_structure", "find_cut"]
-
 BLOCK = 2880
 CARD = 80
 END_CARD = b"END     "
@@ -42,13 +40,7 @@ VALUE = re.compile(rb" *(?:(?P<text>'(?:[^']|'')*')|(?P<bare>[^/]*)) *(?:/.*)?",
 
 
 def check_structure(stream: BinaryIO, path: str) -> dict[int, bytes]:
-    """Refuse headers that would keep astropy busy for minutes; cards to replace, by offset.
-
-    Raises
-    ------
-    UnreadableImageError
-        No END card, sizes that are no numbers, more axes or columns than the standard allows.
-    """
+    """Refuse headers that would keep astropy busy for minutes; cards to replace, by offset."""
     patches: dict[int, bytes] = {}
     seen = 0  # bytes of pixels
     try:

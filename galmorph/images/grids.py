@@ -48,11 +48,6 @@ def bring_to_one_grid(
     """Trim images to what they have in common; those of other pixel scales go to the finest.
 
     Images of one size without a WCS are taken as they are.
-
-    Raises
-    ------
-    UnsupportedImageError
-        Different parts of the sky, or different sizes without a WCS.
     """
     sizes = [array.shape[-2:] for array in arrays]
     one_size = len(set(sizes)) == 1

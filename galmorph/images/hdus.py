@@ -18,8 +18,6 @@ from galmorph.images.source import HDU_ADDRESS, TABLE_ADVICE
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
-__all__ = ["HduChoice", "choose_hdus", "describe_hdus", "list_galaxies", "split_hdu"]
-
 MAX_HDUS = 256
 """How far into a file an image is looked for."""
 
@@ -62,11 +60,6 @@ def choose_hdus(
 
     Else the first of those that are an image by their name, or of those that may be one, together
     with those after it that hold another band of the same shape.
-
-    Raises
-    ------
-    UnsupportedImageError
-        No image, or no such HDU; the message lists what there is.
     """
     if wanted in (None, "each"):
         return _choose_first(hdus, path)

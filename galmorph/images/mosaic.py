@@ -21,8 +21,6 @@ from galmorph.images.source import FITS_MAGIC, Lost, Region, Source, make_printa
 from galmorph.images.unpacked import find_unpacked
 from galmorph.settings import ReadOptions
 
-__all__ = ["MosaicPosition", "Position", "mosaic_sources", "region_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -81,30 +79,6 @@ def mosaic_sources(
     comes, of a tile-compressed one only the tiles that it touches. A file in gzip, bzip2 or xz is
     unpacked once, before anything else, into the temporary folder (`galmorph.images.unpacked`).
     A position outside the mosaic gives a row with an error.
-
-    Parameters
-    ----------
-    paths : path or sequence of paths
-        One FITS image, or one per band on the same pixels.
-    positions : iterable of Position
-        Read lazily, in order.
-    fov : float
-        Side of the cutouts in arcseconds.
-    bands : sequence of str, optional
-        Band of each file, where their headers do not say.
-
-    Returns
-    -------
-    iterator of Source
-
-    Raises
-    ------
-    UnreadableImageError, UnsupportedImageError
-        A mosaic that cannot be opened or is no FITS file, before any position is read.
-    BandError
-        Several files whose bands are not known or not different.
-    ValueError
-        A field of view that is not positive.
     """
     if not fov > 0:
         raise ValueError(f"fov must be positive arcseconds, not {fov}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["find_position"]
-
 # IAU style: J094651.40-010228.5
 IAU_NAME = re.compile(
     r"(?<![A-Za-z0-9])(?:SDSS)?J(\d{2})(\d{2})(\d{2}(?:\.\d+)?)([+-])(\d{2})(\d{2})(\d{2}(?:\.\d+)?)"

@@ -28,8 +28,6 @@ from galmorph.images.sky import frame_from_wcs
 from galmorph.images.survey import find_unit
 from galmorph.settings import ReadOptions
 
-__all__ = ["cutout_from_object"]
-
 
 def cutout_from_object(
     item: Any, *, options: ReadOptions, object_id: str = "", path: str = ""

@@ -17,8 +17,6 @@ from galmorph.images.sky import load_wcs
 from galmorph.images.source import Region
 from galmorph.settings import ReadOptions
 
-__all__ = ["read_part"]
-
 MOST_OPEN = 6
 
 

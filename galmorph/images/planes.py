@@ -13,19 +13,6 @@ from galmorph.errors import UnsupportedImageError
 from galmorph.images.bands import RENDERED_NAMES
 from galmorph.images.wcs_cards import to_number
 
-__all__ = [
-    "blank_to_nan",
-    "drop_axes",
-    "find_image_axes",
-    "find_image_shape",
-    "find_stokes",
-    "undo_asinh",
-    "find_blank",
-    "lay_on_black",
-    "to_cutout_array",
-    "to_rendered",
-]
-
 Array = npt.NDArray[Any]
 STOKES_I = 1
 """Of the axis STOKES (FITS 4.0, table 28)."""

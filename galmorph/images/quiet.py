@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 import warnings
 
-__all__ = ["quiet"]
-
 
 class _Quiet:
     """Silences warnings until the last reader has left.

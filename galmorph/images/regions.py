@@ -24,8 +24,6 @@ from galmorph.images.sky import SkyFrame, frame_at, to_pixel
 from galmorph.images.source import Region
 from galmorph.settings import ReadOptions
 
-__all__ = ["Window", "cut_array", "find_region", "find_size", "read_pixels"]
-
 NO_WCS = "no WCS, so a field of view cannot be cut out"
 
 

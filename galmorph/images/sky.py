@@ -22,17 +22,6 @@ from galmorph.images.wcs_cards import (
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = [
-    "UNKNOWN_SKY",
-    "SkyFrame",
-    "explain_difference",
-    "frame_at",
-    "frame_from_header",
-    "frame_from_wcs",
-    "load_wcs",
-    "to_pixel",
-]
-
 DEGENERATE_SCALE = 1e-12  # degrees per pixel below which a matrix says nothing
 NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
 PLAIN_CARDS: dict[str, float | str] = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
@@ -299,12 +288,7 @@ def _from_icrs(wcs: Any, ra: float, dec: float) -> tuple[float, float]:
 
 
 def describe_orientation(matrix: Any) -> str:
-    """Words for a pixel-to-sky matrix, as the image is shown (row 0 on top, after the flip).
-
-    Parameters
-    ----------
-    matrix : array_like, shape (2, 2)
-        Degrees east and north per pixel along x and along y (y up).
+    """Words for a matrix of degrees east and north per pixel to the right and upwards, as shown.
 
     Examples
     --------

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
-__all__ = ["find_survey", "find_unit", "find_zeropoint", "is_magnitude"]
-
 LEGACY_WORDS = (
     "legacysurvey",
     "legacy survey",
@@ -35,18 +33,7 @@ ZEROPOINT_KEYS = ("MAGZERO", "MAGZPT", "MAGZP", "ZEROPNT", "PHOTZP", "ZP")
 
 
 def find_survey(header: Mapping[str, Any]) -> str:
-    """Name the survey of a FITS header.
-
-    Parameters
-    ----------
-    header : mapping
-        Header cards.
-
-    Returns
-    -------
-    str
-        "legacysurvey" (DECaLS, BASS, MzLS), "sdss", the header's ``SURVEY`` in lower case, or "".
-    """
+    """Survey of a header: "legacysurvey", "sdss", else its SURVEY in lower case, or ""."""
     survey = str(header.get("SURVEY", "")).strip().lower()
     if any(word in survey for word in LEGACY_WORDS) or "LEGPIPEV" in header:
         return "legacysurvey"

@@ -12,17 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = [
-    "J2000",
-    "Gathered",
-    "UnusableError",
-    "WcsCards",
-    "find_system",
-    "gather_cards",
-    "pick_wcs_cards",
-    "to_number",
-]
-
 WCS_CARD = re.compile(
     r"(?:CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA)[1-9]|(?:CD|PC)[1-9]_[1-9]|PC00[1-9]00[1-9]|"
     r"RA|DEC|OBJCTRA|OBJCTDEC|PV[1-9]_[1-3]?\d|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|WAT[1-9]_0[0-4]\d|"
