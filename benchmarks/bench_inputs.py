@@ -216,6 +216,7 @@ def list_works(
         whole = time_command(arguments, root, cores)
         return whole - time_command([*arguments, "--part", f"1/{options.images}"], root, cores)
 
+    work.arguments = arguments  # type: ignore[attr-defined]
     return {kind: work}
 
 

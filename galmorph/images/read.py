@@ -28,7 +28,9 @@ def read_cutout(
 ) -> Cutout:
     """Read one cutout, whatever it is kept in.
 
-    The kind is decided by the first bytes, never by the suffix.
+    The kind is decided by the first bytes, never by the suffix. The file is read in this process,
+    which a file made to crash a decoder may end; runs over many files read in processes of their
+    own and give such a file a row with the flag ``reader_crashed``.
 
     Parameters
     ----------
