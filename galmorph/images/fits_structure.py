@@ -161,7 +161,7 @@ def _read_integer(key: bytes, card: bytes) -> int:
     try:
         return int(float(value))
     except (ValueError, OverflowError):
-        shown = f"{key.decode().strip()} = {value.decode('ascii', 'replace')}"
+        shown = f"{key.decode('ascii', 'replace').strip()} = {value.decode('ascii', 'replace')}"
         raise _NoNumberError(f"{shown} is no number") from None
 
 

@@ -15,7 +15,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from inference_model import CLASSES
-from synthetic import make_flux, make_header, write_fits, write_jpeg
+from synthetic import make_flux, make_header, make_rgb, write_fits, write_jpeg
 
 import galmorph
 from galmorph.flags import Flags
@@ -759,3 +759,35 @@ def test_a_band_column_needs_identifiers(run, tmp_path):
     words = ("--catalogue", tmp_path / "long.csv", "--path-column", "file")
     refused = run("classify", *words, "--band-column", "filter")
     assert refused.exit_code == 2 and "give --id-column" in refused.stderr
+
+
+def test_a_damaged_stack_is_the_flag_of_its_rows(run, tmp_path):
+    stack = np.stack([make_rgb(64, seed=n) for n in range(3)])
+    for name in ("good", "damaged", "last"):
+        np.savez(tmp_path / f"{name}.npz", images=stack)
+    data = bytearray((tmp_path / "damaged.npz").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "damaged.npz").write_bytes(data)
+    stacks = [tmp_path / f"{name}.npz" for name in ("good", "damaged", "last")]
+    result = run("classify", *stacks, "-o", tmp_path / "t.csv", "-q")
+    assert result.exit_code == 0, result.output
+    rows = read_csv((tmp_path / "t.csv").read_text())
+    assert [row["label"] != "" for row in rows] == [True] * 3 + [False] * 3 + [True] * 3
+    assert {row["message"].partition(" (")[0] for row in rows[3:6]} == {
+        f"{tmp_path}/damaged.npz::images[{n}]: the stack is damaged" for n in range(3)
+    }
+    again = run("classify", *stacks, "-o", tmp_path / "t.csv", "-q", "--resume")
+    assert again.exit_code == 0, again.output
+
+
+def test_files_that_a_folder_holds_besides_are_counted(run, cutouts):
+    (cutouts / "notes.txt").touch()
+    assert "files passed over: .txt 1" in run("classify", cutouts).stderr
+
+
+def test_a_run_confined_to_a_folder_reads_no_other(run, cutouts, tmp_path):
+    (tmp_path / "list.csv").write_text(f"file\n{cutouts}/a.jpg\n{cutouts}/../list.csv\n")
+    arguments = ("--catalogue", tmp_path / "list.csv", "--path-column", "file")
+    rows = read_csv(run("classify", *arguments, "--within", cutouts).stdout)
+    assert rows[0]["label"]
+    assert "outside the folder of --within" in rows[1]["message"]
