@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -169,22 +169,9 @@ def _pass_over(output: str, sources: Iterable[Source]) -> Iterator[Source]:
 
 
 def open_inputs(options: RunOptions, *, keep_missing: bool = False) -> Inputs:
-    """Check that what the options name is there.
+    """Check that what the options name is there, and that the output replaces none of it.
 
-    Parameters
-    ----------
-    options : RunOptions
-    keep_missing : bool
-        A path among several that names nothing becomes a row that failed, not an error.
-
-    Raises
-    ------
-    UnreadableImageError
-        A path that names nothing.
-    CatalogueError
-        The catalogue or a column of it cannot be used.
-    OptionError
-        There is no input, a pattern of names joins nothing, or the output would replace an input.
+    With ``keep_missing`` a path among several that names nothing becomes a row that failed.
     """
     paths, one = _find_paths(options.images)
     if not options.has_images and options.catalogue is None:
@@ -244,18 +231,18 @@ def _clean(path: str) -> str:
 
 def _check_output(options: RunOptions, paths: tuple[str, ...]) -> None:
     """Refuse an output that is read."""
-    place = os.path.realpath(options.output)
-    read = {
-        "an input": [options.output] if _is_read(place, paths) else [],
+    place = os.path.realpath(options.target)
+    read: dict[str, Sequence[Any]] = {
+        "an input": [options.target] if _is_read(place, paths) else [],
         "the catalogue": [options.catalogue] if options.catalogue else [],
         "the mosaic": options.mosaic,
     }
     for what, files in read.items():
         if place in map(os.path.realpath, files):
             raise OptionError(
-                f"{options.output} is {what} and the output; name another file with -o."
+                f"{options.target} is {what} and the output; name another file with -o."
             )
-    refuse_image(options.output)
+    refuse_image(options.target)
 
 
 def _is_read(place: str, paths: tuple[str, ...]) -> bool:

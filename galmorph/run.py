@@ -71,13 +71,13 @@ class Run:
 
         What an earlier run has done is not repeated.
         """
-        if not self.options.output:
+        if not self.options.target:
             for block in self.blocks():
                 yield block, self.plan.fill(block)
             return
         meta = self.describe()
         with open_writer(
-            self.options.output,
+            self.options.target,
             self.plan.specs,
             meta,
             fingerprint={key: value for key, value in meta.items() if key not in PLACE},
@@ -142,9 +142,9 @@ def open_run(options: RunOptions, *, keep_missing: bool = False, command: str = 
     """
     classifies = isinstance(options, ClassifyOptions)
     with_embedding = options.with_embedding if isinstance(options, ClassifyOptions) else True
-    check_format(options.output or STDOUT, "classify" if not with_embedding else "embed")
-    if classifies and options.output.lower().endswith(".npy"):
-        raise OptionError(f"{options.output}: npy holds embeddings only, no classes; use .npz")
+    check_format(options.target or STDOUT, "classify" if not with_embedding else "embed")
+    if classifies and options.target.lower().endswith(".npy"):
+        raise OptionError(f"{options.target}: npy holds embeddings only, no classes; use .npz")
     inputs = open_inputs(options, keep_missing=keep_missing)
     if options.file:
         _check_unasked(options)

@@ -7,6 +7,7 @@ from these classes. Importing this costs nothing.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -48,6 +49,7 @@ STRETCHES = {
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 BackendName = Literal["torch", "onnx"]
 BadPixelPolicy = Literal["interpolate", "zero", "refuse"]
+PathLike = str | os.PathLike[str]
 OnError = Literal["flag", "raise"]
 
 MAX_CROP = 10.0
@@ -141,7 +143,19 @@ class Texts(Kind):
     """One or several words; on the command line the option is repeated."""
 
     def check(self, value: Any) -> tuple[str, ...]:
-        return (value,) if isinstance(value, str) else tuple(value)
+        one = isinstance(value, str | os.PathLike)
+        return tuple(map(os.fspath, (value,) if one else value))
+
+
+class File(Kind):
+    """A path."""
+
+    metavar = "FILE"
+
+    def check(self, value: Any) -> str:
+        if not isinstance(value, str | os.PathLike):
+            raise ValueError(f"is a path, not {value!r}")
+        return os.fspath(value)
 
 
 class Crop(Kind):
@@ -348,7 +362,7 @@ class FileOptions(Settings):
         None, Center(), "FITS: centre in degrees, ICRS.", default="the middle"
     )
     within: str | None = _option(
-        None, Kind(),
+        None, File(),
         "Read no image outside this folder, whatever paths a table holds.", metavar="DIR",
         rare=True,
     )  # fmt: skip
@@ -523,8 +537,8 @@ class InputOptions(Settings):
     recursive: bool = _option(
         True, Flag(), "Go into the folders inside a folder.", flag="--recursive/--no-recursive"
     )
-    catalogue: str | None = _option(
-        None, Kind(),
+    catalogue: PathLike | None = _option(
+        None, File(),
         "Take the cutouts from a table (CSV, ECSV, FITS, VOTable, Parquet, JSON Lines, IPAC, or a "
         "folder of Parquet files such as HATS) instead of PATHs; its "
         "columns are carried into the result.", metavar="FILE",
@@ -570,8 +584,8 @@ class OutputOptions(Settings):
     """Where the result goes."""
 
     group = "Output"
-    output: str = _option(
-        "", Kind(), "File to write the result to as it is made; the suffix decides the format.",
+    output: PathLike = _option(
+        "", File(), "File to write the result to as it is made; the suffix decides the format.",
         only="python",
     )  # fmt: skip
     progress: bool | Callable[[int], None] | None = _option(
@@ -625,7 +639,12 @@ class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, Output
     @property
     def file(self) -> str:
         """The file that is written; empty for none, and for standard output."""
-        return "" if self.output == "-" else self.output
+        return "" if self.output == "-" else self.target
+
+    @property
+    def target(self) -> str:
+        """Where the result goes; empty for nowhere, "-" for standard output."""
+        return os.fspath(self.output)
 
     def _check_catalogue(self) -> None:
         if self.catalogue is None:

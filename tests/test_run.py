@@ -38,7 +38,7 @@ def folder(tmp_path):
 def test_a_catalogue_is_carried(model, folder):
     (folder / "cat.csv").write_text("name,file,z\nNGC 1,g0.png,0.1\nNGC 2,none.png,0.2\n")
     options = {"path_column": "file", "id_column": "name", **CPU}
-    table = model.classify(catalogue=str(folder / "cat.csv"), head="test", **options)
+    table = model.classify(catalogue=folder / "cat.csv", head="test", **options)
     assert list(table["object_id"]) == ["NGC 1", "NGC 2"]
     assert list(table["z"]) == [0.1, 0.2]
     assert table["message"][1]
@@ -51,7 +51,7 @@ def test_positions_are_cut_out_of_a_mosaic(model, tmp_path):
     header = make_header()
     catalogue = tmp_path / "cat.csv"
     catalogue.write_text(f"ra,dec\n{header['CRVAL1']},{header['CRVAL2']}\n")
-    options = {"mosaic": str(path), "fov": 20.0, "head": "test", **CPU}
+    options = {"mosaic": path, "fov": 20.0, "head": "test", **CPU}
     table = model.classify(catalogue=str(catalogue), **options)
     assert table["fov"][0] == pytest.approx(20, rel=0.02)
     with pytest.raises(OptionError, match=r"^mosaic needs fov=ARCSEC"):
@@ -92,7 +92,7 @@ def test_a_run_is_resumed(model, folder, tmp_path, monkeypatch, suffix, with_emb
     whole = model.classify(folder, **options)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_after(patch, 2)
-        model.classify(folder, output=str(out), **options)
+        model.classify(folder, output=out, **options)
     assert partial_path(out).exists()
     with pytest.raises(OptionError, match="go on with resume, or start anew with overwrite"):
         model.classify(folder, output=str(out), **options)
@@ -109,7 +109,7 @@ def test_a_run_is_resumed(model, folder, tmp_path, monkeypatch, suffix, with_emb
 
 @pytest.mark.parametrize("suffix", ["npy", "npz", "fits", "csv"])
 def test_embeddings_are_resumed(model, folder, tmp_path, monkeypatch, suffix):
-    out = str(tmp_path / f"e.{suffix}")
+    out = tmp_path / f"e.{suffix}"
     whole = model.embed(folder, batch_size=1, **CPU)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_after(patch, 2)

@@ -65,7 +65,7 @@ def _summarize(run: Run, summary: Summary, seconds: float) -> str:
         verb="classified" if isinstance(run.options, ClassifyOptions) else "embedded",
         seconds=seconds,
         device=_describe_device(run.pipeline),
-        output=run.options.output,
+        output=run.options.target,
         resumed=run.resumed,
         resumed_failed=run.resumed_failed,
     )

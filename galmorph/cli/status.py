@@ -41,34 +41,12 @@ class Terminated(KeyboardInterrupt):
 
 
 def get_interrupt_status(error: KeyboardInterrupt) -> int:
-    """Exit status for the signal that stops a command.
-
-    Parameters
-    ----------
-    error : KeyboardInterrupt
-        What was raised.
-
-    Returns
-    -------
-    int
-        `TERMINATED` for SIGTERM, else `INTERRUPTED`.
-    """
+    """Exit status for the signal that stops a command."""
     return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
 
 
 def get_status(error: GalmorphError) -> int:
-    """Exit status for an error that stops a command.
-
-    Parameters
-    ----------
-    error : GalmorphError
-        What was raised.
-
-    Returns
-    -------
-    int
-        `USAGE` where another command line would help, else `SOME_FAILED`.
-    """
+    """Exit status for an error: `USAGE` where another command line would help."""
     if isinstance(error, UnknownModelError):
         return USAGE
     if isinstance(error, WeightsError | TrainingError | MissingExtraError | OutputError):
