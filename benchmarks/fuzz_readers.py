@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import itertools
 import multiprocessing as mp
 import os
@@ -116,8 +117,9 @@ class Reader:
         return answer
 
     def close(self) -> None:
-        """End the child."""
-        self.pipe.send(None)
+        """End the child, if it has not ended itself."""
+        with contextlib.suppress(OSError):
+            self.pipe.send(None)
         self.process.join(10)
 
 

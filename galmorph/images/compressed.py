@@ -26,6 +26,9 @@ MAX_PARTS = 20_000
 """Concatenated streams in a file; blocked gzip writes one per 64 KiB."""
 
 CHUNK = 1 << 15
+PIECE = 1 << 20
+"""Unpacked at once; larger pieces cost more time for their memory than for their bytes."""
+
 LZMA_MEMORY = 256 << 20
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "zlib": zlib.MAX_WBITS, "deflate": -zlib.MAX_WBITS}
 
@@ -74,7 +77,7 @@ class Unpacker:
         """Some bytes, at most so many; none at the end."""
         try:
             while self._find_part():
-                if part := self._decode(size):
+                if part := self._decode(min(size, PIECE)):
                     self._given += len(part)
                     if self._given > self._allowance + USUAL_RATIO * self.taken:
                         reason = f"{self.taken} bytes unpack to more than {self._given}"
