@@ -27,19 +27,9 @@ def _do_nothing() -> None:
 
 @dataclass(frozen=True)
 class Backend:
-    """A model made ready to run.
+    """A model made ready to run: what encodes (n, 3, y, x) in any thread, where, how precisely.
 
-    Attributes
-    ----------
-    encode : callable
-        (n, 3, img_size, img_size) uint8, or float32 on [0, 1], to (n, num_features) float32;
-        may be called from several threads at once.
-    device, precision : str
-        Where, and in which precision, it computes.
-    start_worker : callable
-        To be called first in every thread that reads or encodes.
-    guard : callable
-        Gives a context in which a run takes place.
+    Every thread that reads or encodes calls `start_worker` first; a run takes place within `guard`.
     """
 
     encode: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
@@ -61,13 +51,7 @@ def _check_onnx(device: str, precision: str | None) -> tuple[str, str]:
 def check_backend(
     name: BackendName, *, device: str = "auto", precision: str | None = None
 ) -> tuple[str, str]:
-    """Settle the device and the precision, before a model is loaded.
-
-    Raises
-    ------
-    DeviceError, ValueError, MissingExtraError
-        The device, the precision or onnxruntime is not there.
-    """
+    """Device and precision of a run, before a model is loaded; raises where they are not there."""
     if name == "onnx":
         return _check_onnx(device, precision)
     from galmorph.inference.devices import choose_device, choose_precision

@@ -41,38 +41,19 @@ NO_LABEL_REASONS = {
 
 @dataclass(slots=True)
 class Row:
-    """What is known of one source besides its embedding.
-
-    Attributes
-    ----------
-    source : Source
-        Without the pixels, where they were in memory.
-    object_id, path : str
-        As they go into the table.
-    ra, dec : float
-        Degrees, ICRS; NaN where unknown.
-    fov, crop : float
-        Field of view in arcseconds and as a fraction of the frame.
-    flags : Flags
-    message : str
-        Why there is no label; "" where there is one.
-    notes : mapping
-        What was done to the pixels.
-    error : Exception or None
-        What `message` tells, for callers that want it raised.
-    """
+    """What is known of one source, which has no pixels any more, besides its embedding."""
 
     source: Source
     object_id: str
     path: str
-    ra: float = math.nan
+    ra: float = math.nan  # degrees, ICRS
     dec: float = math.nan
-    fov: float = math.nan
-    crop: float = math.nan
+    fov: float = math.nan  # arcseconds
+    crop: float = math.nan  # of the frame
     flags: Flags = Flags.NONE
-    message: str = ""
-    notes: Mapping[str, str] = field(default_factory=dict)
-    error: Exception | None = None
+    message: str = ""  # why there is no label, or a remark
+    notes: Mapping[str, str] = field(default_factory=dict)  # what was done to the pixels
+    error: Exception | None = None  # what the message tells
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,12 +42,9 @@ def _read_quota() -> float | None:
 
 
 class SharedSetting:
-    """A setting of the whole process, changed by the first of several runs at once.
+    """A setting of the whole process, from the first of several runs at once to the last.
 
-    Parameters
-    ----------
-    change : callable
-        Changes the setting, and returns what puts it back after the last of the runs.
+    Changing it gives what puts it back.
     """
 
     def __init__(self, change: Callable[[], Callable[[], None]]) -> None:

@@ -47,17 +47,9 @@ def explain_devices() -> dict[str, str]:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Turn a device's name into a device.
+    """A device by its name as torch has it; "auto" is the first of cuda, mps and cpu that is there.
 
-    Parameters
-    ----------
-    name : str
-        ``"auto"`` (the first of cuda, mps and cpu that is there), or as torch names it.
-
-    Raises
-    ------
-    DeviceError
-        The device is not there, with the reason.
+    A DeviceError says why it is not there.
     """
     name = str(name)  # a torch.device says its name
     if name == "auto":
@@ -86,15 +78,10 @@ def cpu_has_bfloat16() -> bool:
 
 
 def choose_precision(name: str | None, device: torch.device) -> Precision:
-    """Turn a precision's name, or None for the best, into a precision.
+    """A precision by its name; None or "auto" is the best of the device.
 
     bfloat16 where the processor or GPU multiplies in it, else float32; docs/performance.md has
     what that changes and what it gains.
-
-    Raises
-    ------
-    ValueError
-        There is no such precision, or the device has none of it.
     """
     if name in (None, "auto"):
         if device.type == "cpu":

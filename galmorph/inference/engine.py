@@ -85,26 +85,10 @@ def run_inference(
     rendering: RenderOptions | None = None,
     options: EngineOptions | None = None,
 ) -> Iterator[Block]:
-    """Embed sources, in order, lazily.
+    """Embed sources lazily: blocks in their order, no row missing.
 
-    Parameters
-    ----------
-    model : Model
-        What to embed with.
-    sources : iterable of Source
-        Consumed a few blocks ahead of the results, so that memory does not grow with its length.
-    read, field, rendering, options
-        Settings of the stages.
-
-    Yields
-    ------
-    Block
-        Rows in the order of the sources, none missing.
-
-    Raises
-    ------
-    DeviceError, ValueError
-        The options ask for what is not there; before anything is read.
+    They are consumed a few blocks ahead of the results, so that memory does not grow with their
+    number. A DeviceError or ValueError says what is not there, before anything is read.
     """
     options = options or EngineOptions()
     field = field or FieldOptions()

@@ -88,18 +88,9 @@ def can_fuse() -> bool:
 
 
 def fuse_layers(encoder: nn.Module) -> nn.Module:
-    """Fuse the layers of an encoder that is ready for a processor.
+    """The same function for a processor, of an encoder whose normalizations are folded.
 
-    Parameters
-    ----------
-    encoder : torch.nn.Module
-        With its normalizations folded, on the CPU; left as it is.
-
-    Returns
-    -------
-    torch.nn.Module
-        The same function; the encoder itself where it is not one of ours, or fusing does not work
-        with this torch or on this processor.
+    The encoder itself where it is not one of ours, or fusing does not work with this torch.
     """
     if not isinstance(encoder, FusedEncoder):
         return encoder

@@ -21,19 +21,9 @@ _EVERYTHING = {
 def keep_freed_memory(*, everything: bool = False) -> bool:
     """Let glibc keep the memory of one image, or of one step of training, for the next.
 
-    By default it hands large blocks back to the system, which clears them page by page when they
-    are asked for again. The setting is the whole process's and stays, so that only a program of
-    its own should call this.
-
-    Parameters
-    ----------
-    everything : bool
-        Blocks of any size, not just those of images; the process then holds more memory.
-
-    Returns
-    -------
-    bool
-        Whether it was set; False where the C library is another one.
+    It hands large blocks back to the system, which clears them page by page when they are asked for
+    again. The setting is the whole process's, so that only a program of its own should call this;
+    ``everything`` is blocks of any size. False where the C library is another one.
     """
     if not sys.platform.startswith("linux"):
         return False

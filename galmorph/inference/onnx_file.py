@@ -30,26 +30,8 @@ def _import_onnx() -> Any:
 
 
 def write_onnx(path: str | Path, model: Model) -> None:
-    """Write a model to one self-contained ONNX file; torch is not needed.
+    """Write a model of one of galmorph's own architectures to one ONNX file; torch is not needed.
 
-    Parameters
-    ----------
-    path : path
-        Ends in ``.onnx``; an existing file is replaced.
-    model : Model
-        Of one of galmorph's own architectures, loaded with either backend.
-
-    Raises
-    ------
-    UnknownModelError
-        An encoder of another origin.
-    MissingExtraError
-        onnx or onnxruntime is not installed.
-    OutputError
-        The file cannot be written.
-
-    Notes
-    -----
     Input ``pixels``, float32 (n, 3, img_size, img_size) on [0, 1]; outputs ``embedding``, (n,
     num_features), and ``probabilities_<head>``, (n, num_classes), calibrated. The metadata key
     "galmorph" holds the same JSON as a safetensors file; "galmorph_tensors" heads and typicality.

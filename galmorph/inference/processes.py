@@ -146,12 +146,8 @@ def _unpack_row(source: Source, packed: tuple[Any, ...]) -> Row:
 class Readers:
     """A reader whose work is shared among the calling threads and processes.
 
-    Parameters
-    ----------
-    reader : Reader
-    everything : bool
-        Read JPEG and the like in processes too, once they are up: many threads, or a device that
-        is faster than one Python interpreter.
+    With ``everything`` also JPEG and the like are read in processes, once they are up: for many
+    threads, or a device that is faster than one Python interpreter.
     """
 
     def __init__(self, reader: Reader, *, everything: bool) -> None:
@@ -165,22 +161,17 @@ class Readers:
         """As `Reader.read_block`; may be called from several threads at once."""
         self._blocks += 1
         risky = [k for k, source in enumerate(sources) if _may_crash(source)]
-        plain = [k for k in range(len(sources)) if k not in set(risky)] if risky else None
-        if plain is None:
+        if not risky:
             return self._read_plain(sources)
+        plain = sorted({*range(len(sources))} - {*risky})
+        read = self._try_pool(self._risky, [sources[k] for k in risky])
         if not plain:
-            return self._read_risky(sources)
-        parts = [
-            self._read_plain([sources[k] for k in plain]),
-            self._read_risky([sources[k] for k in risky]),
-        ]
+            return read
+        parts = [self._read_plain([sources[k] for k in plain]), read]
         return _sort_rows(join_blocks(parts), plain + risky)
 
     def _read_here(self, sources: Sequence[Source]) -> ReadBlock:
         return self._reader.read_block(sources, stopped=lambda: self._stopped)
-
-    def _read_risky(self, sources: Sequence[Source]) -> ReadBlock:
-        return self._try_pool(self._risky, sources)
 
     def _read_plain(self, sources: Sequence[Source]) -> ReadBlock:
         wanted = self._everything and self._blocks > BLOCKS_HERE

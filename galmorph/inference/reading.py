@@ -38,14 +38,7 @@ def fail(row: Row, error: Exception) -> None:
 
 @dataclass(frozen=True)
 class Reader:
-    """Settings of reading and preparing, and the work itself.
-
-    Attributes
-    ----------
-    preprocessing : Preprocessing
-    read, field, rendering
-        Settings of the stages.
-    """
+    """Settings of reading and preparing, and the work itself."""
 
     preprocessing: Preprocessing
     read: ReadOptions

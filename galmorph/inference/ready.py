@@ -82,22 +82,8 @@ def _convert(encoder: nn.Module, dtype: torch.dtype) -> nn.Module:
 class ReadyEncoder:
     """Pixels in, embeddings out, on one device; several threads may use it at once.
 
-    On a GPU: pinned memory, channels last, and batches that halve where its memory is too small.
-
-    Parameters
-    ----------
-    encoder : torch.nn.Module
-        Float32, in eval mode; left as it is.
-    preprocessing : Preprocessing
-        For the normalization.
-    device : torch.device
-    precision : str
-        Of the matrix products; normalization is in float32, and embeddings come as float32.
-
-    Attributes
-    ----------
-    limit : int or None
-        Cutouts that fit into the device's memory at once, known once a batch did not.
+    The encoder, in float32 and eval mode, is left as it is; embeddings come as float32. On a GPU:
+    pinned memory, channels last, and batches of at most `limit`, known once one did not fit.
     """
 
     def __init__(
