@@ -161,8 +161,10 @@ def run_bombs() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for end, write in BOMBS.items():
             path = Path(folder) / f"bomb.{end}"
-            reader = Reader()  # whose memory is counted from where this process stands now
-            write(path)
+            writer = mp.get_context("fork").Process(target=write, args=(path,))
+            writer.start()  # not here: the memory of this process counts as that of its children
+            writer.join()
+            reader = Reader()
             outcome, message, elapsed, memory = reader.read(str(path))
             bad = bool(message) or outcome == "cutout" or elapsed > HANG_S or memory > BUDGET_BYTES
             broken += bad or outcome.startswith(("CRASH", "HANG"))

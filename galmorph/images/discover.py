@@ -183,7 +183,10 @@ def _walk_folder(top: str, walk: _Walk) -> Iterator[list[str] | Source]:
             continue
         yield files
         for shard in shards:
-            yield from _open_container(shard)
+            try:
+                yield from _open_container(shard)
+            except MissingExtraError as error:  # nobody has asked for this one by name
+                yield Lost(make_object_id(shard), shard, error)
         if walk.recursive:
             seen = parents | {identity}
             pending.extend((name, seen) for name in reversed(folders))

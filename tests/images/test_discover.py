@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import tarfile
 from collections import Counter
 from collections.abc import Iterable
@@ -14,7 +15,13 @@ import pytest
 from astropy.io import fits
 from synthetic import make_flux, write_fits, write_jpeg
 
-from galmorph.errors import BandError, ImageError, UnreadableImageError, UnsupportedImageError
+from galmorph.errors import (
+    BandError,
+    ImageError,
+    MissingExtraError,
+    UnreadableImageError,
+    UnsupportedImageError,
+)
 from galmorph.images.containers import split_address
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
@@ -399,3 +406,15 @@ def test_a_run_may_be_confined_to_a_folder(tmp_path: Path, path: str) -> None:
         return
     with pytest.raises(UnsupportedImageError, match="outside the folder of --within"):
         read_cutout(str(tmp_path / path), options=options)
+
+
+def test_a_folder_whose_zarr_needs_an_extra_loses_one_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_jpeg(tmp_path / "a.jpg")
+    (tmp_path / "s.zarr").mkdir()
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    found = list(discover_sources(tmp_path))
+    assert [source.object_id for source in found] == ["a", "s"]
+    with pytest.raises(MissingExtraError, match=r"zarr is needed to read .*s\.zarr"):
+        read_cutout(found[1])
