@@ -265,7 +265,8 @@ def check_shape(
     """Check what the header claims before any pixel is touched."""
     shape = tuple(int(n) for n in hdu.shape)
     if min(shape) < 1:
-        raise UnreadableImageError(f"the image is empty (NAXIS {shape[::-1]})")
+        sides = " x ".join(map(str, shape[::-1]))
+        raise UnreadableImageError(f"the image is empty (NAXIS {sides})")
     pixels = math.prod(shape) * count
     if region is not None:
         return shape
@@ -285,7 +286,7 @@ def _check_tiles(hdu: Any, shape: tuple[int, ...], options: ReadOptions) -> None
     if not tile:
         return
     if min(tile) < 1 or math.prod(tile) > options.max_pixels:
-        raise ImageTooLargeError(f"tiles of {tile} pixels are beyond max_pixels")
+        raise ImageTooLargeError(f"tiles of {math.prod(tile)} pixels are beyond max_pixels")
     tiles = math.prod(-(-n // t) for n, t in zip(shape, tile, strict=False))
     if tiles > MAX_TILES:
         raise ImageTooLargeError(f"{tiles} tiles are more than {MAX_TILES}")

@@ -23,15 +23,17 @@ MAX_HDUS = 256
 
 KIND_CARDS = ("EXTNAME", "EXTTYPE", "IMTYPE", "IMAGETYP", "HDUCLAS1", "HDUCLAS2", "HDUCLAS3")
 COMPANION = re.compile(
-    r"(?:.*[_ .-])?(?:ERR|SIG|STD|RMS|NOISE|UNC|VAR|INV|IVAR|WEIGHT|WT|WHT|WGT|DQ|MASK|MSK|FLAG|"
-    r"FLG|BAD|QUAL|CON|CTX|EXP|NEXP|COV|SKY|BACK|BKG|MODEL|RESID|[A-Z]?PSF|TIME|SAMP|AREA|STAT|"
-    r"CHI|SEG|APER|FOOTPRINT|DEPTH|THUMB|PREVIEW|KERNEL)(?![A-Z]*SUB)"
-    r"[A-Z]*\d*(?:[_ .-](?!SUB).*)?",
+    r"(?:.*[_ .-])?(?:[A-Z]*(?:WEIGHT|WHT|MASK|MSK|PSF)|WT|WGT|ERR(?:ORS?)?|SIG(?:MA)?|STD(?:DEV)?|"
+    r"RMS|NOISE|UNC(?:ERT[A-Z]*)?|VAR(?:IANCES?)?|INV(?:VAR|ERSE[A-Z]*)?|IVAR|IVM|DQ[A-Z]?|FLAGS?|"
+    r"FLG|BAD(?:PIX[A-Z]*)?|QUAL(?:ITY)?|CON(?:TEXT|F(?:IDENCE)?)?|CTX|N?EXP(?:TIME|OSURES?)?|"
+    r"COV(?:ERAGE|AR[A-Z]*)?|SKY|BACK(?:GROUND)?|BKG|MODEL|RESID[A-Z]*|TIME|SAMP(?:LES)?|AREA|STAT|"
+    r"CHI(?:SQ[A-Z]*)?|SEG(?:M|MENT[A-Z]*)?|APER(?:TURES?)?|FOOTPRINT|DEPTH|THUMB(?:NAIL)?|PREVIEW|"
+    r"KERNEL)(?:_?(?:MAP|IMAGE|IMG|MODEL))?\d*(?:[_ .-](?!SUB).*)?",
     re.IGNORECASE,
 )
 """What is named so says something of an image, or helps to read it, and is none itself."""
 
-EXPOSURE = re.compile(r"(?:EXPOSURE|SKY|CON[A-Z]*)\d*", re.IGNORECASE)
+EXPOSURE = re.compile(r"EXP(?:OSURE)?|SKY", re.IGNORECASE)
 """What is no companion as a value of IMAGETYP, though it is as a name."""
 
 SCIENCE = re.compile(r"(?:.*[_ .-])?(?:SCI|SCIENCE|IMAGE|IMG|DATA|COADD)\d*(?:[_ .-].*)?", re.I)

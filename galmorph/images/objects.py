@@ -19,7 +19,13 @@ from galmorph.images.arrays import cutout_from_array, find_masked, to_array
 from galmorph.images.bands import find_band_names
 from galmorph.images.calibration import calibration_from_header
 from galmorph.images.cutout import Cutout
-from galmorph.images.fits import Planes, assemble_planes, cutout_from_hdus, find_wanted_region
+from galmorph.images.fits import (
+    NOT_STANDARD,
+    Planes,
+    assemble_planes,
+    cutout_from_hdus,
+    find_wanted_region,
+)
 from galmorph.images.pillow import check_size, cutout_from_pil
 from galmorph.images.planes import drop_axes
 from galmorph.images.quiet import quiet
@@ -72,7 +78,7 @@ def _from_hdus(hdus: Any, options: ReadOptions, object_id: str, path: str) -> Cu
         except GalmorphError:
             raise
         except Exception as error:  # data are read lazily, so a damaged file shows here
-            raise UnreadableImageError(f"the HDU cannot be read ({error})", path) from error
+            raise UnreadableImageError(NOT_STANDARD.replace("FITS", "HDU"), path) from error
 
 
 def _from_nddata(item: Any, options: ReadOptions, object_id: str, path: str) -> Cutout:

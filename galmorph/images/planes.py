@@ -39,7 +39,9 @@ def drop_axes(array: Array, shape: Sequence[int] | None = None) -> Array:
     array = np.moveaxis(array, find_image_axes(shape or array.shape), (-2, -1))
     array = np.squeeze(array, axis=tuple(n for n in range(array.ndim - 2) if array.shape[n] == 1))
     if array.ndim not in (2, 3):
-        raise UnsupportedImageError(f"the array has {array.ndim} axes: {array.shape}")
+        raise UnsupportedImageError(
+            f"the array has {array.ndim} axes: {' x '.join(map(str, array.shape))}"
+        )
     return array if array.ndim == 3 else array[None]
 
 

@@ -384,3 +384,24 @@ def test_a_file_whose_name_ends_in_brackets_is_that_file(tmp_path: Path) -> None
         discover_sources(tmp_path / "y.fits[1]")
     (tmp_path / "y1.fits").write_bytes((tmp_path / "x.fits").read_bytes())
     assert len(list_rows(str(tmp_path / "[y]1.fits"))) == 1
+
+
+COMPANIONS = (
+    "WEIGHT WHT WT DRZWHT SCI_WHT MASK BITMASK MASK_DATA PSF HPSF PSF_MODEL ERR ERROR_IMAGE "
+    "SIGMA RMS_R NOISEMAP NOISE_MAP UNCERTAINTY VAR VARMAP VAR_POISSON INVVAR IVAR "
+    "INVERSE_VARIANCE DQ DATA_QUALITY FLAGS FLG BADPIX CON CONTEXT CONFIDENCE EXPTIME "
+    "EXPOSURE_MAP NEXP COVERAGE SKY SKYMODEL BACKGROUND RESIDUAL TIMEMAP SAMP AREA STAT "
+    "CHI2 CHISQ SEGM SEGMENTATION_MAP APERTURE FOOTPRINT KERNEL maskimage"
+)
+GALAXIES = (
+    "SCI IMAGE DATA GAL1 SIGNAL CHIP1 CCD1 STATION VARIABLE CONE SEGUE STAMP CONVOLVED "
+    "SKYSUB BKGSUB SKY_SUBTRACTED MODEL_SUBTRACTED INTENSITY INVERTED W STDSTAR DEEP"
+)
+
+
+def test_names_of_what_is_no_galaxy_and_of_what_may_be_one() -> None:
+    for names, taken in ((COMPANIONS, False), (GALAXIES, True)):
+        for name in names.split():
+            images = [fits.ImageHDU(IMAGE, name=name), fits.ImageHDU(IMAGE)]
+            notes = read_cutout(fits.HDUList([fits.PrimaryHDU(), *images])).notes
+            assert notes["hdu"].startswith("1 ") == taken, name
