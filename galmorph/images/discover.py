@@ -162,7 +162,10 @@ def _list_arguments(arguments: list[str | Source], walk: _Walk) -> Iterator[list
             continue
         yield files
         files = []
-        yield from _walk_folder(path, walk) if is_folder else _open_container(path)
+        if is_folder:
+            yield from _walk_folder(path, walk)
+        else:
+            yield from (_open_container if len(arguments) == 1 else _open_one_of_many)(path)
     yield files
 
 
@@ -183,10 +186,7 @@ def _walk_folder(top: str, walk: _Walk) -> Iterator[list[str] | Source]:
             continue
         yield files
         for shard in shards:
-            try:
-                yield from _open_container(shard)
-            except MissingExtraError as error:  # nobody has asked for this one by name
-                yield Lost(make_object_id(shard), shard, error)
+            yield from _open_one_of_many(shard)
         if walk.recursive:
             seen = parents | {identity}
             pending.extend((name, seen) for name in reversed(folders))
@@ -221,6 +221,14 @@ def _group(files: Iterable[str], pattern: BandPattern | None) -> Iterator[Source
         return
     for path in files:
         yield ImageFile.of(path)
+
+
+def _open_one_of_many(path: str) -> Iterator[Source]:
+    """The same; where a library is missing for it, the others go on."""
+    try:
+        yield from _open_container(path)
+    except MissingExtraError as error:
+        yield Lost(make_object_id(path), path, error)
 
 
 def _open_container(path: str) -> Iterator[Source]:
