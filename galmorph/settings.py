@@ -386,11 +386,14 @@ class ReadOptions(FileOptions):
     seen : float, optional
         Side of the central square outside of which nobody will look, as a fraction of the shorter
         side. What lies below it in a JPEG may then be left out (`Cutout.frame` says so).
+    seen_side : int, optional
+        That holds of frames of so many pixels a side alone.
     """
 
     fov: float | None = _option(None, Number(*ARCSEC))
     min_side: int | None = _option(None, Whole())
     seen: float | None = _option(None, Number())
+    seen_side: int | None = _option(None, Whole())
 
     @property
     def max_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""How far an embedding lies from those of the training data, as a calibrated percentile."""
+"""How unlike an embedding is to what encoder and heads have been checked on, from 0 to 100."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from galmorph.errors import TrainingError
 
-__all__ = ["ATYPICAL_PERCENTILE", "ENOUGH_ROWS", "Typicality", "fit_typicality"]
+__all__ = ["ATYPICAL_PERCENTILE", "ENOUGH_ROWS", "Doubts", "Typicality", "fit_typicality"]
 
 ATYPICAL_PERCENTILE = 99.0
 """Rows above this percentile of held-out training data are flagged."""
@@ -32,6 +32,45 @@ FLAT = 1e-6
 """Components whose variance is less than this part of the largest are noise of rounding."""
 
 
+TAIL = 95.0
+"""Galaxies that look less like one than this percentage of them do are flagged."""
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What else makes a label doubtful, by linear probes: no galaxy, or no class for sure.
+
+    Attributes
+    ----------
+    weight, bias : ndarray of float32, shapes (1 + k, num_features) and (1 + k,)
+        First the logit of what is no galaxy, then those of k classes.
+    quantiles : ndarray of float32, shape (2, q)
+        Of that logit, and of 1 minus the largest share of a class, among galaxies, at equal steps
+        of probability.
+    """
+
+    weight: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+    quantiles: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        fits = self.weight.shape[:1] == self.bias.shape and self.weight.ndim == 2
+        if not fits or len(self.bias) < 3 or len(self.quantiles) != 2:
+            raise ValueError(f"no doubts: {self.weight.shape}, {self.bias.shape}")
+
+    def measure(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The two numbers of each row, (n, num_features) to (2, n)."""
+        logits = embeddings @ self.weight.T + self.bias
+        classes = logits[:, 1:] - logits[:, 1:].max(axis=1, keepdims=True)
+        return np.stack([logits[:, 0], 1 - 1 / np.exp(classes).sum(axis=1)])
+
+    def rank(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The same as percentiles among galaxies."""
+        grid = np.linspace(0, 100, self.quantiles.shape[1])
+        pairs = zip(self.measure(embeddings), self.quantiles, strict=True)
+        return np.stack([np.interp(values, quantiles, grid) for values, quantiles in pairs])
+
+
 @dataclass(frozen=True)
 class Typicality:
     """Distance to the nearest training embeddings, in whitened principal components.
@@ -47,6 +86,7 @@ class Typicality:
         Distances of further training embeddings at equal steps of probability, 0 to 1.
     neighbours : int
         The distance is the mean to this many nearest references.
+    doubts : Doubts or None
     """
 
     mean: npt.NDArray[np.float32]
@@ -54,6 +94,7 @@ class Typicality:
     references: npt.NDArray[np.float32]
     quantiles: npt.NDArray[np.float32]
     neighbours: int = 5
+    doubts: Doubts | None = None
 
     def __post_init__(self) -> None:
         width, k = len(self.mean), self.components.shape[-1]
@@ -81,25 +122,27 @@ class Typicality:
         return distance
 
     def compute_atypicality(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Percentile of the distance among training data.
+        """From 0 to 100, (n, num_features) to (n,); rows of NaN stay NaN.
 
-        Parameters
-        ----------
-        embeddings : ndarray, shape (n, num_features)
-            Rows of NaN stay NaN.
-
-        Returns
-        -------
-        ndarray of float32, shape (n,)
-            0 (like the training data) to 100 (farther than all of the held-out sample).
+        The percentile of the distance among training data. With doubts: up to 99 the rank by how
+        unsure the class is; above it what looks less like a galaxy than 95 % of the galaxies do,
+        and what lies farther than 99 % of them.
         """
         grid = np.linspace(0, 100, len(self.quantiles))
-        percentile = np.interp(self.compute_distance(embeddings), self.quantiles, grid)
-        return percentile.astype(np.float32)
+        far = np.interp(self.compute_distance(embeddings), self.quantiles, grid)
+        if self.doubts is not None:
+            strange, unsure = self.doubts.rank(embeddings)
+            top = 100 - ATYPICAL_PERCENTILE
+            tail = ATYPICAL_PERCENTILE + top * (strange - TAIL) / (100 - TAIL)
+            usual = np.where(far > ATYPICAL_PERCENTILE, far, unsure * ATYPICAL_PERCENTILE / 100)
+            far = np.where(strange > TAIL, np.maximum(usual, tail), usual)
+        return far.astype(np.float32)
 
     def to_tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Arrays to store, float16 where that loses nothing that matters."""
+        doubts = {} if self.doubts is None else vars(self.doubts)
         return {
+            **{f"typicality.doubts.{name}": array for name, array in doubts.items()},
             "typicality.mean": self.mean,
             "typicality.components": self.components.astype(np.float16),
             "typicality.references": self.references.astype(np.float16),
@@ -117,7 +160,13 @@ class Typicality:
         arrays = {
             name: np.asarray(tensors[f"typicality.{name}"], dtype=np.float32) for name in names
         }
-        return cls(**arrays, neighbours=int(values["neighbours"]))
+        start = "typicality.doubts."
+        doubts = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+        return cls(
+            **arrays,
+            neighbours=int(values["neighbours"]),
+            doubts=Doubts(**doubts) if doubts else None,
+        )
 
 
 def fit_typicality(

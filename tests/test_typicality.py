@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from galmorph.errors import TrainingError
-from galmorph.typicality import Typicality, fit_typicality
+from galmorph.typicality import ATYPICAL_PERCENTILE, Doubts, Typicality, fit_typicality
 
 
 def make_embeddings(n: int, seed: int) -> np.ndarray:
@@ -76,4 +78,24 @@ def test_rows_without_an_embedding_stay_without() -> None:
     embeddings[1] = np.nan
     np.testing.assert_array_equal(
         np.isnan(fit().compute_atypicality(embeddings)), [False, True, False]
+    )
+
+
+def test_doubts_rank_the_unsure_and_flag_what_is_no_galaxy() -> None:
+    rng = np.random.default_rng(0)
+    galaxies = rng.normal(size=(2000, 4)).astype(np.float32)
+    weight = np.array([[0, 0, 0, 1], [3, 0, 0, 0], [-3, 0, 0, 0]], np.float32)
+    draft = Doubts(weight, np.zeros(3, np.float32), np.zeros((2, 2), np.float32))
+    levels = np.linspace(0, 1, 101)
+    quantiles = np.quantile(draft.measure(galaxies), levels, axis=1).T.astype(np.float32)
+    typical = replace(fit_typicality(galaxies), doubts=replace(draft, quantiles=quantiles))
+    rows = np.array([[0.01, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 2.5], [1, 0, 0, 0]], np.float32)
+    rows[3] *= 40  # far from all
+    unsure, sure, strange, far = typical.compute_atypicality(rows)
+    assert sure < 70 < 95 < unsure <= ATYPICAL_PERCENTILE < min(strange, far)
+    flagged = (typical.compute_atypicality(galaxies) > ATYPICAL_PERCENTILE).mean()
+    assert 0.04 < flagged < 0.08
+    back = Typicality.from_parts(typical.to_dict(), typical.to_tensors())
+    np.testing.assert_allclose(
+        back.compute_atypicality(rows), typical.compute_atypicality(rows), atol=0.5
     )

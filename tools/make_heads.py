@@ -1,32 +1,43 @@
 """Heads learnt from votes and attributes, written into a model file beside those of classes.
 
-    python tools/make_heads.py fused_fast.safetensors --cache embeddings/ --figures votes.json
+    python tools/make_heads.py fused_fast.safetensors --cache embeddings/
 
-Needs the folder that GALMORPH_DATA names (votes/, artifacts/, gz2/, decals/, unlabelled/) and a
-model with the heads gz2_clean, sdss and decals. Test parts are not touched.
+Needs the folder that GALMORPH_DATA names (votes/, artifacts/, gz2/, decals/, sdss/, unlabelled/)
+and a model with the heads gz2, sdss and decals. Test parts are not touched.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
+import io
+import json
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
-from galmorph.heads import LinearHead, make_class_name
+from galmorph.evaluation.reliability import fit_temperature
+from galmorph.heads import LinearHead, make_class_name, softmax
 from galmorph.heads.galaxy_zoo import GZ2_CODES, GZ2_QUESTIONS
 from galmorph.heads.questions import slice_answers
+from galmorph.heads.regression import Target
+from galmorph.heads.votes import VoteHead
 from galmorph.images.discover import discover_sources
 from galmorph.images.inputs import to_sources
 from galmorph.images.read import read_cutout
-from galmorph.model import Model
-from galmorph.preprocessing.pipeline import FieldOptions
-from galmorph.training.logistic import fit_path, standardize
-from galmorph.training.votes import join_shares
+from galmorph.model import Model, read_model
+from galmorph.settings import FieldOptions
+from galmorph.training.data import is_held_out
+from galmorph.training.export import add_to_model
+from galmorph.training.logistic import cross_predict, fit_path, predict, standardize
+from galmorph.training.votes import Hidden, fit_numbers, fit_votes, join_shares, make_hidden
+from galmorph.typicality import Doubts, Typicality, fit_typicality
 
 Array = np.ndarray[Any, Any]
 
@@ -40,6 +51,9 @@ LEAVES = ("round", "in_between", "cigar", "edge_on", "spiral", "artifact")
 """What people see at the end of the tree; spiral: a disk not seen from its edge."""
 
 SURVEY_WEIGHTS = {"gz2": 0.3, "gz2_mean": 0.7, "gz2_auto": 0.3, "sdss120": 0.15, "decals": 0.1}
+ORDINARY, NONE = 10.0, 2.0
+"""Weights of ordinary galaxies, and of what is no galaxy, where a clean galaxy has 1."""
+
 LARGEST = ("Class1.1", "Class1.2", "Class6.1", "Class6.2")
 
 
@@ -64,6 +78,9 @@ class Images:
         return embeddings.reshape(len(names), -1, embeddings.shape[-1]).mean(axis=1), list(names)
 
     def _list(self, where: str) -> Iterator[Any]:
+        if where == "artifacts as shards":  # else what tells them from galaxies is the format
+            files = sorted((self.data / "artifacts").glob("*.jpg"))
+            return to_sources([make_small(file) for file in files])
         if where.startswith("empty"):  # as many images as the number says
             return to_sources([make_empty(seed) for seed in range(int(where[5:]))])
         return discover_sources([str(self.data / where)])
@@ -109,13 +126,11 @@ def read_votes(rows: list[dict[str, str]]) -> Array:
     return join_shares(shares, GZ2_QUESTIONS) * np.array(people)[:, None]
 
 
-def find_leaves(shares: Array) -> Array:
-    """Shares of `LEAVES` among all people, from those of the answers; rows sum to 1."""
-    part = {q.name: shares[:, answers] for q, answers in slice_answers(GZ2_QUESTIONS)}
-    first = part["smooth-or-featured"]
-    smooth = first[:, :1] * part["how-rounded"]
-    disk = first[:, 1:2] * part["disk-edge-on"]
-    found = np.concatenate([smooth, disk, first[:, 2:]], axis=1)
+def find_leaves(joint: Array) -> Array:
+    """Shares of `LEAVES` from those of all answers among all people; rows sum to 1."""
+    part = {q.name: joint[:, answers] for q, answers in slice_answers(GZ2_QUESTIONS)}
+    names = ("how-rounded", "disk-edge-on", "smooth-or-featured")
+    found = np.concatenate([part[name] for name in names], axis=1)[:, [0, 1, 2, 3, 4, 7]]
     return found / found.sum(axis=1, keepdims=True)
 
 
@@ -186,6 +201,18 @@ def read_vote_sets(images: Images) -> tuple[Array, Array, Array, Array, Array]:
     )
 
 
+def make_small(file: Path) -> bytes:
+    """A frame as the shards hold it: the central 224 px, averaged to 112, as JPEG."""
+    with Image.open(file) as image:
+        side = min(image.size)
+        left, top = ((n - round(side * 224 / 424)) // 2 for n in image.size)
+        box = (left, top, image.size[0] - left, image.size[1] - top)
+        small = image.convert("RGB").crop(box).resize((112, 112), Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=92, subsampling=0)
+    return buffer.getvalue()
+
+
 def make_empty(seed: int, size: int = 424) -> Array:
     """An image (y, x, 3) without a galaxy: sky, noise, a star or a trail on it."""
     rng = np.random.default_rng(seed)
@@ -216,3 +243,218 @@ def _blur(image: Array, times: int) -> Array:
         for axis in (0, 1):
             image = image + np.roll(image, 1, axis) + np.roll(image, -1, axis)
     return np.asarray(image / image.std())
+
+
+def raise_class(shares: Array, labels: Array, margin: float = 0.1) -> Array:
+    """The nearest shares with which the class got the most votes, by a margin."""
+    own = np.eye(shares.shape[1])[labels]
+    most = np.where(own > 0, 0, shares).max(axis=1)
+    lack = most - shares[own > 0] + margin
+    part = np.where(lack > 0, lack / (lack - margin + 1), 0)[:, None]
+    return (1 - part) * shares + part * own
+
+
+def read_clean(images: Images) -> tuple[Array, Array, list[str]]:
+    """Embeddings and classes of the galaxies on which people agree, some also as measured."""
+    sets = [
+        images.embed("gz2_tr0", "gz2/train-00000.tar", SHARD),
+        images.embed("gz2_tr1", "gz2/train-00001.tar", SHARD),
+        images.embed("gz2_tr0_auto", "gz2/train-00000.tar", "auto"),
+    ]
+    labels = [LEAVES.index(n.split("::")[-1].split("/")[-2]) for _, names in sets for n in names]
+    names = [n for _, each in sets for n in each]
+    return np.concatenate([e for e, _ in sets]), np.array(labels), names
+
+
+def list_leaves(images: Images, tree: VoteHead, ordinary: tuple[Array, ...], clean: Any) -> Any:
+    """Embeddings, shares of `LEAVES`, weights and groups; the ordinary galaxies come first.
+
+    What people said of clean galaxies is not known but for the class; the tree says the rest.
+    """
+    x, votes, _, weights, groups = ordinary
+    shares = votes / votes[:, :3].sum(axis=1, keepdims=True)
+    bad = images.embed("artifacts", "artifacts", None, VIEWS)[0]
+    bad = np.concatenate([bad, images.embed("artifacts_auto", "artifacts", "auto")[0]])
+    empty = [
+        images.embed(n, "empty400", c)[0] for n, c in (("empty", None), ("empty_auto", "auto"))
+    ]
+    none = np.concatenate([bad, *empty])
+    galaxies, labels = clean
+    expected = find_leaves(
+        join_shares(tree.compute_shares(np.concatenate([galaxies, none])), GZ2_QUESTIONS)
+    )
+    classes = np.concatenate([labels, np.full(len(none), LEAVES.index("artifact"))])
+    targets = raise_class(expected, classes)
+    targets[len(galaxies) + len(bad) :] = np.eye(len(LEAVES))[LEAVES.index("artifact")]
+    return (
+        np.concatenate([x, galaxies, none]),
+        np.concatenate([find_leaves(shares), targets]),
+        np.concatenate([weights * ORDINARY, np.ones(len(galaxies)), np.full(len(none), NONE)]),
+        np.concatenate([groups, groups.max() + 1 + np.arange(len(targets))]),
+    )
+
+
+def gather_galaxies(images: Images) -> list[Array]:
+    """Galaxies of every survey that the model is checked on, seen as they are without options."""
+    kaggle = images.embed("kaggle_u", "unlabelled/kaggle-00000.tar", SHARD)[0]
+    clean = images.embed("gz2_tr0", "gz2/train-00000.tar", SHARD)[0]
+    sdss = images.embed("sdss_tr", "sdss/train-00000.tar", SHARD)[0]
+    decals = images.embed("v_decals_auto", "decals", "auto", VIEWS)[0]
+    efigi = images.embed("efigi_auto", "votes/efigi", "auto", VIEWS)[0]
+    small = images.embed("v_sdss120_auto", "votes/sdss120", "auto")[0]
+    ordinary = images.embed("v_gz2_one", "votes/gz2", None)[0]
+    sets = (kaggle, clean[::3], sdss, decals, efigi, small, ordinary)
+    return [np.random.default_rng(0).permutation(x) for x in sets]
+
+
+def fit_union(galaxies: list[Array], none: Array, leaves: LinearHead) -> Typicality:
+    """What is typical of the union; a third of each survey sets the percentiles, two thirds teach.
+
+    Every survey counts alike in the percentiles.
+    """
+    known = [x[: 2 * len(x) // 3] for x in galaxies]
+    typical = fit_typicality(np.concatenate([x[:700] for x in known]), num_components=128)
+    x = np.concatenate([*known, none])
+    labels = np.repeat([0, 1], [len(x) - len(none), len(none)])
+    survey = np.repeat(np.arange(len(known) + 1), [*map(len, known), len(none)])
+    weights = (1 / np.bincount(survey))[survey] * np.where(labels, len(known), 1)  # alike as well
+    weights /= weights.mean()
+    scale = standardize(x)
+    path = fit_path(scale.apply(x), np.eye(2)[labels], [1e-2], weights=weights)
+    weight, bias = scale.fold(next(path))
+    classes = [row for row, name in enumerate(leaves.class_names) if name != "artifact"]
+    doubts = Doubts(
+        np.concatenate([weight[1:] - weight[:1], leaves.weight[classes]]).astype(np.float32),
+        np.concatenate([bias[1:] - bias[:1], leaves.bias[classes]]).astype(np.float32),
+        np.zeros((2, 2), np.float32),
+    )
+    levels = np.linspace(0, 1, 401)
+    ends = [np.quantile(doubts.measure(x[2 * len(x) // 3 :]), levels, axis=1) for x in galaxies]
+    quantiles = np.quantile(np.concatenate(ends), levels, axis=0).T.astype(np.float32)
+    far = [np.quantile(typical.compute_distance(x[2 * len(x) // 3 :]), levels) for x in galaxies]
+    distances = np.quantile(np.concatenate(far), np.linspace(0, 1, 201)).astype(np.float32)
+    return replace(typical, quantiles=distances, doubts=replace(doubts, quantiles=quantiles))
+
+
+EFIGI = (
+    Target("t_type", -6, 11),
+    Target("arm_strength", 0, 1),
+    Target("bar_length", 0, 1),
+    Target("perturbation", 0, 1),
+    Target("inner_ring", 0, 1),
+    Target("outer_ring", 0, 1),
+    Target("inclination", 0, 1),
+)
+EFIGI_COLUMNS = (
+    *("T", "Arm_Strength", "Bar_Length", "Perturbation"),
+    *("Inner_Ring", "Outer_Ring", "Inclination"),
+)
+
+
+def fit_efigi(images: Images, hidden: Hidden) -> tuple[Any, Array, Array]:
+    """Attributes that experts gave: head, values out of fold, and what the experts said."""
+    rows = read_rows(images.data, "efigi")
+    embedded = images.embed("efigi_auto", "votes/efigi", "auto", VIEWS)
+    values = np.array([[float(row[name]) for name in EFIGI_COLUMNS] for row in rows])
+    values[:, 1:][values[:, 1:] < -0.5] = np.nan  # not known
+    x = find(embedded, [row["file"] for row in rows])
+    head, found = fit_numbers(x, values, EFIGI, name="efigi", hidden=hidden, crop="auto")
+    return head, found, values
+
+
+def fit_votes_of_leaves(rows: tuple[Array, ...], count: int, surveyed: int) -> LinearHead:
+    """Shares of the leaves; as sure, on average, as people agree on ordinary galaxies."""
+    x, targets, weights, groups = rows
+    weights = weights / weights.mean()
+    fold = np.random.default_rng(0).permutation(np.arange(groups.max() + 1) % 3)[groups]
+    ((_, logits),) = cross_predict(x, targets, fold, [3e-2], weights=weights)
+    agreed = targets[:count].max(axis=1).mean()
+    temperatures = np.geomspace(0.7, 1.4, 71)
+    sure = [softmax(logits[:count] / t).max(axis=1).mean() for t in temperatures]
+    temperature = float(temperatures[int(np.argmin(np.abs(np.array(sure) - agreed)))])
+    shares = softmax(logits[:count] / temperature)
+    scale = standardize(x)
+    path = fit_path(scale.apply(x), targets, [3e-2], weights=weights)
+    weight, bias = scale.fold(next(path))
+    notes = {
+        "cross_validated_accuracy": float((shares.argmax(1) == targets[:count].argmax(1)).mean()),
+        "cross_validated_rmse": float(np.sqrt(((shares - targets[:count]) ** 2).mean())),
+        "rows": len(x),
+        "ordinary_rows": surveyed,
+        "folds": 3,
+    }
+    parts = (weight.astype(np.float32), bias.astype(np.float32), temperature)
+    return LinearHead("gz2_votes", LEAVES, *parts, notes=notes)
+
+
+def fit_clean(clean: Any, names: list[str], none: Array, held_out: float) -> LinearHead:
+    """Classes of galaxies on which people agree, and artifact.
+
+    The encoder has not seen the labels of the part that is held out: it sets the temperature.
+    """
+    x, labels = np.concatenate([clean[0], none]), np.concatenate([clean[1], np.full(len(none), 5)])
+    new = np.array([is_held_out(Path(name).stem, held_out) for name in names])
+    new = np.concatenate([new, np.zeros(len(none), bool)])
+    scale = standardize(x[~new])
+    path = fit_path(scale.apply(x[~new]), np.eye(6)[labels[~new]], [1e-1, 1e-2, 1e-3])
+    coefficients = scale.fold(list(path)[-1])
+    logits = predict(x[new], coefficients)
+    temperature = fit_temperature(logits, labels[new])
+    weight, bias = (part.astype(np.float32) for part in coefficients)
+    notes = {
+        "rows": int((~new).sum()),
+        "penalty": 1e-3,
+        "held_out": held_out,
+        "held_out_accuracy": float((logits.argmax(axis=1) == labels[new]).mean()),
+        "temperature_from": f"the {new.sum()} rows with labels new to the encoder",
+    }
+    return LinearHead("gz2", LEAVES, weight, bias, temperature, notes=notes)
+
+
+def gather_none(images: Images) -> Array:
+    """Embeddings of artifacts, and of sky, noise, stars and trails that are made here."""
+    sets = [
+        images.embed("artifacts", "artifacts", None, VIEWS),
+        images.embed("artifacts_one", "artifacts", None),
+        images.embed("artifacts_small", "artifacts as shards", SHARD),
+        images.embed("artifacts_auto", "artifacts", "auto"),
+        images.embed("empty", "empty400", None),
+        images.embed("empty_auto", "empty400", "auto"),
+    ]
+    return np.concatenate([x for x, _ in sets])
+
+
+def main() -> None:
+    """Parse, fit, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, help="model file with the heads gz2, sdss and decals")
+    parser.add_argument("--cache", type=Path, default=Path("embeddings"), help="folder")
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    model = read_model(options.model)
+    data = Path(os.environ.get("GALMORPH_DATA", "../shared/data"))
+    images = Images(model, data, options.cache)
+    ordinary, none = read_vote_sets(images), gather_none(images)
+    kaggle = {row["kaggle_id"] for row in read_rows(data, "gz2")}
+    old = model.heads.get("gz2_clean", model.heads["gz2"])
+    others = [old, fit_largest(images, kaggle), model.heads["decals"], model.heads["sdss"]]
+    hidden = make_hidden([*others, fit_artifact(images)])
+    x, votes, surveys, weights, groups = ordinary
+    labels: dict[str, Any] = {"surveys": surveys, "weights": weights, "groups": groups}
+    tree = fit_votes(x, votes, GZ2_QUESTIONS, name="tree", hidden=hidden, **labels).head
+    efigi, _, _ = fit_efigi(images, hidden)
+    galaxies, classes, names = read_clean(images)
+    some = np.random.default_rng(0).permutation(len(classes))[:8000]
+    rows = list_leaves(images, tree, ordinary, (galaxies[some], classes[some]))
+    shares = fit_votes_of_leaves(rows, int((surveys == 0).sum()), len(surveys))
+    clean = fit_clean((galaxies, classes), names, none, float(old.notes.get("held_out") or 0.08))
+    found = {"gz2_clean": replace(old, name="gz2_clean"), "gz2": clean, "gz2_votes": shares}
+    found |= {"tree": tree, "efigi": efigi}
+    union = fit_union(gather_galaxies(images), none, clean)
+    add_to_model(options.model, found, typicality=union, scaled_frame=424)
+    for name, head in found.items():
+        print(name, json.dumps({k: v for k, v in head.notes.items() if k != "class_counts"}))
+
+
+if __name__ == "__main__":
+    main()

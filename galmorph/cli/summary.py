@@ -80,6 +80,7 @@ class Summary:
     remarks: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
+    fields: Counter[str] = field(default_factory=Counter)
     example: str = ""
     _seen: set[str] = field(default_factory=set)
 
@@ -90,6 +91,7 @@ class Summary:
         self.unsure += sum(bool(share < UNSURE) for share in columns.get("confidence", ()))
         for row in rows:
             self._look_at_name(row.object_id)
+            self.fields.update([row.notes["field"]] if "field" in row.notes else [])
             if not row.flags & NO_LABEL:
                 self.remarks.update(decode_flags(row.flags))
                 continue
@@ -121,6 +123,9 @@ class Summary:
         if resumed:
             said = say_failed(resumed_failed)
             lines.append(f"{resumed} rows were there from an earlier run{said}")
+        if self.fields:
+            told = ", ".join(f"{name} {n}" for name, n in self.fields.most_common())
+            lines.append(f"field of view: {told}")
         table = [] if output == "-" else [f"table: {output}"]
         found = chain(self._say_labels(), self._say_flags(good), self._say_failures())
         passed = self.say_passed_over()

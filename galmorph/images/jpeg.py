@@ -80,6 +80,8 @@ def shorten_jpeg(data: bytes, options: ReadOptions) -> ShortJpeg | None:
     if not 0 < planes * height * width <= options.max_pixels:
         return None
     side = min(height, width)
+    if options.seen_side is not None and (height, width) != (options.seen_side,) * 2:
+        return None
     if options.min_side is not None and side >= 2 * options.min_side:
         return None
     rows = math.ceil((height + side * options.seen) / 2) + MARGIN

@@ -98,6 +98,10 @@ class Preprocessing:
         Normalization per channel (red, green, blue), on [0, 1].
     interpolation : {"bilinear", "bicubic"}
         Filter that brings the field to the encoder's size.
+    scaled_frame : int or None
+        Where no field is asked for: frames of so many pixels a side without a pixel scale are taken
+        to be scaled to the galaxy, and ``crop`` of them is looked at. In every other frame the
+        galaxy is measured. None: ``crop`` of every frame.
     """
 
     img_size: int = 84
@@ -106,6 +110,7 @@ class Preprocessing:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    scaled_frame: int | None = None
 
     def __post_init__(self) -> None:
         if self.img_size < 1 or not min(self.crop, self.sizes_in_field) > 0:
@@ -139,7 +144,14 @@ class Preprocessing:
     def tell_reader(self, read: ReadOptions, options: FieldOptions) -> ReadOptions:
         """What a decoder may leave out, for this field of view."""
         seen, min_side = self._fixed_crop(options), self.min_side(options)
-        return dataclasses.replace(read, seen=seen, min_side=min_side)
+        if not self._may_measure(options):
+            return dataclasses.replace(read, seen=seen, min_side=min_side)
+        seen = seen if read.pixel_scale is None else None
+        return dataclasses.replace(read, seen=seen, seen_side=self.scaled_frame)
+
+    def _may_measure(self, options: FieldOptions) -> bool:
+        """Whether the frame decides what is looked at."""
+        return self.scaled_frame is not None and options.crop is None and options.fov is None
 
     def _fixed_crop(self, options: FieldOptions) -> float | None:
         """The fraction of the frame that is looked at; None if it depends on the image."""
@@ -193,6 +205,11 @@ class Preprocessing:
         field = field or FieldOptions()
         rendering = rendering or RenderOptions()
         height, width = _find_frame(cutout)
+        told = {}
+        if self._may_measure(field):
+            scaled = height == width == self.scaled_frame and math.isnan(cutout.pixel_scale)
+            told = {"field": "as scaled by Galaxy Zoo" if scaled else "measured"}
+            field = field if scaled else FieldOptions(crop="auto")
         if field.crop == "auto":
             _check_complete(cutout, None)
             shown = render(cutout, options=rendering)
@@ -214,7 +231,7 @@ class Preprocessing:
             flags,
             fov=box.side * cutout.pixel_scale,
             crop=box.side / min(height, width),
-            notes={**shown.notes, **notes},
+            notes={**shown.notes, **told, **notes},
         )
 
     def finish(self, placed: Sequence[Placed]) -> list[Prepared]:

@@ -214,11 +214,12 @@ def add_to_model(
     *,
     typicality: Typicality | None = None,
     provenance: Mapping[str, Any] | None = None,
+    scaled_frame: int | None = None,
 ) -> Model:
     """Write heads into a model file, beside those that it has, and return the model.
 
-    A head of the same name and the typicality are replaced, provenance is added to. The file is
-    replaced whole or not at all.
+    A head of the same name, the typicality and `Preprocessing.scaled_frame` are replaced,
+    provenance is added to. The file is replaced whole or not at all.
     """
     model = read_model(path)
     model = dataclasses.replace(
@@ -226,6 +227,9 @@ def add_to_model(
         heads={**model.heads, **heads},
         typicality=typicality if typicality is not None else model.typicality,
         provenance={**model.provenance, **(provenance or {})},
+        preprocessing=dataclasses.replace(
+            model.preprocessing, scaled_frame=scaled_frame or model.preprocessing.scaled_frame
+        ),
     )
     write_model(path, model, half=is_half(path))
     update_sidecar(Path(path))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 
 import numpy as np
 import pytest
 from astropy import units
+from PIL import Image
 
 from galmorph.errors import PixelError
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
+from galmorph.images.read import read_cutout
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.settings import FieldOptions, ReadOptions, RenderOptions
 
@@ -33,6 +36,33 @@ def test_by_default_the_field_is_that_of_the_weights() -> None:
     assert prepared.crop == pytest.approx(180 / 424)
     assert math.isnan(prepared.fov)
     assert prepared.flags == Flags.NONE
+
+
+def test_frames_that_are_not_known_to_be_scaled_are_measured() -> None:
+    rule = dataclasses.replace(PREPROCESSING, scaled_frame=212)
+    scaled, auto = rule.prepare(make_cutout()), FieldOptions(crop="auto")
+    assert scaled.crop == pytest.approx(180 / 424)
+    assert scaled.notes["field"] == "as scaled by Galaxy Zoo"
+    for cutout in (make_cutout(256), make_cutout(pixel_scale=0.4)):
+        measured, asked = rule.prepare(cutout), rule.prepare(cutout, field=auto)
+        np.testing.assert_array_equal(measured.pixels, asked.pixels)
+        assert measured.crop == asked.crop and measured.notes["field"] == "measured"
+    asked = rule.prepare(make_cutout(256), field=FieldOptions(crop=0.5))
+    assert asked.crop == pytest.approx(0.5) and "field" not in asked.notes
+
+
+@pytest.mark.parametrize("side", [212, 256])
+def test_a_jpeg_is_read_in_part_only_where_it_is_scaled(side: int) -> None:
+    rule = dataclasses.replace(PREPROCESSING, scaled_frame=212)
+    file = io.BytesIO()
+    Image.fromarray(make_cutout(side).array.transpose(1, 2, 0)).save(file, "JPEG", quality=95)
+    told = rule.tell_reader(ReadOptions(), FieldOptions())
+    part = read_cutout(file.getvalue(), options=told)
+    assert (part.frame is not None) == (side == 212)
+    whole = read_cutout(file.getvalue())
+    np.testing.assert_array_equal(rule.prepare(part).pixels, rule.prepare(whole).pixels)
+    scaled = rule.tell_reader(ReadOptions(pixel_scale=0.4), FieldOptions())
+    assert read_cutout(file.getvalue(), options=scaled).frame is None
 
 
 def test_fov_in_arcseconds_needs_a_pixel_scale() -> None:
