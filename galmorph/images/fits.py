@@ -313,7 +313,7 @@ def assemble_planes(
     if indices is not None:
         array, calibrations = array[indices], [calibrations[n] for n in indices]
     frame = planes.frame
-    if str(header.get("ROWORDER", "")).strip().upper() == "TOP-DOWN":
+    if is_top_down(header):
         array, frame = array[:, ::-1], frame.turn_over()
     array, kind = to_cutout_array(array, bands)
     calibration = calibrations[0]
@@ -332,6 +332,11 @@ def assemble_planes(
         array, bands, kind, object_id, path, frame.ra, frame.dec, frame.pixel_scale,
         survey, calibration.unit, flags, notes=notes, matrix=frame.matrix,
     )  # fmt: skip
+
+
+def is_top_down(header: Mapping[str, Any]) -> bool:
+    """Whether row 0 of the file is the top."""
+    return str(header.get("ROWORDER", "")).strip().upper() == "TOP-DOWN"
 
 
 def _name_unread(header: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from galmorph.images.fits import (
     assemble_planes,
     cutout_from_hdus,
     find_wanted_region,
+    is_top_down,
 )
 from galmorph.images.pillow import check_size, cutout_from_pil
 from galmorph.images.planes import drop_axes
@@ -97,7 +98,9 @@ def _from_nddata(item: Any, options: ReadOptions, object_id: str, path: str) -> 
     planes.calibrations = [calibration_from_header(header, path)] * count
     named = find_band_names(header, count)
     cutout = assemble_planes(planes, header, named, options, object_id, path)
-    return cutout if bad is None else replace(cutout, bad=np.ascontiguousarray(bad[::-1]))
+    if bad is not None and not is_top_down(header):
+        bad = np.ascontiguousarray(bad[::-1])
+    return cutout if bad is None else replace(cutout, bad=bad)
 
 
 def _find_cards(item: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.nddata import CCDData
 from synthetic import (
     as_stored,
     make_flux,
@@ -558,3 +559,15 @@ def test_every_survey_file_is_read(realdata: Path) -> None:
     assert (odd.bands, odd.unit, odd.survey) == (("r",), "nanomaggy", "sdss")
     assert int(np.isnan(odd.array).sum()) == 6656
     assert odd.pixel_scale == pytest.approx(0.396, abs=0.001)
+
+
+def test_the_order_of_rows_holds_for_masks_too() -> None:
+    values = np.arange(64, dtype=np.int16).reshape(8, 8)
+    mask = np.zeros((8, 8), dtype=bool)
+    mask[0] = True
+    for order, row in (("TOP-DOWN", 0), ("BOTTOM-UP", -1)):
+        ccd = CCDData(values, unit="adu", mask=mask, meta={"ROWORDER": order})
+        cutout = read_cutout(ccd)
+        assert cutout.bad is not None
+        assert cutout.bad[row].all() and cutout.bad.sum() == 8
+        np.testing.assert_array_equal(cutout.array[0, row], values[0])
