@@ -310,12 +310,11 @@ class Option:
     flag: str = ""
 
 
-def _option(value: Any, kind: Kind, help_: str = "", *, kw_only: bool = True, **more: Any) -> Any:
-    option = Option(help_, kind, **more)
-    return field(default=value, kw_only=kw_only, metadata={"option": option})
+def _option(value: Any, kind: Kind, help_: str = "", **more: Any) -> Any:
+    return field(default=value, metadata={"option": Option(help_, kind, **more)})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Base of the classes below: every value is checked where it is set."""
 
@@ -340,7 +339,7 @@ class Settings:
         return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) != f.default}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FileOptions(Settings):
     """How files are read, as a user says it."""
 
@@ -371,7 +370,7 @@ class FileOptions(Settings):
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadOptions(FileOptions):
     """How files are read, with what galmorph adds.
 
@@ -401,7 +400,7 @@ class ReadOptions(FileOptions):
         return 8 * self.max_pixels + (4 << 20)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FieldOptions(Settings):
     """Which part of the frame to look at; by default what the weights expect."""
 
@@ -422,7 +421,7 @@ class FieldOptions(Settings):
             raise OptionError("give --crop or --fov: each of them sets the field of view")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RenderOptions(Settings):
     """How flux becomes colour and what happens to bad pixels."""
 
@@ -443,7 +442,7 @@ class RenderOptions(Settings):
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PixelOptions(FieldOptions, FileOptions, RenderOptions):
     """What is done to the pixels of an image, as a user says it."""
 
@@ -486,7 +485,7 @@ def _type(name: str, value: Any) -> str:
     return (" " if name == "center" else ",").join(map(str, value)) if several else str(value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelOptions(Settings):
     """What embeds."""
 
@@ -509,7 +508,7 @@ class ModelOptions(Settings):
         return "onnx" if str(self.model).endswith(".onnx") else self.backend
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EngineOptions(Settings):
     """How the work is done; none of it changes a result beyond the precision's rounding."""
 
@@ -530,12 +529,12 @@ class EngineOptions(Settings):
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InputOptions(Settings):
     """Which cutouts there are."""
 
     group = "Input"
-    images: Any = _option(None, Kind(), kw_only=False)
+    images: Any = field(default=None, kw_only=False, metadata={"option": Option("", Kind())})
     """Paths on the command line; in Python also objects in memory."""
     recursive: bool = _option(
         True, Flag(), "Go into the folders inside a folder.", flag="--recursive/--no-recursive"
@@ -582,7 +581,7 @@ class InputOptions(Settings):
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OutputOptions(Settings):
     """Where the result goes."""
 
@@ -613,7 +612,7 @@ class OutputOptions(Settings):
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, OutputOptions):
     """All options of a run; says what does not go together."""
 
@@ -681,7 +680,7 @@ class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, Output
             raise OptionError("--mosaic needs --fov ARCSEC, the side of each cutout.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassifyOptions(RunOptions):
     """All options of a run that classifies."""
 

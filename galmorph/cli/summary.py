@@ -34,6 +34,7 @@ ADVICE = {
     "bad_pixels_filled": "bad pixels were filled: --nan refuse leaves such cutouts out",
     "many_bad_pixels": "do not trust these labels",
     "no_central_source": "nothing at the centre: check the positions",
+    "resampled": "bands of unlike pixels were brought to the finest: fine detail is interpolated",
     "saturated": "bright beyond the range: see galmorph inspect, choose another --stretch",
 }
 """What to do about a flag."""

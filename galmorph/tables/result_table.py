@@ -23,7 +23,7 @@ def _write(table: Table, path: str | os.PathLike[str], *, overwrite: bool = Fals
     write_table(table, path)
 
 
-def _identify(origin: str, path: Any, *_: Any, suffixes: tuple[str, ...], **__: Any) -> bool:
+def _identify(origin: str, path: Any, /, *_: Any, suffixes: tuple[str, ...], **__: Any) -> bool:
     return origin == "write" and str(path or "").lower().endswith(suffixes)
 
 
