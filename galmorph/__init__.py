@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from galmorph.api import classify, embed
+    from galmorph.explorer.app import explore
     from galmorph.flags import Flags, decode_flags
     from galmorph.images.cutout import Cutout
     from galmorph.images.read import read_cutout
@@ -20,6 +21,7 @@ __all__ = [
     "classify",
     "decode_flags",
     "embed",
+    "explore",
     "list_models",
     "load_model",
     "read_cutout",
@@ -33,6 +35,7 @@ _HOMES = {
     "classify": "galmorph.api",
     "decode_flags": "galmorph.flags",
     "embed": "galmorph.api",
+    "explore": "galmorph.explorer.app",
     "list_models": "galmorph.pipeline",
     "load_model": "galmorph.pipeline",
     "read_cutout": "galmorph.images.read",

@@ -1,0 +1,181 @@
+"""What is looked at: which galaxies, in which order, and what is learnt of their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.explorer.galaxies import Galaxies
+from galmorph.explorer.labels import Labels
+from galmorph.explorer.learning import MINE, Learnt, learn
+from galmorph.explorer.neighbours import (
+    compute_pca,
+    compute_similarity,
+    compute_umap,
+    has_umap,
+)
+from galmorph.flags import Flags
+
+AS_IN_THE_TABLE, LEAST_SURE, SIMILAR = "as in the table", "least sure", "similar to the chosen"
+MY_LEAST_SURE, FAR = "yours: least sure", "yours: far from all labelled"
+YOUR_LABEL, COLUMNS = "your label", "two columns"
+LONG_TEXTS = ("object_id", "path", "message", "treatment")
+MOST_TEXTS = 50
+"""Different texts of a column that can be coloured by."""
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Sorting:
+    """Values (n,) to sort by, and whether the largest comes first."""
+
+    compute: Callable[[], Array]
+    largest_first: bool = True
+    unlabelled: bool = False
+    """Leave out what is labelled already: these are proposals of what to label next."""
+
+
+class Browsing:
+    """The state of one look at a run; knows nothing of the page."""
+
+    def __init__(self, galaxies: Galaxies, labels: Labels) -> None:
+        self.galaxies, self.labels = galaxies, labels
+        self.chosen = 0
+        self.picked: Array | None = None
+        self.where = ""
+        self.sorted_by = LEAST_SURE if "confidence" in galaxies.columns else AS_IN_THE_TABLE
+        self.order: Array = np.arange(len(galaxies))
+        self.notes: Array | None = None
+        self._maps: dict[str, Array] = {}
+
+    def list_sortings(self) -> dict[str, Sorting]:
+        """What galaxies can be sorted by, under the names that are shown."""
+        columns, found = self.galaxies.columns, {}
+        if "confidence" in columns:
+            found[LEAST_SURE] = Sorting(lambda: columns["confidence"], largest_first=False)
+        if "atypicality" in columns:
+            found["most atypical"] = Sorting(lambda: columns["atypicality"])
+        if self.galaxies.embeddings is not None:
+            found[SIMILAR] = Sorting(lambda: self.compute_similarity([self.chosen]))
+        mine = {f"yours: {n[len(MINE) :]}": n for n in columns if n.startswith(MINE)}
+        if mine:
+            sure: Callable[[], Array] = lambda: np.max([columns[n] for n in mine.values()], axis=0)  # noqa: E731
+            found[MY_LEAST_SURE] = Sorting(sure, largest_first=False, unlabelled=True)
+            far = Sorting(self._compute_nearness, largest_first=False, unlabelled=True)
+            found[FAR] = far
+        for text, name in mine.items():
+            found[text] = Sorting(lambda name=name: columns[name], unlabelled=True)  # type: ignore[misc]
+        others = [n for n in self.galaxies.list_numbers() if not n.startswith(("p_", MINE))]
+        named = {**self.galaxies.shares, **{n: n for n in others}}
+        for text, name in named.items():
+            found.setdefault(text, Sorting(lambda name=name: columns[name]))  # type: ignore[misc]
+        return {**found, AS_IN_THE_TABLE: Sorting(lambda: -np.arange(len(self.galaxies)))}
+
+    def compute_similarity(self, rows: Any) -> Array:
+        """Cosine with the nearest of some rows."""
+        galaxies = self.galaxies
+        if galaxies.embeddings is None:
+            return np.full(len(galaxies), np.nan)
+        return compute_similarity(galaxies.embeddings, galaxies.encoded, np.asarray(rows))
+
+    def _compute_nearness(self) -> Array:
+        return self.compute_similarity(list(self.labels.rows))
+
+    def refresh(self) -> None:
+        """Find the order anew."""
+        sorting = self.list_sortings()[self.sorted_by]
+        values = np.asarray(sorting.compute(), dtype=float)
+        shown = self.find_shown()
+        if self.picked is not None:
+            shown = shown[np.isin(shown, self.picked)]
+        if sorting.unlabelled:
+            shown = shown[~np.isin(shown, list(self.labels.rows))]
+        keys = -values[shown] if sorting.largest_first else values[shown]
+        self.order = shown[np.argsort(keys, kind="stable")]  # NaN come last
+        self.notes = None if self.sorted_by == AS_IN_THE_TABLE else values
+
+    def find_shown(self) -> Array:
+        """Rows that pass the filter."""
+        return np.arange(len(self.galaxies))
+
+    def find_neighbours(self, count: int) -> Array:
+        """The rows most like the chosen one, without it."""
+        if self.galaxies.embeddings is None or not self.galaxies.encoded[self.chosen]:
+            return np.empty(0, dtype=int)
+        near = self.compute_similarity([self.chosen])
+        order = np.argsort(-near, kind="stable")
+        return np.asarray(order[(order != self.chosen) & self.galaxies.encoded[order]][:count])
+
+    def step(self, by: int) -> None:
+        """Choose the next galaxy in the order, or the one before."""
+        at = np.flatnonzero(self.order == self.chosen)
+        if len(self.order):
+            place = int(at[0]) + by if len(at) else 0
+            self.chosen = int(self.order[min(max(place, 0), len(self.order) - 1)])
+
+    def learn(self) -> Learnt:
+        """Fit a head on the labels; its shares become columns ``mine_<class>``."""
+        learnt = learn(self.galaxies, self.labels.rows)
+        columns = self.galaxies.columns
+        for name in [name for name in columns if name.startswith(MINE)]:
+            del columns[name]
+        for k, name in enumerate(learnt.head.class_names):
+            columns[MINE + name] = learnt.shares[:, k]
+        self.galaxies.learnt = learnt
+        return learnt
+
+    def list_maps(self) -> list[str]:
+        """What can be the axes of the map."""
+        if self.galaxies.embeddings is None or self.galaxies.encoded.sum() < 3:
+            return [COLUMNS]
+        return ["PCA", *(["UMAP"] if has_umap() else []), COLUMNS]
+
+    def compute_map(self, name: str) -> Array:
+        """Axes (n, 2) by PCA or UMAP, computed once."""
+        if name not in self._maps:
+            compute = compute_umap if name == "UMAP" else compute_pca
+            assert self.galaxies.embeddings is not None  # else it is not offered
+            self._maps[name] = compute(self.galaxies.embeddings, self.galaxies.encoded)
+        return self._maps[name]
+
+    def list_colours(self) -> list[str]:
+        """What the map can be coloured by."""
+        columns = self.galaxies.columns
+        numbers = self.galaxies.list_numbers()
+        texts = [n for n, v in columns.items() if v.dtype.kind == "O" and n not in LONG_TEXTS]
+        few = [n for n in texts if n == "label" or len(set(columns[n][:5000])) <= MOST_TEXTS]
+        seen = Flags(int(np.bitwise_or.reduce(columns["flags"].astype(int), initial=0)))
+        return [
+            *few,
+            YOUR_LABEL,
+            *numbers,
+            *(f"flag: {flag.name.lower()}" for flag in seen if flag.name),
+        ]
+
+    def get_colour(self, name: str) -> Array:
+        """Values to colour by: numbers or texts."""
+        columns = self.galaxies.columns
+        if name == YOUR_LABEL:
+            values = np.full(len(self.galaxies), "", dtype=object)
+            for row, label in self.labels.rows.items():
+                values[row] = label
+            return values
+        if name.startswith("flag: "):
+            flag = Flags[name.removeprefix("flag: ").upper()]
+            return np.where(columns["flags"].astype(int) & flag != 0, "set", "not set").astype(
+                object
+            )
+        return columns[name]
+
+    def add_labels(self) -> Galaxies:
+        """The galaxies with a column of your labels, where there are any: for files."""
+        columns = self.galaxies.columns
+        if not self.labels.rows:
+            return self.galaxies
+        columns = {**columns, "your_label": self.get_colour(YOUR_LABEL)}
+        return Galaxies(self.galaxies.name, columns, None, self.galaxies.meta)

@@ -1,0 +1,71 @@
+"""Pictures of the galaxies of a run, read when they are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from galmorph.errors import GalmorphError
+from galmorph.explorer.galaxies import Galaxies
+from galmorph.images.containers import split_address
+from galmorph.images.source import Source
+from galmorph.thumbnails import Pictures, to_data_uri
+
+THUMBNAIL, WHOLE = 112, 320
+"""Sides in pixels."""
+
+KEPT = 4000
+"""Thumbnails kept in memory, of some 4 kB each."""
+
+Shown = tuple[str, str]
+"""A picture as a ``data:`` address, "" for none, and then the reason."""
+
+
+class Thumbnails:
+    """Pictures by row; small ones are kept."""
+
+    def __init__(self, galaxies: Galaxies, root: Path | None = None) -> None:
+        self.galaxies, self.root = galaxies, root
+        self._pictures = Pictures.of(galaxies.meta)
+        self._kept: dict[int, Shown] = {}
+
+    def show(self, row: int) -> Shown:
+        """All of one cutout."""
+        return self._draw(self._find([row])[0], WHOLE)
+
+    def show_many(self, rows: Iterable[int]) -> list[Shown]:
+        """Thumbnails of several; those of one container are found in one pass through it."""
+        rows = [int(row) for row in rows]
+        missing = [row for row in rows if not self._kept.get(row, ("", ""))[0]]
+        with ThreadPoolExecutor(4) as threads:
+            drawn = threads.map(lambda source: self._draw(source, THUMBNAIL), self._find(missing))
+            while len(self._kept) > KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept |= dict(zip(missing, drawn, strict=True))
+        return [self._kept[row] for row in rows]
+
+    def _find(self, rows: Sequence[int]) -> list[Source]:
+        get = self.galaxies.get
+        keys = ("object_id", "ra", "dec")
+        return self._pictures.find(
+            {**{key: get(key, row) for key in keys}, "path": self.find(str(get("path", row)))}
+            for row in rows
+        )
+
+    def find(self, address: str) -> str:
+        """Where it is now: beneath the root, if one was given, by its path or else by its name."""
+        if self.root is None:
+            return address
+        file = split_address(address)[0]
+        beneath = self.root / file.lstrip("/")
+        return (
+            str(beneath if beneath.exists() else self.root / Path(file).name) + address[len(file) :]
+        )
+
+    def _draw(self, source: Source, side: int) -> Shown:
+        try:
+            picture = self._pictures.show_whole(self._pictures.open(source), side)
+        except (GalmorphError, ValueError, OSError) as error:
+            return "", str(error)
+        return to_data_uri(picture), ""

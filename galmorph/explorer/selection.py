@@ -1,0 +1,49 @@
+"""Rows of a run as a file: CSV, FITS, VOTable or regions of DS9."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import GalmorphError
+from galmorph.explorer.galaxies import Galaxies
+from galmorph.tables.writers import write_table
+
+FORMATS = {"CSV": ".csv", "FITS": ".fits", "VOTable": ".vot", "DS9 regions": ".reg"}
+RADIUS = 10.0
+"""Radius of a region in arcsec, where no field of view is known."""
+
+
+def make_file(galaxies: Galaxies, rows: npt.NDArray[np.int64], suffix: str) -> bytes:
+    """The bytes of a file of these rows, all columns but the embedding."""
+    if suffix == ".reg":
+        return make_regions(galaxies, rows).encode()
+    from astropy.table import Table
+
+    found = {name: values[rows] for name, values in galaxies.columns.items()}
+    text = {name: values.astype(np.str_) for name, values in found.items() if values.dtype == "O"}
+    table = Table({**found, **text}, meta=dict(galaxies.meta))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"selection{suffix}"
+        write_table(table, path)
+        return path.read_bytes()
+
+
+def make_regions(galaxies: Galaxies, rows: npt.NDArray[np.int64]) -> str:
+    """Circles of half the field of view with identifier and label; refused without positions."""
+    columns = galaxies.columns
+    if "ra" not in columns or not np.isfinite(columns["ra"][rows]).any():
+        raise GalmorphError("none of these galaxies has a position, so there are no regions")
+    lines = ["# Region file format: DS9", "icrs"]
+    for row in rows:
+        ra, dec = columns["ra"][row], columns["dec"][row]
+        fov = galaxies.get("fov", row)
+        radius = fov / 2 if fov is not None and np.isfinite(fov) else RADIUS
+        words = f"{columns['object_id'][row]} {galaxies.get('label', row) or ''}".strip()
+        text = "".join(c for c in words if c not in "{}\r\n")
+        if np.isfinite(ra):
+            lines.append(f'circle({ra:.7f},{dec:.7f},{radius:.3f}") # text={{{text}}}')
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,340 @@
+"""The page: a map on the left, a gallery on the right, the chosen galaxy and the labels below."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+import panel as pn
+
+from galmorph.errors import GalmorphError
+from galmorph.explorer.browsing import COLUMNS, SIMILAR, YOUR_LABEL, Browsing
+from galmorph.explorer.galaxies import WAY_OUT
+from galmorph.explorer.gallery import Gallery
+from galmorph.explorer.learning import save_head
+from galmorph.explorer.pictures import Thumbnails
+from galmorph.explorer.portrait import draw_portrait
+from galmorph.explorer.selection import FORMATS, make_file
+from galmorph.explorer.sky_map import Map
+
+PAGE = 30
+NEIGHBOURS = 12
+KEYS = 9
+MOVES = {"ArrowLeft": -1, "ArrowRight": 1, "PageUp": -PAGE, "PageDown": PAGE}
+UNDO = ("u", "Backspace")
+
+
+class View:
+    """One look at a run, in one browser tab or notebook cell."""
+
+    def __init__(self, browsing: Browsing, pictures: Thumbnails, names: list[str]) -> None:
+        self.browsing, self.pictures, self.names = browsing, pictures, names
+        self.page = 0
+        self.map = Map(self._pick, self._choose)
+        self._make_widgets()
+        self._make_buttons()
+        browsing.refresh()
+        if len(browsing.order):
+            browsing.chosen = int(browsing.order[0])
+        self._say(self._greet())
+        self._draw_map()
+        self._draw_names()
+        self._draw_gallery()
+        self._draw_chosen()
+        self.layout = self._lay_out()
+
+    def _greet(self) -> str:
+        if self.browsing.galaxies.embeddings is None:
+            return f"No embeddings in this run, so no neighbours and no learning; {WAY_OUT}"
+        return ""
+
+    def _make_widgets(self) -> None:
+        browsing, small = self.browsing, {"width": 150, "margin": (0, 8, 0, 0)}
+        numbers, maps = browsing.galaxies.list_numbers(), browsing.list_maps()
+        pick = pn.widgets.Select
+        self.axes = pick(name="map", options=maps, **small)
+        self.x = pick(name="x", options=numbers, visible=maps[0] == COLUMNS, **small)
+        self.y = pick(name="y", options=numbers, value=numbers[-1], visible=self.x.visible, **small)
+        self.colour = pick(name="colour", options=browsing.list_colours(), **small)
+        self.sort = pick(
+            name="sort by",
+            options=list(browsing.list_sortings()),
+            value=browsing.sorted_by,
+            width=210,
+            margin=(0, 8, 0, 0),
+        )
+        self.keys = pn.widgets.TextInput(
+            name="labels, by the keys 1 to 9", value=", ".join(self.names), width=300, margin=0
+        )
+        self.format = pick(name="", options=list(FORMATS), width=110, margin=(0, 6, 0, 0))
+        self.save = pn.widgets.FileDownload(
+            callback=self._export, filename="selection.csv", label="Save these", **small
+        )
+        self.gallery = Gallery(self._hear, typed=True, sizing_mode="stretch_width")
+        self.near = Gallery(self._hear, side=76, sizing_mode="stretch_width")
+        self.portrait = pn.pane.HTML(sizing_mode="stretch_width", margin=0)
+        self.status = pn.pane.HTML(sizing_mode="stretch_width", margin=(6, 0))
+        self.shown = pn.pane.HTML(width=190, margin=(4, 8, 0, 0))
+        for widget in (self.axes, self.x, self.y, self.colour):
+            widget.param.watch(self._redraw_map, "value")
+        self.sort.param.watch(self._sort, "value")
+        self.keys.param.watch(self._rename, "value")
+        self.format.param.watch(self._name_file, "value")
+
+    def _make_buttons(self) -> None:
+        def button(name: str, act: Any, **style: Any) -> Any:
+            return pn.widgets.Button(name=name, on_click=act, margin=(0, 6, 6, 0), **style)
+
+        self.back = button("‹", lambda _: self._turn(-1), width=36)
+        self.forth = button("›", lambda _: self._turn(1), width=36)
+        self.all = button("Whole map", lambda _: self._pick(None), visible=False)
+        self.like = button("More like this", lambda _: self._sort_similar())
+        self.buttons = pn.FlexBox(margin=0, sizing_mode="stretch_width")
+        self.undo = button("Undo", lambda _: self._undo())
+        self.learn = button("Learn", lambda _: self._learn(), button_type="primary")
+        self.head_name = pn.widgets.TextInput(
+            value="my_head.safetensors", width=180, margin=(0, 6, 0, 0)
+        )
+        self.save_head = button("Save head", lambda _: self._save_head())
+        self.save_head.disabled = self.browsing.galaxies.learnt is None
+
+    def _lay_out(self) -> Any:
+        wide = {"sizing_mode": "stretch_width", "margin": 0}
+        left = pn.Column(
+            pn.Row(self.axes, self.x, self.y, self.colour, **wide),
+            pn.pane.Bokeh(self.map.figure, sizing_mode="stretch_width", height=500, margin=0),
+            **wide,
+        )
+        bar = pn.Row(self.sort, self.shown, self.back, self.forth, self.all, align="end", **wide)
+        right = pn.Column(bar, pn.Column(self.gallery, height=500, scroll=True, **wide), **wide)
+        labelling = pn.Column(
+            self.keys,
+            self.buttons,
+            pn.Row(self.undo, self.learn, margin=0),
+            pn.Row(self.head_name, self.save_head, margin=0),
+            pn.Row(self.format, self.save, margin=(4, 0, 0, 0)),
+            width=340,
+            margin=(0, 0, 0, 20),
+        )
+        near = pn.Column(pn.Row(self.like, margin=0), self.near, width=360, margin=(0, 0, 0, 20))
+        return pn.Column(
+            self.status,
+            pn.Row(left, pn.Spacer(width=18), right, **wide),
+            pn.Row(
+                self.portrait, near, labelling, sizing_mode="stretch_width", margin=(14, 0, 0, 0)
+            ),
+            sizing_mode="stretch_width",
+            margin=12,
+        )
+
+    # What happens in the page.
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        key, row = message.get("key", ""), int(message.get("row", -1))
+        if not 0 <= row < len(self.browsing.galaxies):
+            return
+        if key in UNDO:
+            self._undo()
+        elif key in MOVES:
+            self.browsing.step(MOVES[key])
+            self._follow()
+        elif key:
+            self._label(row, int(key) - 1)
+        else:
+            self._choose(row)
+
+    def _label(self, row: int, number: int) -> None:
+        """Label the galaxy that was seen as the key was pressed; on disk before the next shows."""
+        if number >= len(self.names):
+            self._say(f"The key {number + 1} has no name; {len(self.names)} are named")
+            return
+        try:
+            self.browsing.labels.put(row, self.names[number])
+        except GalmorphError as error:
+            self._say(f"Not labelled: {error}")
+            return
+        self._say("")
+        if row == self.browsing.chosen:
+            self.browsing.step(1)
+        self._draw_names()
+        self._follow()
+
+    def _undo(self) -> None:
+        row = self.browsing.labels.undo()
+        if row is None:
+            self._say("Nothing to undo")
+            return
+        self._draw_names()
+        self.browsing.chosen = row
+        self._follow()
+
+    def _choose(self, row: int) -> None:
+        self.browsing.chosen = row
+        self._follow()
+
+    def _follow(self) -> None:
+        """Show the chosen galaxy, and the page that it is on."""
+        order = self.browsing.order
+        at = (order == self.browsing.chosen).nonzero()[0]
+        if len(at):
+            self.page = int(at[0]) // PAGE
+        self._draw_gallery()
+        self._draw_chosen()
+        if self.colour.value == YOUR_LABEL:
+            self._draw_map()
+
+    def _pick(self, rows: Any) -> None:
+        self.browsing.picked = rows
+        self.all.visible = rows is not None
+        if rows is None:
+            self.map.points.selected.indices = []
+        self._begin()
+
+    def _sort(self, event: Any) -> None:
+        self.browsing.sorted_by = event.new
+        self._begin()
+
+    def _sort_similar(self) -> None:
+        if self.sort.value != SIMILAR:
+            self.sort.value = SIMILAR
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Show the first page of a new order."""
+        self.browsing.refresh()
+        self.page = 0
+        self._draw_gallery()
+
+    def _turn(self, by: int) -> None:
+        last = max(0, (len(self.browsing.order) - 1) // PAGE)
+        self.page = min(max(self.page + by, 0), last)
+        self._draw_gallery()
+
+    def _rename(self, event: Any) -> None:
+        self.names[:] = [name.strip() for name in event.new.split(",") if name.strip()][:KEYS]
+        self._draw_names()
+
+    def _learn(self) -> None:
+        try:
+            learnt = self.browsing.learn()
+        except GalmorphError as error:
+            self._say(str(error))
+            return
+        self.save_head.disabled = False
+        self.sort.options = list(self.browsing.list_sortings())
+        self.colour.options = self.browsing.list_colours()
+        self._say(f"{learnt.describe()}. Sort by “yours: …” for what to label next.")
+        self._begin()
+        self._draw_chosen()
+        self._draw_map()
+
+    def _save_head(self) -> None:
+        path, galaxies = self.head_name.value.strip(), self.browsing.galaxies
+        try:
+            save_head(path, galaxies.learnt, galaxies.meta)
+        except GalmorphError as error:
+            self._say(str(error))
+        else:
+            self._say(f"Saved; use it with: galmorph classify IMAGES --head {path}")
+
+    def _name_file(self, event: Any) -> None:
+        self.save.filename = f"selection{FORMATS[event.new]}"
+
+    def _export(self) -> io.BytesIO:
+        browsing = self.browsing
+        try:
+            data = make_file(browsing.add_labels(), browsing.order, FORMATS[self.format.value])
+        except GalmorphError as error:
+            self._say(str(error))
+            raise
+        return io.BytesIO(data)
+
+    # What is drawn.
+
+    def _say(self, text: str) -> None:
+        browsing = self.browsing
+        name, count = escape(browsing.galaxies.name), len(browsing.galaxies)
+        head = f"<b>{name}</b> · {count:,} galaxies · labels in {escape(str(browsing.labels.path))}"
+        said = f'<div role="status" class="said">{escape(text)}</div>' if text else ""
+        self.status.object = f'<div style="font-size: 13px">{head}{said}</div>'
+
+    def _redraw_map(self, _: Any) -> None:
+        self.x.visible = self.y.visible = self.axes.value == COLUMNS
+        self._draw_map()
+
+    def _draw_map(self) -> None:
+        browsing, kind = self.browsing, self.axes.value
+        if kind == COLUMNS:
+            columns = browsing.galaxies.columns
+            axes = columns[self.x.value], columns[self.y.value]
+            names = self.x.value, self.y.value
+        else:
+            found = browsing.compute_map(kind)
+            axes, names = (found[:, 0], found[:, 1]), (f"{kind} 1", f"{kind} 2")
+        colour = self.colour.value
+        shown = browsing.find_shown()
+        self.map.show(*axes, browsing.get_colour(colour), rows=shown, names=(*names, colour))
+        self.map.mark(browsing.chosen)
+
+    def _items(self, rows: Iterable[int], notes: Any) -> list[dict[str, Any]]:
+        get, labels = self.browsing.galaxies.get, self.browsing.labels
+        return [
+            {
+                "row": int(row),
+                "src": src,
+                "title": f"{get('object_id', row)}: {reason}"
+                if reason
+                else str(get("object_id", row)),
+                "note": _note(get("label", row), None if notes is None else notes[row]),
+                "label": labels.get(row),
+            }
+            for row, (src, reason) in zip(rows, self.pictures.show_many(rows), strict=True)
+        ]
+
+    def _draw_gallery(self) -> None:
+        browsing = self.browsing
+        first = self.page * PAGE
+        rows = browsing.order[first : first + PAGE]
+        items = self._items(rows, browsing.notes)
+        self.gallery.param.update(items=items, chosen=browsing.chosen)
+        count = len(browsing.order)
+        of = f"{first + 1}–{first + len(rows)} of {count:,}" if count else "none"
+        missing = [item["title"] for item in items if not item["src"]]
+        if missing:
+            self._say(
+                f"{len(missing)} of these {len(items)} images cannot be read, the first "
+                f"{missing[0]}; start in the folder of the run, or say with --root where they are"
+            )
+        self.shown.object = f'<div style="padding-top: 20px">{of}</div>'
+
+    def _draw_chosen(self) -> None:
+        browsing = self.browsing
+        if not len(browsing.galaxies):
+            return
+        row = browsing.chosen
+        picture = self.pictures.show(row)
+        label = browsing.labels.get(row)
+        self.portrait.object = draw_portrait(browsing.galaxies, row, picture, label)
+        near = browsing.find_neighbours(NEIGHBOURS)
+        self.near.items = self._items(near, None)
+        self.gallery.chosen = row
+        self.map.mark(row)
+
+    def _draw_names(self) -> None:
+        counts = self.browsing.labels.count()
+        self.buttons[:] = [
+            pn.widgets.Button(
+                name=f"{k + 1} {name} ({counts[name]})",
+                on_click=lambda _, k=k: self._label(self.browsing.chosen, k),
+                margin=(0, 6, 6, 0),
+            )
+            for k, name in enumerate(self.names)
+        ]
+
+
+def _note(label: Any, value: Any) -> str:
+    number = "" if value is None or value != value else f"{value:.2f}"
+    return " ".join(filter(None, [number, str(label or "")]))
