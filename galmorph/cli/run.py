@@ -28,10 +28,12 @@ def carry_out(options: RunOptions, *, strict: bool, quiet: bool) -> int:
         What stops the run as a whole: no such path, format, model, head or device.
     """
     from galmorph.inference.memory import keep_freed_memory
+    from galmorph.inference.processes import expect_files
     from galmorph.origin import say_command
     from galmorph.run import open_run
 
     keep_freed_memory()
+    expect_files([*(options.mosaic or ()), *(options.images or ())])
     typed = click.get_current_context().find_root().obj["typed"]
     run = open_run(options, command=say_command(typed))
     summary = Summary(passed_over=run.passed_over)

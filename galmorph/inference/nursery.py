@@ -292,4 +292,5 @@ class Nursery:
     def close(self) -> None:
         """End it; processes that read end with it."""
         self._control.close()
+        self._process.kill()
         self._process.wait()

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import queue
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from galmorph.inference.blocks import ReadBlock, Row, join_blocks, to_one_dtype
 from galmorph.inference.nursery import BLOCK_ROWS, Child, Nursery
 from galmorph.inference.reading import Reader, fail
 
-__all__ = ["Readers"]
+__all__ = ["Readers", "expect_files"]
 
 BLOCKS_HERE = 64
 """So many blocks of JPEG are read in threads ahead of processes: a small job is done before."""
@@ -35,6 +37,8 @@ MANY_WORKERS = 8
 
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"\x93NUMPY", b"PK\x03\x04")
 """JPEG, PNG, WebP, npy and npz."""
+
+QUICK_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".npy", ".npz", ".parquet")
 
 HEAD_BYTES = 8
 
@@ -51,6 +55,17 @@ def _get_nursery(*, with_torch: bool) -> Nursery:
             _nurseries[with_torch] = Nursery(with_torch=with_torch)
             atexit.register(_nurseries[with_torch].close)
         return _nurseries[with_torch]
+
+
+def expect_files(paths: Sequence[str]) -> None:
+    """Have the nursery start, while a model is loaded, if the first file or folder looks so."""
+    with suppress(OSError, StopIteration, IndexError):
+        first = paths[0]
+        if os.path.isdir(first):
+            with os.scandir(first) as entries:
+                first = next(entries).name
+        if not first.lower().endswith(QUICK_SUFFIXES):
+            _get_nursery(with_torch=False)
 
 
 def _may_crash(source: Source) -> bool:
