@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from typing import Any
 
-from astropy.io import registry
 from astropy.table import Table
 
 from galmorph.tables.formats import ecsv, fits, parquet, votable
 from galmorph.tables.writers import write_table
 
+FORMATS = {
+    "fits": fits.FORMAT,
+    "votable": votable.FORMAT,
+    "ascii.ecsv": ecsv.FORMAT,
+    "parquet": parquet.FORMAT,
+}
+"""By the names that astropy has for them."""
+
 
 class ResultTable(Table):  # type: ignore[misc]
     """A table; ``write`` to FITS, VOTable, ECSV and Parquet goes through `write_table`."""
 
-
-def _write(table: Table, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    if os.path.exists(path) and not overwrite:
-        raise OSError(f"{os.fspath(path)}: is there already; to replace it, say overwrite=True")
-    write_table(table, path)
-
-
-def _identify(origin: str, path: Any, /, *_: Any, suffixes: tuple[str, ...], **__: Any) -> bool:
-    return origin == "write" and str(path or "").lower().endswith(suffixes)
-
-
-for _form, _name in (
-    (fits.FORMAT, "fits"),
-    (votable.FORMAT, "votable"),
-    (ecsv.FORMAT, "ascii.ecsv"),
-    (parquet.FORMAT, "parquet"),
-):
-    registry.register_writer(_name, ResultTable, _write)
-    registry.register_identifier(_name, ResultTable, partial(_identify, suffixes=_form.suffixes))
+    def write(self, *args: Any, format: str | None = None, **given: Any) -> None:
+        """Write to a file; other formats, and all options but ``overwrite``, are astropy's."""
+        path = args[0] if len(args) == 1 else None
+        if not isinstance(path, str | os.PathLike) or given.keys() - {"overwrite"}:
+            return super().write(*args, format=format, **given)  # type: ignore[no-any-return]
+        name = os.fspath(path).lower()
+        own = [key for key, form in FORMATS.items() if name.endswith(form.suffixes)]
+        if not own or format not in (None, *own):
+            return super().write(*args, format=format, **given)  # type: ignore[no-any-return]
+        if os.path.exists(path) and not given.get("overwrite"):
+            raise OSError(f"{os.fspath(path)}: is there already; to replace it, say overwrite=True")
+        return write_table(self, path)
