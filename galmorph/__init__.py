@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from galmorph.images.cutout import Cutout
     from galmorph.images.read import read_cutout
     from galmorph.model import Model
+    from galmorph.neighbours.search import search
     from galmorph.pipeline import list_models, load_model
     from galmorph.tables.writers import write_table
 
@@ -25,6 +26,7 @@ __all__ = [
     "list_models",
     "load_model",
     "read_cutout",
+    "search",
     "write_table",
 ]
 
@@ -39,6 +41,7 @@ _HOMES = {
     "list_models": "galmorph.pipeline",
     "load_model": "galmorph.pipeline",
     "read_cutout": "galmorph.images.read",
+    "search": "galmorph.neighbours.search",
     "write_table": "galmorph.tables.writers",
 }
 

@@ -1,0 +1,98 @@
+"""``galmorph search``: the galaxies of a result that are most like some examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from galmorph.cli.options import GroupedCommand, SettingType, options_of, output_option
+from galmorph.cli.outputs import overwrite_option, prepare_output
+from galmorph.settings import ModelOptions, Whole
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["search"]
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("run", type=click.Path(exists=True), metavar="RUN")
+@click.option(
+    "--like", multiple=True, metavar="ID|FILE|RA,DEC", help="An example; may be repeated."
+)
+@click.option("--unlike", multiple=True, metavar="ID|FILE|RA,DEC", help="What it is not like.")
+@click.option("-n", "count", type=SettingType(Whole()), default=50, show_default=True, metavar="N",
+              help="Rows to give.")  # fmt: skip
+@click.option("--where", default="", metavar="EXPRESSION",
+              help='Which rows may be found, as "z < 0.1 and p_spiral > 0.5".')  # fmt: skip
+@click.option("--duplicates", is_flag=True, help="List pairs that are the same galaxy instead.")
+@output_option(
+    "Table to write, or a gallery (.html) [default: CSV on standard output].", default="-"
+)
+@overwrite_option
+@options_of(ModelOptions, "model")
+def search(
+    run: str,
+    like: tuple[str, ...],
+    unlike: tuple[str, ...],
+    count: int,
+    where: str,
+    output: str,
+    model: str | None,
+    *,
+    duplicates: bool,
+) -> None:
+    """Find galaxies that look like examples.
+
+    RUN is a result of `galmorph classify --with-embedding` or of `galmorph embed`. An example is an
+    object_id of it, an image file, or a position RA,DEC in degrees. Several are averaged.
+
+    The embeddings are kept beside RUN as RUN.*.vectors.npy, for the next search.
+    """
+    if duplicates == bool(like):
+        raise click.UsageError("Give --like EXAMPLE, or --duplicates.")
+    if duplicates and (unlike or where or output.endswith(".html")):
+        raise click.UsageError(
+            "--duplicates takes neither --unlike nor --where, and makes a table."
+        )
+    if output != "-":
+        prepare_output(output, inputs=(run,))
+    if not output.endswith(".html"):
+        from galmorph.tables.formats import check_format
+
+        check_format(output, "classify")
+    _write(_find(run, like, unlike, count, where, model, duplicates=duplicates), output)
+
+
+def _find(
+    run: str,
+    like: tuple[str, ...],
+    unlike: tuple[str, ...],
+    count: int,
+    where: str,
+    model: str | None,
+    *,
+    duplicates: bool,
+) -> Table:
+    if duplicates:
+        from galmorph.neighbours.duplicates import find_duplicates
+
+        return find_duplicates(run)
+    from galmorph.neighbours.search import search as find
+
+    return find(run, list(like), unlike=list(unlike), n=count, where=where, model=model)
+
+
+def _write(table: Table, output: str) -> None:
+    if output.endswith(".html"):
+        from galmorph.report.gallery import make_gallery
+        from galmorph.writing import write_whole
+
+        write_whole(output, make_gallery(table).encode())
+    else:
+        from galmorph.tables.writers import write_table
+
+        write_table(table, output)
+    if output != "-":
+        click.echo(f"{output}: {len(table)} rows", err=True)

@@ -1,0 +1,217 @@
+"""The galaxies of a result that are most like some examples."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import OptionError
+from galmorph.neighbours.vectors import compute_similarity, map_vectors, to_unit
+from galmorph.origin import describe_origin, hide_home
+from galmorph.pipeline import Pipeline, load_model
+from galmorph.saved import SavedRun
+from galmorph.tables.build import build_table
+from galmorph.tables.columns import ColumnSpec
+from galmorph.tables.where import Where
+from galmorph.thumbnails import Pictures
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["measure_distance", "search"]
+
+RANK = ColumnSpec("rank", "int32", "", "meta.number", "1 for the most similar")
+SIMILARITY = ColumnSpec(
+    "similarity", "float32", "", "stat.correlation", "Cosine of its embedding and the examples'"
+)
+MATCH_ARCSEC = 5.0
+"""A position means the galaxy within this distance."""
+
+_POSITION = re.compile(r"\s*(?P<ra>[0-9.]+)\s*[, ]\s*(?P<dec>[+-]?[0-9.]+)\s*")
+
+
+def search(
+    run: Any,
+    like: Any,
+    *,
+    unlike: Any = (),
+    n: int = 50,
+    where: str = "",
+    model: Any = None,
+) -> Table:
+    """Find the galaxies of a result that look most like some examples.
+
+    Parameters
+    ----------
+    run : path or astropy.table.Table
+        What ``classify`` (with the embedding) or ``embed`` gave.
+    like, unlike : str, path, pair of float, or several of these
+        Examples: an ``object_id`` of the result; a position, RA and Dec in degrees, within 5 arcsec
+        of one; or an image file, which is embedded as the result was. Several are averaged, and
+        those of `unlike` taken off.
+    n : int
+        Rows to give.
+    where : str
+        Which rows may be found, as ``"z < 0.1 and p_spiral > 0.5"``.
+    model : str or path, optional
+        The model that the result was made with, where that is a file of your own.
+
+    Returns
+    -------
+    astropy.table.Table
+        ``rank``, ``similarity`` (cosine) and the columns of the result but the embedding, the
+        nearest first. Examples that are rows of the result are not among them.
+
+    Raises
+    ------
+    CatalogueError
+        The result cannot be read, or holds no embeddings.
+    OptionError
+        An example that is not there, an expression that cannot be computed, or another model.
+    """
+    saved = run if isinstance(run, SavedRun) else SavedRun(run)
+    wanted, unwanted = _list_examples(like), _list_examples(unlike)
+    if not wanted:
+        raise OptionError("give at least one example with --like")
+    if n < 1:
+        raise OptionError(f"n must be at least 1, not {n}")
+    condition = Where(where) if where.strip() else None
+    if condition is not None:
+        condition.check(saved.specs)
+    vectors = map_vectors(saved)
+    finder = _Finder(saved, vectors, model)
+    query = finder.average(wanted) - (finder.average(unwanted) if unwanted else 0)
+    similarity = compute_similarity(vectors, to_unit(query[None]))[:, 0]
+    similarity[similarity == 0] = np.nan  # rows without an embedding are zeros
+    similarity[sorted(finder.used)] = np.nan
+    if condition is not None:
+        similarity[~condition.choose(saved.columns(condition.names))] = np.nan
+    return _make_table(saved, similarity, n, {"like": wanted, "unlike": unwanted, "where": where})
+
+
+def _list_examples(given: Any) -> list[str]:
+    """One or several, each as text."""
+    is_pair = isinstance(given, tuple) and len(given) == 2 and not isinstance(given[0], str)
+    one = isinstance(given, str | os.PathLike) or is_pair
+    return [_spell(each) for each in ([given] if one else given)]
+
+
+def _spell(example: Any) -> str:
+    is_path = isinstance(example, str | os.PathLike)
+    return os.fspath(example) if is_path else ",".join(str(float(angle)) for angle in example)
+
+
+@dataclass
+class _Finder:
+    """Examples to unit vectors; `used` are those that are rows of the result."""
+
+    saved: SavedRun
+    vectors: npt.NDArray[np.float16]
+    model: Any
+    used: set[int] = field(default_factory=set)
+
+    def average(self, examples: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Mean of the examples, (num_features,)."""
+        rows = [self._find_row(example) for example in examples]
+        files = [e for e, row in zip(examples, rows, strict=True) if row is None]
+        known = [row for row in rows if row is not None]
+        self.used.update(known)
+        found = np.array([self.vectors[row] for row in known], np.float32)
+        empty = [e for e, row in zip(examples, rows, strict=True) if row in known
+                 and not self.vectors[row].any()]  # fmt: skip
+        if empty:
+            raise OptionError(f"{empty[0]}: has no embedding in {self.saved.name}, see its message")
+        parts = [found.reshape(-1, self.saved.num_features)]
+        if files:
+            parts.append(to_unit(self._embed(files)))
+        mean: npt.NDArray[np.float32] = np.concatenate(parts).mean(axis=0)
+        return mean
+
+    def _find_row(self, example: str) -> int | None:
+        """The row of an identifier, a path or a position; None for a file that is to be read."""
+        for name in ("object_id", "path"):
+            values = self.saved.columns([name]).get(name, [])
+            if isinstance(values, list) and example in values:
+                return values.index(example)
+        position = _POSITION.fullmatch(example)
+        if position is not None:
+            return self._find_place(float(position["ra"]), float(position["dec"]))
+        if os.path.exists(example):
+            return None
+        ids = self.saved.columns(["object_id"])["object_id"]
+        near = get_close_matches(example, list(ids)[:100_000], 1)
+        advice = f"; {near[0]!r} is one" if near else ""
+        raise OptionError(
+            f"{example!r} is no object_id of {self.saved.name}, no RA,DEC and no file{advice}"
+        )
+
+    def _find_place(self, ra: float, dec: float) -> int:
+        columns: Mapping[str, Any] = self.saved.columns(("ra", "dec"))
+        if len(columns) < 2 or not np.isfinite(columns["ra"]).any():
+            raise OptionError(f"{self.saved.name}: holds no positions, so RA,DEC finds nothing")
+        distance = measure_distance(columns["ra"], columns["dec"], ra, dec)
+        nearest = int(np.nanargmin(distance))
+        if distance[nearest] > MATCH_ARCSEC:
+            raise OptionError(
+                f"no galaxy of {self.saved.name} lies within {MATCH_ARCSEC:g} arcsec of {ra:g}, "
+                f"{dec:g}; the nearest is {distance[nearest]:.4g} arcsec away"
+            )
+        return nearest
+
+    def _embed(self, files: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embed files as those of the result were."""
+        from galmorph.images.discover import discover_sources
+        from galmorph.inference.engine import Row
+
+        meta, pictures = self.saved.provenance, Pictures.of(self.saved.provenance)
+        if not meta.get("model_sha256"):
+            raise OptionError(
+                f"{self.saved.name}: does not say by which model it was made, so a file cannot be "
+                "compared with it; use a format with provenance (.fits, .parquet, .ecsv, .npz)"
+            )
+        model = load_model(self.model or meta["model"])
+        if model.provenance.get("sha256") != meta["model_sha256"]:
+            raise OptionError(
+                f"{self.saved.name}: was made by other weights of {meta['model']!r} than these; "
+                "name their file with --model"
+            )
+        pipeline = Pipeline(model, None, pictures.read, pictures.field, pictures.rendering)
+        blocks = list(pipeline.run(discover_sources(list(files))))
+        rows: list[Row] = [row for block in blocks for row in block.rows]
+        failed = next((row for row in rows if row.error is not None), None)
+        if failed is not None:
+            raise OptionError(f"an example cannot be embedded: {failed.message}")
+        return np.concatenate([block.embeddings for block in blocks])
+
+
+def measure_distance(ra: Any, dec: Any, ra0: Any, dec0: Any) -> npt.NDArray[np.float64]:
+    """Distances on the sky in arcsec, by the haversine formula."""
+    a, d, a0, d0 = np.deg2rad(ra), np.deg2rad(dec), np.deg2rad(ra0), np.deg2rad(dec0)
+    half = np.sin((d - d0) / 2) ** 2 + np.cos(d) * np.cos(d0) * np.sin((a - a0) / 2) ** 2
+    return np.asarray(np.rad2deg(2 * np.arcsin(np.sqrt(half))) * 3600)
+
+
+def _make_table(
+    saved: SavedRun, similarity: npt.NDArray[np.float32], n: int, asked: Mapping[str, Any]
+) -> Table:
+    """The rows of the largest values."""
+    count = min(n, int(np.isfinite(similarity).sum()))
+    values = np.nan_to_num(similarity, nan=-np.inf)
+    best = np.argpartition(-values, count - 1)[:count] if count else np.empty(0, dtype=np.int64)
+    best = best[np.argsort(-values[best], kind="stable")]
+    own = {spec.name: spec for spec in (RANK, SIMILARITY)}
+    columns = {name: v for name, v in saved.rows(best.tolist()).items() if name not in own}
+    found = {"rank": np.arange(1, count + 1, dtype=np.int32), "similarity": similarity[best]}
+    specs = [*own.values(), *(saved.specs[name] for name in columns)]
+    meta = {
+        **saved.provenance,
+        "search": {"run": hide_home(saved.name), **asked, **describe_origin("")},
+    }
+    return build_table(specs, {**found, **columns}, meta)

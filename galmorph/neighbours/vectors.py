@@ -1,0 +1,126 @@
+"""Embeddings as unit vectors of float16, kept beside the result, and exact search in them."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.saved import SavedRun
+
+__all__ = ["compute_similarity", "map_vectors", "to_unit"]
+
+ROWS_AT_ONCE = 1024
+"""They stay in the cache of a core, as float32."""
+
+ROWS_MAPPED = 64 * ROWS_AT_ONCE
+"""Rows after which memory is given back."""
+
+EDGE_BYTES = 1 << 20
+"""At both ends of a file; with its size and time they tell whether it has changed."""
+
+Vectors = npt.NDArray[np.float16]
+
+
+def to_unit(embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Rows of length 1, (n, d); zeros where an embedding is NaN."""
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        unit = embeddings / lengths
+    return np.where(np.isfinite(unit), unit, 0).astype(np.float32)
+
+
+def map_vectors(run: SavedRun) -> Vectors:
+    """Unit vectors of a result, (n, num_features), mapped from a file that is made once.
+
+    In memory where the result is a table or where nothing can be written beside it.
+    """
+    if run.path is None:
+        return np.concatenate([*_list_vectors(run)])
+    folder = run.path.absolute().parent
+    place = folder / f"{run.path.name}.{_digest(run.path)}.vectors.npy"
+    if not place.is_file():
+        try:
+            _write(run, place)
+        except OSError:
+            return np.concatenate([*_list_vectors(run)])
+    with suppress(ValueError):  # an empty result cannot be mapped
+        mapped: Vectors = np.load(
+            place, mmap_mode="c"
+        )  # torch warns of arrays that cannot be written
+        return mapped
+    return np.load(place)  # type: ignore[no-any-return]
+
+
+def _list_vectors(run: SavedRun) -> Iterator[Vectors]:
+    yield np.empty((0, run.num_features), dtype=np.float16)
+    for part in run.embeddings():
+        yield to_unit(part).astype(np.float16)
+
+
+def _write(run: SavedRun, place: Path) -> None:
+    """Write the file whole or not at all, and remove that of an earlier state of the result."""
+    assert run.path is not None
+    count = len(run.columns(["object_id"])["object_id"])
+    temporary = place.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            header = {"descr": "<f2", "fortran_order": False, "shape": (count, run.num_features)}
+            np.lib.format.write_array_header_1_0(file, header)
+            file.writelines(part.tobytes() for part in _list_vectors(run))
+        for old in place.parent.glob(f"{run.path.name}.*.vectors.npy"):
+            old.unlink()
+        temporary.replace(place)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _digest(path: Path) -> str:
+    """What tells the content of a file, or of those in a folder, from that of another time."""
+    digest = hashlib.sha256()
+    for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if each.is_file():
+            status = each.stat()
+            digest.update(f"{each.name} {status.st_size} {status.st_mtime_ns}".encode())
+            with each.open("rb") as file:
+                digest.update(file.read(EDGE_BYTES))
+                file.seek(max(status.st_size - EDGE_BYTES, 0), os.SEEK_SET)
+                digest.update(file.read(EDGE_BYTES))
+    return digest.hexdigest()[:16]
+
+
+def compute_similarity(
+    vectors: Vectors, queries: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Cosines of all rows with unit vectors, (n, d) and (q, d) to (n, q), some rows at a time."""
+    import torch  # turns float16 into float32 five times sooner than numpy
+
+    right = torch.from_numpy(np.ascontiguousarray(queries.T)).squeeze(1)  # one vector is sooner
+    found = np.empty((len(vectors), len(queries)), dtype=np.float32)
+    whole, threads = vectors.view(np.ndarray), torch.get_num_threads()
+    torch.set_num_threads(1)  # blocks so small are slower with threads that wait for each other
+    try:
+        for start in range(0, len(vectors), ROWS_AT_ONCE):
+            part = torch.from_numpy(whole[start : start + ROWS_AT_ONCE]).float() @ right
+            found[start : start + len(part)] = part.reshape(len(part), -1).numpy()
+            if start % ROWS_MAPPED == 0:
+                _forget(vectors)
+    finally:
+        torch.set_num_threads(threads)
+    return found
+
+
+def _forget(vectors: Vectors) -> None:
+    """Give pages of a mapped file back to the system, which keeps them as long as it likes."""
+    mapped = getattr(vectors, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

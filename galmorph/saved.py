@@ -1,0 +1,132 @@
+"""A finished result, read again: its columns, some of its rows, its embeddings."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import CatalogueError
+from galmorph.tables.cells import Values
+from galmorph.tables.columns import ColumnSpec
+from galmorph.tables.finished import KEY_COLUMNS
+from galmorph.tables.formats import check_format, open_reader
+from galmorph.tables.formats.base import MemoryReader, TableReader
+from galmorph.tables.provenance import nest_meta
+
+__all__ = ["SavedRun", "list_rows"]
+
+VECTOR = "embedding"
+_SPREAD = re.compile(r"e_[0-9]{3,}")
+"""The embedding in CSV."""
+
+
+class _TableInMemory(MemoryReader):
+    """A table of astropy."""
+
+    def __init__(self, table: Any) -> None:
+        self.table = table.copy(copy_data=False)
+        super().__init__(Path("the table"))
+
+    def _open(self) -> dict[str, ColumnSpec | None]:
+        self.provenance = dict(self.table.meta)
+        return self._columns()
+
+
+class SavedRun:
+    """A result of ``classify`` or ``embed``: a file, a folder of Parquet files, or a table."""
+
+    def __init__(self, run: Any) -> None:
+        is_path = isinstance(run, str | os.PathLike)
+        self.path = Path(os.fspath(run)) if is_path else None
+        self.name = str(self.path or "the table")
+        first = self._open() if is_path else _TableInMemory(run)
+        self._table = None if is_path else run
+        self.provenance = nest_meta(first.provenance or {})
+        self.specs = {name: spec for name, spec in first.specs.items() if spec is not None}
+        self._spread = sorted((n for n in self.specs if _SPREAD.fullmatch(n)), key=lambda n: n[2:])
+        if KEY_COLUMNS[0] not in self.specs:
+            raise CatalogueError(
+                f"{self.name}: has no column object_id; it is no result of galmorph classify, or "
+                "of embed in a format with names (.npz, .parquet, .fits)"
+            )
+
+    def _open(self, only: Iterable[str] | None = None) -> TableReader:
+        names = None if only is None else set(only)
+        if self.path is None:
+            reader = _TableInMemory(self._table)
+            reader.only = names
+            return reader
+        if self.path.suffix.lower() in (".npz", ".npy") and self.path.is_file():
+            return check_format(self.path, "embed").reader(self.path, KEY_COLUMNS, names)
+        return open_reader(self.path, exact=KEY_COLUMNS, only=names)
+
+    @property
+    def plain(self) -> list[str]:
+        """Names of all columns but the embedding."""
+        vectors = {VECTOR, *self._spread}
+        return [name for name in self.specs if name not in vectors]
+
+    def columns(self, names: Iterable[str]) -> dict[str, Values]:
+        """Whole columns, as `normalize` gives them; those that are not there are left out."""
+        wanted = [name for name in dict.fromkeys(names) if name in self.specs]
+        chunks = list(self._open(wanted).chunks())
+        return {name: _join([chunk[name] for chunk in chunks]) for name in wanted}
+
+    def rows(self, places: Sequence[int]) -> dict[str, Values]:
+        """All columns but the embedding, of some rows, in the order given."""
+        order = np.argsort(places, kind="stable")
+        inverse = np.argsort(order)
+        ordered = np.asarray(places, dtype=np.int64)[order]
+        parts, start = [], 0
+        for chunk in self._open(self.plain).chunks():
+            count = len(next(iter(chunk.values())))
+            first, last = np.searchsorted(ordered, (start, start + count))
+            parts.append({n: _take(v, ordered[first:last] - start) for n, v in chunk.items()})
+            start += count
+        joined = {name: _join([part[name] for part in parts]) for name in self.plain}
+        return {name: _take(values, inverse) for name, values in joined.items()}
+
+    @cached_property
+    def num_features(self) -> int:
+        """Length of the embedding; a CatalogueError where there is none."""
+        spec = self.specs.get(VECTOR)
+        if not self._spread and (spec is None or not spec.shape):
+            raise CatalogueError(
+                f"{self.name}: holds no embeddings; run galmorph classify with --with-embedding, "
+                "or galmorph embed"
+            )
+        return len(self._spread) or (spec.shape[0] if spec else 0)
+
+    def embeddings(self) -> Iterator[npt.NDArray[np.float32]]:
+        """Embeddings from the first row, (some, num_features) at a time."""
+        names = self._spread or [VECTOR]
+        _ = self.num_features
+        for chunk in self._open(names).chunks():
+            parts: Any = [np.asarray(chunk[name], dtype=np.float32) for name in names]
+            yield np.stack(parts, axis=1) if self._spread else parts[0]
+
+
+def list_rows(columns: Mapping[str, Values]) -> list[dict[str, Any]]:
+    """Columns as rows."""
+    lists = [v if isinstance(v, list) else v.tolist() for v in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+
+
+def _join(parts: Sequence[Values]) -> Values:
+    if not parts or isinstance(parts[0], list):
+        return [text for part in parts for text in part]
+    masked = any(isinstance(part, np.ma.MaskedArray) for part in parts)
+    join: Any = np.ma.concatenate if masked else np.concatenate
+    joined: npt.NDArray[Any] = join(parts)
+    return joined
+
+
+def _take(values: Values, places: npt.NDArray[Any]) -> Values:
+    return [values[k] for k in places] if isinstance(values, list) else values[places]
