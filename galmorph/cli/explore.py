@@ -25,7 +25,7 @@ __all__ = ["explore"]
 @click.option("--port", default=5006, show_default=True, help="Port of 127.0.0.1; 0 for any.")
 @click.option("--no-browser", is_flag=True, help="Print the address only, as for an SSH tunnel.")
 def explore(run: str, labels: str, root: str | None, port: int, *, no_browser: bool) -> None:
-    """Look at a run: map, gallery, neighbours; label galaxies and learn from the labels.
+    """Look at a run: map, gallery, neighbours; label, and learn from it.
 
     RUN is a table of `galmorph classify --with-embedding`. The page is served on this machine
     alone, under an address with a random token. On another machine, forward the port:
