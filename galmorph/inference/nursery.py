@@ -217,10 +217,10 @@ class Child:
         with suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
 
-    def close(self) -> None:
-        """Put away what is left of it here, once it has let go of its files."""
+    def close(self, *, wait: bool) -> None:
+        """Put away what is left of it here, perhaps once it has let go of its files."""
         self._connection.close()
-        deadline = time.monotonic() + 1
+        deadline = time.monotonic() + wait
         with suppress(ProcessLookupError):
             while time.monotonic() < deadline:
                 os.kill(self._pid, 0)

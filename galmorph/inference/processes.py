@@ -113,7 +113,7 @@ class _Pool:
         with self._lock:
             self._children.discard(child)
         child.end()
-        child.close()
+        child.close(wait=self._closed)
 
     def close(self) -> None:
         """End all, busy ones as well."""
