@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 
-__all__ = ["NO_LABEL", "Flags", "decode_flags"]
+__all__ = ["ADVICE", "NO_LABEL", "Flags", "decode_flags"]
 
 
 class Flags(enum.IntFlag):
@@ -59,6 +59,20 @@ NO_LABEL = (
     | Flags.READER_CRASHED
 )
 """A row with any of these bits has no label."""
+
+ADVICE = {
+    "atypical": "unlike the training images: try --crop auto",
+    "padded": "the field reaches beyond the frame: give larger cutouts, or a smaller --crop",
+    "upsampled": "fewer pixels than the network takes: give cutouts with finer pixels",
+    "assumed_stretch": "the header names no survey: choose --stretch",
+    "outside_colour_domain": "fewer than three bands: give three, or do not trust the colours",
+    "bad_pixels_filled": "bad pixels were filled: --nan refuse leaves such cutouts out",
+    "many_bad_pixels": "do not trust these labels",
+    "no_central_source": "nothing at the centre: check the positions",
+    "resampled": "bands of unlike pixels were brought to the finest: fine detail is interpolated",
+    "saturated": "bright beyond the range: see galmorph inspect, choose another --stretch",
+}
+"""What to do about a flag."""
 
 
 def decode_flags(flags: int) -> list[str]:

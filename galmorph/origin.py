@@ -6,12 +6,13 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-__all__ = ["BIBTEX", "DOI", "describe_origin", "hide_home", "say_command"]
+__all__ = ["BIBTEX", "DOI", "describe_methods", "describe_origin", "hide_home", "say_command"]
 
 DOI = "10.48550/arXiv.2211.07168"
 """Of Wei and others (2022), whose encoder and protocol these are."""
@@ -68,3 +69,32 @@ def find_commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()
+
+
+def describe_methods(meta: Mapping[str, Any], counts: Mapping[str, int]) -> str:
+    """What a paper says of a result with that provenance; counts are rows, failed and unsure."""
+    good = counts["rows"] - counts["failed"]
+    version = meta["galmorph"] + (f", commit {meta['commit'][:10]}" if meta.get("commit") else "")
+    sentences = [
+        f"We used galmorph (version {version}) with the model {meta['model']} "
+        f"({_name_file('weights', meta.get('model_sha256'))}), after the method of Wei et al. "
+        f"(2022; doi:{DOI})."
+    ]
+    if meta.get("head"):
+        sentences.append(
+            f"Classes are those of the head {meta['head']} "
+            f"({_name_file('head', meta.get('head_sha256'))}) on frozen embeddings."
+        )
+    done = "classified" if meta.get("head") else "embedded"
+    sentences.append(f"Of {counts['rows']} cutouts {good} were {done}.")
+    if counts["failed"]:
+        sentences.append(f"{counts['failed']} could not be used and carry a flag.")
+    if counts.get("unsure"):
+        sentences.append(f"{counts['unsure']} have no class with half of the votes.")
+    if meta.get("date"):
+        sentences.append(f"The run is of {meta['date'][:10]}.")
+    return " ".join(sentences)
+
+
+def _name_file(what: str, sha256: object) -> str:
+    return f"{what} sha256 {str(sha256)[:12]}" if sha256 else f"{what} of unknown origin"

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from galmorph.cli.summary import ADVICE, MAX_SHOWN, Summary, format_duration
-from galmorph.flags import NO_LABEL, Flags
+from galmorph.cli.summary import MAX_SHOWN, Summary, format_duration
+from galmorph.flags import ADVICE, NO_LABEL, Flags
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
 from galmorph.inference.engine import Row
@@ -151,7 +151,8 @@ def test_a_summary_counts_labels_flags_and_failures():
     assert lines[5] == "failed: 14"
     assert sum("cut short" in line for line in lines) == MAX_SHOWN
     assert "and 4 more" in text
-    assert text.endswith("device: cpu\ntable: t.csv")
+    assert lines[-3:-1] == ["device: cpu", "table: t.csv"]
+    assert lines[-1] == "look at it: galmorph report t.csv -o report.html"
 
 
 def test_a_message_without_a_path_gets_one():

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import click
 
-from galmorph.origin import BIBTEX, DOI
+from galmorph.origin import BIBTEX, describe_methods
 
 __all__ = ["cite"]
 
@@ -47,32 +44,4 @@ def _describe(path: str) -> str:
     counts = {"rows": len(flags), "failed": int((flags & NO_LABEL.value != 0).sum())}
     if "confidence" in columns:
         counts["unsure"] = int((np.ma.filled(columns["confidence"], np.nan) < 0.5).sum())
-    return _write(meta, counts)
-
-
-def _write(meta: Mapping[str, Any], counts: Mapping[str, int]) -> str:
-    good = counts["rows"] - counts["failed"]
-    version = meta["galmorph"] + (f", commit {meta['commit'][:10]}" if meta.get("commit") else "")
-    sentences = [
-        f"We used galmorph (version {version}) with the model {meta['model']} "
-        f"({_name_file('weights', meta.get('model_sha256'))}), after the method of Wei et al. "
-        f"(2022; doi:{DOI})."
-    ]
-    if meta.get("head"):
-        sentences.append(
-            f"Classes are those of the head {meta['head']} "
-            f"({_name_file('head', meta.get('head_sha256'))}) on frozen embeddings."
-        )
-    done = "classified" if meta.get("head") else "embedded"
-    sentences.append(f"Of {counts['rows']} cutouts {good} were {done}.")
-    if counts["failed"]:
-        sentences.append(f"{counts['failed']} could not be used and carry a flag.")
-    if counts.get("unsure"):
-        sentences.append(f"{counts['unsure']} have no class with half of the votes.")
-    if meta.get("date"):
-        sentences.append(f"The run is of {meta['date'][:10]}.")
-    return " ".join(sentences)
-
-
-def _name_file(what: str, sha256: object) -> str:
-    return f"{what} sha256 {str(sha256)[:12]}" if sha256 else f"{what} of unknown origin"
+    return describe_methods(meta, counts)

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from galmorph.cli.options import GroupedCommand, output_option, run_options
+from galmorph.cli.options import GroupedCommand, GroupedOption, output_option, run_options
+from galmorph.cli.status import OK, SOME_FAILED
 from galmorph.settings import ClassifyOptions
 
 __all__ = ["classify"]
@@ -18,9 +19,18 @@ __all__ = ["classify"]
     "on standard output].",
     default="-",
 )
+@click.option(
+    "--report",
+    metavar="HTML",
+    cls=GroupedOption,
+    section="Output",
+    help="Make a page of the result as well, as `galmorph report` does.",
+)
 @run_options(ClassifyOptions)
 @click.pass_context
-def classify(ctx: click.Context, /, strict: bool, quiet: bool, **given: Any) -> None:
+def classify(
+    ctx: click.Context, /, strict: bool, quiet: bool, report: str | None, **given: Any
+) -> None:
     """Classify cutouts: one row per image, in order.
 
     A PATH is an image (JPEG, PNG, TIFF, WebP, FITS), a folder, a glob, a tar shard, or a stack
@@ -32,4 +42,22 @@ def classify(ctx: click.Context, /, strict: bool, quiet: bool, **given: Any) -> 
     """
     from galmorph.cli.run import carry_out
 
-    ctx.exit(carry_out(ClassifyOptions(**given), strict=strict, quiet=quiet))
+    options = ClassifyOptions(**given)
+    if report is not None:
+        _prepare_report(report, options)
+    status = carry_out(options, strict=strict, quiet=quiet)
+    if report is not None and status in (OK, SOME_FAILED):
+        from galmorph.cli.report import write_report
+
+        write_report(options.file, report)
+    ctx.exit(status)
+
+
+def _prepare_report(report: str, options: ClassifyOptions) -> None:
+    from galmorph.cli.outputs import prepare_output
+    from galmorph.cli.report import check_page
+
+    if not options.file:
+        raise click.UsageError("--report needs a table to be made of: name it with -o.")
+    check_page(report)
+    prepare_output(report, inputs=(options.file,))

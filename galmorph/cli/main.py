@@ -23,6 +23,7 @@ COMMANDS = {
     "classify": "galmorph.cli.classify:classify",
     "embed": "galmorph.cli.embed:embed",
     "merge": "galmorph.cli.merge:merge",
+    "report": "galmorph.cli.report:report",
     "search": "galmorph.cli.search:search",
     "explore": "galmorph.cli.explore:explore",
     "inspect": "galmorph.cli.inspect:inspect",

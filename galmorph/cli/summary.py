@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from galmorph.flags import NO_LABEL, decode_flags
+from galmorph.flags import ADVICE, NO_LABEL, decode_flags
 from galmorph.images.source import make_object_id, make_printable
 
 if TYPE_CHECKING:
@@ -24,20 +25,6 @@ UNSURE = 0.5
 
 MAX_REMEMBERED = 1_000_000
 """Identifiers among which repeated ones are looked for, to bound the memory."""
-
-ADVICE = {
-    "atypical": "unlike the training images: try --crop auto",
-    "padded": "the field reaches beyond the frame: give larger cutouts, or a smaller --crop",
-    "upsampled": "fewer pixels than the network takes: give cutouts with finer pixels",
-    "assumed_stretch": "the header names no survey: choose --stretch",
-    "outside_colour_domain": "fewer than three bands: give three, or do not trust the colours",
-    "bad_pixels_filled": "bad pixels were filled: --nan refuse leaves such cutouts out",
-    "many_bad_pixels": "do not trust these labels",
-    "no_central_source": "nothing at the centre: check the positions",
-    "resampled": "bands of unlike pixels were brought to the finest: fine detail is interpolated",
-    "saturated": "bright beyond the range: see galmorph inspect, choose another --stretch",
-}
-"""What to do about a flag."""
 
 
 def format_duration(seconds: float) -> str:
@@ -127,7 +114,9 @@ class Summary:
         if self.fields:
             told = ", ".join(f"{name} {n}" for name, n in self.fields.most_common())
             lines.append(f"field of view: {told}")
-        table = [] if output == "-" else [f"table: {output}"]
+        look = f"look at it: galmorph report {shlex.quote(output)} -o report.html"
+        table = [] if output == "-" else [f"table: {output}", look]
+        table = table[:1] if output.endswith(".npy") else table  # holds no names
         found = chain(self._say_labels(), self._say_flags(good), self._say_failures())
         passed = self.say_passed_over()
         return "\n".join([*lines, *found, *passed, f"device: {device}", *table])

@@ -1,0 +1,40 @@
+"""``galmorph report``: a result as one page to look at."""
+
+from __future__ import annotations
+
+import click
+
+from galmorph.cli.outputs import overwrite_option, prepare_output
+
+__all__ = ["check_page", "report", "write_report"]
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True), metavar="RUN")
+@click.option("-o", "--output", required=True, metavar="HTML", help="The page to write.")
+@overwrite_option
+def report(run: str, output: str) -> None:
+    """Make one HTML file of a result: charts, pictures, flags, failures, how to cite.
+
+    RUN is a result of `galmorph classify` or `galmorph embed`. The page needs no network and no
+    script, and can be sent and printed. Images are read again from where the run found them.
+    """
+    check_page(output)
+    prepare_output(output, inputs=(run,))
+    write_report(run, output)
+
+
+def check_page(output: str) -> None:
+    """Refuse another kind of file."""
+    if not output.lower().endswith((".html", ".htm")):
+        raise click.UsageError(f"{output}: a report is written as .html")
+
+
+def write_report(run: str, output: str) -> None:
+    """Make it, and say where it is."""
+    from galmorph.report.report import make_report
+    from galmorph.writing import write_whole
+
+    page = make_report(run).encode("utf-8", "backslashreplace")
+    write_whole(output, page)
+    click.echo(f"{output}: {len(page) / 1e6:.1f} MB; open it in a browser", err=True)

@@ -1,0 +1,221 @@
+"""A run as one HTML file: to look at, to send, to print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from galmorph.errors import GalmorphError
+from galmorph.flags import ADVICE
+from galmorph.images.source import make_printable
+from galmorph.origin import BIBTEX, describe_methods
+from galmorph.report.charts import draw_bars, draw_histogram, draw_sky
+from galmorph.report.facts import Facts
+from galmorph.report.page import Card, draw_cards, draw_table, make_page, say_missing
+from galmorph.saved import SavedRun, list_rows
+from galmorph.thumbnails import Pictures
+from galmorph.weights.manifest import load_manifest
+
+__all__ = ["make_report"]
+
+EACH, ATYPICAL = 4, 12
+"""Galaxies of a class at either end, and atypical ones."""
+
+MAX_CLASSES, MAX_BARS, MAX_FAILURES = 12, 40, 100
+"""What keeps the file small, whatever the run."""
+
+
+def make_report(run: Any) -> str:
+    """HTML of a result of ``classify`` or ``embed``: a path or a table."""
+    saved = SavedRun(run)
+    facts = Facts(saved)
+    lost: list[str] = []
+    album = _Album(facts, lost)
+    sections = [
+        ("Classes", _draw_classes(facts)),
+        ("Confidence and atypicality", _draw_histograms(facts)),
+        ("Surest and least sure", album.draw_classes()),
+        ("Most atypical", album.draw_atypical()),
+        ("Images not found", say_missing(lost)),
+        ("Flags", _draw_flags(facts)),
+        ("Failures", _draw_failures(facts)),
+        ("On the sky", _draw_positions(facts)),
+        ("Reliability", _draw_reliability(facts)),
+        ("How it was made, and how to cite", _draw_origin(facts)),
+    ]
+    name = make_printable(saved.path.name if saved.path else saved.name)
+    return make_page(f"galmorph: {name}", sections, _draw_lead(facts))
+
+
+def _draw_lead(facts: Facts) -> str:
+    counts, meta = facts.counts, facts.meta
+    good = counts["rows"] - counts["failed"]
+    parts = [f"{good:,} of {counts['rows']:,} cutouts have a result"]
+    parts += [f"{counts['failed']:,} failed"] if counts["failed"] else []
+    if counts["unsure"]:
+        parts.append(f"{counts['unsure']:,} are unsure (no class with half of the votes)")
+    made = [f"model {meta['model']}"] if meta.get("model") else []
+    made += [f"head {meta['head']}"] if meta.get("head") else []
+    made += [f"galmorph {meta['galmorph']}"] if meta.get("galmorph") else []
+    made += [str(meta["date"])[:10]] if meta.get("date") else []
+    said = escape(", ".join(made) or "The table does not say how it was made.")
+    return f'<p>{"; ".join(parts)}.</p><p class="soft">{said}</p>'
+
+
+def _draw_classes(facts: Facts) -> str:
+    charts = ""
+    if facts.classes:
+        shown = dict(facts.classes.most_common(MAX_BARS))
+        rest = sum(facts.classes.values()) - sum(shown.values())
+        charts += draw_bars({**shown, **({"others": rest} if rest else {})}, "Cutouts by label")
+    if facts.shares:
+        names = {_shorten(name): value for name, value in facts.shares.items()}
+        kept = dict(list(names.items())[:MAX_BARS])
+        charts += draw_bars(kept, "Mean share of each class or answer", share=True)
+    return f'<div class="charts">{charts}</div>' if charts else ""
+
+
+def _shorten(name: str) -> str:
+    return name.removeprefix("p_").removesuffix("_fraction")
+
+
+def _draw_histograms(facts: Facts) -> str:
+    confidence, atypicality = facts.numbers("confidence"), facts.numbers("atypicality")
+    charts = ""
+    if np.isfinite(confidence).any():
+        charts += draw_histogram(confidence, 0, 1, "Confidence: the share of the label")
+    if np.isfinite(atypicality).any():
+        caption = "Atypicality: percentile among training galaxies, 100 is unlike all"
+        charts += draw_histogram(atypicality, 0, 100, caption)
+    return f'<div class="charts">{charts}</div>' if charts else ""
+
+
+class _Album:
+    """Galaxies worth a look; all images are looked for at once."""
+
+    def __init__(self, facts: Facts, lost: list[str]) -> None:
+        self.pictures, self.lost = Pictures.of(facts.meta), lost
+        self.ends = {
+            label: (
+                facts.extremes("confidence", EACH, facts.labels == label),
+                facts.extremes("confidence", EACH, facts.labels == label, low=True),
+            )
+            for label, _ in facts.classes.most_common(MAX_CLASSES)
+        }
+        self.atypical = facts.extremes("atypicality", ATYPICAL)
+        both = [k for ends in self.ends.values() for end in ends for k in end]
+        places = list(dict.fromkeys(both + self.atypical))
+        rows = list_rows(facts.saved.rows(places))
+        shown = [row for row in rows if "path" in row]
+        found = self.pictures.find(shown) if len(shown) == len(rows) else []
+        self._cards = {
+            place: Card(source, row["object_id"], _describe(row))
+            for place, source, row in zip(places, found, rows, strict=False)
+        }
+
+    def _draw(self, places: Sequence[int]) -> str:
+        cards = (self._cards[k] for k in places if k in self._cards)
+        return draw_cards(cards, self.pictures, self.lost)
+
+    def draw_classes(self) -> str:
+        """Both ends of every class."""
+        if not self._cards or not self.ends:
+            return ""
+        parts = ['<p class="soft">Left the whole cutout, right what the network was given.</p>']
+        for label, (sure, unsure) in self.ends.items():
+            rest = [k for k in unsure if k not in sure]
+            parts.append(f"<h3>{escape(label)}: surest</h3>{self._draw(sure)}")
+            parts += [f"<h3>{escape(label)}: least sure</h3>{self._draw(rest)}"] if rest else []
+        return "".join(parts)
+
+    def draw_atypical(self) -> str:
+        """Those least like the training data."""
+        return self._draw(self.atypical) if self._cards and self.atypical else ""
+
+
+def _describe(row: dict[str, Any]) -> Iterator[str]:
+    if row.get("label"):
+        yield f"{row['label']} {row.get('confidence', float('nan')):.3f}"
+    if np.isfinite(row.get("atypicality", np.nan)):
+        yield f"atypicality {row['atypicality']:.1f}"
+
+
+def _draw_flags(facts: Facts) -> str:
+    good = facts.counts["rows"] - facts.counts["failed"]
+    rows = [
+        (name.replace("_", " "), count, f"{count / good:.1%}", ADVICE.get(name, ""))
+        for name, count in facts.remarks.most_common()
+    ]
+    if not rows:
+        return "<p>No row with a result has a flag.</p>" if good else ""
+    return draw_table(("Flag", "Rows", "Part", "What to do"), rows)
+
+
+def _draw_failures(facts: Facts) -> str:
+    places = np.flatnonzero(facts.failed).tolist()
+    if not places:
+        return ""
+    rows = list_rows(facts.saved.rows(places[:MAX_FAILURES]))
+    more = len(places) - len(rows)
+    said = f"<p>And {more:,} more: see the column message of the table.</p>" if more else ""
+    cells = ((make_printable(str(row[name])) for name in ("object_id", "message")) for row in rows)
+    return draw_table(("Cutout", "Reason"), cells) + said
+
+
+def _draw_positions(facts: Facts) -> str:
+    ra, dec = facts.numbers("ra"), facts.numbers("dec")
+    known = np.isfinite(ra) & np.isfinite(dec)
+    return f'<div class="charts">{draw_sky(ra, dec)}</div>' if known.any() else ""
+
+
+def _draw_reliability(facts: Facts) -> str:
+    """Figures of the manifest for the survey that the head is of."""
+    model, head = facts.meta.get("model"), facts.meta.get("head")
+    try:
+        entry = next(e for e in load_manifest().models if e.name == model)
+    except (GalmorphError, StopIteration):
+        return ""
+    if facts.meta.get("model_sha256") not in (entry.sha256, None):
+        return ""
+    rows = [
+        (m.data, m.protocol, m.name, f"{m.value:.3f}", _say_interval(m.interval))
+        for m in entry.metrics
+        if m.data.partition("/")[0].partition(",")[0] == head and m.protocol.startswith("linear")
+    ]
+    if not rows:
+        return ""
+    said = (
+        f"Measured on galaxies of {escape(str(head))}, the survey that this head is of. They hold "
+        "for images of that survey and depth; flags and atypicality above say where yours differ."
+    )
+    head_row = ("Images", "How", "Figure", "Value", "95 % interval")
+    return f"<p>{said}</p>{draw_table(head_row, rows)}"
+
+
+def _say_interval(interval: tuple[float, ...] | None) -> str:
+    return "" if interval is None else " to ".join(f"{end:.3f}" for end in interval)
+
+
+def _draw_origin(facts: Facts) -> str:
+    meta = facts.meta
+    if "galmorph" not in meta or "model" not in meta:
+        said = "This format keeps no provenance; .fits, .ecsv, .vot, .parquet and .npz do."
+        return f"<p>{said}</p>"
+    rows = [
+        (name.replace("_", " "), make_printable(_spell(value)))
+        for name, value in meta.items()
+        if value not in ("", None, {}, [])
+    ]
+    methods = escape(describe_methods(meta, facts.counts))
+    details = f"<details><summary>All settings</summary>{draw_table(('', ''), rows)}</details>"
+    return f"<p>{methods}</p><pre>{escape(BIBTEX)}</pre>{details}"
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, dict):
+        kept = {key: item for key, item in value.items() if item not in ("", None, [], {})}
+        return "; ".join(f"{key} {_spell(item)}" for key, item in kept.items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
