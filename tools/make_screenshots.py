@@ -10,10 +10,15 @@ FOLDER already is not made again.
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
@@ -21,8 +26,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 from make_examples import Galaxy, edge_on, smooth, spiral, write_jpeg  # noqa: E402
 
 COUNT = 240
-PNG_COLOURS = 128
-"""A palette keeps a picture well below 400 kB."""
+SIZE = {"width": 1440, "height": 1000}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+PNG_COLOURS = 256
+"""A palette keeps a picture below 400 kB."""
 
 
 def draw_galaxy(number: int, rng: np.random.Generator) -> Galaxy:
@@ -57,13 +64,88 @@ def make_galaxies(folder: Path, count: int, *, seed: int = 21) -> None:
             write_jpeg(galaxy, folder, rng)
 
 
+def classify(folder: Path) -> None:
+    """Make the table that is explored; paths in it start from the folder."""
+    command = ["classify", "galaxies", "-o", "run.parquet", "--with-embedding", "--quiet"]
+    subprocess.run(
+        [sys.executable, "-m", "galmorph", *command], cwd=folder, env=ENVIRONMENT, check=True
+    )
+
+
+def take_pictures(folder: Path, chromium: str) -> None:
+    """Label some galaxies, learn, and take the page in the light and in the dark."""
+    from playwright.sync_api import sync_playwright
+
+    (folder / "labels.csv").unlink(missing_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "galmorph",
+        *["explore", "run.parquet", "--port", "0", "--no-browser"],
+    ]
+    server = subprocess.Popen(
+        command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        address = server.stderr.readline().strip()
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            for name, theme in (("explore", "light"), ("explore_dark", "dark")):
+                page = browser.new_page(viewport=SIZE, color_scheme=theme)
+                page.set_default_timeout(60_000)
+                page.goto(address)
+                page.wait_for_selector(".cell img")
+                if theme == "light":
+                    label_galaxies(page)
+                page.wait_for_timeout(2000)
+                save_png(page.screenshot(), ROOT / "docs" / "_static" / f"{name}.png")
+    finally:
+        server.terminate()
+
+
+def label_galaxies(page: Any) -> None:
+    """Twelve labels, and what is learnt from them."""
+    title = page.locator(".portrait h3")
+    names = page.get_by_label("labels, by the keys")
+    names.fill("arms, none")
+    names.press("Enter")
+    page.get_by_role("button", name="1 arms (0)").wait_for()
+    title.click()
+    for share, key in (("spiral", "1"), ("round", "2"), ("edge on", "2")):
+        first = page.locator(".cell").first
+        page.get_by_label("sort by").select_option(share)
+        page.wait_for_timeout(1500)
+        first.click()
+        for _ in range(4):
+            page.wait_for_timeout(700)
+            page.keyboard.press(key)
+    page.get_by_role("button", name="Learn").click()
+    page.get_by_text("in cross-validation").wait_for()
+    page.get_by_label("sort by").select_option("yours: arms")
+    page.wait_for_timeout(1500)
+    page.locator(".cell").nth(2).click()
+
+
+def save_png(data: bytes, path: Path) -> None:
+    """Write with a palette, which keeps it below 400 kB."""
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    method = Image.Quantize.MAXCOVERAGE  # keeps the few pixels of a colour apart
+    image.quantize(PNG_COLOURS, method, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
 def main() -> None:
+    """Make what is not there yet, then the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folder", type=Path, default=Path("build/screenshots"))
     parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     given = parser.parse_args()
     make_galaxies(given.folder / "galaxies", given.count)
+    if not (given.folder / "run.parquet").exists():
+        classify(given.folder)
+    take_pictures(given.folder, given.chromium)
 
 
 if __name__ == "__main__":

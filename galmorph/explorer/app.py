@@ -40,11 +40,11 @@ class Explorer:
         self.galaxies, self.labels = galaxies, labels
         self._pictures, self._names = pictures, names
 
-    def make_view(self) -> View:
-        """A page of its own; all share the labels."""
+    def make_view(self, *, alone: bool = False) -> View:
+        """One look at it, ``alone`` on a page; all share the labels."""
         from galmorph.explorer.view import View
 
-        return View(Browsing(self.galaxies, self.labels), self._pictures, self._names)
+        return View(Browsing(self.galaxies, self.labels), self._pictures, self._names, alone=alone)
 
     def make_server(self, port: int = 0) -> tuple[Any, str]:
         """A server that waits to be started, and the address with the token that it asks for."""
@@ -56,7 +56,7 @@ class Explorer:
             socket.close()
         token = secrets.token_urlsafe(24)
         server = pn.io.server.get_server(
-            {token: lambda: self.make_view().layout},
+            {token: lambda: self.make_view(alone=True).layout},
             port=port,
             address=HOST,
             websocket_origin=[f"{HOST}:{port}", f"localhost:{port}"],

@@ -19,6 +19,7 @@ from galmorph.explorer.neighbours import (
     has_umap,
 )
 from galmorph.flags import Flags
+from galmorph.tables.where import Where
 
 AS_IN_THE_TABLE, LEAST_SURE, SIMILAR = "as in the table", "least sure", "similar to the chosen"
 MY_LEAST_SURE, FAR = "yours: least sure", "yours: far from all labelled"
@@ -47,7 +48,7 @@ class Browsing:
         self.galaxies, self.labels = galaxies, labels
         self.chosen = 0
         self.picked: Array | None = None
-        self.where = ""
+        self.passing: Array = np.arange(len(galaxies))
         self.sorted_by = LEAST_SURE if "confidence" in galaxies.columns else AS_IN_THE_TABLE
         self.order: Array = np.arange(len(galaxies))
         self.notes: Array | None = None
@@ -90,7 +91,7 @@ class Browsing:
         """Find the order anew."""
         sorting = self.list_sortings()[self.sorted_by]
         values = np.asarray(sorting.compute(), dtype=float)
-        shown = self.find_shown()
+        shown = self.passing
         if self.picked is not None:
             shown = shown[np.isin(shown, self.picked)]
         if sorting.unlabelled:
@@ -99,9 +100,20 @@ class Browsing:
         self.order = shown[np.argsort(keys, kind="stable")]  # NaN come last
         self.notes = None if self.sorted_by == AS_IN_THE_TABLE else values
 
-    def find_shown(self) -> Array:
-        """Rows that pass the filter."""
-        return np.arange(len(self.galaxies))
+    def filter(self, text: str) -> None:
+        """Let pass the rows for which an expression on columns holds, all where it is empty."""
+        columns: dict[str, Array] = {
+            **self.galaxies.columns,
+            "your_label": self.get_colour(YOUR_LABEL),
+        }
+        if not text.strip():
+            self.passing = np.arange(len(self.galaxies))
+            return
+        where = Where(text)
+        where.check(columns)
+        texts = {name: columns[name] for name in where.names}
+        values = {n: v.astype(np.str_) if v.dtype.kind == "O" else v for n, v in texts.items()}
+        self.passing = np.flatnonzero(where.choose(values))
 
     def find_neighbours(self, count: int) -> Array:
         """The rows most like the chosen one, without it."""

@@ -1,6 +1,8 @@
 // A page of thumbnails: shows items, tells which was clicked and what was typed.
 
-export function render({model, el}) {
+export function render({model}) {
+  if (model.alone && !location.search && matchMedia('(prefers-color-scheme: dark)').matches)
+    location.replace(location.pathname + '?theme=dark')
   const grid = document.createElement('div')
   grid.className = 'grid'
   const draw = () => {

@@ -13,12 +13,17 @@ HERE = Path(__file__).parent
 
 
 class Gallery(JSComponent):  # type: ignore[misc]
-    """Items are {row, src, title, note, label}; messages {row} or {key, row}."""
+    """Items are {row, src, title, note, label}; messages {row} or {key, row}.
+
+    Where it is `typed`, keys anywhere in the page are heard; `alone` on a page of its own, this one
+    is dark where the browser is.
+    """
 
     items = param.List(default=[])
     chosen = param.Integer(default=-1)
     side = param.Integer(default=112)
     typed = param.Boolean(default=False)
+    alone = param.Boolean(default=False)
 
     _esm = HERE / "gallery.js"
     _stylesheets = [(HERE / "gallery.css").read_text()]  # noqa: RUF012 (as the library has it)

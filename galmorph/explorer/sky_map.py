@@ -32,8 +32,8 @@ class Map:
             active_scroll="wheel_zoom",
             active_drag="lasso_select",
             output_backend="webgl",
-            sizing_mode="stretch_both",
-            min_height=320,
+            sizing_mode="stretch_width",
+            height=500,
         )
         self.figure.toolbar.logo = None
         self.points = ColumnDataSource({"x": [], "y": [], "c": []})

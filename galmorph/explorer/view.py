@@ -29,8 +29,11 @@ UNDO = ("u", "Backspace")
 class View:
     """One look at a run, in one browser tab or notebook cell."""
 
-    def __init__(self, browsing: Browsing, pictures: Thumbnails, names: list[str]) -> None:
+    def __init__(
+        self, browsing: Browsing, pictures: Thumbnails, names: list[str], *, alone: bool
+    ) -> None:
         self.browsing, self.pictures, self.names = browsing, pictures, names
+        self._alone = alone
         self.page = 0
         self.map = Map(self._pick, self._choose)
         self._make_widgets()
@@ -62,7 +65,13 @@ class View:
             name="sort by",
             options=list(browsing.list_sortings()),
             value=browsing.sorted_by,
-            width=210,
+            width=180,
+            margin=(0, 8, 0, 0),
+        )
+        self.where = pn.widgets.TextInput(
+            name="where",
+            placeholder="confidence < 0.6",
+            width=200,
             margin=(0, 8, 0, 0),
         )
         self.keys = pn.widgets.TextInput(
@@ -72,14 +81,17 @@ class View:
         self.save = pn.widgets.FileDownload(
             callback=self._export, filename="selection.csv", label="Save these", **small
         )
-        self.gallery = Gallery(self._hear, typed=True, sizing_mode="stretch_width")
+        self.gallery = Gallery(
+            self._hear, typed=True, alone=self._alone, sizing_mode="stretch_width"
+        )
         self.near = Gallery(self._hear, side=76, sizing_mode="stretch_width")
         self.portrait = pn.pane.HTML(sizing_mode="stretch_width", margin=0)
         self.status = pn.pane.HTML(sizing_mode="stretch_width", margin=(6, 0))
-        self.shown = pn.pane.HTML(width=190, margin=(4, 8, 0, 0))
+        self.shown = pn.pane.HTML(width=110, margin=(8, 8, 0, 0))
         for widget in (self.axes, self.x, self.y, self.colour):
             widget.param.watch(self._redraw_map, "value")
         self.sort.param.watch(self._sort, "value")
+        self.where.param.watch(self._filter, "value")
         self.keys.param.watch(self._rename, "value")
         self.format.param.watch(self._name_file, "value")
 
@@ -102,12 +114,14 @@ class View:
 
     def _lay_out(self) -> Any:
         wide = {"sizing_mode": "stretch_width", "margin": 0}
+        theme = "dark_minimal" if pn.config.theme == "dark" else None
         left = pn.Column(
             pn.Row(self.axes, self.x, self.y, self.colour, **wide),
-            pn.pane.Bokeh(self.map.figure, sizing_mode="stretch_width", height=500, margin=0),
+            pn.pane.Bokeh(self.map.figure, theme=theme, height=500, **wide),
             **wide,
         )
-        bar = pn.Row(self.sort, self.shown, self.back, self.forth, self.all, align="end", **wide)
+        pages = pn.Row(self.shown, self.back, self.forth, self.all, margin=(6, 0, 0, 0))
+        bar = pn.FlexBox(self.sort, self.where, pages, align_items="end", **wide)
         right = pn.Column(bar, pn.Column(self.gallery, height=500, scroll=True, **wide), **wide)
         labelling = pn.Column(
             self.keys,
@@ -196,6 +210,16 @@ class View:
         self.browsing.sorted_by = event.new
         self._begin()
 
+    def _filter(self, event: Any) -> None:
+        try:
+            self.browsing.filter(event.new)
+        except GalmorphError as error:
+            self._say(str(error).removeprefix("--"))
+            return
+        self._say("")
+        self._begin()
+        self._draw_map()
+
     def _sort_similar(self) -> None:
         if self.sort.value != SIMILAR:
             self.sort.value = SIMILAR
@@ -275,8 +299,9 @@ class View:
             found = browsing.compute_map(kind)
             axes, names = (found[:, 0], found[:, 1]), (f"{kind} 1", f"{kind} 2")
         colour = self.colour.value
-        shown = browsing.find_shown()
-        self.map.show(*axes, browsing.get_colour(colour), rows=shown, names=(*names, colour))
+        self.map.show(
+            *axes, browsing.get_colour(colour), rows=browsing.passing, names=(*names, colour)
+        )
         self.map.mark(browsing.chosen)
 
     def _items(self, rows: Iterable[int], notes: Any) -> list[dict[str, Any]]:
@@ -308,7 +333,7 @@ class View:
                 f"{len(missing)} of these {len(items)} images cannot be read, the first "
                 f"{missing[0]}; start in the folder of the run, or say with --root where they are"
             )
-        self.shown.object = f'<div style="padding-top: 20px">{of}</div>'
+        self.shown.object = of
 
     def _draw_chosen(self) -> None:
         browsing = self.browsing

@@ -85,10 +85,19 @@ def test_a_session_from_the_map_to_the_head(page, tmp_path):
     first = page.locator(".cell").first
     expect(first).to_have_attribute("title", "g079", **timeout)
 
-    # FILTER1
+    where = page.get_by_label("where")
+    where.fill("p_spiral < 0.5")
+    where.press("Enter")
+    expect(first).to_have_attribute("title", "g039", **timeout)
+    expect(page.get_by_text("1–30 of 40")).to_be_visible(**timeout)
+    where.fill("nonsense <")
+    where.press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("where 'nonsense <'", **timeout)
+    where.fill("")
+    where.press("Enter")
+    expect(first).to_have_attribute("title", "g079", **timeout)
     first.click()
     expect(title).to_have_text("g079", **timeout)
-    # FILTER2
     label_some(page, tmp_path, title, timeout)
 
     page.get_by_role("button", name="Learn").click()

@@ -50,8 +50,11 @@ def test_many_rows_are_kept_in_half_the_memory(tmp_path, monkeypatch):
 
 def test_a_table_of_another_kind_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "other.csv").write_text("name,mass\na,1\n")
-    with pytest.raises(CatalogueError, match=r"no result of galmorph.*--with-embedding"):
+    with pytest.raises(CatalogueError, match="no result of galmorph"):
         open_galaxies(tmp_path / "other.csv")
+    (tmp_path / "near.csv").write_text("object_id,mass\na,1\n")
+    with pytest.raises(CatalogueError, match=r"\(no path\).*--with-embedding"):
+        open_galaxies(tmp_path / "near.csv")
 
 
 def test_principal_components_are_those_of_a_plain_decomposition():
@@ -130,6 +133,19 @@ def test_orders(tmp_path):
     assert set(browsing.order) == {1, 2, 70}
     browsing.step(1)
     assert browsing.chosen == browsing.order[0]
+
+
+def test_a_filter_lets_rows_pass(tmp_path):
+    browsing = make_browsing(tmp_path)
+    browsing.labels.put(70, "arms")
+    browsing.filter("label == 'spiral' and atypicality < 90")
+    assert set(browsing.passing) == set(range(40, 72))
+    browsing.filter("your_label == 'arms'")
+    assert list(browsing.passing) == [70]
+    with pytest.raises(GalmorphError, match="no column 'lable'; label is one"):
+        browsing.filter("lable == 'spiral'")
+    browsing.filter(" ")
+    assert len(browsing.passing) == COUNT
 
 
 def test_learning_finds_the_two_kinds_and_proposes_what_to_label(tmp_path):
