@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from galmorph.evaluation.reliability import fit_temperature
 from galmorph.heads import LinearHead, make_class_name, softmax
 from galmorph.heads.galaxy_zoo import GZ2_CODES, GZ2_QUESTIONS
 from galmorph.heads.questions import slice_answers
@@ -33,9 +32,8 @@ from galmorph.images.inputs import to_sources
 from galmorph.images.read import read_cutout
 from galmorph.model import Model, read_model
 from galmorph.settings import FieldOptions
-from galmorph.training.data import is_held_out
 from galmorph.training.export import add_to_model
-from galmorph.training.logistic import cross_predict, fit_path, predict, standardize
+from galmorph.training.logistic import cross_predict, fit_path, standardize
 from galmorph.training.votes import Hidden, fit_numbers, fit_votes, join_shares, make_hidden
 from galmorph.typicality import Doubts, Typicality, fit_typicality
 
@@ -254,7 +252,7 @@ def raise_class(shares: Array, labels: Array, margin: float = 0.1) -> Array:
     return (1 - part) * shares + part * own
 
 
-def read_clean(images: Images) -> tuple[Array, Array, list[str]]:
+def read_clean(images: Images) -> tuple[Array, Array]:
     """Embeddings and classes of the galaxies on which people agree, some also as measured."""
     sets = [
         images.embed("gz2_tr0", "gz2/train-00000.tar", SHARD),
@@ -262,8 +260,7 @@ def read_clean(images: Images) -> tuple[Array, Array, list[str]]:
         images.embed("gz2_tr0_auto", "gz2/train-00000.tar", "auto"),
     ]
     labels = [LEAVES.index(n.split("::")[-1].split("/")[-2]) for _, names in sets for n in names]
-    names = [n for _, each in sets for n in each]
-    return np.concatenate([e for e, _ in sets]), np.array(labels), names
+    return np.concatenate([e for e, _ in sets]), np.array(labels)
 
 
 def list_leaves(images: Images, tree: VoteHead, ordinary: tuple[Array, ...], clean: Any) -> Any:
@@ -387,30 +384,6 @@ def fit_votes_of_leaves(rows: tuple[Array, ...], count: int, surveyed: int) -> L
     return LinearHead("gz2_votes", LEAVES, *parts, notes=notes)
 
 
-def fit_clean(clean: Any, names: list[str], none: Array, held_out: float) -> LinearHead:
-    """Classes of galaxies on which people agree, and artifact.
-
-    The encoder has not seen the labels of the part that is held out: it sets the temperature.
-    """
-    x, labels = np.concatenate([clean[0], none]), np.concatenate([clean[1], np.full(len(none), 5)])
-    new = np.array([is_held_out(Path(name).stem, held_out) for name in names])
-    new = np.concatenate([new, np.zeros(len(none), bool)])
-    scale = standardize(x[~new])
-    path = fit_path(scale.apply(x[~new]), np.eye(6)[labels[~new]], [1e-1, 1e-2, 1e-3])
-    coefficients = scale.fold(list(path)[-1])
-    logits = predict(x[new], coefficients)
-    temperature = fit_temperature(logits, labels[new])
-    weight, bias = (part.astype(np.float32) for part in coefficients)
-    notes = {
-        "rows": int((~new).sum()),
-        "penalty": 1e-3,
-        "held_out": held_out,
-        "held_out_accuracy": float((logits.argmax(axis=1) == labels[new]).mean()),
-        "temperature_from": f"the {new.sum()} rows with labels new to the encoder",
-    }
-    return LinearHead("gz2", LEAVES, weight, bias, temperature, notes=notes)
-
-
 def gather_none(images: Images) -> Array:
     """Embeddings of artifacts, and of sky, noise, stars and trails that are made here."""
     sets = [
@@ -436,21 +409,18 @@ def main() -> None:
     images = Images(model, data, options.cache)
     ordinary, none = read_vote_sets(images), gather_none(images)
     kaggle = {row["kaggle_id"] for row in read_rows(data, "gz2")}
-    old = model.heads.get("gz2_clean", model.heads["gz2"])
-    others = [old, fit_largest(images, kaggle), model.heads["decals"], model.heads["sdss"]]
-    hidden = make_hidden([*others, fit_artifact(images)])
+    known = [model.heads[name] for name in ("gz2", "decals", "sdss")]
+    hidden = make_hidden([*known, fit_largest(images, kaggle), fit_artifact(images)])
     x, votes, surveys, weights, groups = ordinary
     labels: dict[str, Any] = {"surveys": surveys, "weights": weights, "groups": groups}
     tree = fit_votes(x, votes, GZ2_QUESTIONS, name="tree", hidden=hidden, **labels).head
     efigi, _, _ = fit_efigi(images, hidden)
-    galaxies, classes, names = read_clean(images)
+    galaxies, classes = read_clean(images)
     some = np.random.default_rng(0).permutation(len(classes))[:8000]
     rows = list_leaves(images, tree, ordinary, (galaxies[some], classes[some]))
     shares = fit_votes_of_leaves(rows, int((surveys == 0).sum()), len(surveys))
-    clean = fit_clean((galaxies, classes), names, none, float(old.notes.get("held_out") or 0.08))
-    found = {"gz2_clean": replace(old, name="gz2_clean"), "gz2": clean, "gz2_votes": shares}
-    found |= {"tree": tree, "efigi": efigi}
-    union = fit_union(gather_galaxies(images), none, clean)
+    found = {"gz2_votes": shares, "tree": tree, "efigi": efigi}
+    union = fit_union(gather_galaxies(images), none, model.heads["gz2"])
     add_to_model(options.model, found, typicality=union, scaled_frame=424)
     for name, head in found.items():
         print(name, json.dumps({k: v for k, v in head.notes.items() if k != "class_counts"}))

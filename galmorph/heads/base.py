@@ -61,6 +61,11 @@ class Head(ABC):
     def num_features(self) -> int:
         """Length of the embeddings that it takes."""
 
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Of what it tells: classes, answers or numbers."""
+
     @abstractmethod
     def columns(self) -> tuple[ColumnSpec, ...]:
         """The columns that it fills, in order; the first is ``label`` where it has one."""

@@ -73,6 +73,11 @@ class LinearHead(Head):
         """Length of the embeddings that it takes."""
         return int(self.weight.shape[1])
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of what it tells."""
+        return self.class_names
+
     def columns(self) -> tuple[ColumnSpec, ...]:
         """Label, confidence, and a probability for each class."""
         return class_columns(self.class_names)

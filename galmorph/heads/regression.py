@@ -72,6 +72,11 @@ class RegressionHead(Head):
         values: npt.NDArray[Any] = np.clip(features @ self.weight.T + self.bias, low, high)
         return values.astype(np.float32)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of what it tells."""
+        return tuple(target.name for target in self.targets)
+
     def columns(self) -> tuple[ColumnSpec, ...]:
         """Each number with its error."""
         texts = (

@@ -87,6 +87,11 @@ class VoteHead(Head):
         parts = [softmax(logits[:, answers]) for _, answers in slice_answers(self.questions)]
         return np.concatenate(parts, axis=1)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of what it tells."""
+        return tuple(c for question in self.questions for c in question.columns)
+
     def columns(self) -> tuple[ColumnSpec, ...]:
         """Label, its share, and for each question its reach, relevance, shares and intervals."""
         return (

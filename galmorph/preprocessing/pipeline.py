@@ -99,7 +99,7 @@ class Preprocessing:
     interpolation : {"bilinear", "bicubic"}
         Filter that brings the field to the encoder's size.
     scaled_frame : int or None
-        Where no field is asked for: frames of so many pixels a side without a pixel scale are taken
+        Where no field is asked for: frames of so many pixels a side are taken
         to be scaled to the galaxy, and ``crop`` of them is looked at. In every other frame the
         galaxy is measured. None: ``crop`` of every frame.
     """
@@ -146,7 +146,6 @@ class Preprocessing:
         seen, min_side = self._fixed_crop(options), self.min_side(options)
         if not self._may_measure(options):
             return dataclasses.replace(read, seen=seen, min_side=min_side)
-        seen = seen if read.pixel_scale is None else None
         return dataclasses.replace(read, seen=seen, seen_side=self.scaled_frame)
 
     def _may_measure(self, options: FieldOptions) -> bool:
@@ -207,7 +206,7 @@ class Preprocessing:
         height, width = _find_frame(cutout)
         told = {}
         if self._may_measure(field):
-            scaled = height == width == self.scaled_frame and math.isnan(cutout.pixel_scale)
+            scaled = height == width == self.scaled_frame
             told = {"field": "as scaled by Galaxy Zoo" if scaled else "measured"}
             field = field if scaled else FieldOptions(crop="auto")
         if field.crop == "auto":

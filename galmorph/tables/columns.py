@@ -128,8 +128,8 @@ _PLACE = (
     ColumnSpec("dec", "float64", "deg", "pos.eq.dec;meta.main", _DEC),
 )
 _RANK = (
-    "Percentile, 0 to 100: the share of held-out training galaxies that lie nearer to "
-    "the training data"
+    "0 to 100: above 99 what is unlike the galaxies that the model was checked on, below it a rank "
+    "among them"
 )
 _ATYPICALITY = ColumnSpec("atypicality", "float32", "", "stat.rank", _RANK)
 _MASK = "Bit mask of what was wrong with the cutout or done to it"

@@ -50,7 +50,7 @@ def test_the_entry_says_what_is_in_the_file(entry: ManifestEntry) -> None:
     assert model.preprocessing.std == pytest.approx(entry.input.std)
     assert sorted(model.heads) == sorted(head.name for head in entry.heads)
     for head in entry.heads:
-        assert model.heads[head.name].class_names == head.class_names
+        assert model.heads[head.name].names == head.class_names
 
 
 def test_the_default_model_is_bundled() -> None:
