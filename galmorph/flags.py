@@ -61,7 +61,7 @@ NO_LABEL = (
 """A row with any of these bits has no label."""
 
 ADVICE = {
-    "atypical": "unlike the training images: try --crop auto",
+    "atypical": "little like the galaxies that the model was checked on: look at these",
     "padded": "the field reaches beyond the frame: give larger cutouts, or a smaller --crop",
     "upsampled": "fewer pixels than the network takes: give cutouts with finer pixels",
     "assumed_stretch": "the header names no survey: choose --stretch",
