@@ -13,6 +13,8 @@ from astropy.io import fits
 from PIL import Image
 
 from galmorph.images.source import Lost
+from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.tables.provenance import flatten_meta
 from galmorph.thumbnails import Pictures, to_data_uri
 
 RUN = {
@@ -44,7 +46,14 @@ def test_the_whole_and_what_the_network_was_given(tmp_path: Path, picture: Image
     np.testing.assert_allclose(seen.astype(int), expected, atol=1)
 
 
-def test_flat_provenance_says_the_same(picture: Image.Image) -> None:
+def test_settings_survive_flat_provenance() -> None:
+    preprocessing = Preprocessing(img_size=60, crop=0.3, mean=(0.1, 0.2, 0.3))
+    meta = {"preprocessing": preprocessing.to_dict(), "rendering": {"zeropoint": None}}
+    assert Pictures.of(flatten_meta(meta)) == Pictures.of(meta)
+    assert Pictures.of(meta).preprocessing == preprocessing
+
+
+def test_flat_provenance_says_the_same() -> None:
     flat = {"preprocessing.crop": 0.5, "preprocessing.mean": "[0.1, 0.2, 0.3]", "field.crop": "",
             "reading.bands": '["g", "r", "z"]'}  # fmt: skip
     pictures = Pictures.of(flat)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 __all__ = ["draw_bars", "draw_histogram", "draw_sky"]
 
 WIDTH, HEIGHT, ROW = 420, 150, 22
-NAME_WIDTH = 150
+NAME_WIDTH = 170
 
 
 def _frame(width: float, height: float, said: str, body: str, caption: str) -> str:
@@ -28,9 +28,10 @@ def draw_bars(values: Mapping[str, float], caption: str, *, share: bool = False)
     for n, (name, value) in enumerate(values.items()):
         text = f"{value:.1%}" if share else f"{value:,.0f}"
         y, length = n * ROW, (WIDTH - NAME_WIDTH - 60) * value / most
-        short = name if len(name) <= 26 else name[:25] + "…"
+        short = name if len(name) <= 25 else name[:24] + "…"
         parts.append(
-            f'<text x="{NAME_WIDTH - 6}" y="{y + 15}" text-anchor="end">{escape(short)}</text>'
+            f'<text x="{NAME_WIDTH - 6}" y="{y + 15}" text-anchor="end">{escape(short)}'
+            f"<title>{escape(name)}</title></text>"
             f'<rect class="bar" x="{NAME_WIDTH}" y="{y + 4}" width="{length:.1f}" height="14"/>'
             f'<text x="{NAME_WIDTH + length + 5:.1f}" y="{y + 15}">{text}</text>'
         )

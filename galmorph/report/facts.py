@@ -15,6 +15,7 @@ from galmorph.saved import SavedRun
 __all__ = ["Facts"]
 
 UNSURE = 0.5
+ASKED = "_proportion_volunteers_asked"
 SHARE_UCD = "stat.probability;src.morph.type"
 LABEL_UCD = "meta.code.class;src.morph.type"
 
@@ -26,7 +27,8 @@ class Facts:
 
     def __init__(self, saved: SavedRun) -> None:
         self.saved, self.meta = saved, saved.provenance
-        names = [*self.share_names, "confidence", "atypicality", "flags", "ra", "dec"]
+        asked = [name for name in saved.specs if name.endswith(ASKED)]
+        names = [*self.share_names, *asked, "confidence", "atypicality", "flags", "ra", "dec"]
         self._columns: dict[str, Any] = saved.columns([*names, *self._label_names])
         self.rows = len(next(iter(saved.columns(["object_id"]).values())))
 
@@ -83,9 +85,20 @@ class Facts:
 
     @cached_property
     def shares(self) -> dict[str, float]:
-        """Mean of each share."""
-        values = {name: self.numbers(name) for name in self.share_names}
-        return {n: float(np.nanmean(v)) for n, v in values.items() if np.isfinite(v).any()}
+        """Mean of each share; of an answer, among those who reach its question."""
+        found = {}
+        for name in self.share_names:
+            values, weights = self.numbers(name), self._reach(name)
+            good = np.isfinite(values) & np.isfinite(weights)
+            if weights[good].sum() > 0:
+                found[name] = float(np.average(values[good], weights=weights[good]))
+        return found
+
+    def _reach(self, name: str) -> Floats:
+        """Part of the people who reach the question of a share; 1 where all do."""
+        asked = (n for n in self._columns if n.endswith(ASKED))
+        own = next((n for n in asked if name.startswith(n.removesuffix(ASKED) + "_")), None)
+        return np.ones(self.rows) if own is None else self.numbers(own)
 
     @cached_property
     def remarks(self) -> Counter[str]:

@@ -74,7 +74,8 @@ def _draw_classes(facts: Facts) -> str:
     if facts.shares:
         names = {_shorten(name): value for name, value in facts.shares.items()}
         kept = dict(list(names.items())[:MAX_BARS])
-        charts += draw_bars(kept, "Mean share of each class or answer", share=True)
+        caption = "Mean share of each class, or of an answer among those who reach its question"
+        charts += draw_bars(kept, caption, share=True)
     return f'<div class="charts">{charts}</div>' if charts else ""
 
 
@@ -88,7 +89,8 @@ def _draw_histograms(facts: Facts) -> str:
     if np.isfinite(confidence).any():
         charts += draw_histogram(confidence, 0, 1, "Confidence: the share of the label")
     if np.isfinite(atypicality).any():
-        caption = "Atypicality: percentile among training galaxies, 100 is unlike all"
+        said = facts.saved.specs["atypicality"].description
+        caption = f"Atypicality: {said[:1].lower()}{said[1:]}" if said else "Atypicality"
         charts += draw_histogram(atypicality, 0, 100, caption)
     return f'<div class="charts">{charts}</div>' if charts else ""
 

@@ -82,6 +82,8 @@ def _quote(mapping: Mapping[str, Any], key: str) -> str:
 def nest_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Undo `flatten_meta`, for formats that have only key = value; what is nested stays so.
 
+    Of "" and None, which are one there, None is taken.
+
     >>> nest_meta({"model.name": "wei2022", "model.mean": "[0.5, 0.5]"})
     {'model': {'name': 'wei2022', 'mean': [0.5, 0.5]}}
     """
@@ -92,5 +94,5 @@ def nest_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
         for parent in parents:
             place = place.setdefault(parent, {})
         is_list = isinstance(value, str) and value.startswith("[") and value.endswith("]")
-        place[name] = json.loads(value) if is_list else value
+        place[name] = json.loads(value) if is_list else None if value == "" else value
     return nested

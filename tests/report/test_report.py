@@ -142,18 +142,20 @@ def test_a_large_run_is_a_small_file(folder):
 def test_shares_are_found_by_what_columns_mean(folder):
     share = ColumnSpec("bar_yes_fraction", "float32", "", "stat.probability;src.morph.type")
     low = ColumnSpec("bar_yes_fraction_low", "float32", "", "stat.probability;src.morph.type")
-    specs = result_columns((class_columns([])[0], class_columns([])[1], share, low))
+    asked = ColumnSpec("bar_proportion_volunteers_asked", "float32", "", "stat.probability")
+    specs = result_columns((*class_columns([]), asked, share, low))
     columns = {s.name: [""] * 4 if s.is_text else np.zeros(4, s.dtype) for s in specs}
     columns |= {"object_id": list("abcd"), "bar_yes_fraction": np.array([0.1, 0.2, 0.3, np.nan])}
     columns |= {"label": ["barred", "barred", "round", ""]}
+    columns |= {"bar_proportion_volunteers_asked": np.array([1, 0, 0.5, np.nan])}
     table = build_table(specs, columns)
     facts = Facts(SavedRun(table))
     assert facts.share_names == ["bar_yes_fraction"]
-    assert facts.shares["bar_yes_fraction"] == pytest.approx(0.2)
+    assert facts.shares["bar_yes_fraction"] == pytest.approx((0.1 + 0.15) / 1.5)
     assert facts.classes == {"barred": 2, "round": 1}
     page = make_report(table)
     check(page)
-    assert "bar_yes 20.0%" in page
+    assert "bar_yes 16.7%" in page
     assert "keeps no provenance" in page
 
 
