@@ -174,7 +174,7 @@ def _draw_positions(facts: Facts) -> str:
 
 
 def _draw_reliability(facts: Facts) -> str:
-    """Figures of the manifest for the survey that the head is of."""
+    """Figures of the manifest for the head, on the survey that it is of."""
     model, head = facts.meta.get("model"), facts.meta.get("head")
     try:
         entry = next(e for e in load_manifest().models if e.name == model)
@@ -185,13 +185,13 @@ def _draw_reliability(facts: Facts) -> str:
     rows = [
         (m.data, m.protocol, m.name, f"{m.value:.3f}", _say_interval(m.interval))
         for m in entry.metrics
-        if m.data.partition("/")[0].partition(",")[0] == head and m.protocol.startswith("linear")
+        if f"'{head}'" in m.protocol or (m.data == head and m.protocol.startswith("linear"))
     ]
     if not rows:
         return ""
     said = (
-        f"Measured on galaxies of {escape(str(head))}, the survey that this head is of. They hold "
-        "for images of that survey and depth; flags and atypicality above say where yours differ."
+        f"How well the head {escape(str(head))} does on galaxies with known answers. It holds for "
+        "images of that survey and depth; flags and atypicality above say where yours differ."
     )
     head_row = ("Images", "How", "Figure", "Value", "95 % interval")
     return f"<p>{said}</p>{draw_table(head_row, rows)}"

@@ -17,6 +17,7 @@ from galmorph.report.report import make_report
 from galmorph.saved import SavedRun
 from galmorph.tables.build import build_table
 from galmorph.tables.columns import ColumnSpec, class_columns, result_columns
+from galmorph.weights.manifest import load_manifest
 
 VOID = ("meta", "img", "br", "path", "rect", "ellipse")
 
@@ -192,3 +193,15 @@ def test_the_sky_has_its_poles_and_east_left():
     places = {tuple(map(int, place)) for place in re.findall(r"M(\d+) (\d+)h0", points)}
     assert {(210, 110), (210, 10)} < places
     assert max(places)[0] > 300  # RA 90 lies to the right of 180
+
+
+def test_reliability_is_that_of_the_head_in_the_manifest():
+    entry = next(e for e in load_manifest().models if e.name == "fused_fast")
+    metric = next(m for m in entry.metrics if m.data == "gz2/test" and "'gz2'" in m.protocol)
+    table = make_run(3, [""] * 3)
+    table.meta |= {"model": "fused_fast", "model_sha256": entry.sha256}
+    page = make_report(table)
+    assert f"<td>{metric.name}</td><td>{metric.value:.3f}</td>" in page
+    assert "sdss/test" not in page
+    table.meta["model_sha256"] = "0" * 64  # other weights of that name
+    assert "Reliability" not in make_report(table)
