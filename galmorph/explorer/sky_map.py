@@ -23,7 +23,13 @@ Array = npt.NDArray[Any]
 class Map:
     """Shows x and y (n,) in the colours of values; tells which rows were selected or tapped."""
 
-    def __init__(self, select: Callable[[Array | None], None], tap: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        select: Callable[[Array | None], None],
+        tap: Callable[[int], None],
+        *,
+        ink: str = "#444",
+    ) -> None:
         self._select, self._tap = select, tap
         self.x = self.y = np.empty(0)
         self.rows: Array = np.empty(0, dtype=np.int64)
@@ -42,6 +48,7 @@ class Map:
         self.mapper = LinearColorMapper(palette=Viridis256, nan_color=NO_VALUE)
         self.bins = LinearColorMapper(palette=Viridis256, nan_color="rgba(0, 0, 0, 0)")
         self._draw()
+        self._colour_frame(ink)
         self.figure.on_event(SelectionGeometry, self._selected)
         self.figure.on_event(Tap, self._tapped)
 
@@ -65,6 +72,19 @@ class Map:
         )
         self.bar = ColorBar(color_mapper=self.mapper, width=12, title_text_font_style="normal")
         self.figure.add_layout(self.bar, "right")
+
+    def _colour_frame(self, ink: str) -> None:
+        """All that is no point in one colour, on whatever the page has behind it."""
+        drawn = self.figure
+        drawn.update(background_fill_color=None, border_fill_color=None, outline_line_color=ink)
+        for grid in drawn.grid:
+            grid.update(grid_line_color=ink, grid_line_alpha=0.2)
+        lines = {f"{part}_line_color": ink for part in ("axis", "major_tick", "minor_tick")}
+        texts = {"axis_label_text_color": ink, "major_label_text_color": ink}
+        for axis in drawn.axis:
+            axis.update(**lines, **texts)
+        self.bar.update(background_fill_color=None, title_text_color=ink, bar_line_color=None)
+        self.bar.major_label_text_color = ink
 
     def show(
         self, x: Array, y: Array, values: Array, *, rows: Array, names: tuple[str, str, str]
@@ -142,14 +162,16 @@ class Map:
     def _tapped(self, event: Any) -> None:
         if not len(self.rows):
             return
-        ranges = self.figure.x_range, self.figure.y_range
-        across, up = ((r.end - r.start) or 1.0 if _is_known(r) else 1.0 for r in ranges)
+        across = _find_width(self.figure.x_range, self.x)
+        up = _find_width(self.figure.y_range, self.y)
         near = ((self.x - event.x) / across) ** 2 + ((self.y - event.y) / up) ** 2
         self._tap(int(self.rows[near.argmin()]))
 
 
-def _is_known(axis: Any) -> bool:
-    return isinstance(axis.start, float | int) and isinstance(axis.end, float | int)
+def _find_width(axis: Any, values: Array) -> float:
+    """What the axis shows, once the browser has told; else that of the values."""
+    width = abs((axis.end or 0) - (axis.start or 0))
+    return float(width if width > 0 else np.ptp(values) or 1.0)
 
 
 def find_inside(geometry: dict[str, Any], x: Array, y: Array) -> npt.NDArray[np.bool_]:

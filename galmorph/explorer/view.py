@@ -35,7 +35,8 @@ class View:
         self.browsing, self.pictures, self.names = browsing, pictures, names
         self._alone = alone
         self.page = 0
-        self.map = Map(self._pick, self._choose)
+        ink = "#ddd" if pn.config.theme == "dark" else "#444"
+        self.map = Map(self._pick, self._choose, ink=ink)
         self._make_widgets()
         self._make_buttons()
         browsing.refresh()
@@ -114,10 +115,9 @@ class View:
 
     def _lay_out(self) -> Any:
         wide = {"sizing_mode": "stretch_width", "margin": 0}
-        theme = "dark_minimal" if pn.config.theme == "dark" else None
         left = pn.Column(
             pn.Row(self.axes, self.x, self.y, self.colour, **wide),
-            pn.pane.Bokeh(self.map.figure, theme=theme, height=500, **wide),
+            pn.pane.Bokeh(self.map.figure, height=500, **wide),
             **wide,
         )
         pages = pn.Row(self.shown, self.back, self.forth, self.all, margin=(6, 0, 0, 0))

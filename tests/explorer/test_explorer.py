@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -227,3 +228,68 @@ def test_texts_of_a_run_are_no_markup(tmp_path):
     assert "<i>mine" not in html
     assert "<b>gone" not in html
     assert "atypical" in html
+
+
+def make_map(x, y, values):
+    from galmorph.explorer.sky_map import Map
+
+    told = []
+    drawn = Map(told.append, told.append)
+    drawn.show(x, y, values, rows=np.arange(len(x)), names=("x", "y", "colour"))
+    return drawn, told
+
+
+def test_a_map_of_many_is_binned_and_still_selects(monkeypatch):
+    pytest.importorskip("bokeh")
+    from galmorph.explorer import sky_map
+
+    monkeypatch.setattr(sky_map, "MOST_POINTS", 99)
+    rng = np.random.default_rng(3)
+    x, y, values = rng.normal(size=(3, 500))
+    x[0] = np.nan
+    drawn, told = make_map(x, y, values)
+    image = drawn.image.data["image"][0]
+    assert len(drawn.points.data["x"]) == 0
+    assert np.isfinite(image).sum() == len(
+        {(a, b) for a, b in zip(bin_of(x[1:]), bin_of(y[1:]), strict=True)}
+    )
+    event = SimpleNamespace(
+        final=True, geometry={"type": "rect", "x0": 1, "x1": 0, "y0": -1, "y1": 1}
+    )
+    drawn._selected(event)
+    assert set(told[0]) == set(np.flatnonzero((x >= 0) & (x <= 1) & (abs(y) <= 1)))
+    counted, _ = make_map(x, y, np.array(["a", "b"] * 250, dtype=object))
+    counts = 10.0 ** counted.image.data["image"][0]
+    assert round(float(np.nansum(counts))) == 499
+
+
+def bin_of(values):
+    """Number of the bin of each value, as numpy's histograms have them."""
+    from galmorph.explorer.sky_map import BINS
+
+    edges = np.linspace(values.min(), values.max(), BINS + 1)
+    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, BINS - 1)
+
+
+def test_points_in_a_lasso_are_those_of_a_plain_rule():
+    pytest.importorskip("bokeh")
+    from galmorph.explorer.sky_map import find_inside
+
+    x, y = np.random.default_rng(4).uniform(-1, 3, size=(2, 300))
+    lasso = {"type": "poly", "x": [0, 2, 2, 1, 0], "y": [0, 0, 2, 0.5, 2]}  # a notch from above
+    notch = np.where(x < 1, 2 - 1.5 * x, 0.5 + 1.5 * (x - 1))
+    expected = (x > 0) & (x < 2) & (y > 0) & (y < notch)
+    np.testing.assert_array_equal(find_inside(lasso, x, y), expected)
+
+
+def test_colours_of_classes_and_of_numbers():
+    pytest.importorskip("bokeh")
+    x = np.arange(6.0)
+    labels = np.array(["b", "a", "", "b", "a", "c"], dtype=object)
+    drawn, _ = make_map(x, x, labels)
+    np.testing.assert_array_equal(drawn.points.data["c"], [1, 0, np.nan, 1, 0, 2])
+    assert drawn.bar.major_label_overrides == {0: "a", 1: "b", 2: "c"}
+    drawn, told = make_map(x, x, x)
+    np.testing.assert_array_equal(drawn.points.data["c"], x)
+    drawn._tapped(SimpleNamespace(x=3.2, y=2.9))
+    assert told == [3]
