@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from galmorph.model import Model
     from galmorph.neighbours.search import search
     from galmorph.pipeline import list_models, load_model
+    from galmorph.surveys.cutouts import Survey
     from galmorph.tables.writers import write_table
 
 __all__ = [
     "Cutout",
     "Flags",
     "Model",
+    "Survey",
     "classify",
     "decode_flags",
     "embed",
@@ -34,6 +36,7 @@ _HOMES = {
     "Cutout": "galmorph.images.cutout",
     "Flags": "galmorph.flags",
     "Model": "galmorph.model",
+    "Survey": "galmorph.surveys.cutouts",
     "classify": "galmorph.api",
     "decode_flags": "galmorph.flags",
     "embed": "galmorph.api",

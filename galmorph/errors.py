@@ -8,6 +8,9 @@
     |   +-- UnsupportedImageError            a readable file, but not of a kind that galmorph takes
     |   +-- ImageTooLargeError               more pixels or bytes than the stated bound
     |   +-- ReaderCrashedError               the process that read it died, hung or took all memory
+    |   +-- NotCoveredError                  a survey has no image of that position
+    |   +-- NotAnsweredError                 its service gave no image, or another one
+    +-- SurveyError (also OSError)           a survey's service answers nothing at all
     +-- AmbiguousShapeError (also ValueError)    an array whose axes could mean two things
     +-- BandError (also ValueError)          band names missing or not among those in the file
     +-- PixelError (also ValueError)         pixels that cannot be classified (all NaN, refused)
@@ -49,12 +52,15 @@ __all__ = [
     "ImageTooLargeError",
     "ManifestError",
     "MissingExtraError",
+    "NotAnsweredError",
+    "NotCoveredError",
     "OfflineError",
     "OptionError",
     "OutputError",
     "PixelError",
     "ReaderCrashedError",
     "ResumeError",
+    "SurveyError",
     "TableFormatError",
     "TrainingError",
     "UnknownHeadError",
@@ -111,6 +117,18 @@ class ImageTooLargeError(ImageError):
 
 class ReaderCrashedError(ImageError):
     """The process that read the file died, took too long, or ran out of memory."""
+
+
+class NotCoveredError(ImageError):
+    """A survey has no image of that position."""
+
+
+class NotAnsweredError(ImageError):
+    """The service of a survey gave no image, or another one than was asked for."""
+
+
+class SurveyError(GalmorphError, OSError):
+    """The service of a survey answers nothing at all."""
 
 
 class AmbiguousShapeError(GalmorphError, ValueError):

@@ -28,6 +28,10 @@ class Flags(enum.IntFlag):
     """The encoder gave a value that is not finite."""
     READER_CRASHED = 1 << 4
     """The process that read the file crashed, took too long, or ran out of memory."""
+    NOT_COVERED = 1 << 5
+    """The survey has no image there: the tile is empty."""
+    NOT_ANSWERED = 1 << 6
+    """The survey's service gave no image, or another than the one asked for."""
 
     BAD_PIXELS_FILLED = 1 << 8
     """Bad pixels (NaN, inf, masked) were interpolated or set to zero."""
@@ -57,6 +61,8 @@ NO_LABEL = (
     | Flags.CONSTANT
     | Flags.ENCODE_FAILED
     | Flags.READER_CRASHED
+    | Flags.NOT_COVERED
+    | Flags.NOT_ANSWERED
 )
 """A row with any of these bits has no label."""
 

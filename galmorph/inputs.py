@@ -82,6 +82,8 @@ class Inputs:
         )
 
     def _list_all(self, passed_over: Counter[str] | None = None) -> Iterator[Source]:
+        if self.catalogue is not None and self.options.survey:
+            return self._list_sky(self.catalogue, self.options.survey)
         if self.catalogue is not None and self.options.mosaic:
             return self._list_positions(self.catalogue)
         if self.catalogue is not None and self.options.band_column is not None:
@@ -111,6 +113,24 @@ class Inputs:
         bands = tuple(options.bands or ()) if len(options.mosaic) > 1 else None
         return mosaic_sources(tuple(options.mosaic), positions, fov=options.fov or 0.0, bands=bands)
 
+    def _list_sky(self, catalogue: Catalogue, survey: str) -> Iterator[Source]:
+        from galmorph.images.mosaic import Position
+        from galmorph.surveys.cutouts import list_positions
+
+        options = self.options
+        positions = (Position(row.object_id, row.ra, row.dec, row.columns) for row in catalogue)
+        return list_positions(
+            positions, survey, url=options.survey_url, fov=options.fov, bands=options.bands
+        )
+
+    def bring(self, sources: Iterator[Source]) -> Iterator[Source]:
+        """The same, with what lies elsewhere downloaded ahead of the work."""
+        if not self.options.survey:
+            return sources
+        from galmorph.surveys.cutouts import fetch_ahead
+
+        return fetch_ahead(sources, connections=self.options.connections)
+
     @staticmethod
     def _join_rows(catalogue: Catalogue, column: str) -> Iterator[Source]:
         """One galaxy of the rows of each identifier, in the order of its first row."""
@@ -139,8 +159,9 @@ class Inputs:
     def describe(self) -> dict[str, Any]:
         """For provenance and for the comparison on resuming."""
         given = {f.name: getattr(self.options, f.name) for f in fields(InputOptions)}
+        del given["connections"]
         described = {"paths": tuple(map(hide_home, self.paths))} | given | {"images": None}
-        if self.options.mosaic:
+        if self.options.mosaic or self.options.survey:
             described["fov"] = self.options.fov
         if self.options.catalogue is not None:
             from galmorph.tables.catalogue import digest_catalogue
@@ -197,7 +218,7 @@ def open_inputs(options: RunOptions, *, keep_missing: bool = False) -> Inputs:
     )
     _check_bands(catalogue, options.band_column)
     inputs = Inputs(options, catalogue=catalogue)
-    inputs.list_sources()  # looks at the mosaics
+    inputs.list_sources()  # looks at the mosaics, or the name of the survey
     return inputs
 
 

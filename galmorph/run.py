@@ -64,7 +64,7 @@ class Run:
 
     def blocks(self) -> Iterator[Block]:
         """Embed everything, block by block, without a result."""
-        return self.pipeline.run(self.inputs.list_sources())
+        return self.pipeline.run(self.inputs.bring(self.inputs.list_sources()))
 
     def results(self) -> Generator[tuple[Block, dict[str, Any]], None, None]:
         """Embed everything, block by block, with its columns; write them where that is wanted.
@@ -93,7 +93,7 @@ class Run:
         self.finished = writer.finished
         if self.finished:
             return
-        for block in self.pipeline.run(sources):
+        for block in self.pipeline.run(self.inputs.bring(sources)):
             columns = self.plan.fill(block)
             writer.append(columns)
             self.rows_done = writer.rows_done

@@ -563,6 +563,19 @@ class InputOptions(Settings):
         "Cut the catalogue's positions out of this FITS image (with --fov); one per band where "
         "each has an image of its own. Tiles of a field take a run each.", metavar="FILE",
     )  # fmt: skip
+    survey: str | None = _option(
+        None, Kind(),
+        "Download the catalogue's positions from legacysurvey, sdss or hips:ID (a layer or release "
+        "too, as legacysurvey:ls-dr9), as pictures, or with --bands g,r,z as flux. The field is "
+        "that of --fov, else goes by petroR90_r (sdss), else is measured.", metavar="NAME[:ID]",
+    )  # fmt: skip
+    survey_url: str | None = _option(
+        None, Kind(), "Another place of that service.",
+        default="GALMORPH_SURVEY_URL, else its own", metavar="URL", rare=True,
+    )  # fmt: skip
+    connections: int = _option(
+        4, Whole(), "Downloads from a survey at once; its owners ask for few.", rare=True
+    )
     bands_from_name: str | None = _option(
         None, Kind(), 'Join the files of one galaxy, as in "{id}_{band}.fits".', metavar="PATTERN"
     )
@@ -629,7 +642,7 @@ class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, Output
     @property
     def cuts_out(self) -> bool:
         """Whether the reader cuts the field of view out of a larger image by its WCS."""
-        return bool(self.mosaic) or super().cuts_out
+        return bool(self.mosaic or (self.survey and self.fov)) or super().cuts_out
 
     @property
     def has_images(self) -> bool:
@@ -650,7 +663,8 @@ class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, Output
 
     def _check_catalogue(self) -> None:
         if self.catalogue is None:
-            names = ("path_column", "band_column", "id_column", "ra_column", "dec_column", "mosaic")
+            names = ("path_column", "band_column", "id_column", "ra_column", "dec_column", "mosaic",
+                     "survey")  # fmt: skip
             lonely = next((name for name in names if getattr(self, name)), None)
             if lonely is not None:
                 raise OptionError(f"--{lonely.replace('_', '-')} needs --catalogue FILE.")
@@ -659,10 +673,14 @@ class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, Output
                 "--bands-from-name joins the files of PATHs; with --catalogue give one "
                 "--path-column per band."
             )
+        elif self.survey:
+            self._check_survey()
         elif self.mosaic:
             self._check_mosaic()
         elif not self.path_column:
-            raise OptionError("--catalogue needs --path-column NAME, or --mosaic FILE.")
+            raise OptionError(
+                "--catalogue needs --path-column NAME, --mosaic FILE, or --survey NAME."
+            )
         if self.band_column is not None and len(self.path_column) != 1 and self.catalogue:
             raise OptionError("--band-column needs one --path-column, and no --mosaic.")
         if len(self.path_column) > 1 and len(self.bands or ()) != len(self.path_column):
@@ -670,6 +688,12 @@ class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, Output
                 f"{len(self.path_column)} path columns need as many names: --bands g,r,z in the "
                 "same order."
             )
+
+    def _check_survey(self) -> None:
+        if self.path_column or self.mosaic:
+            raise OptionError("Give one of --survey, --mosaic and --path-column.")
+        if self.center is not None:
+            raise OptionError("Give --survey or --center: the catalogue has the centres.")
 
     def _check_mosaic(self) -> None:
         if self.path_column:

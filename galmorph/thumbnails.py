@@ -72,7 +72,11 @@ class Pictures:
         rows = list(rows)
         if self.inputs.get("mosaic"):
             return [self._find_position(row) for row in rows]
-        if self.inputs.get("bands_from_name") or len(self.inputs.get("path_column") or ()) > 1:
+        if (
+            self.inputs.get("bands_from_name")
+            or len(self.inputs.get("path_column") or ()) > 1
+            or self.inputs.get("survey")
+        ):
             return self._find_again(rows)
         paths = {str(row["path"]): str(row["object_id"]) for row in rows}
         found: dict[str, Source] = {}

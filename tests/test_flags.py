@@ -14,7 +14,8 @@ def test_every_flag_has_its_name() -> None:
     for flag in Flags:
         assert decode_flags(flag.value) == [str(flag.name).lower()]
     assert decode_flags(int(NO_LABEL)) == [
-        *("read_failed", "bad_pixels_refused", "constant", "encode_failed", "reader_crashed")
+        *("read_failed", "bad_pixels_refused", "constant", "encode_failed", "reader_crashed"),
+        *("not_covered", "not_answered"),
     ]
 
 

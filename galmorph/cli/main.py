@@ -21,6 +21,7 @@ __all__ = ["COMMANDS", "cli", "main"]
 
 COMMANDS = {
     "classify": "galmorph.cli.classify:classify",
+    "cutouts": "galmorph.cli.cutouts:cutouts",
     "embed": "galmorph.cli.embed:embed",
     "merge": "galmorph.cli.merge:merge",
     "report": "galmorph.cli.report:report",

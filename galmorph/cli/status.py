@@ -6,6 +6,7 @@ from galmorph.errors import (
     GalmorphError,
     MissingExtraError,
     OutputError,
+    SurveyError,
     TrainingError,
     UnknownModelError,
     WeightsError,
@@ -49,6 +50,8 @@ def get_status(error: GalmorphError) -> int:
     """Exit status for an error: `USAGE` where another command line would help."""
     if isinstance(error, UnknownModelError):
         return USAGE
-    if isinstance(error, WeightsError | TrainingError | MissingExtraError | OutputError):
+    if isinstance(
+        error, WeightsError | TrainingError | MissingExtraError | OutputError | SurveyError
+    ):
         return SOME_FAILED
     return USAGE

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import GalmorphError, PixelError
+from galmorph.errors import GalmorphError, NotAnsweredError, NotCoveredError, PixelError
 from galmorph.flags import NO_LABEL, Flags
 from galmorph.images.memory import InMemory, drop_pixels
 from galmorph.images.read import read_cutout
@@ -27,10 +27,16 @@ HELD_BYTES = 1 << 23
 """Of images that wait to be brought to the encoder's size together."""
 
 
+FLAGS = {
+    PixelError: Flags.BAD_PIXELS_REFUSED,
+    NotCoveredError: Flags.READ_FAILED | Flags.NOT_COVERED,
+    NotAnsweredError: Flags.READ_FAILED | Flags.NOT_ANSWERED,
+}
+
+
 def fail(row: Row, error: Exception) -> None:
     """Note why a row has no label."""
-    refused = isinstance(error, PixelError)
-    row.flags |= Flags.BAD_PIXELS_REFUSED if refused else Flags.READ_FAILED
+    row.flags |= FLAGS.get(type(error), Flags.READ_FAILED)
     row.error = error
     known = isinstance(error, (GalmorphError, ValueError, OSError))
     row.message = str(error) if known else f"{type(error).__name__}: {error}"

@@ -1,0 +1,1 @@
+"""Cutouts by position from the servers of surveys."""

@@ -1,0 +1,284 @@
+"""Positions on the sky as sources, downloaded by few threads ahead of the work.
+
+All requests are made in the process that lists: `fetch_ahead` fills the cache, and `read_head`,
+which a run calls before it chooses where to read, fills it again where that is needed. Reader
+processes find the bytes in the cache.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from galmorph.errors import (
+    GalmorphError,
+    GalmorphWarning,
+    ImageError,
+    NotAnsweredError,
+    NotCoveredError,
+    SurveyError,
+    UnsupportedImageError,
+)
+from galmorph.images.cutout import Cutout
+from galmorph.images.decode import decode_image
+from galmorph.images.mosaic import Position
+from galmorph.images.read import read_cutout
+from galmorph.images.source import Lost, Source
+from galmorph.settings import ReadOptions
+from galmorph.surveys.cache import Cache, find_folder
+from galmorph.surveys.client import CONNECTIONS, Client
+from galmorph.surveys.services import (
+    SERVICES,
+    Frame,
+    check_bands,
+    choose_frame,
+    find_service,
+    make_urls,
+)
+
+__all__ = ["SkyPosition", "Survey", "fetch_ahead", "list_positions"]
+
+AHEAD = 16
+"""Positions under way for each connection."""
+
+MAX_SILENT = 50
+"""So many pictures in a row that did not come: the service is down, or the name is wrong."""
+
+FLAT_STEPS = 3
+"""Of 255: what JPEG makes of one colour."""
+
+CLIENT = Client()
+
+_open_cache = cache(Cache)  # by folder
+
+
+@dataclass(frozen=True, slots=True)
+class SkyPosition:
+    """A position of which a survey is asked for an image."""
+
+    object_id: str
+    ra: float
+    dec: float
+    survey: str
+    urls: tuple[str, ...]
+    frame: Frame
+    bands: tuple[str, ...] | None = None
+    by_radius: bool = False  # the frame is scaled by the galaxy, as those of Galaxy Zoo are
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """Where the image is downloaded from; a browser shows it."""
+        return self.urls[0]
+
+    def fetch(self, stopped: threading.Event | None = None) -> bytes:
+        """The bytes of the image, from the cache or the service."""
+        kept = _open_cache(find_folder())
+        data = kept.get(self.address)
+        if data is None:
+            data = CLIENT.fetch(self.urls, stopped or threading.Event())
+            kept.put(self.address, data)
+        return data
+
+    def read_head(self, count: int) -> bytes:
+        """First bytes of the image; b"" where it cannot be had."""
+        try:
+            return self.fetch()[:count]
+        except GalmorphError:  # whoever reads says so
+            return b""
+
+    def read(self, options: ReadOptions) -> Cutout:
+        """Decode what was downloaded, all of it, and see whether it is what was asked for."""
+        data = self.fetch()
+        whole = replace(options, min_side=None, seen=None, seen_side=None)
+        try:
+            cutout = decode_image(data, options=whole, object_id=self.object_id, path=self.address)
+        except ImageError:
+            _open_cache(find_folder()).drop(self.address)
+            raise
+        self._check(cutout)
+        service = SERVICES[self.survey.partition(":")[0]]
+        notes = {
+            **cutout.notes,
+            "survey": self.survey,
+            "asked": f"{self.frame.scale:.4g} arcsec/px",
+        }
+        if service.treatment and self.bands is None:
+            notes["stretched_by_survey"] = service.treatment
+        scale = math.nan if self.by_radius else self.frame.scale
+        return replace(cutout, ra=self.ra, dec=self.dec, pixel_scale=scale, notes=notes)
+
+    def _check(self, cutout: Cutout) -> None:
+        planes, *sides = cutout.array.shape
+        side, bands = self.frame.side, planes if self.bands is None else len(self.bands)
+        if [planes, *sides] != [bands, side, side]:
+            said = f"{bands} x {side} x {side} pixels were asked for, and {planes} x"
+            raise NotAnsweredError(f"{said} {sides[0]} x {sides[1]} came", self.address)
+        if _is_empty(cutout):
+            raise NotCoveredError("the survey has no image here: the tile is empty", self.address)
+
+
+def _is_empty(cutout: Cutout) -> bool:
+    """Whether all is one value, or the middle is black or not a number."""
+    array = cutout.array
+    steps = FLAT_STEPS if array.dtype == np.uint8 else 0
+    good = array[np.isfinite(array)]
+    if not good.size or float(good.max()) - float(good.min()) <= steps:
+        return True
+    height, width = array.shape[1:]
+    rows, columns = (slice(3 * n // 8, 5 * n // 8 + 1) for n in (height, width))
+    return bool((np.abs(np.nan_to_num(array[:, rows, columns])) <= steps).all())
+
+
+def list_positions(
+    positions: Iterable[Position],
+    survey: str,
+    *,
+    url: str | None = None,
+    fov: float | None = None,
+    bands: Sequence[str] | None = None,
+) -> Iterator[Source]:
+    """Positions of a catalogue as sources, lazily; an OptionError at once where a name is wrong."""
+    service = find_service(survey, url)
+    check_bands(service, bands)
+    names = None if bands is None else tuple(bands)
+
+    def make(position: Position) -> Source:
+        columns = {"ra": position.ra, "dec": position.dec, **(position.columns or {})}
+        if not (math.isfinite(position.ra) and abs(position.dec) <= 90):
+            error = UnsupportedImageError("the catalogue has no position here")
+            return Lost(position.object_id, "", error, columns)
+        ra = position.ra % 360
+        frame = choose_frame(service, fov, columns)
+        by_radius = fov is None and frame != Frame(service.scale, service.side)
+        urls = make_urls(service, ra, position.dec, frame, names)
+        return SkyPosition(
+            position.object_id, ra, position.dec, survey, urls, frame, names, by_radius, columns
+        )
+
+    return map(make, positions)
+
+
+def fetch_ahead(sources: Iterable[Source], *, connections: int = CONNECTIONS) -> Iterator[Source]:
+    """The same sources in order, each once its bytes are in the cache or given up."""
+    CLIENT.limit(connections)
+    stopped, pending = threading.Event(), deque[Future[Source]]()
+    pool, listed, silent = ThreadPoolExecutor(connections, "galmorph-survey"), iter(sources), 0
+    try:
+        while True:
+            for source in islice(listed, AHEAD * connections - len(pending)):
+                pending.append(pool.submit(_bring, source, stopped))
+            if not pending:
+                return
+            source = pending.popleft().result()
+            silent = silent + 1 if _is_silent(source) else 0
+            if silent == MAX_SILENT and isinstance(source, Lost):
+                raise SurveyError(
+                    f"{silent} positions in a row were not answered ({source.error}); go on later "
+                    "with --resume, which keeps what has come"
+                )
+            yield source
+    finally:
+        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _is_silent(source: Source) -> bool:
+    """Whether a picture did not come; flux may not be there, which some services call an error."""
+    unanswered = isinstance(source, Lost) and isinstance(source.error, NotAnsweredError)
+    return unanswered and ".fits" not in source.address
+
+
+def _bring(source: Source, stopped: threading.Event) -> Source:
+    if not isinstance(source, SkyPosition):
+        return source
+    try:
+        source.fetch(stopped)
+    except NotAnsweredError as error:
+        outside = SERVICES[source.survey.partition(":")[0]].outside if source.bands else ""
+        said = f"{error.reason}; outside of the survey: {outside}" if outside else error.reason
+        return Lost(source.object_id, source.address, NotAnsweredError(said), source.columns)
+    return source
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A survey that gives cutouts by position.
+
+    Parameters
+    ----------
+    name : str
+        "legacysurvey", "sdss" or "hips:ID"; with a layer or release, "legacysurvey:ls-dr9".
+    url : str, optional
+        Another place of the service, else that of the environment variable GALMORPH_SURVEY_URL.
+    """
+
+    name: str
+    url: str | None = None
+
+    def cutouts(
+        self,
+        coords: Any,
+        *,
+        fov: float | None = None,
+        bands: Sequence[str] | None = None,
+        connections: int = CONNECTIONS,
+    ) -> Iterator[Cutout | None]:
+        """Download cutouts, lazily and in order.
+
+        Parameters
+        ----------
+        coords : SkyCoord or sequence of (ra, dec)
+            Positions; numbers are degrees, ICRS.
+        fov : float, optional
+            Side in arcseconds; by default the usual frame of the service.
+        bands : sequence of str, optional
+            Flux in these bands in place of a picture, as "grz" of the Legacy Surveys.
+        connections : int
+            Downloads at once.
+
+        Yields
+        ------
+        Cutout or None
+            None, and a GalmorphWarning that says why, where there is none.
+
+        Raises
+        ------
+        SurveyError
+            The service answers nothing at all.
+        """
+        places, options = _to_positions(coords), ReadOptions(bands=bands)
+        sources = list_positions(places, self.name, url=self.url, fov=fov, bands=options.bands)
+        for source in fetch_ahead(sources, connections=connections):
+            try:
+                yield read_cutout(source, options=options)
+            except GalmorphError as error:
+                warnings.warn(f"{source.object_id}: {error}", GalmorphWarning, stacklevel=2)
+                yield None
+
+
+def _to_positions(coords: Any) -> Iterator[Position]:
+    if hasattr(coords, "icrs"):
+        coords = np.stack([coords.icrs.ra.deg, coords.icrs.dec.deg], axis=-1)
+    pairs = np.asarray(coords, dtype=float).reshape(-1, 2)
+    return (Position(str(k), float(ra), float(dec)) for k, (ra, dec) in enumerate(pairs))
+
+
+def save(source: Source, folder: Path, name: str) -> str:
+    """Write the bytes of one, checked, under that name; the name with its suffix."""
+    read_cutout(source, options=ReadOptions(bands=getattr(source, "bands", None)))
+    data = source.fetch() if isinstance(source, SkyPosition) else b""
+    file = name + (".fits" if data.startswith(b"SIMPLE") else ".jpg")
+    (folder / file).write_bytes(data)
+    return file
