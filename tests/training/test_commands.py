@@ -159,6 +159,7 @@ def test_a_head_learns_what_is_typical_from_enough_cutouts(
 ) -> None:
     head = tmp_path / "h.safetensors"
     fit = ("fit", "folders", galaxies / "train", "--model", model_file, "-q", "-o", head)
+    fit += ("--overwrite",)
     call(*fit)
     assert read_heads(head).heads["h"].typicality is None
     monkeypatch.setattr(typicality, "ENOUGH_ROWS", 40)
@@ -173,6 +174,7 @@ def test_options_of_the_pixels_are_remembered_and_said(
 ) -> None:
     head = tmp_path / "h.safetensors"
     fit = ("fit", "folders", galaxies / "train", "--model", model_file, "-q", "-o", head)
+    fit += ("--overwrite",)
     assert "treated in the same way" not in call(*fit).output
     found = call(*fit, "--stretch", "asinh", "--bands", "red,green,blue")
     said = "classify with pixels treated in the same way: --bands red,green,blue --stretch asinh"
@@ -196,6 +198,7 @@ def test_what_cannot_be_meant_is_refused_before_the_work(
 ) -> None:
     head = tmp_path / "h.safetensors"
     fit = ("fit", "folders", galaxies / "train", "--model", model_file, "-q", "-o", head)
+    fit += ("--overwrite",)
     assert (
         "--note pixels=... is written by fit itself"
         in call(*fit, "--note", "pixels=x", status=2).output
@@ -220,7 +223,7 @@ def test_labels_and_paths_in_one_table(
     rows = [f"file,{column}", *(f"{p},{p.parent.name}" for p in files)]
     table.write_text("\n".join(rows) + "\n")
     fit = ["fit", table, "--path-column", "file", "--model", model_file, "-q"]
-    fit += ["-o", tmp_path / "h.safetensors"]
+    fit += ["-o", tmp_path / "h.safetensors", "--overwrite"]
     result = call(*fit, *([] if column == "label" else ["--label-column", column]))
     assert "40 cutouts" in result.output
     wrong = call(*fit, "--label-column", "no", status=2)
@@ -273,6 +276,7 @@ def test_a_head_remembers_the_field_of_its_model(
     """A model that is exported again for another field changes nothing for it."""
     head, output = tmp_path / "h.safetensors", tmp_path / "t.csv"
     fit = ("fit", "folders", galaxies / "train", "-q", "-o", head, "--model", model_file)
+    fit += ("--overwrite",)
     assert ", crop 0.5\n" in call(*fit).output
     assert read_heads(head).heads["h"].crop == 0.5
     model, wide = read_model(model_file), tmp_path / "wide.safetensors"
