@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from galmorph.api import classify, embed
+    from galmorph.api import classify, embed, read_cutout
     from galmorph.explorer.app import explore
     from galmorph.flags import Flags, decode_flags
     from galmorph.images.cutout import Cutout
-    from galmorph.images.read import read_cutout
     from galmorph.model import Model
     from galmorph.neighbours.search import search
     from galmorph.pipeline import list_models, load_model
@@ -43,7 +42,7 @@ _HOMES = {
     "explore": "galmorph.explorer.app",
     "list_models": "galmorph.pipeline",
     "load_model": "galmorph.pipeline",
-    "read_cutout": "galmorph.images.read",
+    "read_cutout": "galmorph.api",
     "search": "galmorph.neighbours.search",
     "write_table": "galmorph.tables.writers",
 }

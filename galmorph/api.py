@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -14,6 +15,8 @@ import numpy.typing as npt
 
 from galmorph.errors import GalmorphError, GalmorphWarning
 from galmorph.flags import NO_LABEL
+from galmorph.images import read
+from galmorph.images.cutout import Cutout
 from galmorph.inference.engine import Block, Row
 from galmorph.inference.results import concatenate
 from galmorph.pipeline import list_models, load_model
@@ -25,7 +28,7 @@ from galmorph.tables.build import build_table
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["classify", "embed", "list_models", "load_model"]
+__all__ = ["classify", "embed", "list_models", "load_model", "read_cutout"]
 
 MAX_NAMED = 5
 """Failed cutouts that a warning names; the table of `classify` has all."""
@@ -35,6 +38,23 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
+@contextmanager
+def _saying_in_python() -> Iterator[None]:
+    """Errors speak of keywords, not of options."""
+    try:
+        yield
+    except GalmorphError as error:
+        error.args = (say_in_python(str(error)),)
+        raise
+
+
+@wraps(read.read_cutout)
+def read_cutout(*args: Any, **given: Any) -> Cutout:
+    """Read one cutout; see `galmorph.images.read.read_cutout`."""
+    with _saying_in_python():
+        return read.read_cutout(*args, **given)
+
+
 def _spell_out(options: Callable[P, RunOptions]) -> Callable[[Callable[[Any], R]], Callable[P, R]]:
     """Give a function of options their keywords, with types, defaults and descriptions."""
 
@@ -42,11 +62,8 @@ def _spell_out(options: Callable[P, RunOptions]) -> Callable[[Callable[[Any], R]
         @wraps(function)
         def call(*args: P.args, **given: P.kwargs) -> R:
             _check_names(given, signature)
-            try:
+            with _saying_in_python():
                 return function(options(*args, **given))
-            except GalmorphError as error:
-                error.args = (say_in_python(str(error)),)
-                raise
 
         signature = _sort(inspect.signature(options), options)
         returned = inspect.signature(function).return_annotation

@@ -303,3 +303,9 @@ def test_parquet_has_no_null_text_which_astropy_cannot_read(model, folder, tmp_p
         assert read[name].null_count == 0
         assert read[name].to_pylist() == list(table[name])
     assert "" in read["message"].to_pylist()
+
+
+def test_reading_one_cutout_speaks_of_keywords(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(3, 32, 32)))
+    with pytest.raises(GalmorphError, match=r'as in bands="g,r,z"'):
+        galmorph.read_cutout(np.load(tmp_path / "a.npy"))

@@ -134,7 +134,7 @@ class Summary:
         if self.repeated:
             yield (
                 f"repeated: {self.repeated} rows have an object_id of before, {self.example!r} for "
-                "one: choose --id-column, or tell them apart by path"
+                "one: choose another --id-column, join bands by --band-column, or tell by path"
             )
 
     def _say_flags(self, good: int) -> Iterator[str]:

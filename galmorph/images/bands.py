@@ -23,7 +23,7 @@ CENTRAL_WAVELENGTHS = {
 }  # fmt: skip
 """Nanometres, rounded; only the order is used (SVO Filter Profile Service, effective values)."""
 
-OTHER_CASE = {"k_s": "Ks"}
+OTHER_CASE = {"k_s": "Ks", "k short": "Ks"}
 OTHER_CASE |= {n.lower(): n for n in CENTRAL_WAVELENGTHS if n not in ("r2", "i2", "v", "w", "N")}
 OTHER_CASE |= {name: name for name in CENTRAL_WAVELENGTHS}  # "r" and "R" are two bands
 
@@ -33,6 +33,9 @@ SURVEY_PREFIX = re.compile(
     re.IGNORECASE,
 )
 BETWEEN_WHEELS = re.compile(r"[;,/|+\s]+")
+OTHER_FILTER = re.compile(r"alpha|beta|gamma|I{2,3}|cont(?:inuum)?|narrow|off", re.IGNORECASE)
+"""Words that make of the letter of a band another filter, as in "H alpha" and "S II"."""
+
 EMPTY_WHEEL = re.compile(r"(?:CLEAR|EMPTY|OPEN|NONE)\w*|N/A", re.IGNORECASE)
 SLOAN_NAMES = frozenset({*"ugrizy", "r2", "i2"})
 SLOAN_SUFFIX = re.compile(r"^([ugrizy])(?:'|_?SDSS|_\d\d|\.MP\d{4}|\.0+)$")
@@ -74,6 +77,8 @@ def _clean_text(text: str) -> str:
     if math.isfinite(_look_up(whole)):
         return whole
     words = [word for word in BETWEEN_WHEELS.split(text) if not EMPTY_WHEEL.fullmatch(word)]
+    if any(map(OTHER_FILTER.fullmatch, words)):
+        return text
     cleaned = list(map(_clean_word, words))
     known = {word for word in cleaned if math.isfinite(_look_up(word))}
     if known:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
+from galmorph.images.decode import TEXT_START, find_answer
+from galmorph.images.files import read_head
 from galmorph.images.source import Source, make_printable
 
 __all__ = [
@@ -85,6 +87,8 @@ def list_container(path: str) -> Iterator[Source]:
             "'::' names a member of .tar, .npz, .h5 or .parquet files only", make_printable(path)
         )
     _check_kind(file)
+    if answer := find_answer(read_head(file, TEXT_START)):
+        raise UnsupportedImageError(answer, make_printable(file))
     module = importlib.import_module(f"galmorph.images.{kind.module}")
     list_items: Callable[[str, str], Iterator[Source]] = module.list_items
     items = list_items(file, member)

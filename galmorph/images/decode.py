@@ -16,6 +16,7 @@ from galmorph.settings import ReadOptions
 __all__ = ["decode_image"]
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".txt", ".dat", ".vot", ".votable", ".xml")
+LFS_POINTER = b"version https://git-lfs"
 OTHER_MAGIC = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file; name the data set, as in file.h5::images",
     b"PK\x03\x04": "a zip archive; it must be named *.zip, or *.npz where it is a stack",
@@ -26,10 +27,20 @@ OTHER_MAGIC = {
     b"#ASDF": "an ASDF file; it must be named *.asdf",
     b"\0\0\0\x0cjP  ": "a JPEG 2000 image, which is not read; save it as PNG or FITS",
     b"\xff\x4f\xff\x51": "a JPEG 2000 image, which is not read; save it as PNG or FITS",
-    b"version https://git-lfs": "a Git LFS pointer, not the file; get that with git lfs pull",
+    LFS_POINTER: "a Git LFS pointer, not the file; get that with git lfs pull",
     b"%PDF": "a PDF; save the image in it as PNG or FITS",
+    b"/annex/objects/": "a git-annex pointer, not the file; get that with git annex get",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
+    b"Rar!\x1a\x07": "a RAR archive; unpack it",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd; unpack it",
+    b"\0\0\0\x0cJXL ": "a JPEG XL image, which is not read; save it as PNG or FITS",
+    b"\xff\x0a": "a JPEG XL image, which is not read; save it as PNG or FITS",
+    b"P5\n": "a PGM image, which is not read; save it as PNG or FITS",
+    b"P6\n": "a PPM image, which is not read; save it as PNG or FITS",
+    b"<svg": "a drawing in SVG; save it as PNG",
 }
 WEB_PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+ANSWER = re.compile(rb"\s*(?:<\?xml|\{\s*\")", re.IGNORECASE)
 STATUS = re.compile(rb"<title>\s*([1-5][0-9]{2}(?: [a-z]{1,20}){1,4})\s*</title>", re.IGNORECASE)
 """Of a server's error page: all that is shown of a file that is no image."""
 
@@ -69,12 +80,26 @@ def _refuse(data: bytes, path: str) -> Exception:
     for magic, advice in OTHER_MAGIC.items():
         if data.startswith(magic):
             return UnsupportedImageError(f"this is {advice}", path)
-    if WEB_PAGE.match(data, 0, TEXT_START):
-        found = STATUS.search(data, 0, TEXT_START)
-        status = f" ({found[1].decode()})" if found else ""
-        return UnsupportedImageError(f"this is a web page{status}; download the file again", path)
+    if answer := find_answer(data):
+        return UnsupportedImageError(answer, path)
+    if data[4:8] == b"ftyp":
+        reason = "this is a HEIC or AVIF image, which is not read; save it as PNG or FITS"
+        return UnsupportedImageError(reason, path)
     if data[257:262] == b"ustar":
         return UnsupportedImageError("this is a tar file; it must be named *.tar", path)
     advice = f" ({TABLE_ADVICE})" if path.lower().endswith(TABLE_SUFFIXES) else ""
     reason = f"not an image: its bytes are none of JPEG, PNG, TIFF, WebP, FITS{advice}"
     return UnreadableImageError(reason, path)
+
+
+def find_answer(data: bytes) -> str:
+    """What is to be said of a server's answer in place of a file; "" for what is none."""
+    if data.startswith(LFS_POINTER):
+        return f"this is {OTHER_MAGIC[LFS_POINTER]}"
+    if WEB_PAGE.match(data, 0, TEXT_START):
+        found = STATUS.search(data, 0, TEXT_START)
+        status = f" ({found[1].decode()})" if found else ""
+        return f"this is a web page{status}; download the file again"
+    if ANSWER.match(data, 0, TEXT_START):
+        return f"this is a text in XML or JSON: an error of a server, or {TABLE_ADVICE}"
+    return ""

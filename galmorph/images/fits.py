@@ -49,7 +49,6 @@ SPECTRAL_AXES = frozenset(
     {"WAVE", "AWAV", "LAMB", "FREQ", "VELO", "VRAD", "VOPT", "FELO", "ZOPT", "ENER", "WAVN", "BETA"}
 )
 TIME_AXES = frozenset({"TIME", "UTC", "TAI", "TT", "TDB", "TCB", "TCG", "UT1", "GPS", "MJD", "JD"})
-NOT_STANDARD = "the FITS cannot be read: its header or its pixels are against the standard"
 NO_DITHER = -1
 """As astropy.io.fits numbers the ways of quantizing."""
 
@@ -85,8 +84,19 @@ def reading_fits(path: str, file: str | bytes | None = None) -> Iterator[None]:
         # astropy answers a damaged file with nearly any exception; all of it means the same.
         except Exception as error:
             cut = find_cut(_open_stream(file)) if file is not None else ""
-            reason = f"the FITS is damaged or cut short: {cut}" if cut else NOT_STANDARD
+            reason = f"the FITS is damaged or cut short: {cut}" if cut else say_strange(error)
             raise UnreadableImageError(reason, path) from error
+
+
+def say_strange(error: Exception) -> str:
+    """Whether the header or the pixels have made astropy raise what it did."""
+    if isinstance(error, _PixelsError):
+        return "the pixels of the FITS cannot be read: they are damaged, or not as its header says"
+    return "the header of the FITS is against the standard, so that it cannot be read"
+
+
+class _PixelsError(Exception):
+    """Whatever was raised while pixels were read."""
 
 
 def _open_stream(file: str | bytes) -> BinaryIO:
@@ -136,7 +146,12 @@ def cutout_from_hdus(
     region = region or find_wanted_region(options)
     names = [path] if len(headers) == 1 else _name_hdus(hdus, choice, path)
     calibrations = list(map(calibration_from_header, headers, names))
-    planes = _read_planes(hdus, choice, options, region, wcs, calibrations)
+    try:
+        planes = _read_planes(hdus, choice, options, region, wcs, calibrations)
+    except (GalmorphError, MemoryError):
+        raise
+    except Exception as error:
+        raise _PixelsError from error
     for hdu in () if keep else choice.hdus:
         vars(hdu).pop("data", None)
     planes.notes = {**_describe_choice(choice), **planes.notes}

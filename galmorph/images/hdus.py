@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 MAX_HDUS = 256
 """How far into a file an image is looked for."""
 
-KIND_CARDS = ("EXTNAME", "EXTTYPE", "IMTYPE", "IMAGETYP", "HDUCLAS1", "HDUCLAS2", "HDUCLAS3")
+KIND_CARDS = (
+    *("EXTNAME", "EXTTYPE", "IMTYPE", "PRODTYPE", "IMAGETYP"),
+    *("HDUCLAS1", "HDUCLAS2", "HDUCLAS3"),
+)
 COMPANION = re.compile(
     r"(?:.*[_ .-])?(?:[A-Z]*(?:WEIGHT|WHT|MASK|MSK|PSF)|WT|WGT|ERR(?:ORS?)?|SIG(?:MA)?|STD(?:DEV)?|"
     r"RMS|NOISE|UNC(?:ERT[A-Z]*)?|VAR(?:IANCES?)?|INV(?:VAR|ERSE[A-Z]*)?|IVAR|IVM|DQ[A-Z]?|FLAGS?|"
     r"FLG|BAD(?:PIX[A-Z]*)?|QUAL(?:ITY)?|CON(?:TEXT|F(?:IDENCE)?)?|CTX|N?EXP(?:TIME|OSURES?)?|"
     r"COV(?:ERAGE|AR[A-Z]*)?|SKY|BACK(?:GROUND)?|BKG|MODEL|RESID[A-Z]*|TIME|SAMP(?:LES)?|AREA|STAT|"
     r"CHI(?:SQ[A-Z]*)?|SEG(?:M|MENT[A-Z]*)?|APER(?:TURES?)?|FOOTPRINT|DEPTH|THUMB(?:NAIL)?|PREVIEW|"
-    r"KERNEL)(?:_?(?:MAP|IMAGE|IMG|MODEL))?\d*(?:[_ .-](?!SUB).*)?",
+    r"KERNEL|BPM|NOBS|NCOMBINE|(?:EFF)?GAIN|FLAT(?:FIELD)?|DARK|BIAS|BEAM|ZPT|PSFEX)"
+    r"(?:_?(?:MAP|IMAGE|IMG|MODEL))?\d*(?:[_ .-](?!SUB).*)?",
     re.IGNORECASE,
 )
 """What is named so says something of an image, or helps to read it, and is none itself."""
@@ -36,7 +40,11 @@ COMPANION = re.compile(
 EXPOSURE = re.compile(r"EXP(?:OSURE)?|SKY", re.IGNORECASE)
 """What is no companion as a value of IMAGETYP, though it is as a name."""
 
-SCIENCE = re.compile(r"(?:.*[_ .-])?(?:SCI|SCIENCE|IMAGE|IMG|DATA|COADD)\d*(?:[_ .-].*)?", re.I)
+SCIENCE = re.compile(
+    r"(?:.*[_ .-])?(?:SCI|SCIENCE|IMAGE|IMG|DATA|COADD|FLUX|SIGNAL|INTENSITY|STACK|MOSAIC)\d*"
+    r"(?:[_ .-].*)?",
+    re.IGNORECASE,
+)
 UNNAMED = ("PRIMARY", "COMPRESSED_IMAGE")
 DISTORTIONS = ("WCSDVARR", "D2IMARR")  # tables of shifts in pixels
 ROUNDED_PIXELS = 2
@@ -137,7 +145,7 @@ def _is_companion(hdu: Any) -> bool:
 
 def _is_science(hdu: Any) -> bool:
     cards = Cards(hdu.header)
-    values = (str(cards.get(key, "")).strip() for key in KIND_CARDS[:3])
+    values = (str(cards.get(key, "")).strip() for key in KIND_CARDS[:4])
     return any(SCIENCE.fullmatch(value) for value in values if value.upper() not in UNNAMED)
 
 

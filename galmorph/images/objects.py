@@ -20,15 +20,15 @@ from galmorph.images.bands import find_band_names
 from galmorph.images.calibration import calibration_from_header
 from galmorph.images.cutout import Cutout
 from galmorph.images.fits import (
-    NOT_STANDARD,
     Planes,
     assemble_planes,
     cutout_from_hdus,
     find_wanted_region,
     is_top_down,
+    say_strange,
 )
 from galmorph.images.pillow import check_size, cutout_from_pil
-from galmorph.images.planes import drop_axes
+from galmorph.images.planes import ASINH_NOTE, drop_axes, undo_asinh
 from galmorph.images.quiet import quiet
 from galmorph.images.regions import cut_array, find_region
 from galmorph.images.sky import frame_from_wcs
@@ -69,7 +69,7 @@ def _from_pil(item: Any, options: ReadOptions, object_id: str, path: str) -> Cut
     except GalmorphError:
         raise
     except Exception as error:  # decoding is lazy, so a damaged file shows here
-        raise UnreadableImageError(f"the image cannot be decoded ({error})", path) from error
+        raise UnreadableImageError("the image is damaged or cut short", path) from error
 
 
 def _from_hdus(hdus: Any, options: ReadOptions, object_id: str, path: str) -> Cutout:
@@ -79,7 +79,7 @@ def _from_hdus(hdus: Any, options: ReadOptions, object_id: str, path: str) -> Cu
         except GalmorphError:
             raise
         except Exception as error:  # data are read lazily, so a damaged file shows here
-            raise UnreadableImageError(NOT_STANDARD.replace("FITS", "HDU"), path) from error
+            raise UnreadableImageError(say_strange(error), path) from error
 
 
 def _from_nddata(item: Any, options: ReadOptions, object_id: str, path: str) -> Cutout:
@@ -93,7 +93,10 @@ def _from_nddata(item: Any, options: ReadOptions, object_id: str, path: str) -> 
         data = np.where(mask, data.dtype.type(np.nan), data)
     elif mask is not None:
         bad = np.asarray(drop_axes(mask).any(axis=0))
-    planes, bad = _cut(drop_axes(data), bad, item.wcs, options, path)
+    linear = undo_asinh(data, header)
+    planes, bad = _cut(drop_axes(data if linear is None else linear), bad, item.wcs, options, path)
+    if linear is not None:
+        planes.notes |= {"counts": ASINH_NOTE}
     count = planes.array.shape[0]
     planes.calibrations = [calibration_from_header(header, path)] * count
     named = find_band_names(header, count)

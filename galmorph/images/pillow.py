@@ -48,8 +48,7 @@ def decode(
         raise
     # A damaged file may raise nearly anything inside a decoder; all of it means the same.
     except Exception as error:
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        reason = f"the {name} is damaged or cut short ({said})"
+        reason = f"the {name} is damaged or cut short, or of a rare kind that is not read"
         raise UnreadableImageError(reason, path) from error
     if cutout.array.shape[2] == size[0]:
         return cutout

@@ -57,6 +57,9 @@ def find_stokes(shape: Sequence[int], header: Mapping[str, Any]) -> tuple[int, i
     return None
 
 
+ASINH_NOTE = "from asinh magnitudes (BSOFTEN, BOFFSET)"
+
+
 def undo_asinh(array: Array, header: Mapping[str, Any]) -> Array | None:
     """Counts of the asinh magnitudes of Pan-STARRS stacks; None where the pixels are linear.
 

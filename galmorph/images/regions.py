@@ -12,6 +12,7 @@ import numpy.typing as npt
 from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from galmorph.images.cards import Cards
 from galmorph.images.planes import (
+    ASINH_NOTE,
     blank_to_nan,
     drop_axes,
     find_blank,
@@ -70,6 +71,7 @@ def find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str = 
     if not math.isnan(region.ra):
         x, y = to_pixel(wcs, region.ra, region.dec)
     if not (-0.5 <= x < shape[1] - 0.5 and -0.5 <= y < shape[0] - 0.5):
+        _check_inverse(wcs, shape)
         raise UnsupportedImageError(
             f"the position RA {region.ra:.6f} Dec {region.dec:.6f} is outside the image"
         )
@@ -83,6 +85,18 @@ def find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str = 
     frame = frame_at(wcs, left + (side - 1) / 2, bottom + (side - 1) / 2)
     frame = replace(frame, remark=remark)
     return Window(left, bottom, side, frame)
+
+
+def _check_inverse(wcs: Any, shape: tuple[int, int]) -> None:
+    """Refuse a WCS that does not lead from the sky back to the pixel it came from."""
+    x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
+    middle = frame_at(wcs, x, y)
+    again_x, again_y = to_pixel(wcs, middle.ra, middle.dec)
+    if not math.hypot(again_x - x, again_y - y) < 1:
+        raise UnsupportedImageError(
+            "the WCS has no inverse (the position of the middle leads elsewhere), so no position "
+            "can be found in the image"
+        )
 
 
 def find_size(hdu: Any) -> tuple[int, int]:
@@ -121,7 +135,7 @@ def read_pixels(hdu: Any, box: Window | None = None) -> tuple[npt.NDArray[Any], 
     piece = blank_to_nan(drop_axes(np.asarray(pixels[tuple(taken)]), shape), blank)
     counts = undo_asinh(piece, cards)
     if counts is not None:
-        piece, notes["counts"] = counts, "from asinh magnitudes (BSOFTEN, BOFFSET)"
+        piece, notes["counts"] = counts, ASINH_NOTE
     return piece if box is None else _pad(piece, box), notes
 
 

@@ -73,7 +73,7 @@ def read(data: bytes, options: ReadOptions, path: str) -> Cutout:
     try:
         cutout = pillow.decode(data, _open, "TIFF", options, path)
     except UnreadableImageError as error:
-        if "mode" not in error.reason:  # "unknown pixel mode", or what `_open` refuses
+        if "mode" not in str(error.__cause__):  # "unknown pixel mode", or what `_open` refuses
             raise
         cutout = _read_by_tifffile(data, options, path, error)
     if _has_more_pages(data):
@@ -98,7 +98,7 @@ def _read_by_tifffile(
     try:
         import tifffile
     except ImportError:
-        raise MissingExtraError("tifffile", "tiff", f"to read {path} ({error.reason})") from error
+        raise MissingExtraError("tifffile", "tiff", f"to read {path}") from error
     logging.getLogger("tifffile").addHandler(SILENT)  # of damaged tags, tag by tag
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
@@ -107,8 +107,7 @@ def _read_by_tifffile(
         raise
     # As for the other decoders: a damaged file may raise nearly anything.
     except Exception as second:
-        said = " ".join(str(second).split())[:200] or type(second).__name__
-        raise UnreadableImageError(f"the TIFF cannot be read ({said})", path) from second
+        raise UnreadableImageError("the TIFF is damaged or of a kind not read", path) from second
     if array.ndim not in (2, 3):
         raise UnsupportedImageError(f"the TIFF has the shape {array.shape}, not an image", path)
     if array.ndim == 3 and array.shape[2] == 4 and options.bands is None:

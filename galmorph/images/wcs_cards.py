@@ -212,8 +212,10 @@ def _pick_sip(
         orders = [to_number(found.values.get(f"{name}_ORDER")) for name in pair]
         if pair == ("AP", "BP") and not all(1 < order <= MAX_ORDER for order in orders):
             break  # astropy inverts without
-        if not all(0 <= order <= MAX_ORDER and order == int(order) for order in orders):
-            return {}, f"SIP distortion of the order {found.values.get('A_ORDER')} is not applied"
+        for name, order in zip(pair, orders, strict=True):
+            if not (0 <= order <= MAX_ORDER and order == int(order)):
+                said = found.values.get(f"{name}_ORDER", "unknown")
+                return {}, f"SIP distortion of the order {said} is not applied"
         cards = [f"{name}_{i}_{j}" for name in pair for i in range(10) for j in range(10)]
         try:
             picked |= {key: found.number(key) for key in cards if found.has([key])}

@@ -139,8 +139,18 @@ def test_damage_is_said_in_words_of_people(tmp_path: Path) -> None:
             b"BITPIX  =                  -32", b"BITPIX  =                   33"
         )
     )
-    with pytest.raises(UnreadableImageError, match="against the standard"):
+    with pytest.raises(UnreadableImageError, match="the pixels of the FITS cannot be read"):
         read_cutout(path)
+
+
+def test_damage_to_packed_pixels_is_told_from_that_to_a_header(tmp_path: Path) -> None:
+    fits.CompImageHDU(GREY, compression_type="GZIP_1").writeto(tmp_path / "a.fits")
+    data = bytearray((tmp_path / "a.fits").read_bytes())
+    start = data.index(b"\x1f\x8b") + 12
+    data[start : start + 40] = b"\xff" * 40
+    (tmp_path / "a.fits").write_bytes(data)
+    with pytest.raises(UnreadableImageError, match="the pixels of the FITS cannot be read"):
+        read_cutout(tmp_path / "a.fits")
 
 
 def test_unreadable_cards_of_an_hdu_in_memory(tmp_path: Path) -> None:

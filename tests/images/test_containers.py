@@ -27,6 +27,7 @@ from galmorph.errors import (
     UnsupportedImageError,
 )
 from galmorph.images import stacks
+from galmorph.images.containers import list_container
 from galmorph.images.discover import discover_sources
 from galmorph.images.read import read_cutout
 from galmorph.images.stacks import stacks_in_use
@@ -532,3 +533,12 @@ def test_a_parquet_column_of_paths_is_no_column_of_images(tmp_path: Path) -> Non
     said = "the column 'paths' holds string, not .*--catalogue FILE --path-column paths"
     with pytest.raises(UnsupportedImageError, match=said):
         read_cutout(source)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.npy", "a.npz", "a.h5", "a.tar", "a.parquet", "a.zip", "a.asdf"]
+)
+def test_what_a_server_sent_in_place_of_a_container_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(UnsupportedImageError, match=r"git lfs pull"):
+        list(list_container(str(tmp_path / name)))

@@ -263,6 +263,8 @@ def test_asinh_magnitudes_become_counts(tmp_path: Path, part: str) -> None:
     np.testing.assert_allclose(cutout.array[0], counts, rtol=1e-4, atol=1e-4)
     assert cutout.bands == ("r",)
     assert "BSOFTEN" in cutout.notes["counts"]
+    held = CCDData(stored[::-1], unit="adu", meta={"BSOFTEN": soft, "BOFFSET": offset})
+    np.testing.assert_allclose(read_cutout(held).array[0], counts, rtol=1e-4, atol=1e-4)
     for cards in ({"BSOFTEN": soft}, {"BOFFSET": offset}, {"BSOFTEN": 0.0, "BOFFSET": 1.0}):
         linear = write_fits(tmp_path / "b.fits", FLUX[1], **cards)
         np.testing.assert_array_equal(read_cutout(linear).array[0], FLUX[1])

@@ -391,12 +391,26 @@ COMPANIONS = (
     "SIGMA RMS_R NOISEMAP NOISE_MAP UNCERTAINTY VAR VARMAP VAR_POISSON INVVAR IVAR "
     "INVERSE_VARIANCE DQ DATA_QUALITY FLAGS FLG BADPIX CON CONTEXT CONFIDENCE EXPTIME "
     "EXPOSURE_MAP NEXP COVERAGE SKY SKYMODEL BACKGROUND RESIDUAL TIMEMAP SAMP AREA STAT "
-    "CHI2 CHISQ SEGM SEGMENTATION_MAP APERTURE FOOTPRINT KERNEL maskimage"
+    "CHI2 CHISQ SEGM SEGMENTATION_MAP APERTURE FOOTPRINT KERNEL maskimage BPM NOBS GAIN_MAP FLAT"
 )
 GALAXIES = (
     "SCI IMAGE DATA GAL1 SIGNAL CHIP1 CCD1 STATION VARIABLE CONE SEGUE STAMP CONVOLVED "
     "SKYSUB BKGSUB SKY_SUBTRACTED MODEL_SUBTRACTED INTENSITY INVERTED W STDSTAR DEEP"
 )
+
+
+@pytest.mark.parametrize("name", ["FLUX", "signal", "Intensity", "STACK", "MOSAIC"])
+def test_what_is_an_image_by_its_name_is_taken_first(name: str) -> None:
+    images = [fits.ImageHDU(IMAGE, name="LOGNORM"), fits.ImageHDU(IMAGE, name=name)]
+    notes = read_cutout(fits.HDUList([fits.PrimaryHDU(), *images])).notes
+    assert notes == {"hdu": f"2 ({name.upper()})"}
+
+
+def test_kind_of_an_hdu_by_prodtype() -> None:
+    images = [fits.ImageHDU(IMAGE) for _ in range(3)]
+    for hdu, kind in zip(images, ("wtmap", "image", "dqmask"), strict=True):
+        hdu.header["PRODTYPE"] = kind
+    assert read_cutout(fits.HDUList([fits.PrimaryHDU(), *images])).notes == {"hdu": "2"}
 
 
 def test_names_of_what_is_no_galaxy_and_of_what_may_be_one() -> None:

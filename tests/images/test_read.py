@@ -65,6 +65,10 @@ ALLOWED = (ImageError, BandError, AmbiguousShapeError, MissingExtraError)
             r"a web page \(500 Internal Server Error\); download the file again",
         ),
         (b"<html><title>my secrets</title>", UnsupportedImageError, "a web page; download"),
+        (b'{"error": "no such field"}', UnsupportedImageError, "a text in XML or JSON: an error"),
+        (b'<?xml version="1.0"?><VOTABLE>', UnsupportedImageError, "a text in XML or JSON"),
+        (b"\0\0\0\x18ftypheic" + bytes(50), UnsupportedImageError, "a HEIC or AVIF image"),
+        (b"/annex/objects/SHA256E-s1--0.jpg\n", UnsupportedImageError, "git annex get"),
     ],
 )
 def test_files_that_are_no_images(

@@ -270,6 +270,11 @@ def test_position_of_the_wcs_goes_before_the_name(tmp_path: Path) -> None:
         ("VISTA Ks", "Ks"),
         ("2MASS J", "J"),
         ("J UKIRT", "J"),
+        ("H alpha", "H alpha"),
+        ("H Alpha 6563", "H Alpha 6563"),
+        ("S II", "S II"),
+        ("K cont", "K cont"),
+        ("K short", "Ks"),
     ],
 )
 def test_clean_band_name(name: str, expected: str) -> None:
