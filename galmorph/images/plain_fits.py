@@ -11,6 +11,7 @@ import math
 import mmap
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,15 +168,16 @@ def _parse_header(cards: bytes) -> PlainHeader:
         key = card[:8].rstrip()
         if key in COMMENTARY:
             continue
-        if key in header or key in UNUSUAL or not KEY.fullmatch(card, 0, 8):
+        if key in header or key in UNUSUAL:
             raise UnusualError
         header[key] = _parse_value(card)
     return header
 
 
+@lru_cache(maxsize=1024)  # most cards are those of the file before
 def _parse_value(card: str) -> Any:
     found = VALUE.fullmatch(card, 8)
-    if found is None or card[9] != " ":
+    if found is None or card[9] != " " or not KEY.fullmatch(card, 0, 8):
         raise UnusualError
     kind, value = found.lastgroup, found[found.lastgroup or 0]
     if kind == "whole":

@@ -59,7 +59,7 @@ def read_cutout(
     """
     if isinstance(source, (str, os.PathLike)):
         source = ImageFile.of(os.fspath(source))
-    elif not isinstance(source, Source):
+    elif not isinstance(source, (ImageFile, InMemory, Source)):  # the protocol is slow to ask
         source = InMemory("", source)
     if options.bands is not None:
         options = _spell_bands(options)

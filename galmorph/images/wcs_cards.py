@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -84,6 +85,11 @@ def to_number(value: object) -> float:
         return math.nan
 
 
+@lru_cache(maxsize=1024)
+def _is_wcs_card(key: str) -> bool:
+    return WCS_CARD.fullmatch(key) is not None
+
+
 def gather_cards(header: Header) -> Gathered:
     """All cards that a WCS may have, each once."""
     values: dict[str, Any] = {}
@@ -91,7 +97,7 @@ def gather_cards(header: Header) -> Gathered:
     times: Counter[str] = Counter()
     for card in header.cards:
         key = card.keyword
-        if not WCS_CARD.fullmatch(key):
+        if not _is_wcs_card(key):
             continue
         times[key] += 1
         if times[key] > MOST_TIMES:
