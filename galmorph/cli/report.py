@@ -14,9 +14,9 @@ __all__ = ["check_page", "report", "write_report"]
 @click.option("-o", "--output", required=True, metavar="HTML", help="The page to write.")
 @overwrite_option
 def report(run: str, output: str) -> None:
-    """Make one HTML file of a result: charts, pictures, flags, failures, how to cite.
+    """Make one HTML page of a result, to look at, send and print.
 
-    RUN is a result of `galmorph classify` or `galmorph embed`. The page needs no network and no
+    It shows charts, pictures, flags, failures and how to cite. RUN is a result of `galmorph classify` or `galmorph embed`. The page needs no network and no
     script, and can be sent and printed. Images are read again from where the run found them.
     """
     check_page(output)

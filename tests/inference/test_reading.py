@@ -67,7 +67,7 @@ def test_images_that_wait_are_bounded_in_bytes(
     image = make_rgb(200)
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
-    monkeypatch.setattr(reading, "HELD_BYTES", 3 * 200 * 200 * 4)
+    monkeypatch.setattr(reading, "HELD_BYTES", 3 * 200 * 200 * 3)
     lengths = []
     finish = Preprocessing.finish
 

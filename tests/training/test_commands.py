@@ -349,6 +349,7 @@ def test_foreign_classes_are_explained(
         "round,edge_on",
         "-o",
         report,
+        "--overwrite",
         "-q",
     )
     assert "linear head 'test' on the test set" in result.output
@@ -369,6 +370,7 @@ def test_foreign_classes_are_explained(
         "late=edge_on",
         "-o",
         report,
+        "--overwrite",
         "-q",
     )
     assert "linear head 'mine' on the test set" in result.output
@@ -447,6 +449,7 @@ def test_a_run_that_is_stopped_says_by_what(
 def test_a_head_learns_from_smaller_frames(model_file: Path, galaxies: Path) -> None:
     path = model_file.parent / "recut.safetensors"
     where = ["fit", "folders", galaxies / "train", "-o", path, "--model", model_file]
+    where += ["--overwrite"]
     result = call(*where, "--crop", 0.9, "--recut", 0.5, "--workers", 1, "-q")
     assert "40 cutouts (edge_on 20, round 20)" in result.output
     notes = read_heads(path).heads["recut"].notes

@@ -59,7 +59,7 @@ def test_evaluate_refuses_the_checkpoint_of_another_model(
     call("export", "--model", own, "-o", tmp_path / "own.onnx")
     call("export", "--model", model_file, "-o", tmp_path / "other.onnx")
     where = ["evaluate", "folders", galaxies / "test", "--checkpoint", run / "checkpoint.pt"]
-    where += ["--neighbours", 3, "-o", report, "-q"]
+    where += ["--neighbours", 3, "-o", report, "--overwrite", "-q"]
     for model in (own, tmp_path / "own.onnx"):
         call(*where, "--model", model)
         names = [result["protocol"] for result in json.loads(report.read_text())["results"]]
