@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from difflib import get_close_matches
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -100,12 +100,6 @@ def _check_names(given: Any, signature: inspect.Signature) -> None:
             raise TypeError(f"there is no option {name!r}{advice}")
 
 
-def _raise_first(block: Block) -> None:
-    for row in block.rows:
-        if row.error is not None:
-            raise row.error
-
-
 def _warn_of_failures(rows: Sequence[Row]) -> None:
     """One warning for all rows of NaN, with identifiers and reasons of the first."""
     failed = [row for row in rows if row.flags & NO_LABEL]
@@ -116,11 +110,14 @@ def _warn_of_failures(rows: Sequence[Row]) -> None:
         warnings.warn(say_in_python(text), GalmorphWarning, stacklevel=4)
 
 
-def _watch(run: Run, results: Iterator[T], get_block: Callable[[T], Block]) -> Iterator[T]:
+def _watch(
+    run: Run, results: Generator[T, None, None], get_block: Callable[[T], Block]
+) -> Iterator[T]:
     """Pass results on, with progress; raise the first error where that is wanted."""
     countable = run.inputs.list_sources() if run.inputs.can_be_counted else ()
     done = failed = 0
-    with show_progress(run.options.progress, items=countable) as report:
+    # Closed here, since its threads cannot be waited for where garbage happens to be collected.
+    with closing(results), show_progress(run.options.progress, items=countable) as report:
         for result in results:
             block = get_block(result)
             for row in block.rows:

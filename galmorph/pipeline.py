@@ -6,7 +6,7 @@ import dataclasses
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -217,7 +217,7 @@ class Pipeline:
             return self.field
         return FieldOptions(crop=self.head.crop)
 
-    def run(self, sources: Iterator[Source]) -> Iterator[Block]:
+    def run(self, sources: Iterator[Source]) -> Generator[Block, None, None]:
         """Embed the sources, block by block."""
         return run_inference(
             self.model,

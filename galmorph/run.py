@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ class Run:
     finished: str = ""
     passed_over: Counter[str] = field(default_factory=Counter)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Generator[Block, None, None]:
         """Embed everything, block by block, without a result."""
         return self.pipeline.run(self.inputs.bring(self.inputs.list_sources()))
 
@@ -72,8 +73,9 @@ class Run:
         What an earlier run has done is not repeated.
         """
         if not self.options.target:
-            for block in self.blocks():
-                yield block, self.plan.fill(block)
+            with closing(self.blocks()) as blocks:
+                for block in blocks:
+                    yield block, self.plan.fill(block)
             return
         meta = self.describe()
         with open_writer(
@@ -93,11 +95,12 @@ class Run:
         self.finished = writer.finished
         if self.finished:
             return
-        for block in self.pipeline.run(self.inputs.bring(sources)):
-            columns = self.plan.fill(block)
-            writer.append(columns)
-            self.rows_done = writer.rows_done
-            yield block, columns
+        with closing(self.pipeline.run(self.inputs.bring(sources))) as blocks:
+            for block in blocks:
+                columns = self.plan.fill(block)
+                writer.append(columns)
+                self.rows_done = writer.rows_done
+                yield block, columns
 
     def read_back(self) -> dict[str, Any]:
         """Columns of the finished result, with the rows of earlier runs."""

@@ -16,8 +16,9 @@ __all__ = ["check_page", "report", "write_report"]
 def report(run: str, output: str) -> None:
     """Make one HTML page of a result, to look at, send and print.
 
-    It shows charts, pictures, flags, failures and how to cite. RUN is a result of `galmorph classify` or `galmorph embed`. The page needs no network and no
-    script, and can be sent and printed. Images are read again from where the run found them.
+    It shows charts, pictures, flags, failures and how to cite. RUN is a result of `galmorph
+    classify` or `galmorph embed`. The page needs no network and no script, and can be sent and
+    printed. Images are read again from where the run found them.
     """
     check_page(output)
     prepare_output(output, inputs=(run,))

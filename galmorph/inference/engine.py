@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
@@ -84,7 +84,7 @@ def run_inference(
     field: FieldOptions | None = None,
     rendering: RenderOptions | None = None,
     options: EngineOptions | None = None,
-) -> Iterator[Block]:
+) -> Generator[Block, None, None]:
     """Embed sources lazily: blocks in their order, no row missing.
 
     They are consumed a few blocks ahead of the results, so that memory does not grow with their
@@ -115,7 +115,7 @@ def _run(
     num_features: int,
     batch_size: int,
     workers: int,
-) -> Iterator[Block]:
+) -> Generator[Block, None, None]:
     """Batches in order, a bounded number ahead; which cutouts share one never depends on speed."""
 
     def encode(read: ReadBlock) -> Block:
@@ -172,11 +172,11 @@ def _name_device(device: str, error: RuntimeError) -> DeviceError:
     )
 
 
-def _join_quick(blocks: Iterator[Block]) -> Iterator[Block]:
+def _join_quick(blocks: Generator[Block, None, None]) -> Generator[Block, None, None]:
     """Several blocks as one, where they come quickly; none is held back by an error after it."""
     held: list[Block] = []
     last = time.monotonic()
-    with closing(blocks):  # type: ignore[type-var]
+    with closing(blocks):
         try:
             for number, block in enumerate(blocks):
                 held.append(block)
