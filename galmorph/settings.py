@@ -711,7 +711,8 @@ class ClassifyOptions(RunOptions):
     group = "Model"
     head: Any = _option(
         "gz2", Kind(),
-        "Classes to tell apart: gz2, sdss, decals, decals4, or a file of `galmorph fit`.",
+        "What to tell: classes (gz2, sdss, decals, decals4), shares of votes (tree, gz2_votes), "
+        "attributes (efigi), or a file of `galmorph fit`.",
         metavar="NAME|FILE",
     )  # fmt: skip
     with_embedding: bool = _option(
