@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -141,9 +142,10 @@ def test_reduced_decoding_keeps_the_labels(
         large.append(tmp_path / path.name)
         size = (5 * image.width, 5 * image.height)
         image.resize(size, Image.Resampling.LANCZOS).save(large[-1], quality=95)
-    reduced = classify(trained, large, precision="float32")
+    known: dict[str, Any] = {"precision": "float32", "crop": trained.preprocessing.crop}
+    reduced = classify(trained, large, **known)  # what is measured is decoded whole
     monkeypatch.setattr(Preprocessing, "min_side", lambda self, options: None)
-    whole = classify(trained, large, precision="float32")
+    whole = classify(trained, large, **known)
     assert 0 < reduced.largest_change(whole) < 0.1  # so it was in fact reduced
     assert reduced.changed(whole) <= MAX_CHANGED_REDUCED
     assert float(np.abs(reduced.probabilities - whole.probabilities).mean()) < 0.001
