@@ -30,6 +30,7 @@ from galmorph.flags import Flags, decode_flags
 from galmorph.images.mosaic import Position
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Lost
+from galmorph.inference import processes
 from galmorph.model import write_model
 from galmorph.surveys import client, cutouts
 from galmorph.surveys.cache import Cache
@@ -233,10 +234,11 @@ def test_a_service_that_is_down_stops_the_run(server, monkeypatch):
 
 def test_from_python(server):
     coords = SkyCoord([10, 11, 12], [2, -70, 2], unit="deg")
+    before = threading.active_count()
     with pytest.warns(GalmorphWarning, match="1: .*tile is empty"):
         found = list(galmorph.Survey("legacysurvey").cutouts(coords, fov=float(FOV)))
     assert [cutout is not None for cutout in found] == [True, False, True]
-    assert threading.active_count() < 10
+    assert threading.active_count() <= before + 8  # four connections, and the server's
 
 
 @pytest.fixture(scope="session")
@@ -299,7 +301,9 @@ def test_every_position_has_its_row(server, tmp_path, model_file, monkeypatch):
     assert all(server.asked[ra] == before[ra] for ra in good if before[ra])  # from the cache
 
 
-def test_flux_is_read_where_it_may_crash(server, tmp_path, model_file):
+def test_flux_is_read_where_it_may_crash(server, tmp_path, model_file, monkeypatch):
+    # Reading processes that know this test's cache: their environment is that of their start.
+    monkeypatch.setattr(processes, "_nurseries", {})
     sample, out = write_sample(tmp_path / "sample.csv", 6), tmp_path / "out.fits"
     words = ["--catalogue", sample, "--survey", "legacysurvey", "--fov", FOV, "--bands", "grz"]
     words += ["--model", model_file, "--head", "test", "--device", "cpu", "-o", out, "-q"]
