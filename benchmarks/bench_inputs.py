@@ -166,10 +166,11 @@ KINDS: dict[str, Callable[..., list[str]]] = {
 
 
 def run(command: list[str], root: Path, cores: list[int]) -> str:
-    """Run a command of a checkout on some cores."""
+    """Run a command of a checkout on some cores; in its folder, which Python looks into first."""
     where = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run(
         command,
+        cwd=root,
         env=where,
         check=True,
         capture_output=True,
