@@ -1,4 +1,4 @@
-"""Every FITS variant that surveys ship; each row of docs/pixels.md names one of these tests."""
+"""Every FITS variant that surveys ship; each row of docs/inputs.md has one of these tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each line of the tables of docs/pixels.md has a test: pixels_page.tsv pairs them, in order."""
+"""Each line of the tables of docs/inputs.md and docs/pixels.md has a test, in pixels_page.tsv."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "pixels.md").read_text(encoding="utf-8")
+PAGE = "".join(
+    (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("inputs.md", "pixels.md")
+)
 NOTE = (ROOT / "docs" / "notes" / "damaged_files.md").read_text(encoding="utf-8")
 PAIRS = [
     line.split("\t")
