@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from galmorph.images.cutout import Cutout
     from galmorph.model import Model
     from galmorph.neighbours.search import search
+    from galmorph.pages.report import report
     from galmorph.pipeline import list_models, load_model
     from galmorph.surveys.cutouts import Survey
     from galmorph.tables.writers import write_table
@@ -27,6 +28,7 @@ __all__ = [
     "list_models",
     "load_model",
     "read_cutout",
+    "report",
     "search",
     "write_table",
 ]
@@ -43,6 +45,7 @@ _HOMES = {
     "list_models": "galmorph.pipeline",
     "load_model": "galmorph.pipeline",
     "read_cutout": "galmorph.api",
+    "report": "galmorph.pages.report",
     "search": "galmorph.neighbours.search",
     "write_table": "galmorph.tables.writers",
 }

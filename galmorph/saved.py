@@ -93,16 +93,21 @@ class SavedRun:
         joined = {name: _join([part[name] for part in parts]) for name in self.plain}
         return {name: _take(values, inverse) for name, values in joined.items()}
 
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether there is a column of them, or the many columns of CSV."""
+        spec = self.specs.get(VECTOR)
+        return bool(self._spread or (spec is not None and spec.shape))
+
     @cached_property
     def num_features(self) -> int:
         """Length of the embedding; a CatalogueError where there is none."""
-        spec = self.specs.get(VECTOR)
-        if not self._spread and (spec is None or not spec.shape):
+        if not self.has_embeddings:
             raise CatalogueError(
                 f"{self.name}: holds no embeddings; run galmorph classify with --with-embedding, "
                 "or galmorph embed"
             )
-        return len(self._spread) or (spec.shape[0] if spec else 0)
+        return len(self._spread) or self.specs[VECTOR].shape[0]
 
     def embeddings(self) -> Iterator[npt.NDArray[np.float32]]:
         """Embeddings from the first row, (some, num_features) at a time."""

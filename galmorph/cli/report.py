@@ -33,9 +33,7 @@ def check_page(output: str) -> None:
 
 def write_report(run: str, output: str) -> None:
     """Make it, and say where it is."""
-    from galmorph.report.report import make_report
-    from galmorph.writing import write_whole
+    from galmorph.pages.report import report as make_report
 
-    page = make_report(run).encode("utf-8", "backslashreplace")
-    write_whole(output, page)
-    click.echo(f"{output}: {len(page) / 1e6:.1f} MB; open it in a browser", err=True)
+    size = len(make_report(run, output).encode("utf-8", "backslashreplace"))
+    click.echo(f"{output}: {size / 1e6:.1f} MB; open it in a browser", err=True)

@@ -48,7 +48,7 @@ def search(
     RUN is a result of `galmorph classify --with-embedding` or of `galmorph embed`. An example is an
     object_id of it, an image file, or a position RA,DEC in degrees. Several are averaged.
 
-    The embeddings are kept beside RUN as RUN.*.vectors.npy, for the next search.
+    The embeddings are kept beside RUN as RUN.*.embeddings.npy, for the next search.
     """
     if duplicates == bool(like):
         raise click.UsageError("Give --like EXAMPLE, or --duplicates.")
@@ -86,7 +86,7 @@ def _find(
 
 def _write(table: Table, output: str) -> None:
     if output.endswith(".html"):
-        from galmorph.report.gallery import make_gallery
+        from galmorph.pages.gallery import make_gallery
         from galmorph.writing import write_whole
 
         write_whole(output, make_gallery(table).encode())

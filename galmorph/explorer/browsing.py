@@ -12,19 +12,18 @@ import numpy.typing as npt
 from galmorph.explorer.galaxies import Galaxies
 from galmorph.explorer.labels import Labels
 from galmorph.explorer.learning import MINE, Learnt, learn
-from galmorph.explorer.neighbours import (
-    compute_pca,
-    compute_similarity,
-    compute_umap,
-    has_umap,
-)
+from galmorph.explorer.maps import compute_pca, compute_umap, has_umap
 from galmorph.flags import Flags
+from galmorph.neighbours.vectors import compute_similarity, to_unit
 from galmorph.tables.where import Where
 
 AS_IN_THE_TABLE, LEAST_SURE, SIMILAR = "as in the table", "least sure", "similar to the chosen"
 MY_LEAST_SURE, FAR = "yours: least sure", "yours: far from all labelled"
 YOUR_LABEL, COLUMNS = "your label", "two columns"
 LONG_TEXTS = ("object_id", "path", "message", "treatment")
+QUERIES = 32
+"""Galaxies that all others are compared with at once, to bound the memory."""
+
 MOST_TEXTS = 50
 """Different texts of a column that can be coloured by."""
 
@@ -79,10 +78,14 @@ class Browsing:
 
     def compute_similarity(self, rows: Any) -> Array:
         """Cosine with the nearest of some rows."""
-        galaxies = self.galaxies
-        if galaxies.embeddings is None:
-            return np.full(len(galaxies), np.nan)
-        return compute_similarity(galaxies.embeddings, galaxies.encoded, np.asarray(rows))
+        embeddings, found = self.galaxies.embeddings, np.full(len(self.galaxies), np.nan)
+        if embeddings is None:
+            return found
+        for start in range(0, len(rows), QUERIES):
+            queries = to_unit(embeddings[np.asarray(rows[start : start + QUERIES])])
+            nearest = compute_similarity(embeddings, queries[np.isfinite(queries[:, 0])])
+            found = np.fmax(found, np.fmax.reduce(nearest, axis=1, initial=np.nan))
+        return found
 
     def _compute_nearness(self) -> Array:
         return self.compute_similarity(list(self.labels.rows))

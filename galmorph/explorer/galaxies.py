@@ -10,10 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import CatalogueError
+from galmorph.neighbours.vectors import list_blocks, map_embeddings
 from galmorph.saved import SavedRun
-
-EXACT_ROWS = 200_000
-"""Rows up to which embeddings stay in float32; of more, float16 halves the memory."""
 
 NEEDED = ("object_id", "path", "flags")
 WAY_OUT = "make the table with: galmorph classify IMAGES -o run.parquet --with-embedding"
@@ -21,7 +19,7 @@ WAY_OUT = "make the table with: galmorph classify IMAGES -o run.parquet --with-e
 
 @dataclass
 class Galaxies:
-    """A run: scalar columns (n,), embeddings (n, d) or None, `encoded` (n,) where they are finite.
+    """A run: columns (n,), embeddings (n, d) in float16 or None, `encoded` (n,) where they are.
 
     `learnt` is what the labels gave last, whose shares are among the columns.
     """
@@ -38,8 +36,8 @@ class Galaxies:
             raise CatalogueError(f"{self.name}: no result of galmorph (no {absent[0]}); {WAY_OUT}")
         self.encoded = np.zeros(len(self), dtype=bool)
         if self.embeddings is not None:
-            self.encoded = np.isfinite(self.embeddings).all(axis=1)
-            self.embeddings[~self.encoded] = 0
+            for rows, block in list_blocks(self.embeddings):
+                self.encoded[rows] = np.isfinite(block[:, 0])
 
     def __len__(self) -> int:
         return len(self.columns["object_id"])
@@ -64,17 +62,7 @@ def open_galaxies(table: Any) -> Galaxies:
     run = SavedRun(table)
     columns = {name: _plain(values) for name, values in run.columns(run.plain).items()}
     scalar = {name: values for name, values in columns.items() if values.ndim == 1}
-    try:
-        width = run.num_features
-    except CatalogueError:
-        return Galaxies(run.name, scalar, None, run.provenance)
-    count = len(scalar["object_id"])
-    kind = np.float32 if count <= EXACT_ROWS else np.float16
-    embeddings: npt.NDArray[Any] = np.empty((count, width), kind)
-    start = 0
-    for rows in run.embeddings():
-        embeddings[start : start + len(rows)] = rows
-        start += len(rows)
+    embeddings = map_embeddings(run) if run.has_embeddings else None
     return Galaxies(run.name, scalar, embeddings, run.provenance)
 
 

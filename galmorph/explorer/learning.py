@@ -15,6 +15,7 @@ from galmorph.errors import GalmorphError, TrainingError
 from galmorph.explorer.galaxies import WAY_OUT, Galaxies
 from galmorph.heads import LinearHead, make_class_name
 from galmorph.model import compute_signature, write_heads
+from galmorph.neighbours.vectors import list_blocks
 from galmorph.pipeline import load_model
 from galmorph.training.heads import fit_head
 
@@ -59,8 +60,9 @@ def learn(galaxies: Galaxies, labels: Mapping[int, str], *, name: str = "mine") 
     numbers = np.array([class_names.index(known[row]) for row in rows])
     embeddings = galaxies.embeddings[rows].astype(np.float32)
     found = fit_head(embeddings, numbers, class_names, name=name, seed=0, balanced=True)
-    shares = found.head.compute_probabilities(galaxies.embeddings)
-    shares[~galaxies.encoded] = np.nan
+    shares = np.empty((len(galaxies), len(class_names)), dtype=np.float32)
+    for part, block in list_blocks(galaxies.embeddings):
+        shares[part] = found.head.compute_probabilities(block)
     left = tuple(sorted(set(counts) - set(class_names)))
     return Learnt(found.head, shares, found.accuracy, found.interval, left)
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from galmorph.errors import OptionError
 from galmorph.neighbours.search import SIMILARITY, measure_distance
-from galmorph.neighbours.vectors import compute_similarity, map_vectors
+from galmorph.neighbours.vectors import compute_similarity, map_embeddings, to_unit
 from galmorph.origin import describe_origin, hide_home
 from galmorph.saved import SavedRun
 from galmorph.tables.build import build_table
@@ -48,10 +48,10 @@ def find_duplicates(
     count = len(columns["object_id"])
     ra, dec = (np.asarray(columns.get(name, np.full(count, np.nan))) for name in ("ra", "dec"))
     placed = np.isfinite(ra) & np.isfinite(dec)
-    vectors = map_vectors(saved)
+    vectors = map_embeddings(saved)
     pairs = [*_list_near(ra, dec, separation), *_list_alike(vectors, placed, similarity)]
     first, second = np.concatenate([np.empty((0, 2), np.int64), *pairs]).T
-    left, right = (vectors[k].astype(np.float32) for k in (first, second))
+    left, right = (to_unit(vectors[k]) for k in (first, second))
     found: dict[str, Any] = {
         "similarity": np.einsum("ij,ij->i", left, right),
         "separation": measure_distance(ra[first], dec[first], ra[second], dec[second]),
@@ -95,7 +95,7 @@ def _list_alike(vectors: Any, placed: Any, similarity: float) -> Iterator[Pairs]
             f"{MAX_ROWS} can be"
         )
     for start in range(0, len(vectors), ROWS_AT_ONCE):
-        block = np.asarray(vectors[start : start + ROWS_AT_ONCE], np.float32)
+        block = to_unit(vectors[start : start + ROWS_AT_ONCE])
         cosine = compute_similarity(vectors[start:], block).T
         a, b = np.nonzero(np.triu(cosine >= similarity, 1))
         a, b = a + start, b + start

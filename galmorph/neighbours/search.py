@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import OptionError
-from galmorph.neighbours.vectors import compute_similarity, map_vectors, to_unit
+from galmorph.neighbours.vectors import compute_similarity, map_embeddings, to_unit
 from galmorph.origin import describe_origin, hide_home
 from galmorph.pipeline import Pipeline, load_model
 from galmorph.saved import SavedRun
@@ -85,11 +85,10 @@ def search(
     condition = Where(where) if where.strip() else None
     if condition is not None:
         condition.check(saved.specs)
-    vectors = map_vectors(saved)
+    vectors = map_embeddings(saved)
     finder = _Finder(saved, vectors, model)
     query = finder.average(wanted) - (finder.average(unwanted) if unwanted else 0)
     similarity = compute_similarity(vectors, to_unit(query[None]))[:, 0]
-    similarity[similarity == 0] = np.nan  # rows without an embedding are zeros
     similarity[sorted(finder.used)] = np.nan
     if condition is not None:
         similarity[~condition.choose(saved.columns(condition.names))] = np.nan
@@ -123,12 +122,12 @@ class _Finder:
         files = [e for e, row in zip(examples, rows, strict=True) if row is None]
         known = [row for row in rows if row is not None]
         self.used.update(known)
-        found = np.array([self.vectors[row] for row in known], np.float32)
+        unit = to_unit(self.vectors[known])
         empty = [e for e, row in zip(examples, rows, strict=True) if row in known
-                 and not self.vectors[row].any()]  # fmt: skip
+                 and not np.isfinite(self.vectors[row]).all()]  # fmt: skip
         if empty:
             raise OptionError(f"{empty[0]}: has no embedding in {self.saved.name}, see its message")
-        parts = [found.reshape(-1, self.saved.num_features)]
+        parts = [unit]
         if files:
             parts.append(to_unit(self._embed(files)))
         mean: npt.NDArray[np.float32] = np.concatenate(parts).mean(axis=0)

@@ -1,4 +1,4 @@
-"""Embeddings as unit vectors of float16, kept beside the result, and exact search in them."""
+"""Embeddings in float16, kept beside the result and mapped from there, and exact search in them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from galmorph.saved import SavedRun
 
-__all__ = ["compute_similarity", "map_vectors", "to_unit"]
+__all__ = ["compute_similarity", "list_blocks", "map_embeddings", "to_unit"]
 
 ROWS_AT_ONCE = 1024
 """They stay in the cache of a core, as float32."""
@@ -27,26 +27,26 @@ ROWS_MAPPED = 64 * ROWS_AT_ONCE
 EDGE_BYTES = 1 << 20
 """At both ends of a file; with its size and time they tell whether it has changed."""
 
+SUFFIX = ".embeddings.npy"
+
 Vectors = npt.NDArray[np.float16]
 
 
 def to_unit(embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Rows of length 1, (n, d); zeros where an embedding is NaN."""
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    """Rows of length 1, (n, d); NaN where an embedding is NaN or nothing."""
+    rows = np.asarray(embeddings, dtype=np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
-        unit = embeddings / lengths
-    return np.where(np.isfinite(unit), unit, 0).astype(np.float32)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
-def map_vectors(run: SavedRun) -> Vectors:
-    """Unit vectors of a result, (n, num_features), mapped from a file that is made once.
+def map_embeddings(run: SavedRun) -> Vectors:
+    """Embeddings of a result, (n, num_features), mapped from a file that is made once.
 
     In memory where the result is a table or where nothing can be written beside it.
     """
-    if run.path is None:
+    place = find_place(run)
+    if place is None:
         return np.concatenate([*_list_vectors(run)])
-    folder = run.path.absolute().parent
-    place = folder / f"{run.path.name}.{_digest(run.path)}.vectors.npy"
     if not place.is_file():
         try:
             _write(run, place)
@@ -60,14 +60,22 @@ def map_vectors(run: SavedRun) -> Vectors:
     return np.load(place)  # type: ignore[no-any-return]
 
 
+def find_place(run: SavedRun) -> Path | None:
+    """Where the embeddings of this state of a result are kept; None for a table."""
+    if run.path is None:
+        return None
+    folder = run.path.absolute().parent
+    return folder / f"{run.path.name}.{_digest(run.path)}{SUFFIX}"
+
+
 def _list_vectors(run: SavedRun) -> Iterator[Vectors]:
     yield np.empty((0, run.num_features), dtype=np.float16)
     for part in run.embeddings():
-        yield to_unit(part).astype(np.float16)
+        yield part.astype(np.float16)
 
 
 def _write(run: SavedRun, place: Path) -> None:
-    """Write the file whole or not at all, and remove that of an earlier state of the result."""
+    """Write the file whole or not at all, and remove what belongs to an earlier state."""
     assert run.path is not None
     count = len(run.columns(["object_id"])["object_id"])
     temporary = place.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
@@ -76,7 +84,7 @@ def _write(run: SavedRun, place: Path) -> None:
             header = {"descr": "<f2", "fortran_order": False, "shape": (count, run.num_features)}
             np.lib.format.write_array_header_1_0(file, header)
             file.writelines(part.tobytes() for part in _list_vectors(run))
-        for old in place.parent.glob(f"{run.path.name}.*.vectors.npy"):
+        for old in place.parent.glob(f"{run.path.name}.*{SUFFIX}*"):
             old.unlink()
         temporary.replace(place)
     finally:
@@ -101,22 +109,34 @@ def _digest(path: Path) -> str:
 def compute_similarity(
     vectors: Vectors, queries: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Cosines of all rows with unit vectors, (n, d) and (q, d) to (n, q), some rows at a time."""
-    import torch  # turns float16 into float32 five times sooner than numpy
+    """Cosines of all rows with unit vectors, (n, d) and (q, d) to (n, q); NaN without."""
+    import torch
 
     right = torch.from_numpy(np.ascontiguousarray(queries.T)).squeeze(1)  # one vector is sooner
     found = np.empty((len(vectors), len(queries)), dtype=np.float32)
-    whole, threads = vectors.view(np.ndarray), torch.get_num_threads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # blocks so small are slower with threads that wait for each other
     try:
-        for start in range(0, len(vectors), ROWS_AT_ONCE):
-            part = torch.from_numpy(whole[start : start + ROWS_AT_ONCE]).float() @ right
-            found[start : start + len(part)] = part.reshape(len(part), -1).numpy()
-            if start % ROWS_MAPPED == 0:
-                _forget(vectors)
+        for rows, block in list_blocks(vectors):
+            part = torch.from_numpy(block)
+            found[rows] = (part @ right).reshape(len(part), -1) / part.norm(dim=1, keepdim=True)
     finally:
         torch.set_num_threads(threads)
     return found
+
+
+def list_blocks(
+    vectors: Vectors, rows: int = ROWS_AT_ONCE
+) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    """Parts of the rows in float32; of a mapped file little stays in memory."""
+    import torch  # turns float16 into float32 five times sooner than numpy
+
+    whole = vectors.view(np.ndarray)
+    for start in range(0, len(vectors), rows):
+        part = slice(start, min(start + rows, len(vectors)))
+        yield part, torch.from_numpy(whole[part]).float().numpy()
+        if start % ROWS_MAPPED == 0:
+            _forget(vectors)
 
 
 def _forget(vectors: Vectors) -> None:

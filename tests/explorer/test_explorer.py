@@ -14,12 +14,12 @@ from made_run import COUNT, make_run
 
 from galmorph import classify, embed
 from galmorph.errors import CatalogueError, GalmorphError, TrainingError
-from galmorph.explorer import galaxies as module
+from galmorph.explorer import browsing as module
 from galmorph.explorer.browsing import FAR, MY_LEAST_SURE, SIMILAR, Browsing
 from galmorph.explorer.galaxies import open_galaxies
 from galmorph.explorer.labels import Labels
 from galmorph.explorer.learning import save_head
-from galmorph.explorer.neighbours import compute_pca, compute_similarity
+from galmorph.explorer.maps import compute_pca
 from galmorph.explorer.pictures import Thumbnails
 from galmorph.explorer.portrait import draw_portrait
 from galmorph.explorer.selection import make_file, make_regions
@@ -40,15 +40,6 @@ def test_a_run_is_read_from_every_format(tmp_path, suffix):
     assert list(galaxies.shares) == ["smooth", "spiral"]
 
 
-def test_many_rows_are_kept_in_half_the_memory(tmp_path, monkeypatch):
-    path = make_run(tmp_path)
-    exact = open_galaxies(path).embeddings
-    monkeypatch.setattr(module, "EXACT_ROWS", COUNT - 1)
-    half = open_galaxies(path).embeddings
-    assert (exact.dtype, half.dtype) == (np.float32, np.float16)
-    np.testing.assert_allclose(half, exact, rtol=1e-3)
-
-
 def test_a_table_of_another_kind_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "other.csv").write_text("name,mass\na,1\n")
     with pytest.raises(CatalogueError, match="no result of galmorph"):
@@ -66,15 +57,16 @@ def test_principal_components_are_those_of_a_plain_decomposition():
     np.testing.assert_allclose(np.abs(found), np.abs(u[:, :2] * s[:2]), rtol=1e-3, atol=1e-3)
 
 
-def test_similarity_is_the_cosine_less_the_mean():
-    rows = np.random.default_rng(1).normal(size=(30, 8)).astype(np.float32)
-    encoded = np.arange(30) != 4
-    found = compute_similarity(rows, encoded, np.array([2, 7]))
-    centred = rows - rows[encoded].mean(axis=0)
-    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
-    expected = (unit @ unit[[2, 7]].T).max(axis=1)
-    np.testing.assert_allclose(found[encoded], expected[encoded], rtol=1e-4)
-    assert np.isnan(found[4])
+def test_similarity_is_that_to_the_nearest_of_several(tmp_path, monkeypatch):
+    browsing = make_browsing(tmp_path)
+    browsing.galaxies.embeddings = np.array(browsing.galaxies.embeddings)
+    browsing.galaxies.embeddings[4] = np.nan
+    rows = browsing.galaxies.embeddings.astype(np.float64)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    monkeypatch.setattr(module, "QUERIES", 2)
+    found = browsing.compute_similarity([2, 4, 7])
+    np.testing.assert_allclose(found, (unit @ unit[[2, 7]].T).max(axis=1), rtol=1e-4, atol=1e-5)
+    assert np.flatnonzero(np.isnan(found)).tolist() == [4]
 
 
 def test_labels_are_on_disk_at_once_and_come_back(tmp_path):
@@ -171,7 +163,8 @@ def test_learning_finds_the_two_kinds_and_proposes_what_to_label(tmp_path):
 def test_a_saved_head_classifies(tmp_path):
     browsing = make_browsing(tmp_path)
     paths = browsing.galaxies.columns["path"]
-    browsing.galaxies.embeddings[:] = embed(list(paths), model="fused_fast", crop=0.5)
+    embeddings = embed(list(paths), model="fused_fast", crop=0.5)
+    browsing.galaxies.embeddings = embeddings.astype(np.float16)
     for row in range(0, COUNT, 4):
         browsing.labels.put(row, "red" if row < COUNT // 2 else "blue")
     save_head(tmp_path / "mine.safetensors", browsing.learn(), browsing.galaxies.meta)

@@ -8,7 +8,7 @@ import pytest
 import galmorph
 from galmorph.errors import CatalogueError, OptionError
 from galmorph.neighbours.duplicates import find_duplicates
-from galmorph.neighbours.vectors import compute_similarity, map_vectors, to_unit
+from galmorph.neighbours.vectors import compute_similarity, map_embeddings, to_unit
 from galmorph.saved import SavedRun
 from galmorph.tables.build import build_table
 from galmorph.tables.columns import ColumnSpec, class_columns, result_columns
@@ -99,25 +99,26 @@ def test_a_run_without_embeddings_says_how_to_get_them(table):
 def test_the_vectors_are_kept_until_the_run_changes(tmp_path, table, vectors):
     path = tmp_path / "run.parquet"
     galmorph.write_table(table, path)
-    first = map_vectors(SavedRun(path))
+    first = map_embeddings(SavedRun(path))
     assert isinstance(first, np.memmap) and first.dtype == np.float16
-    np.testing.assert_allclose(first, to_unit(vectors), atol=1e-3)
-    (kept,) = tmp_path.glob("*.vectors.npy")
+    np.testing.assert_allclose(first, vectors, rtol=1e-3, atol=1e-6)
+    (kept,) = tmp_path.glob("*.embeddings.npy")
     written = kept.stat().st_mtime_ns
-    map_vectors(SavedRun(path))
+    map_embeddings(SavedRun(path))
     assert kept.stat().st_mtime_ns == written
     galmorph.write_table(table[:100], path)
-    assert len(map_vectors(SavedRun(path))) == 100
-    assert len(list(tmp_path.glob("*.vectors.npy"))) == 1
+    assert len(map_embeddings(SavedRun(path))) == 100
+    assert len(list(tmp_path.glob("*.embeddings.npy"))) == 1
     assert not list(tmp_path.glob(".*.tmp"))
 
 
 def test_similarity_is_that_of_float32(vectors):
-    unit = to_unit(vectors)
-    assert not unit[7].any()
-    found = compute_similarity(unit.astype(np.float16), unit[:3])
-    np.testing.assert_allclose(found, unit.astype(np.float16).astype(np.float64) @ unit[:3].T,
-                               atol=1e-6)  # fmt: skip
+    kept, queries = vectors.astype(np.float16), to_unit(vectors[:3])
+    found = compute_similarity(kept, queries)
+    exact = kept.astype(np.float64)
+    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, exact @ queries.T, atol=1e-6)
+    assert np.isnan(found[7]).all() and np.isnan(found).sum() == 3
 
 
 def test_duplicates_by_position_and_by_looks(table):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,15 @@ from galmorph.errors import GalmorphError
 from galmorph.flags import ADVICE
 from galmorph.images.source import make_printable
 from galmorph.origin import BIBTEX, describe_methods
-from galmorph.report.charts import draw_bars, draw_histogram, draw_sky
-from galmorph.report.facts import Facts
-from galmorph.report.page import Card, draw_cards, draw_table, make_page, say_missing
+from galmorph.pages.charts import draw_bars, draw_histogram, draw_sky
+from galmorph.pages.facts import Facts
+from galmorph.pages.page import Card, draw_cards, draw_table, make_page, say_missing
 from galmorph.saved import SavedRun, list_rows
 from galmorph.thumbnails import Pictures
 from galmorph.weights.manifest import load_manifest
+from galmorph.writing import write_whole
 
-__all__ = ["make_report"]
+__all__ = ["Page", "report"]
 
 EACH, ATYPICAL = 4, 12
 """Galaxies of a class at either end, and atypical ones."""
@@ -28,8 +30,34 @@ MAX_CLASSES, MAX_BARS, MAX_FAILURES = 12, 40, 100
 """What keeps the file small, whatever the run."""
 
 
-def make_report(run: Any) -> str:
-    """HTML of a result of ``classify`` or ``embed``: a path or a table."""
+class Page(str):
+    """HTML of a whole page; a notebook shows it in a frame of its own."""
+
+    def _repr_html_(self) -> str:
+        return f'<iframe srcdoc="{escape(self)}" style="width:100%;height:800px;border:0"></iframe>'
+
+
+def report(run: Any, output: str | Path | None = None) -> Page:
+    """Make one HTML page of a result, to look at, send and print.
+
+    Parameters
+    ----------
+    run : path or astropy.table.Table
+        What ``classify`` or ``embed`` gave. Images are read again from where it found them.
+    output : path, optional
+        HTML file to write it to, whole; what is there already is replaced.
+
+    Returns
+    -------
+    Page
+        The page as text, which a notebook shows. It needs neither network nor script, and has at
+        most 8 MB.
+
+    Raises
+    ------
+    CatalogueError
+        It is no result of galmorph.
+    """
     saved = SavedRun(run)
     facts = Facts(saved)
     lost: list[str] = []
@@ -47,7 +75,10 @@ def make_report(run: Any) -> str:
         ("How it was made, and how to cite", _draw_origin(facts)),
     ]
     name = make_printable(saved.path.name if saved.path else saved.name)
-    return make_page(f"galmorph: {name}", sections, _draw_lead(facts))
+    page = Page(make_page(f"galmorph: {name}", sections, _draw_lead(facts)))
+    if output is not None:
+        write_whole(output, page.encode("utf-8", "backslashreplace"))
+    return page
 
 
 def _draw_lead(facts: Facts) -> str:

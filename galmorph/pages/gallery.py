@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from galmorph.report.page import Card, draw_cards, make_page, say_missing
+from galmorph.pages.page import Card, draw_cards, make_page, say_missing
 from galmorph.saved import list_rows
 from galmorph.thumbnails import Pictures
 

@@ -1,15 +1,15 @@
-"""Maps of embeddings in two dimensions, and which lie near each other."""
+"""Maps of embeddings in two dimensions."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import MissingExtraError
+from galmorph.neighbours.vectors import list_blocks
 
 SAMPLE = 20_000
 """Rows, at most, that axes of a map are found from."""
@@ -17,13 +17,6 @@ SAMPLE = 20_000
 BLOCK = 65_536
 
 Array = npt.NDArray[Any]
-
-
-def _blocks(embeddings: Array, mean: Array) -> Iterator[tuple[slice, Array]]:
-    """Parts of the rows in float32, less the mean."""
-    for start in range(0, len(embeddings), BLOCK):
-        part = slice(start, start + BLOCK)
-        yield part, embeddings[part].astype(np.float32) - mean
 
 
 def _sample(embeddings: Array, encoded: Array) -> Array:
@@ -41,9 +34,8 @@ def compute_pca(embeddings: Array, encoded: Array, dimensions: int = 2) -> Array
     axes = vectors[:, np.argsort(-values)[:dimensions]].astype(np.float32)
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
     found = np.full((len(embeddings), axes.shape[1]), np.nan, dtype=np.float32)
-    for part, centred in _blocks(embeddings, mean):
-        found[part] = centred @ axes
-    found[~encoded] = np.nan
+    for rows, block in list_blocks(embeddings):
+        found[rows] = (block - mean) @ axes
     return found
 
 
@@ -68,19 +60,3 @@ def compute_umap(embeddings: Array, encoded: Array) -> Array:
         mapper.fit(reduced[np.random.default_rng(0).choice(rows, SAMPLE, replace=False)])
         found[rows] = mapper.transform(reduced[rows])
     return found
-
-
-def compute_similarity(embeddings: Array, encoded: Array, rows: Array) -> Array:
-    """Largest cosine (n,) of each row with one of ``rows``, less the mean of all; NaN without."""
-    mean = _sample(embeddings, encoded).mean(axis=0)
-    examples = _unit(embeddings[rows].astype(np.float32) - mean)
-    found = np.empty(len(embeddings), dtype=np.float32)
-    for part, centred in _blocks(embeddings, mean):
-        found[part] = (_unit(centred) @ examples.T).max(axis=1)
-    found[~encoded] = np.nan
-    return found
-
-
-def _unit(rows: Array) -> Array:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(lengths > 0, lengths, 1))

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from synthetic import write_jpeg
 
+from galmorph import report
 from galmorph.errors import GalmorphError
 from galmorph.flags import Flags
-from galmorph.report.charts import draw_bars, draw_histogram, draw_sky
-from galmorph.report.facts import Facts
-from galmorph.report.report import make_report
+from galmorph.pages.charts import draw_bars, draw_histogram, draw_sky
+from galmorph.pages.facts import Facts
 from galmorph.saved import SavedRun
 from galmorph.tables.build import build_table
 from galmorph.tables.columns import ColumnSpec, class_columns, result_columns
@@ -89,7 +89,7 @@ def folder(tmp_path):
 
 
 def test_a_page_of_pictures_charts_and_origin(folder):
-    page = make_report(make_run(6, [f"{folder}/g{n}.jpg" for n in range(6)]))
+    page = report(make_run(6, [f"{folder}/g{n}.jpg" for n in range(6)]))
     checker = check(page)
     assert len(checker.images) % 2 == 0 and len(checker.images) >= 12
     assert "g0: what the network was given" in {image["alt"] for image in checker.images}
@@ -105,7 +105,7 @@ def test_failures_flags_and_what_to_do(folder):
     flags = np.array([0, Flags.ATYPICAL, Flags.READ_FAILED, Flags.ATYPICAL | Flags.PADDED])
     table = make_run(4, [f"{folder}/g{n}.jpg" for n in range(4)], flags=flags,
                      message=["", "", "cut short", ""])  # fmt: skip
-    page = make_report(table)
+    page = report(table)
     check(page)
     assert "3 of 4 cutouts have a result; 1 failed" in page
     assert re.search(r"<td>atypical</td><td class=\"number\">2</td><td>66.7%</td>", page)
@@ -115,7 +115,7 @@ def test_failures_flags_and_what_to_do(folder):
 
 def test_moved_images_are_named_and_the_rest_is_shown(folder):
     (folder / "g3.jpg").unlink()
-    page = make_report(make_run(6, [f"{folder}/g{n}.jpg" for n in range(6)]))
+    page = report(make_run(6, [f"{folder}/g{n}.jpg" for n in range(6)]))
     checker = check(page)
     assert f"{folder}/g3.jpg: there is no such file" in page
     assert checker.images
@@ -127,14 +127,14 @@ def test_text_of_a_table_stays_text(folder):
                      label=[evil, "a&b", "c"], flags=np.array([0, 0, 1]),
                      message=["", "", evil])  # fmt: skip
     table.meta["command"] = evil
-    page = make_report(table)
+    page = report(table)
     check(page)
     assert evil not in page and "&lt;script&gt;" in page
 
 
 def test_a_large_run_is_a_small_file(folder):
     count = 50_000
-    page = make_report(make_run(count, [f"{folder}/g{n % 6}.jpg" for n in range(count)]))
+    page = report(make_run(count, [f"{folder}/g{n % 6}.jpg" for n in range(count)]))
     check(page)
     assert f"{count:,} of {count:,} cutouts" in page
     assert len(page.encode()) < 2e6
@@ -154,7 +154,7 @@ def test_shares_are_found_by_what_columns_mean(folder):
     assert facts.share_names == ["bar_yes_fraction"]
     assert facts.shares["bar_yes_fraction"] == pytest.approx((0.1 + 0.15) / 1.5)
     assert facts.classes == {"barred": 2, "round": 1}
-    page = make_report(table)
+    page = report(table)
     check(page)
     assert "bar_yes 16.7%" in page
     assert "keeps no provenance" in page
@@ -163,7 +163,7 @@ def test_shares_are_found_by_what_columns_mean(folder):
 def test_what_is_no_result_is_refused(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     with pytest.raises(GalmorphError, match="no column object_id"):
-        make_report(tmp_path / "a.csv")
+        report(tmp_path / "a.csv")
 
 
 def test_extremes_are_those_of_a_sort():
@@ -200,8 +200,8 @@ def test_reliability_is_that_of_the_head_in_the_manifest():
     metric = next(m for m in entry.metrics if m.data == "gz2/test" and "'gz2'" in m.protocol)
     table = make_run(3, [""] * 3)
     table.meta |= {"model": "fused_fast", "model_sha256": entry.sha256}
-    page = make_report(table)
+    page = report(table)
     assert f"<td>{metric.name}</td><td>{metric.value:.3f}</td>" in page
     assert "sdss/test" not in page
     table.meta["model_sha256"] = "0" * 64  # other weights of that name
-    assert "Reliability" not in make_report(table)
+    assert "Reliability" not in report(table)
