@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from galmorph.api import classify, embed, read_cutout
     from galmorph.explorer.app import explore
     from galmorph.flags import Flags, decode_flags
+    from galmorph.frames import partition
     from galmorph.images.cutout import Cutout
     from galmorph.model import Model
     from galmorph.neighbours.search import search
@@ -27,6 +28,7 @@ __all__ = [
     "explore",
     "list_models",
     "load_model",
+    "partition",
     "read_cutout",
     "report",
     "search",
@@ -44,6 +46,7 @@ _HOMES = {
     "explore": "galmorph.explorer.app",
     "list_models": "galmorph.pipeline",
     "load_model": "galmorph.pipeline",
+    "partition": "galmorph.frames",
     "read_cutout": "galmorph.api",
     "report": "galmorph.pages.report",
     "search": "galmorph.neighbours.search",

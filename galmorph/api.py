@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def _saying_in_python() -> Iterator[None]:
+def saying_in_python() -> Iterator[None]:
     """Errors speak of keywords, not of options."""
     try:
         yield
@@ -51,7 +51,7 @@ def _saying_in_python() -> Iterator[None]:
 @wraps(read.read_cutout)
 def read_cutout(*args: Any, **given: Any) -> Cutout:
     """Read one cutout; see `galmorph.images.read.read_cutout`."""
-    with _saying_in_python():
+    with saying_in_python():
         return read.read_cutout(*args, **given)
 
 
@@ -62,7 +62,7 @@ def _spell_out(options: Callable[P, RunOptions]) -> Callable[[Callable[[Any], R]
         @wraps(function)
         def call(*args: P.args, **given: P.kwargs) -> R:
             _check_names(given, signature)
-            with _saying_in_python():
+            with saying_in_python():
                 return function(options(*args, **given))
 
         signature = _sort(inspect.signature(options), options)

@@ -163,10 +163,12 @@ class Inputs:
         described = {"paths": tuple(map(hide_home, self.paths))} | given | {"images": None}
         if self.options.mosaic or self.options.survey:
             described["fov"] = self.options.fov
-        if self.options.catalogue is not None:
+        if isinstance(self.options.catalogue, str):
             from galmorph.tables.catalogue import digest_catalogue
 
             described["catalogue_sha256"] = digest_catalogue(self.options.catalogue)
+        elif self.options.catalogue is not None:
+            described["catalogue"] = "a table in memory"
         return {k: v for k, v in described.items() if v not in (None, (), "", (1, 1))}
 
 
@@ -255,7 +257,7 @@ def _check_output(options: RunOptions, paths: tuple[str, ...]) -> None:
     place = os.path.realpath(options.target)
     read: dict[str, Sequence[Any]] = {
         "an input": [options.target] if _is_read(place, paths) else [],
-        "the catalogue": [options.catalogue] if options.catalogue else [],
+        "the catalogue": [options.catalogue] if isinstance(options.catalogue, str) else [],
         "the mosaic": options.mosaic,
     }
     for what, files in read.items():

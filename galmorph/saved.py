@@ -14,10 +14,9 @@ import numpy.typing as npt
 
 from galmorph.errors import CatalogueError
 from galmorph.tables.cells import Values
-from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.finished import KEY_COLUMNS
 from galmorph.tables.formats import check_format, open_reader
-from galmorph.tables.formats.base import MemoryReader, TableReader
+from galmorph.tables.formats.base import TableInMemory, TableReader
 from galmorph.tables.provenance import nest_meta
 
 __all__ = ["SavedRun", "list_rows"]
@@ -27,18 +26,6 @@ _SPREAD = re.compile(r"e_[0-9]{3,}")
 """The embedding in CSV."""
 
 
-class _TableInMemory(MemoryReader):
-    """A table of astropy."""
-
-    def __init__(self, table: Any) -> None:
-        self.table = table.copy(copy_data=False)
-        super().__init__(Path("the table"))
-
-    def _open(self) -> dict[str, ColumnSpec | None]:
-        self.provenance = dict(self.table.meta)
-        return self._columns()
-
-
 class SavedRun:
     """A result of ``classify`` or ``embed``: a file, a folder of Parquet files, or a table."""
 
@@ -46,7 +33,7 @@ class SavedRun:
         is_path = isinstance(run, str | os.PathLike)
         self.path = Path(os.fspath(run)) if is_path else None
         self.name = str(self.path or "the table")
-        first = self._open() if is_path else _TableInMemory(run)
+        first = self._open() if is_path else TableInMemory(run)
         self._table = None if is_path else run
         self.provenance = nest_meta(first.provenance or {})
         self.specs = {name: spec for name, spec in first.specs.items() if spec is not None}
@@ -60,7 +47,7 @@ class SavedRun:
     def _open(self, only: Iterable[str] | None = None) -> TableReader:
         names = None if only is None else set(only)
         if self.path is None:
-            reader = _TableInMemory(self._table)
+            reader = TableInMemory(self._table)
             reader.only = names
             return reader
         if self.path.suffix.lower() in (".npz", ".npy") and self.path.is_file():

@@ -158,6 +158,14 @@ class File(Kind):
         return os.fspath(value)
 
 
+class TableFile(File):
+    """A path, or a table in memory."""
+
+    def check(self, value: Any) -> Any:
+        in_memory = hasattr(value, "colnames") or hasattr(value, "iloc")
+        return value if in_memory else super().check(value)
+
+
 class Crop(Kind):
     """A part of the frame's shorter side, or "auto"."""
 
@@ -539,11 +547,11 @@ class InputOptions(Settings):
     recursive: bool = _option(
         True, Flag(), "Go into the folders inside a folder.", flag="--recursive/--no-recursive"
     )
-    catalogue: PathLike | None = _option(
-        None, File(),
-        "Take the cutouts from a table (CSV, ECSV, FITS, VOTable, Parquet, JSON Lines, IPAC, or a "
-        "folder of Parquet files such as HATS) instead of PATHs; its "
-        "columns are carried into the result.", metavar="FILE",
+    catalogue: Any = _option(
+        None, TableFile(),
+        "Take the cutouts from a table (CSV, ECSV, FITS, VOTable, Parquet, JSON Lines, IPAC, a "
+        "folder of Parquet files such as HATS, in Python also a table in memory) instead of PATHs; "
+        "its columns are carried into the result.", metavar="FILE",
     )  # fmt: skip
     path_column: Sequence[str] = _option(
         (), Texts(),
@@ -681,7 +689,8 @@ class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, Output
             raise OptionError(
                 "--catalogue needs --path-column NAME, --mosaic FILE, or --survey NAME."
             )
-        if self.band_column is not None and len(self.path_column) != 1 and self.catalogue:
+        joined = self.band_column is not None and self.catalogue is not None
+        if joined and len(self.path_column) != 1:
             raise OptionError("--band-column needs one --path-column, and no --mosaic.")
         if len(self.path_column) > 1 and len(self.bands or ()) != len(self.path_column):
             raise OptionError(

@@ -33,7 +33,7 @@ from galmorph.tables.angles import DEGREES, find_factor, parse_degrees
 from galmorph.tables.cells import Values
 from galmorph.tables.columns import STANDARD_NAMES, ColumnSpec, make_printable_name
 from galmorph.tables.formats import open_reader
-from galmorph.tables.formats.base import TableReader
+from galmorph.tables.formats.base import TableInMemory, TableReader
 
 __all__ = [
     "Catalogue",
@@ -111,15 +111,18 @@ class _Roles:
 
 
 class Catalogue:
-    """Rows of a catalogue, read as they are asked for; `specs` are the carried columns."""
+    """Rows of a catalogue, read as they are asked for.
+
+    `specs` are the carried columns; `carried` has them with their names in the catalogue.
+    """
 
     def __init__(self, reader: TableReader, roles: _Roles, root: Path | None) -> None:
         _check_roles(reader, roles)
         self.path, self.id_column = reader.path, roles.object_id
         self._reader, self._roles = reader, roles
         self._factors = {n: _find_factor(reader, n) for n in (roles.ra, roles.dec) if n}
-        self._carried = _carried_columns(reader.specs, roles)
-        self.specs = tuple(spec for spec, _ in self._carried)
+        self.carried = _carried_columns(reader.specs, roles)
+        self.specs = tuple(spec for spec, _ in self.carried)
         self._root = root if root is not None else self._guess_root()
         for name, factor in self._factors.items():
             if factor is None:
@@ -141,7 +144,7 @@ class Catalogue:
         stems = paths if roles.path or not bands else bands[0]
         ids = [Path(p).stem if p else str(start + row) for row, p in enumerate(stems)]
         names = [spec.name for spec in self.specs]
-        carried = [_objects(chunk[name]) for _, name in self._carried]
+        carried = [_objects(chunk[name]) for _, name in self.carried]
         values = zip(*carried, strict=True) if carried else [()] * count
         return list(
             map(
@@ -274,7 +277,7 @@ def _join(names: Iterable[str]) -> str:
 
 
 def read_catalogue(
-    path: str | os.PathLike[str],
+    path: Any,
     *,
     path_column: str | None = None,
     id_column: str | None = None,
@@ -287,9 +290,9 @@ def read_catalogue(
 
     Parameters
     ----------
-    path : path-like
+    path : path-like or table
         CSV, TSV, ECSV (each also with .gz), FITS, VOTable, Parquet, JSON Lines or IPAC; or a folder
-        of Parquet files, such as HATS.
+        of Parquet files, such as HATS; or a table of astropy or a frame of pandas in memory.
     path_column : str, optional
         Column of image paths. Needed unless there are band columns or positions.
     id_column : str, optional
@@ -318,7 +321,9 @@ def read_catalogue(
         Where the catalogue is Parquet and pyarrow is not installed.
     """
     names = (path_column, id_column or IDENTIFIER, *band_columns)
-    reader = open_reader(Path(path), exact={name for name in names if name is not None})
+    exact = {name for name in names if name is not None}
+    is_path = isinstance(path, str | os.PathLike)
+    reader = open_reader(Path(path), exact=exact) if is_path else TableInMemory(path, exact)
     start = Path(root) if root is not None else None
     own = reader.specs.get(IDENTIFIER)
     if id_column is None and own is not None and not own.shape:

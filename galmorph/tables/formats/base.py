@@ -174,6 +174,23 @@ class MemoryReader(TableReader):
             yield {name: normalize(rows[name], spec) for name, spec in self.wanted().items()}
 
 
+class TableInMemory(MemoryReader):
+    """A table of astropy, or a frame of pandas."""
+
+    def __init__(
+        self, table: Any, exact: Collection[str] = (), only: Collection[str] | None = None
+    ) -> None:
+        from astropy.table import Table
+
+        is_frame = not hasattr(table, "colnames")
+        self.table = Table.from_pandas(table) if is_frame else table.copy(copy_data=False)
+        super().__init__(Path("the table"), exact, only)
+
+    def _open(self) -> dict[str, ColumnSpec | None]:
+        self.provenance = dict(self.table.meta)
+        return self._columns()
+
+
 def _as_strings(column: Any) -> Any:
     """Strings of unknown length come as objects; anything else stays as it is."""
     values = column.filled("") if hasattr(column, "filled") else column
