@@ -209,14 +209,14 @@ def open_inputs(options: RunOptions, *, keep_missing: bool = False) -> Inputs:
         return inputs
     from galmorph.tables.catalogue import read_catalogue
 
-    single = len(options.path_column) == 1
+    single = len(options.path_columns) == 1
     catalogue = read_catalogue(
         options.catalogue,
-        path_column=options.path_column[0] if single else None,
+        path_column=options.path_columns[0] if single else None,
         id_column=options.id_column,
         ra_column=options.ra_column,
         dec_column=options.dec_column,
-        band_columns=() if single else tuple(options.path_column),
+        band_columns=() if single else tuple(options.path_columns),
     )
     _check_bands(catalogue, options.band_column)
     inputs = Inputs(options, catalogue=catalogue)

@@ -1,12 +1,33 @@
-"""Values of astropy as the plain arrays that galmorph takes."""
+"""Values of astropy as the plain arrays that galmorph takes, and columns of positions by name."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-__all__ = ["to_masked"]
+__all__ = ["POSITION_NAMES", "list_positions", "to_masked"]
+
+POSITION_NAMES = (
+    ("ra", "dec"),
+    ("raj2000", "dej2000"),
+    ("ra_icrs", "de_icrs"),
+    ("_raj2000", "_dej2000"),
+    ("alpha_j2000", "delta_j2000"),
+    ("s_ra", "s_dec"),
+    ("coord_ra", "coord_dec"),
+    ("right_ascension", "declination"),
+)
+"""Right ascension and declination, also of VizieR, SExtractor, ObsCore, LSST and Euclid."""
+
+
+def list_positions(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of columns that may hold right ascension and declination, in any case."""
+    lowered = {name.lower(): name for name in names}
+    for ra, dec in POSITION_NAMES:
+        if ra in lowered and dec in lowered:
+            yield lowered[ra], lowered[dec]
 
 
 def to_masked(item: Any) -> Any:

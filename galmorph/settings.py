@@ -556,7 +556,7 @@ class InputOptions(Settings):
     path_column: Sequence[str] = _option(
         (), Texts(),
         "Column of the catalogue that holds the paths; one per band (with --bands) where each band "
-        "has a file of its own.",
+        "has a file of its own.", default="file_name, where the catalogue is called metadata",
     )  # fmt: skip
     band_column: str | None = _option(
         None, Kind(), "Column of the catalogue that holds the band of each path: the rows of one "
@@ -669,6 +669,13 @@ class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, Output
         """Where the result goes; empty for nowhere, "-" for standard output."""
         return os.fspath(self.output)
 
+    @property
+    def path_columns(self) -> tuple[str, ...]:
+        """Columns of paths; of a data set of Hugging Face, whose table says it by its name."""
+        named = isinstance(self.catalogue, str | os.PathLike) and not (self.mosaic or self.survey)
+        named = named and os.path.basename(self.catalogue).startswith("metadata.")
+        return tuple(self.path_column) or (("file_name",) if named else ())
+
     def _check_catalogue(self) -> None:
         if self.catalogue is None:
             names = ("path_column", "band_column", "id_column", "ra_column", "dec_column", "mosaic",
@@ -685,12 +692,12 @@ class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, Output
             self._check_survey()
         elif self.mosaic:
             self._check_mosaic()
-        elif not self.path_column:
+        elif not self.path_columns:
             raise OptionError(
                 "--catalogue needs --path-column NAME, --mosaic FILE, or --survey NAME."
             )
         joined = self.band_column is not None and self.catalogue is not None
-        if joined and len(self.path_column) != 1:
+        if joined and len(self.path_columns) != 1:
             raise OptionError("--band-column needs one --path-column, and no --mosaic.")
         if len(self.path_column) > 1 and len(self.bands or ()) != len(self.path_column):
             raise OptionError(

@@ -9,6 +9,7 @@ import zlib
 from typing import Any, BinaryIO
 
 from galmorph.errors import ImageError, ImageTooLargeError, UnreadableImageError
+from galmorph.images.source import NEW_COPY
 
 COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 """First bytes of a compressed file, and what `decompress` calls it."""
@@ -62,7 +63,7 @@ class Unpacker:
         while self._given < position and self._next(position - self._given):
             pass
         if self._given != position:
-            raise UnreadableImageError(f"the {self.method} stream is cut short", self.path)
+            raise self._refuse("cut short")
         return position
 
     def read(self, size: int) -> bytes:
@@ -86,8 +87,7 @@ class Unpacker:
         except ImageError:
             raise
         except (zlib.error, lzma.LZMAError, ValueError, EOFError, OSError) as error:
-            reason = f"the {self.method} stream is damaged ({error})"
-            raise UnreadableImageError(reason, self.path) from error
+            raise self._refuse("damaged") from error
         return b""
 
     def _find_part(self) -> bool:
@@ -113,8 +113,11 @@ class Unpacker:
         if not part and not self._pending:
             self._pending = self._take()
             if not self._pending:
-                raise UnreadableImageError(f"the {self.method} stream is cut short", self.path)
+                raise self._refuse("cut short")
         return part
+
+    def _refuse(self, how: str) -> UnreadableImageError:
+        return UnreadableImageError(f"the {self.method} stream is {how}; {NEW_COPY}", self.path)
 
     def _take(self) -> bytes:
         taken = self._file.read(CHUNK)

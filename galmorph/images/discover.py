@@ -7,7 +7,8 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from galmorph.errors import ImageError, MissingExtraError, UnreadableImageError
 from galmorph.images.band_files import BandPattern
@@ -20,7 +21,8 @@ from galmorph.images.containers import (
 )
 from galmorph.images.files import IMAGE_SUFFIXES, ImageFile
 from galmorph.images.hdus import split_hdu
-from galmorph.images.source import Lost, Source, make_object_id, make_printable
+from galmorph.images.records import METADATA, read_metadata
+from galmorph.images.source import NEW_COPY, Lost, Source, make_object_id, make_printable
 
 __all__ = ["discover_sources"]
 
@@ -40,7 +42,8 @@ def discover_sources(
     """List the cutouts of files, folders, globs and containers.
 
     The order is that of the arguments; inside a folder files come sorted by name, then its
-    subfolders. Folders give image files and tar shards and pass over hidden names.
+    subfolders. Folders give image files and tar shards and pass over hidden names. The rows of a
+    ``metadata.jsonl`` beside them (``file_name`` and others, as of Hugging Face) are their columns.
 
     Parameters
     ----------
@@ -125,10 +128,11 @@ def _list_shards(path: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """How folders are searched, and what was left out in them."""
+    """How folders are searched, what was left out in them, and what is said of their files."""
 
     recursive: bool
     passed_over: Counter[str]
+    metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def _walk_arguments(
@@ -142,8 +146,8 @@ def _walk_arguments(
         elif across:
             gathered.extend(item)
         else:
-            yield from _group(item, pattern)
-    yield from _group(gathered, pattern)
+            yield from _group(item, pattern, walk.metadata)
+    yield from _group(gathered, pattern, walk.metadata)
 
 
 def _list_arguments(arguments: list[str | Source], walk: _Walk) -> Iterator[list[str] | Source]:
@@ -178,7 +182,7 @@ def _walk_folder(top: str, walk: _Walk) -> Iterator[list[str] | Source]:
             identity = _identify(folder)
             if identity in parents:  # a symbolic link back to a parent
                 continue
-            files, shards, folders = _list_folder(folder, walk.passed_over)
+            files, shards, folders = _list_folder(folder, walk)
         except OSError as error:
             reason = f"the folder cannot be listed: {error.strerror}"
             lost = UnreadableImageError(reason, make_printable(folder))
@@ -197,7 +201,7 @@ def _identify(folder: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _list_folder(folder: str, passed_over: Counter[str]) -> tuple[list[str], list[str], list[str]]:
+def _list_folder(folder: str, walk: _Walk) -> tuple[list[str], list[str], list[str]]:
     files, shards, folders = [], [], []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -210,17 +214,21 @@ def _list_folder(folder: str, passed_over: Counter[str]) -> tuple[list[str], lis
                 shards.append(entry.path)
             elif entry.is_dir():
                 folders.append(entry.path)
+            elif entry.name == METADATA and entry.is_file():
+                walk.metadata.update(read_metadata(entry.path))
             else:
-                passed_over[os.path.splitext(lowered)[1] or "no suffix"] += 1
+                walk.passed_over[os.path.splitext(lowered)[1] or "no suffix"] += 1
     return sorted(files), sorted(shards), sorted(folders)
 
 
-def _group(files: Iterable[str], pattern: BandPattern | None) -> Iterator[Source]:
+def _group(
+    files: Iterable[str], pattern: BandPattern | None, metadata: dict[str, dict[str, Any]]
+) -> Iterator[Source]:
     if pattern is not None:
         yield from pattern.group(files)
         return
     for path in files:
-        yield ImageFile.of(path)
+        yield ImageFile.of(path, metadata.get(path))
 
 
 def _open_one_of_many(path: str) -> Iterator[Source]:
@@ -240,7 +248,6 @@ def _open_container(path: str) -> Iterator[Source]:
     except ImageError as error:
         named = error if error.path else type(error)(error.reason, shown)
         yield Lost(make_object_id(path), path, named)
-    except Exception as error:  # a damaged file may raise nearly anything inside a library
-        said = make_printable(" ".join(str(error).split()))[:200] or type(error).__name__
-        lost = UnreadableImageError(f"it is damaged, what may follow is lost ({said})", shown)
+    except Exception:  # a damaged file may raise nearly anything inside a library
+        lost = UnreadableImageError(f"it is damaged, what may follow is lost; {NEW_COPY}", shown)
         yield Lost(make_object_id(path), path, lost)

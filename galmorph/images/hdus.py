@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 MAX_HDUS = 256
 """How far into a file an image is looked for."""
 
-KIND_CARDS = (
-    *("EXTNAME", "EXTTYPE", "IMTYPE", "PRODTYPE", "IMAGETYP"),
-    *("HDUCLAS1", "HDUCLAS2", "HDUCLAS3"),
-)
+EXPOSURE_CARDS = ("IMAGETYP", "IMGTYPE", "OBSTYPE")
+NAME_CARDS = ("EXTNAME", "HDUNAME", "EXTTYPE", "IMTYPE", "PRODTYPE", "DATATYPE", "CONTENT")
+KIND_CARDS = (*NAME_CARDS, *EXPOSURE_CARDS, "HDUCLAS1", "HDUCLAS2", "HDUCLAS3")
 COMPANION = re.compile(
     r"(?:.*[_ .-])?(?:[A-Z]*(?:WEIGHT|WHT|MASK|MSK|PSF)|WT|WGT|ERR(?:ORS?)?|SIG(?:MA)?|STD(?:DEV)?|"
     r"RMS|NOISE|UNC(?:ERT[A-Z]*)?|VAR(?:IANCES?)?|INV(?:VAR|ERSE[A-Z]*)?|IVAR|IVM|DQ[A-Z]?|FLAGS?|"
@@ -38,13 +37,14 @@ COMPANION = re.compile(
 """What is named so says something of an image, or helps to read it, and is none itself."""
 
 EXPOSURE = re.compile(r"EXP(?:OSURE)?|SKY", re.IGNORECASE)
-"""What is no companion as a value of IMAGETYP, though it is as a name."""
+"""What is no companion as a kind of exposure, though it is as a name."""
 
 SCIENCE = re.compile(
     r"(?:.*[_ .-])?(?:SCI|SCIENCE|IMAGE|IMG|DATA|COADD|FLUX|SIGNAL|INTENSITY|STACK|MOSAIC)\d*"
     r"(?:[_ .-].*)?",
     re.IGNORECASE,
 )
+SECTION = re.compile(r"[*:]")
 UNNAMED = ("PRIMARY", "COMPRESSED_IMAGE")
 DISTORTIONS = ("WCSDVARR", "D2IMARR")  # tables of shifts in pixels
 ROUNDED_PIXELS = 2
@@ -138,14 +138,15 @@ def _is_alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
 def _is_companion(hdu: Any) -> bool:
     cards = Cards(hdu.header)
     values = {key: str(cards.get(key, "")).strip() for key in KIND_CARDS}
-    if EXPOSURE.fullmatch(values["IMAGETYP"]):
-        values["IMAGETYP"] = ""
-    return any(COMPANION.fullmatch(value) for value in values.values())
+    return any(
+        COMPANION.fullmatch(value) and not (key in EXPOSURE_CARDS and EXPOSURE.fullmatch(value))
+        for key, value in values.items()
+    )
 
 
 def _is_science(hdu: Any) -> bool:
     cards = Cards(hdu.header)
-    values = (str(cards.get(key, "")).strip() for key in KIND_CARDS[:4])
+    values = (str(cards.get(key, "")).strip() for key in NAME_CARDS)
     return any(SCIENCE.fullmatch(value) for value in values if value.upper() not in UNNAMED)
 
 
@@ -184,7 +185,10 @@ def _get(hdus: HDUList, key: int | str, path: str) -> Any:
     try:
         hdu = hdus[found]
     except (KeyError, IndexError):
-        raise UnsupportedImageError(f"no HDU {key!r}: {describe_hdus(hdus)}", path) from None
+        reason = f"no HDU {key!r}: {describe_hdus(hdus)}"
+        if SECTION.search(str(key)):
+            reason = f"[{key}] is a section, which is not read; give --center and --fov instead"
+        raise UnsupportedImageError(reason, path) from None
     if not _is_image(hdu):
         raise UnsupportedImageError(f"HDU {key!r} holds no image: {describe_hdus(hdus)}", path)
     return hdu

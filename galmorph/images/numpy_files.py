@@ -15,8 +15,9 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
-from galmorph.images.source import Source, make_printable
+from galmorph.images.source import NEW_COPY, Source, make_printable
 from galmorph.images.stacks import StoredArray, list_stack
+from galmorph.images.zip import ENCRYPTED, METHODS
 
 __all__ = ["list_items"]
 
@@ -59,8 +60,11 @@ class _NpyFile:
     def __init__(self, path: str) -> None:
         with open(path, "rb") as file:
             shape, fortran, dtype, start = _read_header(file, path)
+            missing = start + math.prod(shape) * dtype.itemsize - file.seek(0, 2)
         if dtype.hasobject:
-            raise UnreadableImageError("Python objects in dtype; save numbers", path)
+            raise UnreadableImageError("it holds Python objects; save numbers", path)
+        if missing > 0:
+            raise UnreadableImageError(f"the array is cut short by {missing} bytes", path)
         pixels: Any = np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
         self._array = StoredArray(pixels)
 
@@ -79,9 +83,14 @@ class _NpzFile:
         try:
             archive = zipfile.ZipFile(path)
         except zipfile.BadZipFile as error:
-            raise UnreadableImageError("not an npz file", shown) from error
+            raise UnreadableImageError(
+                f"not an npz file, or cut short; {NEW_COPY}", shown
+            ) from error
         self._arrays: dict[str, StoredArray] = {}
         for info in archive.infolist():
+            if info.flag_bits & ENCRYPTED or info.compress_type not in METHODS:
+                reason = "packed or encrypted in a way that is not read; save it by numpy.savez"
+                raise UnsupportedImageError(reason, shown)
             if info.filename.endswith(".npy"):
                 name = info.filename.removesuffix(".npy")
                 self._arrays[name] = _NpzArray(archive, info, shown)

@@ -15,7 +15,7 @@ from galmorph.errors import (
 )
 from galmorph.images.parquet_pages import find_largest_page
 from galmorph.images.records import make_record_source
-from galmorph.images.source import Lost, Source, make_object_id, make_printable, to_text
+from galmorph.images.source import NEW_COPY, Lost, Source, make_object_id, make_printable, to_text
 from galmorph.settings import ReadOptions
 
 __all__ = ["list_items"]
@@ -65,8 +65,7 @@ def _list_lost(path: str, column: str, row: int, end: int, error: Exception) -> 
     if isinstance(error, GalmorphError):
         lost: GalmorphError = error
     else:
-        said = make_printable(" ".join(str(error).split()))[:200]
-        lost = UnreadableImageError(f"the Parquet file is damaged ({said})", shown)
+        lost = UnreadableImageError(f"the Parquet file is damaged; {NEW_COPY}", shown)
     if end - row > MAX_LOST_ROWS:  # as many as a damaged number says
         yield Lost(stem, path, lost)
         return
@@ -83,7 +82,7 @@ def _open(path: str) -> Any:
     try:
         return pq.ParquetFile(path, buffer_size=READ_BYTES)
     except (OSError, pa.ArrowException) as error:
-        reason = f"not a Parquet file ({error})"
+        reason = f"not a Parquet file, or damaged or cut short; {NEW_COPY}"
         raise UnreadableImageError(reason, make_printable(path)) from error
 
 

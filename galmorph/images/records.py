@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from galmorph.errors import UnreadableImageError
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
-from galmorph.images.source import ID_NAMES, Lost, Source, make_object_id, make_printable, to_text
+from galmorph.images.source import (
+    Lost,
+    Source,
+    find_identifier,
+    make_object_id,
+    make_printable,
+    place_columns,
+    to_text,
+)
 
-__all__ = ["find_image", "make_record_source"]
+__all__ = ["METADATA", "find_image", "make_record_source", "read_metadata"]
+
+METADATA = "metadata.jsonl"
 
 IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "tif", "tiff", "fits")
 
@@ -38,12 +50,9 @@ def make_record_source(
     image, file = record[column], ""
     if _is_file(image):
         file, image = image.get("path") or "", image.get("bytes")
-    columns = {
-        key: to_text(value) if isinstance(value, str) else value
-        for key, value in record.items()
-        if key != column and isinstance(value, (str, int, float, type(None)))
-    }
-    known = next((str(columns[key]) for key in ID_NAMES if columns.get(key) is not None), "")
+    columns = _find_columns(record, column)
+    given = columns.get(find_identifier(columns) or "")
+    known = "" if given is None else str(given)
     object_id = make_printable(known) or (make_object_id(file) if file else name)
     if image is not None:
         return InMemory(object_id, image, address, columns)
@@ -52,6 +61,29 @@ def make_record_source(
     reason = f"the row names a file that is not there: {file}" if file else "the row is empty"
     missing = UnreadableImageError(make_printable(reason), make_printable(address))
     return Lost(object_id, address, missing, columns)
+
+
+def _find_columns(record: Mapping[str, Any], column: str) -> dict[str, Any]:
+    """Numbers and texts beside the image."""
+    return place_columns(
+        {
+            key: to_text(value) if isinstance(value, str) else value
+            for key, value in record.items()
+            if key != column and isinstance(value, (str, int, float, type(None)))
+        }
+    )
+
+
+def read_metadata(path: str) -> dict[str, dict[str, Any]]:
+    """Columns of images by their paths, of the `METADATA` of their folder, as far as it is good."""
+    found: dict[str, dict[str, Any]] = {}
+    bad = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+    with suppress(*bad), open(path, encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            name = os.path.join(os.path.dirname(path), row["file_name"])
+            found[name] = _find_columns(row, "file_name")
+    return found
 
 
 def _find_file(file: str, folder: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from galmorph.errors import GalmorphError
+from galmorph.quantities import list_positions
 
 if TYPE_CHECKING:
     from galmorph.images.cutout import Cutout
@@ -17,32 +18,35 @@ __all__ = [
     "HDU_ADDRESS",
     "COMPRESSION_SUFFIXES",
     "FITS_MAGIC",
-    "ID_NAMES",
+    "NEW_COPY",
     "TABLE_ADVICE",
     "Lost",
     "Region",
     "Source",
+    "find_identifier",
     "make_object_id",
     "make_printable",
+    "place_columns",
     "replace_columns",
     "to_text",
 ]
 
+NEW_COPY = "copy or download the file again"
 TABLE_ADVICE = "a catalogue? give it with --catalogue FILE --path-column NAME"
 """For messages on a table where an image is expected."""
 
 HDU_ADDRESS = re.compile(
-    r"(?P<file>.+\.(?:fits?|fts)(?:\.\w+)?)\[(?P<hdu>[^\[\]/]+)\]", re.IGNORECASE | re.DOTALL
+    r"(?P<file>.+\.(?:fits?|fts)(?:\.\w+)?)\[(?P<hdu>[^/]+)\]", re.IGNORECASE | re.DOTALL
 )
-"""``path.fits[SCI]``, ``path.fits.gz[3]``, ``path.fits[SCI,2]``."""
+"""``path.fits[SCI]``, ``path.fits.gz[3]``, ``path.fits[SCI,2]``; a section is part of the HDU."""
 
 COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".fz", ".z")
 FITS_MAGIC = (b"SIMPLE", b"XTENSION")
 ID_NAMES = (
-    *("object_id", "id", "id_str", "dr8_id", "iauname", "name"),
-    *("ids", "names", "__key__"),
+    *("object_id", "id", "id_str", "dr8_id", "iauname", "name", "ids", "names", "__key__"),
+    *("objid", "object_ids", "objectid", "source_id", "sourceid", "targetid", "target_id"),
 )
-"""Columns of containers that are taken for identifiers, the first of them that is there."""
+"""Columns of containers that are taken for identifiers, in any case; the first that is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,20 @@ class Lost:
 def replace_columns(source: Source, columns: Mapping[str, Any]) -> Source:
     """The same source with other columns."""
     return cast("Source", replace(cast("Any", source), columns=columns))
+
+
+def find_identifier(names: Iterable[str]) -> str | None:
+    """The column that names the rows of a container."""
+    lowered = {name.lower(): name for name in names}
+    return next((lowered[name] for name in ID_NAMES if name in lowered), None)
+
+
+def place_columns(columns: dict[str, Any]) -> dict[str, Any]:
+    """The same columns, with those of a position as ``ra`` and ``dec``."""
+    # without a unit beside them, those of LSST may be radians
+    pairs = (pair for pair in list_positions(columns) if pair[0].lower() != "coord_ra")
+    ra, dec = next(pairs, ("", ""))
+    return {**columns, "ra": columns[ra], "dec": columns[dec]} if ra else columns
 
 
 def make_printable(name: str) -> str:

@@ -28,7 +28,15 @@ from galmorph.images.arrays import cutout_from_array
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.files import read_head
-from galmorph.images.source import ID_NAMES, Source, make_object_id, make_printable, to_text
+from galmorph.images.source import (
+    NEW_COPY,
+    Source,
+    find_identifier,
+    make_object_id,
+    make_printable,
+    place_columns,
+    to_text,
+)
 from galmorph.settings import ReadOptions
 
 __all__ = ["ArrayFile", "OpenArrays", "StackItem", "StoredArray", "list_stack", "stacks_in_use"]
@@ -125,7 +133,7 @@ def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Sour
     """List the items of a stack (n, y, x) or with one more axis, or of encoded images (n,).
 
     The array may be left unnamed where there is only one with image axes. Arrays of one axis and
-    the same length beside it are columns of its items, `ID_NAMES` among them their identifiers.
+    the same length beside it are columns of its items, with their identifiers and positions.
     """
     shown = make_printable(path)
     with _lock, _explain(shown):
@@ -146,7 +154,8 @@ def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Sour
         rows = slice(start, min(start + ROWS_AT_ONCE, shape[0]))
         with _lock, _explain(shown):
             columns = {name: _read_column(array, rows) for name, array in beside.items()}
-        names = next((columns[name] for name in ID_NAMES if name in columns), None)
+        names = columns.get(find_identifier(columns) or "")
+        columns = place_columns(columns)
         for n in range(rows.stop - start):
             object_id = str(names[n]) if names else f"{make_object_id(path)}_{start + n}"
             row = {name: values[n] for name, values in columns.items()}
@@ -161,8 +170,8 @@ def _explain(shown: str) -> Iterator[None]:
     except (GalmorphError, MemoryError):
         raise
     except Exception as error:
-        said = make_printable(" ".join(str(error).split()))[:200] or type(error).__name__
-        raise UnreadableImageError(f"the stack is damaged ({said})", shown) from error
+        reason = "the stack is damaged or cut short, or packed in a way that is not known here"
+        raise UnreadableImageError(f"{reason}; {NEW_COPY}, or save it plainly", shown) from error
 
 
 def _get_file(path: str, open_arrays: OpenArrays) -> ArrayFile:
@@ -239,7 +248,7 @@ def _list_beside(
         name = full.removeprefix(group).lstrip("/")
         if array.shape != shape[:1] or "/" in name or full == member or array.holds_files:
             continue
-        if array.is_pickled and name in ID_NAMES:
+        if array.is_pickled and find_identifier([name]):
             warnings.warn(
                 f"{make_printable(path)}: the identifiers {full!r} are Python objects, which are "
                 "not read; save them as text (.astype(str)). Rows are numbered.",

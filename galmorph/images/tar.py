@@ -114,7 +114,7 @@ def _list_members(path: str) -> Iterator[Source]:
         try:
             tar = TarFile(fileobj=cast("BinaryIO", _Headers(stream or file)))
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-            raise UnreadableImageError(f"not a tar file ({_say(error)})", shown) from error
+            raise UnreadableImageError(f"not a tar file, or damaged{_say(error)}", shown) from error
         yield from _list_open(tar, path, stream)
 
 
@@ -136,7 +136,7 @@ def _list_open(tar: TarFile, path: str, stream: Unpacker | None) -> Iterator[Sou
             else:
                 continue
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-            said = f"is damaged or cut short; its further members are lost ({_say(error)})"
+            said = f"is damaged or cut short; its further members are lost{_say(error)}"
             lost = UnreadableImageError(f"the tar file {said}", make_printable(path))
             yield Lost(make_object_id(path), path, lost)
             return
@@ -144,7 +144,8 @@ def _list_open(tar: TarFile, path: str, stream: Unpacker | None) -> Iterator[Sou
 
 
 def _say(error: Exception) -> str:
-    return error.reason if isinstance(error, ImageError) else make_printable(str(error))
+    """What is known in words of our own."""
+    return f" ({error.reason})" if isinstance(error, ImageError) else ""
 
 
 def _locate(member: TarInfo, path: str) -> Source:
@@ -155,7 +156,8 @@ def _locate(member: TarInfo, path: str) -> Source:
 def _extract(stream: Unpacker, member: TarInfo, path: str) -> Source:
     if member.size > MAX_MEMBER_BYTES:
         # To pass over it, all of it would have to be unpacked.
-        raise ValueError(f"{make_printable(member.name)} is said to have {member.size} bytes")
+        said = f"{make_printable(member.name)} is said to have {member.size} bytes"
+        raise ImageTooLargeError(said)
     object_id, address = make_object_id(member.name), f"{path}::{member.name}"
     stream.seek(member.offset_data)
     data, before = bytearray(), stream.taken

@@ -51,7 +51,7 @@ def find_unpacked(path: str) -> str:
     except OSError as error:
         if isinstance(error, (UnreadableImageError, ImageTooLargeError)):
             raise
-        raise UnreadableImageError(f"cannot be unpacked ({error})", shown) from error
+        raise UnreadableImageError(f"cannot be unpacked ({error.strerror})", shown) from error
 
 
 def _unpack(file: BinaryIO, method: str, shown: str) -> tempfile.TemporaryDirectory[str]:

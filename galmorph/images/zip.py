@@ -14,7 +14,7 @@ from galmorph.images.compressed import decompress
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.files import IMAGE_SUFFIXES, open_regular, read_head
-from galmorph.images.source import Lost, Source, make_object_id, make_printable, to_text
+from galmorph.images.source import NEW_COPY, Lost, Source, make_object_id, make_printable, to_text
 from galmorph.settings import ReadOptions
 
 __all__ = ["ZipMember", "list_items"]
@@ -74,7 +74,8 @@ def list_items(path: str, member: str) -> Iterator[Source]:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise UnreadableImageError("not a zip archive", make_printable(path)) from error
+        reason = f"not a zip archive, or cut short; {NEW_COPY}"
+        raise UnreadableImageError(reason, make_printable(path)) from error
     found = False
     for info in infos:
         name = info.filename.rpartition("/")[2].lower()

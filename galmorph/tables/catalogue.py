@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from galmorph.errors import CatalogueError, GalmorphWarning
+from galmorph.quantities import list_positions
 from galmorph.tables.angles import DEGREES, find_factor, parse_degrees
 from galmorph.tables.cells import Values
 from galmorph.tables.columns import STANDARD_NAMES, ColumnSpec, make_printable_name
@@ -46,17 +47,6 @@ __all__ = [
 
 SUFFIX = "_catalogue"
 IDENTIFIER = "object_id"
-POSITION_NAMES = (
-    ("raj2000", "dej2000"),
-    ("ra_icrs", "de_icrs"),
-    ("_raj2000", "_dej2000"),
-    ("alpha_j2000", "delta_j2000"),
-    ("s_ra", "s_dec"),
-    ("coord_ra", "coord_dec"),
-    ("right_ascension", "declination"),
-)
-"""Right ascension and declination of VizieR, SExtractor, ObsCore, LSST and Euclid."""
-
 POSITION_UCDS = {
     "pos.eq.ra;meta.main": "ra",
     "pos.eq.dec;meta.main": "dec",
@@ -300,7 +290,7 @@ def read_catalogue(
     ra_column, dec_column : str, optional
         Positions: numbers, in degrees unless the column says another unit of angle; or text like
         "12:34:56.7" (hours for ``ra``) or "12h34m56.7s". By default ``ra`` and ``dec``, else those
-        of `POSITION_UCDS`, else the first pair of `POSITION_NAMES` that is there, in any case.
+        of `POSITION_UCDS`, else the first pair of `galmorph.quantities.POSITION_NAMES` there is.
     band_columns : sequence of str
         Columns with one path per band, in the order of the bands.
     root : path-like, optional
@@ -343,18 +333,17 @@ def read_catalogue(
 
 def _find_positions(specs: Mapping[str, ColumnSpec | None]) -> Iterator[tuple[str, str]]:
     """Pairs of columns that may hold right ascension and declination, the likeliest first."""
-    names = {name.lower(): name for name in specs}
+    by_name = list(list_positions(specs))
     mains = {
         POSITION_UCDS[spec.ucd.lower()]: name
         for name, spec in specs.items()
         if spec and spec.ucd.lower() in POSITION_UCDS and not _is_old(spec)
     }
-    for found, (ra, dec) in ((names, ("ra", "dec")), (mains, ("ra", "dec"))):
-        if ra in found and dec in found:
-            yield found[ra], found[dec]
-    for ra, dec in POSITION_NAMES:
-        if ra in names and dec in names:
-            yield names[ra], names[dec]
+    plain = [pair for pair in by_name if pair[0].lower() == "ra"]
+    yield from plain
+    if len(mains) == 2:
+        yield mains["ra"], mains["dec"]
+    yield from (pair for pair in by_name if pair not in plain)
 
 
 def _is_old(spec: ColumnSpec) -> bool:

@@ -773,11 +773,38 @@ def test_a_damaged_stack_is_the_flag_of_its_rows(run, tmp_path):
     assert result.exit_code == 0, result.output
     rows = read_csv((tmp_path / "t.csv").read_text())
     assert [row["label"] != "" for row in rows] == [True] * 3 + [False] * 3 + [True] * 3
-    assert {row["message"].partition(" (")[0] for row in rows[3:6]} == {
+    assert {row["message"].partition(" or cut")[0] for row in rows[3:6]} == {
         f"{tmp_path}/damaged.npz::images[{n}]: the stack is damaged" for n in range(3)
     }
     again = run("classify", *stacks, "-o", tmp_path / "t.csv", "-q", "--resume")
     assert again.exit_code == 0, again.output
+
+
+def test_an_image_folder_of_hugging_face(run, tmp_path):
+    (tmp_path / "train" / "b").mkdir(parents=True)
+    for name in ("0001.jpg", "b/0002.jpg"):
+        write_jpeg(tmp_path / "train" / name)
+    rows = [{"file_name": "0001.jpg", "RA": 150.5, "DEC": 2, "text": "a"}]
+    rows.append({"file_name": "b/0002.jpg", "RA": 151.5, "DEC": -2, "text": "b"})
+    table = tmp_path / "train" / "metadata.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = run("classify", "--catalogue", table)
+    carried = [(r["object_id"], r["ra"], r["dec"], r["text"]) for r in read_csv(found.stdout)]
+    assert carried == [("0001", "150.5", "2.0", "a"), ("0002", "151.5", "-2.0", "b")]
+    beside = run("classify", tmp_path / "train")
+    assert [(r["object_id"], r["ra"]) for r in read_csv(beside.stdout)] == [
+        ("0001", "150.5"),
+        ("0002", "151.5"),
+    ]
+    assert "passed over" not in beside.stderr
+
+
+def test_a_section_in_brackets_costs_one_row(run, cutouts, tmp_path):
+    write_fits(tmp_path / "x.fits", make_flux()[1])
+    result = run("classify", cutouts / "a.jpg", f"{tmp_path}/x.fits[0][1:50,1:50]")
+    rows = read_csv(result.stdout)
+    assert result.exit_code == 0 and rows[0]["label"] and not rows[1]["label"]
+    assert "x.fits[0][1:50,1:50]: [0][1:50,1:50] is a section" in rows[1]["message"]
 
 
 def test_files_that_a_folder_holds_besides_are_counted(run, cutouts):

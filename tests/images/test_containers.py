@@ -208,7 +208,7 @@ def test_npy_of_one_image(tmp_path: Path) -> None:
 def test_npy_with_objects_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "s.npy", np.array([{}, []], dtype=object), allow_pickle=True)
     (source,) = discover_sources(tmp_path / "s.npy")
-    with pytest.raises(UnreadableImageError, match="Python objects in dtype"):
+    with pytest.raises(UnreadableImageError, match="it holds Python objects"):
         read_cutout(source)
 
 
@@ -542,3 +542,35 @@ def test_what_a_server_sent_in_place_of_a_container_is_named(tmp_path: Path, nam
     (tmp_path / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
     with pytest.raises(UnsupportedImageError, match=r"git lfs pull"):
         list(list_container(str(tmp_path / name)))
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec"), [("RA", "DEC"), ("RAJ2000", "DEJ2000"), ("s_ra", "s_dec"), ("Ra", "dec")]
+)
+@pytest.mark.parametrize("end", ["h5", "npz", "parquet"])
+def test_positions_beside_images_by_their_usual_names(
+    tmp_path: Path, end: str, ra: str, dec: str
+) -> None:
+    path, columns = tmp_path / f"s.{end}", {ra: np.arange(6) + 0.5, dec: np.arange(6) - 9.5}
+    columns["OBJID"] = np.arange(100, 106)
+    if end == "npz":
+        np.savez(path, images=STACK, **columns)
+    elif end == "h5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            for name, values in {"images": STACK, **columns}.items():
+                file[name] = values
+    else:
+        pa = pytest.importorskip("pyarrow")
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table({"image": list(map(to_png, IMAGES)), **columns}), path)
+    found = list(discover_sources(path))
+    assert [(s.columns["ra"], s.columns["dec"]) for s in found] == [
+        (n + 0.5, n - 9.5) for n in range(6)
+    ]
+    assert [source.object_id for source in found] == [str(n) for n in range(100, 106)]
+
+
+def test_positions_that_may_be_in_radians_are_none(tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", images=STACK, coord_ra=np.ones(6), coord_dec=np.ones(6))
+    assert "ra" not in next(discover_sources(tmp_path / "s.npz")).columns

@@ -419,3 +419,41 @@ def test_names_of_what_is_no_galaxy_and_of_what_may_be_one() -> None:
             images = [fits.ImageHDU(IMAGE, name=name), fits.ImageHDU(IMAGE)]
             notes = read_cutout(fits.HDUList([fits.PrimaryHDU(), *images])).notes
             assert notes["hdu"].startswith("1 ") == taken, name
+
+
+@pytest.mark.parametrize(
+    ("card", "value"),
+    [
+        ("OBSTYPE", "FLAT"),
+        ("DATATYPE", "mask"),
+        ("CONTENT", "WEIGHT"),
+        ("IMGTYPE", "BIAS"),
+        ("HDUNAME", "SEGMENTATION"),
+        ("IMTYPE", "invvar"),
+    ],
+)
+def test_what_is_no_galaxy_by_another_card_is_passed_over(
+    tmp_path: Path, card: str, value: str
+) -> None:
+    other, image = fits.PrimaryHDU(as_stored(GREY)), fits.ImageHDU(as_stored(GREY))
+    other.header[card] = value
+    image.header["OBSTYPE"] = "SKY"  # an exposure, and no map of the background
+    fits.HDUList([other, image]).writeto(tmp_path / "a.fits")
+    cutout = read_cutout(tmp_path / "a.fits")
+    assert cutout.notes["hdu"] == "1" and "more_images" not in cutout.notes
+
+
+@pytest.mark.parametrize("card", ["HDUNAME", "DATATYPE", "CONTENT"])
+def test_an_image_is_known_by_another_card(tmp_path: Path, card: str) -> None:
+    first, second = fits.PrimaryHDU(as_stored(GREY)), fits.ImageHDU(as_stored(GREY))
+    second.header[card] = "SCIENCE"
+    fits.HDUList([first, second]).writeto(tmp_path / "a.fits")
+    assert read_cutout(tmp_path / "a.fits").notes["hdu"] == "1"
+
+
+@pytest.mark.parametrize("section", ["1:20,1:20", "*,1:20", "0][1:20,1:20", "SCI,1][10:20,10:20"])
+def test_a_section_in_brackets_is_called_so(tmp_path: Path, section: str) -> None:
+    write_fits(tmp_path / "a.fits", GREY)
+    (source,) = discover_sources([f"{tmp_path}/a.fits[{section}]"])
+    with pytest.raises(UnsupportedImageError, match=r"a\.fits\[.*is a section, which is not read"):
+        read_cutout(source)
