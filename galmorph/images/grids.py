@@ -51,6 +51,8 @@ def bring_to_one_grid(
     """
     sizes = [array.shape[-2:] for array in arrays]
     one_size = len(set(sizes)) == 1
+    if one_size and all(frame == frames[0] for frame in frames):
+        return Grid(list(arrays), frames[0])
     shown = ", ".join(f"{n} {x} x {y}" for n, (y, x) in zip(names, sizes, strict=True))
     about = "" if one_size else f"bands of different sizes ({shown}): "
     for name, frame in zip(names, frames, strict=True):

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.preprocessing.stretch import Curve, Stretch, iter_blocks
-from galmorph.preprocessing.survey_stretches import TINY, keep_colour
+from galmorph.preprocessing.stretch import Curve, Stretch
+from galmorph.preprocessing.survey_stretches import divide_arcsinh, keep_colour
 
 __all__ = ["ASINH", "LUPTON", "PERCENTILE", "ZSCALE", "make_lupton", "measure_sky"]
 
@@ -39,7 +39,7 @@ SAMPLE_PIXELS = 16384
 """Pixels that are enough for percentiles of the sky: to 1 % of its noise."""
 
 
-def fit_lupton(channels: Array) -> Curve:
+def fit_lupton(channels: Sequence[Array]) -> Curve:
     """Lupton et al. 2004, as far as the noise allows to see.
 
     Each channel is divided by its own contrast, so that the sources of an image are grey on
@@ -56,18 +56,18 @@ def fit_lupton(channels: Array) -> Curve:
     floor = np.float32(sky - LUPTON_BLACK_SIGMAS * noise)
 
     def curve(seen: Array) -> Array:
-        for rows in iter_blocks(seen.shape):
-            block = (seen[:, rows] - black) * gain - floor
-            seen[:, rows] = make_lupton(block, LUPTON_STRETCH_SIGMAS * noise, LUPTON_SOFTENING)
-        return seen
+        seen -= black
+        seen *= gain
+        seen -= floor
+        return make_lupton(seen, LUPTON_STRETCH_SIGMAS * noise, LUPTON_SOFTENING)
 
     return curve
 
 
-def _thin_out(channels: Array) -> Array:
+def _thin_out(channels: Sequence[Array]) -> Array:
     """Every n-th row and column, as many as percentiles need."""
     step = max(1, int((channels[0].size / SAMPLE_PIXELS) ** 0.5))
-    return np.ascontiguousarray(channels[:, ::step, ::step])
+    return np.stack([plane[::step, ::step] for plane in channels])
 
 
 def measure_sky(plane: Array) -> tuple[float, float]:
@@ -86,31 +86,35 @@ def measure_sky(plane: Array) -> tuple[float, float]:
 def make_lupton(channels: Array, stretch: float, softening: float) -> Array:
     """Lupton curve of channels (3, y, x) above black, that of astropy's `LuptonAsinhStretch`.
 
-    Stretch and softening are the linear stretch and Q; saturated pixels keep their colour.
+    Stretch and softening are the linear stretch and Q; saturated pixels keep their colour. The
+    array is changed.
     """
-    channels = np.maximum(channels, 0)
-    intensity = channels.mean(axis=0)
-    intensity[intensity == 0] = TINY
+    np.maximum(channels, 0, out=channels)
+    factor = softening / stretch
     slope = LUPTON_LINEAR_PART / np.arcsinh(LUPTON_LINEAR_PART * softening)
-    curve = np.float32(slope) * np.arcsinh(intensity * np.float32(softening / stretch))
-    channels *= curve / intensity
+    intensity = np.add.reduce(channels)
+    intensity *= np.float32(factor / len(channels))
+    channels *= divide_arcsinh(intensity, slope * factor)
     return keep_colour(channels)
 
 
-def fit_asinh(channels: Array) -> Curve:
+def fit_asinh(channels: Sequence[Array]) -> Curve:
     """Asinh between two percentiles of each channel."""
     softening = np.float32(ASINH_SOFTENING)
     top = np.arcsinh(1 / softening)
     scale = _scale_between([_find_percentiles(plane, ASINH_PERCENTILES) for plane in channels])
 
     def curve(seen: Array) -> Array:
-        stretched: Array = np.arcsinh(scale(seen) / softening) / top
+        stretched = scale(seen)
+        stretched /= softening
+        np.arcsinh(stretched, out=stretched)
+        stretched /= top
         return stretched
 
     return curve
 
 
-def fit_zscale(channels: Array) -> Curve:
+def fit_zscale(channels: Sequence[Array]) -> Curve:
     """Linear between the limits of IRAF's zscale, for each channel."""
     return _scale_between([find_zscale(plane) for plane in channels])
 
@@ -144,7 +148,7 @@ def find_zscale(plane: Array) -> tuple[float, float]:
     return max(low, median - (center - 1) * step), min(high, median + (count - center) * step)
 
 
-def fit_percentile(channels: Array) -> Curve:
+def fit_percentile(channels: Sequence[Array]) -> Curve:
     """Linear between the limits that hold the middle 99.5 % of each channel."""
     return _scale_between([_find_percentiles(plane, MIDDLE_PERCENTILES) for plane in channels])
 
@@ -175,8 +179,9 @@ def _scale_between(limits: Sequence[tuple[Any, Any]]) -> Curve:
     gain = np.array([span if span > 0 else np.inf for span in spans], dtype=np.float32)
 
     def curve(seen: Array) -> Array:
-        scaled: Array = np.clip((seen - low) / gain[:, None, None], 0, 1)
-        return scaled
+        seen -= low
+        seen /= gain[:, None, None]
+        return np.clip(seen, 0, 1, out=seen)
 
     return curve
 

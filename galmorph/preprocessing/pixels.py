@@ -97,7 +97,7 @@ def has_good_pixel(plane: Array, *, zero_is_bad: bool = False) -> bool:
 
 def _all_good(array: Array, zero_is_bad: bool) -> bool:
     """Whether no pixel is bad, without a temporary array; nearly every image ends here."""
-    if zero_is_bad and np.count_nonzero(array) < array.size:
+    if zero_is_bad and (array == 0).any():
         return False
     low, high = array.min(), array.max()
     return bool(low > -LARGEST_VALUE and high < LARGEST_VALUE)  # False for NaN

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,8 @@ SIGNIFICANCE = 4.0
 WELL_RESOLVED = 6.0
 """Below this radius in averaged pixels the frame's central part is measured again, finer."""
 
-MAX_UINT16_ROWS = 257
-"""So many 8-bit values can be added in 16 bits."""
+MAX_UINT16_ROWS = 85
+"""So many 8-bit values of three planes can be added in 16 bits."""
 
 _ANGLES = np.arange(NUM_ANGLES) * (2 * math.pi / NUM_ANGLES)
 _COS, _SIN = np.cos(_ANGLES), np.sin(_ANGLES)
@@ -117,8 +118,8 @@ def _to_grey(array: Array, factor: int) -> Array:
     if interleaved.flags.c_contiguous:  # as rasters are read: one pass over memory
         pixels = interleaved.reshape(array.shape[1], -1)
         return _sum_blocks(pixels, factor, factor * len(array)) * weight
-    total: Array = np.sum([_sum_blocks(plane, factor, factor) for plane in array], axis=0)
-    return total * weight
+    narrow = np.uint16 if array.dtype == np.uint8 else np.float32
+    return _sum_blocks(np.add.reduce(array, dtype=narrow), factor, factor) * weight
 
 
 def _sum_blocks(plane: Array, rows: int, columns: int) -> Array:
@@ -126,7 +127,7 @@ def _sum_blocks(plane: Array, rows: int, columns: int) -> Array:
     height, width = plane.shape[0] // rows, plane.shape[1] // columns
     blocks = plane[: height * rows, : width * columns].reshape(height, rows, width * columns)
     narrow = np.uint16 if rows <= MAX_UINT16_ROWS else np.uint32
-    total = blocks[:, 0].astype(narrow if plane.dtype == np.uint8 else np.float32)
+    total = blocks[:, 0].astype(narrow if plane.dtype.kind == "u" else np.float32)
     for row in range(1, rows):  # whole rows at a time: ten times faster than a sum over an axis
         np.add(total, blocks[:, row], out=total)
     cells = total.reshape(height, width, columns)
@@ -138,19 +139,33 @@ def _sum_blocks(plane: Array, rows: int, columns: int) -> Array:
 
 def _smooth(grey: Array) -> Array:
     """Mean of 3 by 3 pixels, the rim repeated."""
-    padded = np.pad(grey, 1, mode="edge")
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    smooth: Array = (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) * np.float32(1 / 9)
+    height, width = grey.shape
+    padded = np.empty((height + 2, width + 2), dtype=np.float32)
+    padded[1:-1, 1:-1] = grey
+    padded[0], padded[-1] = padded[1], padded[-2]
+    padded[:, 0], padded[:, -1] = padded[:, 1], padded[:, -2]
+    rows = padded[:-2] + padded[1:-1]
+    rows += padded[2:]
+    smooth: Array = rows[:, :-2] + rows[:, 1:-1]
+    smooth += rows[:, 2:]
+    smooth *= np.float32(1 / 9)
     return smooth
+
+
+@lru_cache(maxsize=64)
+def _make_weights(height: int, width: int) -> Array:
+    """Gaussian about the middle of a frame."""
+    sigma = CENTRAL_SIGMA * min(height, width)
+    rows = np.exp(-0.5 * ((np.arange(height) - (height - 1) / 2) / sigma) ** 2)
+    columns = np.exp(-0.5 * ((np.arange(width) - (width - 1) / 2) / sigma) ** 2)
+    weights: Array = rows[:, None] * columns
+    return weights
 
 
 def _find_center(smooth: Array) -> tuple[float, float]:
     """Centroid of the peak nearest to the middle, in pixel centres."""
     height, width = smooth.shape
-    sigma = CENTRAL_SIGMA * min(height, width)
-    rows = np.exp(-0.5 * ((np.arange(height) - (height - 1) / 2) / sigma) ** 2)
-    columns = np.exp(-0.5 * ((np.arange(width) - (width - 1) / 2) / sigma) ** 2)
-    weighted = (smooth - smooth.min()) * rows[:, None] * columns
+    weighted = (smooth - smooth.min()) * _make_weights(height, width)
     y, x = divmod(int(weighted.argmax()), width)
     reach = max(1, round(0.04 * min(height, width)))
     y0, x0 = max(0, y - reach), max(0, x - reach)
@@ -164,12 +179,19 @@ def _find_center(smooth: Array) -> tuple[float, float]:
     return x0 + inner_x, y0 + inner_y
 
 
+@lru_cache(maxsize=64)
+def _make_rings(side: int) -> tuple[Array, Array, Array]:
+    """Radii of the rings in a frame of that shorter side, and columns and rows of their points."""
+    radii = np.geomspace(1.0, max(2.0, OUTERMOST * side), NUM_RINGS)
+    return radii, radii[:, None] * _COS, radii[:, None] * _SIN
+
+
 def _measure_rings(smooth: Array, x: float, y: float) -> tuple[Array, Array] | None:
     """Radii and sky-subtracted surface brightness of rings; None where no source stands out."""
     height, width = smooth.shape
-    radii = np.geomspace(1.0, max(2.0, OUTERMOST * min(height, width)), NUM_RINGS)
-    columns = np.rint(x + radii[:, None] * _COS).astype(np.intp)
-    rows = np.rint(y + radii[:, None] * _SIN).astype(np.intp)
+    radii, columns, rows = _make_rings(min(height, width))
+    columns = np.rint(x + columns).astype(np.intp)
+    rows = np.rint(y + rows).astype(np.intp)
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
     values = smooth[rows.clip(0, height - 1), columns.clip(0, width - 1)]
     half = NUM_ANGLES // 2

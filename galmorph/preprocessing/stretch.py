@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
@@ -26,8 +26,8 @@ be changed."""
 
 Whole = slice(None), slice(None)
 
-BLOCK_PIXELS = 8192
-"""Pixels that a curve takes at a time: its temporary arrays stay in the cache."""
+BLOCK_PIXELS = 1 << 16
+"""Pixels that a curve takes at a time: few steps in Python, and temporary arrays in the cache."""
 
 
 def iter_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
@@ -57,7 +57,7 @@ class Stretch:
 
     name: str
     curve: Curve | None = None
-    fit: Callable[[Array], Curve] | None = None
+    fit: Callable[[Sequence[Array]], Curve] | None = None
     band_sets: tuple[tuple[str, ...], ...] = ()
     scales: Mapping[tuple[str, ...], Mapping[str, float]] = field(default_factory=dict)
 
@@ -111,21 +111,24 @@ class Stretch:
         """
         bands = tuple(planes)
         parts = {band: plane[seen] for band, plane in planes.items()}
+        curve = self.curve
         if self.fit is not None:
-            curve = self.fit(np.stack([planes[band] for band in reversed(bands)]))
-            return _to_channels(curve(np.stack([parts[band] for band in reversed(bands)])))
+            curve = self.fit([planes[band] for band in reversed(bands)])
+        assert curve is not None
         colours = np.empty((3, *parts[bands[0]].shape), dtype=np.float32)
         for rows in iter_blocks(colours.shape):
-            colours[:, rows] = self._render_block({b: p[rows] for b, p in parts.items()}, bands)
+            colours[:, rows] = self._render_block({b: p[rows] for b, p in parts.items()}, curve)
         return colours
 
-    def _render_block(self, planes: Mapping[str, Array], bands: tuple[str, ...]) -> Array:
-        assert self.curve is not None
+    def _render_block(self, planes: Mapping[str, Array], curve: Curve) -> Array:
+        bands = tuple(planes)
+        if not self.calibrated:
+            return _to_channels(curve(np.stack([planes[band] for band in reversed(bands)])))
         scaled = np.empty((len(bands), *planes[bands[0]].shape), dtype=np.float32)
         for n, band in enumerate(bands):
             # from blue to red as red, green, blue
             np.multiply(planes[band], np.float32(self._scale(band, bands)), out=scaled[-1 - n])
-        return self.curve(scaled if len(bands) == 4 else _to_channels(scaled))
+        return curve(scaled if len(bands) == 4 else _to_channels(scaled))
 
     def _scale(self, band: str, bands: tuple[str, ...]) -> float:
         for wanted, scales in self.scales.items():

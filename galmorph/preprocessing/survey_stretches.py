@@ -56,14 +56,19 @@ def curve_gzdecals(channels: Array) -> Array:
 
 def _desaturate(channels: Array) -> Array:
     """Turn single-band speckle grey: strong where one channel stands far above the mean."""
-    mean = channels.mean(axis=0)
+    mean = np.add.reduce(channels) / np.float32(len(channels))
     divisor = np.where(mean == 0, np.float32(1), mean)
+    highest = np.where(divisor < 0, channels.min(axis=0), channels.max(axis=0))
     with np.errstate(over="ignore"):
-        colour = np.max(channels / divisor, axis=0) / np.float32(GZDECALS_DESATURATION)
-    keep = np.sin(np.float32(np.pi / 2) * (1 - np.minimum(colour, 1)))
+        highest /= divisor * np.float32(GZDECALS_DESATURATION)
+    np.minimum(highest, 1, out=highest)
+    keep = np.sin(np.float32(np.pi / 2) * (1 - highest))
     lose = 1 - keep
-    channels *= keep + divisor * lose * lose
-    channels += divisor * lose
+    grey = divisor * lose
+    lose *= grey
+    lose += keep
+    channels *= lose
+    channels += grey
     return channels
 
 
@@ -79,26 +84,35 @@ def curve_legacysurvey(channels: Array) -> Array:
 
 def _brighten(channels: Array) -> Array:
     channels += np.float32(LEGACY_OFFSET)
-    intensity = np.maximum(channels, 0).mean(axis=0)
-    intensity[intensity == 0] = TINY
-    q = np.float32(LEGACY_SOFTENING)
-    channels *= np.arcsinh(q * intensity) / (np.sqrt(q) * intensity)
+    intensity = np.add.reduce(np.maximum(channels, 0))
+    intensity *= np.float32(LEGACY_SOFTENING / len(channels))
+    channels *= divide_arcsinh(intensity, LEGACY_SOFTENING**0.5)
     return np.clip(channels, 0, 1, out=channels)
+
+
+def divide_arcsinh(x: Array, factor: float = 1.0) -> Array:
+    """``factor arcsinh(x) / x``, for x from 0 on; the array is changed."""
+    np.maximum(x, TINY, out=x)
+    curve = np.arcsinh(x)
+    curve /= x
+    curve *= np.float32(factor)
+    return curve
 
 
 def curve_sdss(channels: Array) -> Array:
     """Asinh of the sum of the bands, saturating to the colour of the object."""
     np.maximum(channels, 0, out=channels)
-    total = channels.sum(axis=0) * np.float32(SDSS_NONLINEARITY)
-    total[total == 0] = TINY
-    channels *= np.arcsinh(total) / total
+    total = np.add.reduce(channels) * np.float32(SDSS_NONLINEARITY)
+    channels *= divide_arcsinh(total)
     return keep_colour(channels)
 
 
 def keep_colour(channels: Array) -> Array:
-    """Bring saturated pixels to a maximum of 1 without changing their colour."""
-    channels /= np.maximum(channels.max(axis=0), 1)
-    return np.clip(channels, 0, 1, out=channels)
+    """Bring saturated pixels to a maximum of 1 without changing their colour; from 0 on."""
+    highest = channels.max(axis=0)
+    if highest.max() > 1:
+        channels /= np.maximum(highest, 1, out=highest)
+    return channels
 
 
 _GRZ, _GRI, _GRIZ = ("g", "r", "z"), ("g", "r", "i"), ("g", "r", "i", "z")
