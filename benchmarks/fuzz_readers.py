@@ -1,19 +1,20 @@
-"""Break good files in 10,000 ways, and light a bomb of every kind: the readers keep their promises.
+"""Break good files in thousands of ways, and light a bomb of every kind: readers keep their promises.
 
 Every mutant is written to a file and read in a child process, as a run would read it. Counted are
-crashes (the child dies), hangs (longer than the bound by the clock), the memory of the child at its highest, and
-whether every file gives either a cutout or one of the errors that the readers promise.
+crashes (the child dies), hangs (longer than the bound by the clock), the memory of the child at its
+highest, and whether every file gives either what is in it or one of the errors that its reader promises.
 
-    python benchmarks/fuzz_readers.py [--count 10000] [--seed 0] [--data ../shared/data]
+    python benchmarks/fuzz_readers.py [--count 10000] [--seed 0] [--data ../shared/data]   (images)
     python benchmarks/fuzz_readers.py --kind npz --count 3000      (mutants of one container)
-    python benchmarks/fuzz_readers.py --headers                    (of WCS cards)
+    python benchmarks/fuzz_readers.py --kind catalogue --count 3000    (of each kind of catalogue)
+    python benchmarks/fuzz_readers.py --kind stored --count 3000   (models, heads, recipes, manifest)
+    python benchmarks/fuzz_readers.py --kind headers               (FITS with WCS cards broken)
     python benchmarks/fuzz_readers.py --bombs                      (of tests/bombs.py)
 
 The seeds are small files of every kind made by tests/mutants.py and, where the folder of real
-images is there, the files of its ``fits`` folder and a few JPEGs. ``--kind`` is the end of a name in
-`mutants.make_containers` or the start of one in `mutants.make_seeds` (jpeg, png, tiff, webp, fits).
-With --headers they are FITS headers whose WCS cards are doubled, swapped, retyped or absurd; a part
-of the sky is read as well.
+images is there, the files of its ``fits`` folder and a few JPEGs; tests/table_mutants.py makes the
+tables, tests/model_mutants.py the rest. ``--kind`` is a name that ``--list`` prints, or what such
+names begin with. Of images whose WCS is broken a part of the sky is read as well.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import argparse
 import collections
 import contextlib
 import itertools
+import math
 import multiprocessing as mp
 import os
 import random
@@ -29,6 +31,9 @@ import resource
 import sys
 import tempfile
 import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -36,57 +41,143 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 HANG_S = 5.0
-GIVE_UP_S = 60.0
+GIVE_UP_S = 30.0
 REAL_SHARE = 0.15
 MAX_ROWS = 50
 BUDGET_BYTES = 1 << 30
-"""Of memory for a bomb: twice what the largest image may take, and the libraries."""
+"""Of memory for one file: twice what the largest image may take, and the libraries."""
 
 
-def read_one(path: str) -> tuple[str, str]:
-    """Outcome of one file: a class name, and the message where it is none of the promised."""
-    from galmorph.errors import (
-        AmbiguousShapeError,
-        BandError,
-        ImageError,
-        MissingExtraError,
-        PixelError,
-    )
+class UnpromisedError(Exception):
+    """What no reader may do."""
+
+
+def read_image(path: str) -> str:
+    """The cutouts of a file, each also as a part of the sky, where it has a place there."""
+    from galmorph.errors import AmbiguousShapeError, BandError, ImageError, PixelError
     from galmorph.images.discover import discover_sources
     from galmorph.images.read import read_cutout
     from galmorph.preprocessing.render import render
     from galmorph.settings import ReadOptions
 
     outcome = "nothing in it"
+    for source in itertools.islice(discover_sources(path), MAX_ROWS):
+        try:
+            outcome = "read"
+            cutout = read_cutout(source)
+            if cutout.pixel_scale > 0:
+                scale, center = cutout.pixel_scale, (cutout.ra, cutout.dec)
+                for fov, where in ((8 * scale, None), (scale, center)):
+                    read_cutout(path, options=ReadOptions(center=where, fov=min(fov, 1e9)))
+            render(cutout)
+        except (ImageError, BandError, AmbiguousShapeError, PixelError) as error:
+            outcome = type(error).__name__
+            if not str(error):
+                raise UnpromisedError("an error without a message") from error
+    return outcome
+
+
+def read_catalogue(path: str) -> str:
+    """All rows of a catalogue."""
+    from galmorph.tables import read_catalogue
+
+    catalogue = read_catalogue(path, path_column="file", id_column="id")
+    for row in catalogue:
+        if {len(row.columns), *map(type, (row.path, row.object_id))} != {len(catalogue.specs), str}:
+            raise UnpromisedError(f"a row of other columns: {row}")
+    return "read"
+
+
+def read_result(path: str) -> str:
+    """All columns of a result, and its embeddings."""
+    from galmorph.saved import SavedRun
+
+    run = SavedRun(path)
+    sizes = {name: len(values) for name, values in run.columns(run.specs).items()}
+    sizes["embedding"] = sum(map(len, run.embeddings()))
+    if len(set(sizes.values())) != 1:
+        raise UnpromisedError(f"columns of different length: {sizes}")
+    return "read"
+
+
+def read_model(path: str) -> str:
+    """A model, whose numbers are finite."""
+    import numpy as np
+
+    from galmorph.model import read_model
+
+    state = getattr(read_model(path).encoder, "state_dict", dict)()
+    if not all(bool(np.isfinite(value.numpy()).all()) for value in state.values()):
+        raise UnpromisedError("numbers that are not finite")
+    return "read"
+
+
+def read_head(path: str) -> str:
+    """A file of heads, which give shares."""
+    import numpy as np
+
+    from galmorph.model import read_heads
+
+    for head in read_heads(path).heads.values():
+        columns = head.fill(np.ones((2, head.num_features), np.float32))
+        if not all(np.isfinite(v).all() for v in columns.values() if hasattr(v, "dtype")):
+            raise UnpromisedError("shares that are not finite")
+    return "read"
+
+
+def read_manifest(path: str) -> str:
+    """The manifest of models."""
+    from galmorph.weights.manifest import load_manifest
+
+    load_manifest(path)
+    return "read"
+
+
+def read_recipe(path: str) -> str:
+    """A recipe of training."""
+    from galmorph.training.recipe import load_recipe
+
+    recipe = load_recipe(path)
+    if not all(math.isfinite(v) for v in recipe.to_dict().values() if isinstance(v, float)):
+        raise UnpromisedError("numbers that are not finite")
+    return "read"
+
+
+READS: dict[str, Callable[[str], str]] = {
+    "image": read_image,
+    "catalogue": read_catalogue,
+    "result": read_result,
+    "model": read_model,
+    "head": read_head,
+    "manifest": read_manifest,
+    "recipe": read_recipe,
+}
+
+
+def read_one(what: str, path: str) -> tuple[str, str]:
+    """Outcome of one file: a class name, and the message where it is none of the promised."""
+    from galmorph.errors import GalmorphError, ImageError, MissingExtraError
+
+    promised = (ImageError, MissingExtraError) if what == "image" else GalmorphError
     try:
-        for source in itertools.islice(discover_sources(path), MAX_ROWS):
-            try:
-                outcome = "cutout"
-                cutout = read_cutout(source)
-                if cutout.pixel_scale > 0:
-                    scale, center = cutout.pixel_scale, (cutout.ra, cutout.dec)
-                    for fov, where in ((8 * scale, None), (scale, center)):
-                        read_cutout(path, options=ReadOptions(center=where, fov=min(fov, 1e9)))
-                render(cutout)
-            except (ImageError, BandError, AmbiguousShapeError, PixelError) as error:
-                outcome = type(error).__name__
-                if not str(error):
-                    return outcome, "an error without a message"
-    except (ImageError, MissingExtraError) as error:
-        return type(error).__name__, ""
+        return READS[what](path), ""
+    except promised as error:
+        said = str(error)
+        odd = not said or ("\n" in said and what != "image") or len(said) > 5000
+        return type(error).__name__, f"message {said!r}" if odd else ""
     except Exception as error:
-        return f"UNPROMISED {type(error).__name__}", str(error)[:300]
-    return outcome, ""
+        return f"UNPROMISED {type(error).__name__}", str(error)[:300] or "without a message"
 
 
 def serve(pipe: Connection) -> None:
     """Read the files that the parent names, until it names none."""
+    warnings.simplefilter("ignore")
     while True:
-        path = pipe.recv()
-        if path is None:
+        asked = pipe.recv()
+        if asked is None:
             return
         start, work = time.perf_counter(), time.process_time()
-        outcome, message = read_one(path)
+        outcome, message = read_one(*asked)
         elapsed, work = time.perf_counter() - start, time.process_time() - work
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         pipe.send((outcome, message, elapsed, work, peak))
@@ -102,10 +193,10 @@ class Reader:
         self.process.start()
         other.close()
 
-    def read(self, path: str) -> tuple[str, str, float, float, int]:
+    def read(self, what: str, path: str) -> tuple[str, str, float, float, int]:
         """Outcome, message, seconds by the clock and of the processor, highest memory so far."""
         try:
-            self.pipe.send(path)
+            self.pipe.send((what, path))
             if not self.pipe.poll(GIVE_UP_S):
                 self.process.kill()
                 self.process.join()
@@ -123,16 +214,81 @@ class Reader:
         self.process.join(10)
 
 
-def load_seeds(data: Path, kind: str) -> tuple[list[bytes], list[bytes]]:
-    """Small made seeds, and real files where there are any; of one kind alone if it is named."""
-    from mutants import make_containers, make_seeds
+def is_bad(outcome: str, message: str, elapsed: float, memory: int) -> bool:
+    """Whether a promise was broken."""
+    slow_or_large = elapsed > HANG_S or memory > BUDGET_BYTES
+    return bool(message) or outcome.startswith(("CRASH", "HANG")) or slow_or_large
 
-    if kind not in ("", "headers"):
-        everything = {**make_containers(), **make_seeds()}
-        some = [d for n, d in everything.items() if n == kind or n.startswith(kind + "_")]
-        return [*some, *([everything[f"packed.{kind}"]] if kind in ("npz", "h5") else [])], []
+
+@dataclass(frozen=True)
+class Kind:
+    """What is read, the end of the file's name, whole files, and the way to break them."""
+
+    what: str
+    ending: str
+    seeds: Sequence[bytes]
+    spoil: Callable[[bytes, random.Random], bytes]
+    real: Sequence[bytes] = ()
+
+    def break_one(self, rng: random.Random) -> bytes:
+        """A mutant."""
+        real = self.real and rng.random() < REAL_SHARE
+        return self.spoil(rng.choice(self.real if real else self.seeds), rng)
+
+
+def list_image_kinds(data: Path) -> dict[str, Kind]:
+    """Images together, of each format, containers, and headers."""
+    from mutants import make_containers, make_header_mutant, make_seeds, mutate
+
+    containers, seeds = make_containers(), make_seeds()
     real = sorted((data / "fits").glob("*")) + sorted((data / "gz2/test/spiral").glob("*"))[:5]
-    return list(make_seeds().values()), [path.read_bytes() for path in real]
+    made = list(seeds.values())
+    kinds = {"images": Kind("image", "", made, mutate, [path.read_bytes() for path in real])}
+    for name in ("jpeg", "png", "tiff", "webp", "fits"):
+        some = [data for seed, data in seeds.items() if seed.partition("_")[0] == name]
+        kinds[name] = Kind("image", "", some, mutate)
+    for end, whole in containers.items():
+        kinds[end] = Kind("image", f".{end}", [whole], mutate)
+    kinds["headers"] = Kind("image", "", [b""], lambda _, rng: make_header_mutant(rng))
+    return kinds
+
+
+def list_table_kinds(folder: Path) -> dict[str, Kind]:
+    """Catalogues and results of each format."""
+    from table_mutants import KINDS, mutate_text, write_seeds
+
+    kinds = {}
+    for name in KINDS:
+        what, _, ending = name.partition(".")
+        inner = folder / name
+        inner.mkdir()
+        kinds[name] = Kind(what, f".{ending}", write_seeds(inner, name), mutate_text)
+    return kinds
+
+
+def list_stored_kinds(folder: Path) -> dict[str, Kind]:
+    """Models, their ONNX exports, heads, recipes and the manifest."""
+    from model_mutants import make_stored
+
+    return {
+        f"stored.{name}": Kind(name.partition(".")[0], f".{name}", [whole], spoil)
+        for name, (whole, spoil) in make_stored(folder).items()
+    }
+
+
+def list_kinds(prefix: str, data: Path, folder: Path) -> dict[str, Kind]:
+    """The kind of this name, or those that it begins up to a point; all of them for ""."""
+    first = prefix.partition(".")[0]
+    kinds: dict[str, Kind] = {}
+    if first not in ("stored", "catalogue", "result"):
+        kinds |= list_image_kinds(data)
+    if first in ("", "catalogue", "result"):
+        kinds |= list_table_kinds(folder)
+    if first in ("", "stored"):
+        kinds |= list_stored_kinds(folder)
+    if not prefix or prefix in kinds:
+        return {prefix: kinds[prefix]} if prefix else kinds
+    return {name: kind for name, kind in kinds.items() if name.startswith(f"{prefix}.")}
 
 
 def main() -> int:
@@ -143,14 +299,21 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for the files that break a promise")
     default = os.environ.get("GALMORPH_DATA", str(ROOT / ".." / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=Path(default))
-    parser.add_argument("--headers", action="store_true", help="break the cards of a WCS only")
-    parser.add_argument("--kind", default="", help="mutants of this kind of file alone")
+    parser.add_argument("--kind", default="images", help="mutants of these kinds of files")
+    parser.add_argument("--list", action="store_true", help="print the kinds")
     parser.add_argument("--bombs", action="store_true", help="files that unpack to gigabytes")
     options = parser.parse_args()
     if options.bombs:
         return run_bombs()
-    kind = "headers" if options.headers else options.kind
-    return run(options.count, options.seed, options.data, options.keep, kind)
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = list_kinds("" if options.list else options.kind, options.data, Path(folder))
+        if options.list:
+            print("\n".join(kinds))
+            return 0
+        if not kinds:
+            parser.error(f"there is no kind {options.kind}; --list prints them")
+        broken = [run(name, kind, options) for name, kind in kinds.items()]
+    return 1 if any(broken) else 0
 
 
 def run_bombs() -> int:
@@ -165,9 +328,9 @@ def run_bombs() -> int:
             writer.start()  # not here: the memory of this process counts as that of its children
             writer.join()
             reader = Reader()
-            outcome, message, elapsed, _, memory = reader.read(str(path))
-            bad = bool(message) or outcome == "cutout" or elapsed > HANG_S or memory > BUDGET_BYTES
-            broken += bad or outcome.startswith(("CRASH", "HANG"))
+            what = "catalogue" if end.startswith("catalogue") else "image"
+            outcome, message, elapsed, _, memory = reader.read(what, str(path))
+            broken += outcome == "read" or is_bad(outcome, message, elapsed, memory)
             size = path.stat().st_size / 1e6
             said = (
                 f"{size:8.2f} MB  {outcome:24} {elapsed:5.2f} s  {memory / 1e6:5.0f} MB of memory"
@@ -179,51 +342,48 @@ def run_bombs() -> int:
     return 1 if broken else 0
 
 
-def run(count: int, seed: int, data: Path, keep: Path | None, kind: str = "") -> int:
-    """Make mutants, have them read, and print what came of it."""
-    from mutants import make_containers, make_header_mutant, mutate
+def place_mutant(folder: Path, number: int, kind: Kind) -> tuple[Path, Path]:
+    """Where a mutant is written, and what is read: the same, or a folder with a whole file."""
+    # a name of its own: HDF5 knows files that it has open by their place on the disk
+    path = folder / f"mutant_{number}{kind.ending}"
+    if kind.ending != ".hats":
+        return path, path
+    (folder / "hats").mkdir(exist_ok=True)
+    (folder / "hats" / "a.parquet").write_bytes(kind.seeds[0])
+    return folder / "hats" / ("b.parquet" if number % 2 else "Z.parquet"), folder / "hats"
 
-    made, real = load_seeds(data, kind)
-    rng = random.Random(seed)
+
+def run(name: str, kind: Kind, options: argparse.Namespace) -> int:
+    """Make mutants, have them read, and print what came of it."""
+    rng = random.Random(options.seed)
     outcomes: collections.Counter[str] = collections.Counter()
     slowest, longest, peak, broken = 0.0, 0.0, 0, 0
     reader = Reader()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        ending = f".{kind}" if kind in make_containers() else ""
-        for number in range(count):
-            # a name of its own: HDF5 knows files that it has open by their place on the disk
-            path = Path(folder) / f"mutant_{number}{ending}"
-            if kind == "headers":
-                path.write_bytes(make_header_mutant(rng))
-            else:
-                is_real = real and rng.random() < REAL_SHARE
-                path.write_bytes(mutate(rng.choice(real if is_real else made), rng))
-            outcome, message, elapsed, work, memory = reader.read(str(path))
+        for number in range(options.count):
+            path, asked = place_mutant(Path(folder), number, kind)
+            path.write_bytes(kind.break_one(rng))
+            outcome, message, elapsed, work, memory = reader.read(kind.what, str(asked))
             outcomes[outcome] += 1
             slowest, longest = max(slowest, elapsed), max(longest, work)
             peak = max(peak, memory)
-            if message or outcome.startswith(("CRASH", "HANG")) or elapsed > HANG_S:
+            if bad := is_bad(outcome, message, elapsed, memory):
                 broken += 1
                 print(f"mutant {number}: {outcome} {elapsed:.2f} s {message}", flush=True)
-                if keep is not None:
-                    (keep / f"mutant_{number}").write_bytes(path.read_bytes())
+                if options.keep is not None:
+                    (options.keep / f"{name}_{number}{kind.ending}").write_bytes(path.read_bytes())
             path.unlink()
-            if not reader.process.is_alive():
+            if bad or not reader.process.is_alive():
+                reader.close()
                 reader = Reader()
     reader.close()
-    seconds = time.perf_counter() - start
-    kinds = (
-        "headers of a WCS" if kind == "headers" else f"{len(made)} made and {len(real)} real seeds"
-    )
-    print(f"{count} mutated files ({kinds}), {seconds:.0f} s")
+    said = f"{options.count} mutants, {time.perf_counter() - start:.0f} s"
+    bounds = f"slowest {slowest:.2f} s ({longest:.2f} s of the processor), highest memory {peak / 1e6:.0f} MB"
+    print(f"{name}: {said}, {bounds}, promises broken: {broken}")
     for outcome, number in outcomes.most_common():
-        print(f"  {number:6d}  {outcome}")
-    print(f"rows accounted for: {sum(outcomes.values())} of {count}")
-    print(f"slowest file: {slowest:.2f} s by the clock, {longest:.2f} s of the processor")
-    print(f"highest memory: {peak / 1e6:.0f} MB")
-    print(f"promises broken: {broken}")
-    return 1 if broken else 0
+        print(f"  {number:6d}  {outcome}", flush=True)
+    return broken
 
 
 if __name__ == "__main__":

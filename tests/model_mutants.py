@@ -1,4 +1,4 @@
-"""Damaged models, heads and manifests: in their JSON, their arrays or their bytes."""
+"""Damaged models, heads, manifests and recipes: in their JSON, their arrays or their bytes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import copy
 import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mutants import mutate
+from table_mutants import mutate_text
 
 ODD_VALUES = (
     None, True, 0, -1, 1, 20000, 10**400, 0.5, 1e308, 1e-320, float("nan"), float("inf"), "",
@@ -85,8 +87,33 @@ def mutate_stored(data: bytes, rng: random.Random) -> bytes:
     return save(tensors, metadata={"galmorph": json.dumps(metadata)})
 
 
-def mutate_manifest(text: str, rng: random.Random) -> bytes:
+def mutate_manifest(text: bytes, rng: random.Random) -> bytes:
     """Damage a manifest in one value, or in its bytes."""
     if rng.random() < 0.2:
-        return mutate(text.encode(), rng)
+        return mutate(text, rng)
     return json.dumps(mutate_json(json.loads(text), rng)).encode()
+
+
+def make_stored(folder: Path) -> dict[str, tuple[bytes, Callable[[bytes, random.Random], bytes]]]:
+    """A whole file of each kind, by the end of its name, and the way to break it."""
+    from inference_model import make_model
+
+    from galmorph.inference.onnx_file import write_onnx
+    from galmorph.model import write_heads, write_model
+    from galmorph.training import recipe
+    from galmorph.weights.manifest import manifest_path
+
+    model = make_model()
+    write_model(folder / "model.safetensors", model)
+    write_heads(folder / "head.safetensors", model.heads, model="m", signature=(0.5,) * 16)
+    write_onnx(folder / "model.onnx", model)
+    names = ("model.safetensors", "head.safetensors", "model.onnx")
+    model_data, head, graph = ((folder / name).read_bytes() for name in names)
+    text = Path(recipe.__file__).parent.joinpath("recipes", "contrastive.toml").read_bytes()
+    return {
+        "model.safetensors": (model_data, mutate_stored),
+        "head.safetensors": (head, mutate_stored),
+        "model.onnx": (graph, mutate),
+        "manifest.json": (manifest_path().read_bytes(), mutate_manifest),
+        "recipe.toml": (text, mutate_text),
+    }

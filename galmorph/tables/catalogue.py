@@ -56,7 +56,8 @@ POSITION_UCDS = {
 _OLD_EQUINOX = re.compile("1875|1900|1950|fk4", re.I)
 _RESERVED = re.compile(r"p_.*|e_[0-9]{3,}|provenance")
 """What formats add: probabilities, the embedding in CSV, and the provenance in npz."""
-MAX_NAMED = 100
+MAX_NAMED = MAX_SHOWN = 100
+"""Columns that a message names, and letters of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ class Catalogue:
         if texts and all(math.isnan(*parse_degrees([text], hours=False)) for text in texts):
             raise CatalogueError(
                 f"{self.path}: column {name} must hold angles, as numbers of degrees or like "
-                f"12:34:56.7, not {texts[0]!r}; choose others with --ra-column and "
+                f"12:34:56.7, not {texts[0][:MAX_SHOWN]!r}; choose others with --ra-column and "
                 "--dec-column"
             )
 
@@ -261,7 +262,7 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def _join(names: Iterable[str]) -> str:
-    listed = list(names)
+    listed = [make_printable_name(name)[:MAX_SHOWN] for name in names]
     more = f" and {len(listed) - MAX_NAMED} more" if len(listed) > MAX_NAMED else ""
     return ", ".join(listed[:MAX_NAMED]) + more
 
@@ -372,7 +373,7 @@ def _check_roles(reader: TableReader, roles: _Roles) -> None:
     missing = [name for name in used if name not in reader.specs]
     if missing:
         raise CatalogueError(
-            f"{path}: no column {', '.join(missing)}; there are: {there}{reader.remark}"
+            f"{path}: no column {_join(missing)}; there are: {there}{reader.remark}"
         )
     if not roles.path and not roles.bands and not (roles.ra and roles.dec):
         raise CatalogueError(

@@ -315,7 +315,7 @@ def test_headers_of_every_kind_agree_with_astropy(cards: dict[str, str]) -> None
 
 
 def test_broken_headers_cost_at_most_their_position() -> None:
-    """See benchmarks/fuzz_readers.py --headers for more of them."""
+    """See benchmarks/fuzz_readers.py --kind headers for more of them."""
     rng = random.Random(17)
     for _ in range(250):
         data = make_header_mutant(rng)

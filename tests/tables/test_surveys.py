@@ -169,3 +169,20 @@ def test_a_damaged_catalogue_is_one_sentence(form, tmp_path):
         except CatalogueError as error:
             said = str(error)
         assert "\n" not in said
+
+
+def test_names_of_several_lines_stay_in_one_sentence(tmp_path):
+    (tmp_path / "cat.csv").write_text(f'"fi\nle",{"x" * 5000},"#a\n,b"\n1,2,3\n')
+    with pytest.raises(CatalogueError, match=r"there are: fi le, x{100}, #a ,b$"):
+        read_catalogue(tmp_path / "cat.csv", path_column="file")
+
+
+def test_a_packed_table_with_a_broken_header_ends(tmp_path):
+    """Of which astropy gives the same part for ever."""
+    write_table(Table({"file": ["a.jpg"]}), tmp_path / "cat.fits")
+    data = (tmp_path / "cat.fits").read_bytes()
+    (tmp_path / "cat.fits.gz").write_bytes(
+        gzip.compress(data.replace(b"NAXIS   =", b"NAXIS   \xff", 1))
+    )
+    with pytest.raises(CatalogueError, match="holds no table"):
+        read_catalogue(tmp_path / "cat.fits.gz", path_column="file")

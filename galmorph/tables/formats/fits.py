@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ BLOCK = 2880
 """Bytes; FITS files are a multiple of it."""
 
 KEY = "GALMORPH"
+
+MAX_HDUS = 256
+"""The table is among the first so many."""
 
 LDAC_HEADER = "LDAC_IMHEAD"
 """Ahead of each catalogue in a FITS_LDAC file stands the header of its image, as a table."""
@@ -152,7 +156,7 @@ class FitsReader(TableReader):
         return fits.open(self.path, memmap=True)
 
     def _table(self, hdus: Any) -> Any:
-        for hdu in hdus:
+        for hdu in islice(hdus, MAX_HDUS):  # of damaged gzip, astropy gives the same ones for ever
             if hasattr(hdu, "columns") and hdu.name != LDAC_HEADER and hdu.data is not None:
                 if len(hdu.data) != hdu.header["NAXIS2"]:
                     raise CatalogueError(f"{self.path}: is cut short")

@@ -22,7 +22,7 @@ import numpy as np
 
 from galmorph.errors import CatalogueError
 from galmorph.tables.cells import Values, normalize
-from galmorph.tables.columns import ColumnSpec
+from galmorph.tables.columns import ColumnSpec, make_printable_name
 from galmorph.tables.formats.base import CHUNK_ROWS, TableReader
 
 _MUST_QUOTE = re.compile(r'[",#\r\n]')
@@ -30,6 +30,8 @@ MAX_LINE = 1 << 26
 CELL_BYTES, BLOCK_BYTES = 64, 1 << 27
 MAX_COLUMNS = 1 << 14
 """As in a spreadsheet."""
+MAX_SHOWN = 200
+"""Letters of a line that a message shows."""
 MAX_CELL = 1 << 24
 """Characters; a line of 512 numbers has some 10,000."""
 
@@ -110,9 +112,8 @@ class TextReader(TableReader):
         self.delimiter = "\t" if ".tsv" in self.path.name.lower() else ","
         comments = self.comments()
         if comments and self.delimiter in comments[-1]:
-            self.remark = (
-                f" (if #{comments[-1]} are the names, take the # away: it makes a comment)"
-            )
+            last = make_printable_name(comments[-1][:MAX_SHOWN])
+            self.remark = f" (if #{last} are the names, take the # away: it makes a comment)"
         names = self.names()
         only = set(names if self.only is None else self.only)
         guesses = {
