@@ -94,6 +94,9 @@ class SavedRun:
                 f"{self.name}: holds no embeddings; run galmorph classify with --with-embedding, "
                 "or galmorph embed"
             )
+        wrong = [name for name in self._spread if self.specs[name].is_text]
+        if wrong:
+            raise CatalogueError(f"{self.name}: column {wrong[0]} must hold numbers")
         return len(self._spread) or self.specs[VECTOR].shape[0]
 
     def embeddings(self) -> Iterator[npt.NDArray[np.float32]]:

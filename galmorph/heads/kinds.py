@@ -20,7 +20,7 @@ def head_from_parts(name: str, values: Mapping[str, Any], tensors: Mapping[str, 
     """Rebuild a head from what its `to_dict` and `to_tensors` gave."""
     kind = values.get("kind", "linear")
     if kind not in KINDS:
-        raise ValueError(f"heads are of the kinds {', '.join(KINDS)}, not {kind!r}")
+        raise ValueError(f"heads are of the kinds {', '.join(KINDS)}, not {kind!r:.60}")
     typical = values.get("typicality")
     return KINDS[kind].from_parts(
         values,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from galmorph.errors import ResumeError
+from galmorph.errors import CatalogueError, ResumeError
 from galmorph.flags import NO_LABEL
+from galmorph.saved import SavedRun
 from galmorph.tables import ColumnSpec, open_writer
 from galmorph.tables.journal import partial_path
 from tests.tables.table_cases import META, NASTY, make_block
@@ -189,3 +190,14 @@ def test_a_partial_result_goes_before_an_older_table(tmp_path, specs):
     with open_writer(path, specs, META, fingerprint=RUN, resume=True) as writer:
         assert writer.rows_done == 4
         assert not writer.finished
+
+
+def test_a_damaged_embedding_in_csv_is_one_sentence(tmp_path, specs):
+    with open_writer(tmp_path / "out.csv", specs) as writer:
+        writer.append(make_block(0, 4))
+    run = SavedRun(tmp_path / "out.csv")
+    assert sum(map(len, run.embeddings())) == 4
+    text = (tmp_path / "out.csv").read_text()
+    (tmp_path / "out.csv").write_text(text.replace(",-1e-30,", ",x,", 1).replace(",0,", ",x,", 9))
+    with pytest.raises(CatalogueError, match=r"column e_00\d must hold numbers"):
+        list(SavedRun(tmp_path / "out.csv").embeddings())

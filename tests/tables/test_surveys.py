@@ -177,12 +177,11 @@ def test_names_of_several_lines_stay_in_one_sentence(tmp_path):
         read_catalogue(tmp_path / "cat.csv", path_column="file")
 
 
-def test_a_packed_table_with_a_broken_header_ends(tmp_path):
-    """Of which astropy gives the same part for ever."""
-    write_table(Table({"file": ["a.jpg"]}), tmp_path / "cat.fits")
-    data = (tmp_path / "cat.fits").read_bytes()
-    (tmp_path / "cat.fits.gz").write_bytes(
-        gzip.compress(data.replace(b"NAXIS   =", b"NAXIS   \xff", 1))
-    )
+@pytest.mark.filterwarnings("ignore")
+def test_a_part_of_negative_size_has_an_end(tmp_path):
+    """Without a bound, astropy gives it for ever."""
+    cards = (("SIMPLE", "T"), ("BITPIX", 8), ("NAXIS", 1), ("NAXIS1", -2880))
+    head = "".join(f"{key:8}= {value:>20}".ljust(80) for key, value in cards) + "END"
+    (tmp_path / "cat.fits").write_bytes(head.encode().ljust(2880) + bytes(2880))
     with pytest.raises(CatalogueError, match="holds no table"):
-        read_catalogue(tmp_path / "cat.fits.gz", path_column="file")
+        read_catalogue(tmp_path / "cat.fits", path_column="file")

@@ -156,7 +156,7 @@ class FitsReader(TableReader):
         return fits.open(self.path, memmap=True)
 
     def _table(self, hdus: Any) -> Any:
-        for hdu in islice(hdus, MAX_HDUS):  # of damaged gzip, astropy gives the same ones for ever
+        for hdu in islice(hdus, MAX_HDUS):  # one of negative size comes for ever
             if hasattr(hdu, "columns") and hdu.name != LDAC_HEADER and hdu.data is not None:
                 if len(hdu.data) != hdu.header["NAXIS2"]:
                     raise CatalogueError(f"{self.path}: is cut short")
