@@ -75,7 +75,8 @@ def _is_number(cell: str) -> bool:
     # A whole number that a float cannot hold is an identifier, beside NaN as well.
     if _NUMBER.fullmatch(cell) is None:
         return False
-    return not cell.lstrip("+-").isdigit() or (_is_whole(cell) and abs(int(cell)) <= _EXACT_MAX)
+    digits = cell.lstrip("+-")
+    return not digits.isdigit() or (_is_whole(digits) and int(digits) <= _EXACT_MAX)
 
 
 _TESTS = {"bool": _TRUTH.__contains__, "int64": _is_whole, "float64": _is_number}
