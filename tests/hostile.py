@@ -1,34 +1,33 @@
-"""A source that does what none should; in a module of its own, so that processes can import it."""
+"""Files whose reading does what none should; a module of its own, which processes can import."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from galmorph.images.cutout import Cutout
+from galmorph.images.files import ImageFile
 from galmorph.settings import ReadOptions
 
+HOSTILE_STEP_BYTES = 1 << 24
 _held: list[bytearray] = []
 
 
 @dataclass(frozen=True, slots=True)
-class Hostile:
-    """Its identifier says what it does: abort, sleep, or eat all memory."""
-
-    object_id: str
-    address: str = "hostile"
-    columns: Mapping[str, Any] = field(default_factory=dict)
+class Hostile(ImageFile):
+    """Its identifier says what it does: abort, sleep, wait for ``path.go``, eat all memory."""
 
     def read(self, options: ReadOptions) -> Cutout:
         if self.object_id.startswith("abort"):
             os.abort()
+        while self.object_id.startswith("wait") and not os.path.exists(f"{self.path}.go"):
+            time.sleep(0.01)
+        if self.object_id.startswith("wait"):
+            return ImageFile.read(self, options)
         while self.object_id.startswith("eat"):
-            _held.append(bytearray(1 << 27))
+            _held.append(bytearray(HOSTILE_STEP_BYTES))
+            with open(f"{self.path}.held", "w", encoding="ascii") as file:
+                file.write(str(len(_held) * HOSTILE_STEP_BYTES))
         time.sleep(600)
         raise AssertionError
-
-    def read_head(self, count: int) -> bytes:
-        return b""

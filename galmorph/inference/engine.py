@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, closing
+from functools import partial
 
 from galmorph.errors import DeviceError
 from galmorph.images.source import Source
@@ -27,8 +28,10 @@ from galmorph.inference.blocks import (
     make_block,
 )
 from galmorph.inference.cores import count_cores, keep_numpy_on_one_core
+from galmorph.inference.nursery import SLOW_SECONDS
 from galmorph.inference.processes import MANY_WORKERS, Readers
 from galmorph.inference.reading import Reader
+from galmorph.inference.workers import Workers
 from galmorph.model import Model
 from galmorph.settings import EngineOptions, FieldOptions, ReadOptions, RenderOptions
 
@@ -44,6 +47,9 @@ DEVICE_THREADS = 2
 
 BLOCKS_AHEAD = 2
 """Blocks under way per worker: enough that nobody waits, few enough that memory stays flat."""
+
+ROWS_WAITING = 16_384
+"""While a file is slow to read others go on, until so many rows wait for it, most of them done."""
 
 BATCHES_ALONE = 8
 BATCHES_TOGETHER = 4
@@ -122,7 +128,11 @@ def _run(
         encoded = None if read.pixels is None else backend.encode(read.pixels)
         return make_block(read, encoded, num_features=num_features)
 
-    def encode_parts(parts: list[Future[ReadBlock]]) -> Block:
+    def encode_parts(device: Workers, parts: list[Future[ReadBlock]]) -> Block:
+        while wait(parts, SLOW_SECONDS).not_done:
+            if pool.aside:
+                with device.step_aside():
+                    wait(parts)
         read = join_blocks([part.result() for part in parts])
         try:
             return encode(read)
@@ -132,36 +142,46 @@ def _run(
     def submit(batch: list[Source]) -> Future[Block]:
         if device is None:
             return pool.submit(lambda: encode(readers.read_block(batch)))
-        parts = [pool.submit(readers.read_block, part) for part in chunk(batch, READ_SIZE)]
-        return device.submit(encode_parts, parts)
+        parts = [pool.submit(partial(readers.read_block, part)) for part in chunk(batch, READ_SIZE)]
+        return device.submit(partial(encode_parts, device, parts))
 
     with ExitStack() as stack:
         for context in (backend.guard(), keep_numpy_on_one_core(), stacks_in_use()):
             stack.enter_context(context)
-        pool = _open_pool(stack, workers, "galmorph", backend.start_worker)
+        pool = Workers(workers, "galmorph", backend.start_worker)
+        stack.callback(pool.close)
         device, ahead = None, BLOCKS_AHEAD * workers
         if backend.device != "cpu":
             threads = DEVICE_THREADS if backend.device.startswith("cuda") else 1
-            device = _open_pool(stack, threads, "galmorph-device", backend.start_worker)
+            device = Workers(threads, "galmorph-device", backend.start_worker)
+            stack.callback(device.close)
             ahead = threads - BLOCKS_AHEAD * workers * READ_SIZE // -batch_size
         everything = device is not None or workers > MANY_WORKERS
-        readers = stack.enter_context(closing(Readers(reader, everything=everything)))
-        pending: deque[Future[Block]] = deque()
-        for batch in chunk(sources, batch_size):
-            pending.append(submit(batch))
-            if len(pending) > ahead:
-                yield pending.popleft().result()
-        while pending:
+        readers = stack.enter_context(closing(Readers(reader, pool, everything=everything)))
+        most = max(ahead, ROWS_WAITING // batch_size)
+        yield from _keep_order(map(submit, chunk(sources, batch_size)), pool, ahead, most)
+
+
+def _keep_order(
+    blocks: Iterator[Future[Block]], workers: Workers, ahead: int, most: int
+) -> Iterator[Block]:
+    """Results in order, a few ahead; up to the most while the first waits for a slow file."""
+    pending: deque[Future[Block]] = deque()
+
+    def can_go_on() -> bool:
+        while not pending[0].done():
+            busy = [block for block in pending if not block.done()]
+            if workers.aside and len(busy) <= ahead + workers.aside and len(pending) < most:
+                return True
+            wait(busy, SLOW_SECONDS, FIRST_COMPLETED)
+        return False
+
+    for block in blocks:
+        pending.append(block)
+        while len(pending) > ahead and not can_go_on():
             yield pending.popleft().result()
-
-
-def _open_pool(
-    stack: ExitStack, threads: int, name: str, initializer: Callable[[], None]
-) -> ThreadPoolExecutor:
-    """Threads that are gone when the stack is closed, with what they had not begun."""
-    pool = ThreadPoolExecutor(threads, name, initializer=initializer)
-    stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-    return pool
+    while pending:
+        yield pending.popleft().result()
 
 
 def _name_device(device: str, error: RuntimeError) -> DeviceError:

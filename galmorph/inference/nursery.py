@@ -20,8 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,6 +29,8 @@ import numpy as np
 
 from galmorph.errors import ReaderCrashedError
 from galmorph.flags import Flags
+from galmorph.images.files import ImageFile
+from galmorph.images.hdus import split_hdu
 from galmorph.images.source import make_printable
 
 if TYPE_CHECKING:
@@ -43,6 +45,14 @@ SECONDS = 30.0
 MEMORY_BYTES = 1 << 30
 MEMORY_PER_PIXEL = 24
 """What a process may take: the first, and this for every pixel of `ReadOptions.max_pixels`."""
+
+FILE_MEMORY_BYTES = 96 << 20
+FILE_MEMORY_PER_BYTE = 256
+"""What reading a plain file may add: the first, and this for every byte of the file. Images of
+ten pixels a byte fit; to fill a gigabyte takes as long as to read a hundred files."""
+
+SLOW_SECONDS = 1.0
+"""Whoever waits longer than this for one source steps aside."""
 
 BLOCK_ROWS = 64
 """Most sources of one request."""
@@ -68,21 +78,39 @@ def _make_portable(error: Exception | None) -> Exception | None:
 
 
 def _measure_memory() -> int:
-    """Bytes that this process may write to, as RLIMIT_DATA counts them on Linux."""
-    with open("/proc/self/statm", encoding="ascii") as stream:
+    """Bytes that this process may write to, as RLIMIT_DATA counts them; 0 where it is no Linux."""
+    with suppress(OSError), open("/proc/self/statm", encoding="ascii") as stream:
         return int(stream.read().split()[5]) * mmap.PAGESIZE
+    return 0
 
 
-def _bound(memory: int) -> None:
-    """Let no process of strangers' files take all memory, write a core, or outlive the nursery."""
+def _bound() -> None:
+    """Let no process of strangers' files write a core, or outlive the nursery."""
     import ctypes
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError, ValueError):  # no Linux
-        limit = _measure_memory() + memory
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    with suppress(AttributeError, OSError):  # no Linux
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _count_room(source: Source) -> float:
+    """Bytes of memory that reading a plain file may take; a container's libraries take more."""
+    with suppress(OSError, ValueError):
+        if isinstance(source, ImageFile):
+            size = os.stat(split_hdu(source.path)[0]).st_size
+            return FILE_MEMORY_BYTES + FILE_MEMORY_PER_BYTE * size
+    return math.inf
+
+
+def _limit_memory(room: float, most: int) -> None:
+    """Let memory grow by that much, and never beyond the most."""
+    import resource
+
+    if used := _measure_memory():
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        limit = int(min(used + room, most, hard if hard >= 0 else math.inf))
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
 class _Desk:
@@ -122,7 +150,8 @@ def _serve(connection: socket.socket, descriptor: int) -> NoReturn:
     requests, desk = connection.makefile("rb"), _Desk(descriptor)
     reader, seconds, memory, folder = pickle.load(requests)
     os.chdir(folder)  # that of the caller, which may have gone elsewhere since
-    _bound(memory)
+    _bound()
+    most = _measure_memory() + memory
     connection.send(GREETING.pack(os.getpid()))
     while True:
         try:
@@ -132,6 +161,7 @@ def _serve(connection: socket.socket, descriptor: int) -> NoReturn:
         desk.clear()
         for source in sources:
             desk.note()
+            _limit_memory(_count_room(source), most)
             # Its signal ends the process, in the midst of a library as well.
             signal.setitimer(signal.ITIMER_REAL, seconds)
             block = reader.read_block([source])
@@ -185,12 +215,14 @@ class Child:
     def __init__(self, connection: socket.socket, memory: mmap.mmap, pid: int) -> None:
         self._connection, self._memory, self._pid = connection, memory, pid
 
-    def read(self, sources: Sequence[Source]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    def read(
+        self, sources: Sequence[Source], step_aside: Callable[[], AbstractContextManager[None]]
+    ) -> Iterator[tuple[tuple[Any, ...], Any]]:
         """Packed rows and their pixels; fewer than sources where the process has ended."""
         HEADER.pack_into(self._memory, 0, 0, 0, 0, 0, time.monotonic())
         try:
             self._connection.sendall(pickle.dumps(sources, protocol=5))
-            self.ended = self._connection.recv(1) != b"d"
+            self.ended = self._wait(step_aside) != b"d"
         except OSError:
             self.ended = True
         done, length, _, self.left, self._began = HEADER.unpack_from(self._memory, 0)
@@ -204,6 +236,18 @@ class Child:
                 pixels = np.frombuffer(self._memory, dtype, math.prod(shape), begin).reshape(shape)
                 begin += pixels.nbytes
             yield row, pixels
+
+    def _wait(self, step_aside: Callable[[], AbstractContextManager[None]]) -> bytes:
+        """Its answer; aside, as soon as a source takes long."""
+        left = SLOW_SECONDS
+        while left > 0:
+            self._connection.settimeout(left)
+            with suppress(TimeoutError):
+                return self._connection.recv(1)
+            left = HEADER.unpack_from(self._memory, 0)[-1] + SLOW_SECONDS - time.monotonic()
+        self._connection.settimeout(None)
+        with step_aside():
+            return self._connection.recv(1)
 
     def explain_end(self, source: Source) -> ReaderCrashedError:
         """Why it has died over a source."""

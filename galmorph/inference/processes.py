@@ -26,6 +26,7 @@ from galmorph.images.source import Lost, Source, replace_columns
 from galmorph.inference.blocks import ReadBlock, Row, join_blocks, to_one_dtype
 from galmorph.inference.nursery import BLOCK_ROWS, Child, Nursery
 from galmorph.inference.reading import Reader, fail
+from galmorph.inference.workers import Workers
 
 __all__ = ["Readers", "expect_files"]
 
@@ -82,8 +83,8 @@ def _can_travel(source: Source) -> bool:
 class _Pool:
     """Processes of one nursery that read with one reader, as many as are asked for at once."""
 
-    def __init__(self, reader: Reader, *, with_torch: bool) -> None:
-        self._reader, self._with_torch = reader, with_torch
+    def __init__(self, reader: Reader, workers: Workers, *, with_torch: bool) -> None:
+        self._reader, self._workers, self._with_torch = reader, workers, with_torch
         self._pixel_bytes = 3 * 4 * reader.preprocessing.img_size**2
         self._children: set[Child] = set()
         self._free: queue.SimpleQueue[Child] = queue.SimpleQueue()
@@ -129,18 +130,19 @@ class _Pool:
         rows: list[Row] = []
         pixels: dict[int, Any] = {}
         while len(rows) < len(sources):
+            if self._closed:
+                raise InterruptedError("the run was stopped")
             begin = len(rows)
             child = self.take()
             for packed, image in child.read(
-                [replace_columns(s, {}) for s in sources[begin : begin + BLOCK_ROWS]]
+                [replace_columns(s, {}) for s in sources[begin : begin + BLOCK_ROWS]],
+                self._workers.step_aside,
             ):
                 if image is not None:
                     pixels[len(rows)] = image.copy()
                 rows.append(_unpack_row(sources[len(rows)], packed))
             self.give_back(child)
-            if self._closed:
-                raise InterruptedError("the run was stopped")
-            if child.ended and not child.left:
+            if child.ended and not child.left and not self._closed:
                 source = sources[len(rows)]
                 row = Row(drop_pixels(source), source.object_id, source.address)
                 fail(row, child.explain_end(source))
@@ -162,13 +164,13 @@ class Readers:
     """A reader whose work is shared among the calling threads and processes.
 
     With ``everything`` also JPEG and the like are read in processes, once they are up: for many
-    threads, or a device that is faster than one Python interpreter.
+    threads, or a device that is faster than one Python interpreter. The ``workers`` call.
     """
 
-    def __init__(self, reader: Reader, *, everything: bool) -> None:
+    def __init__(self, reader: Reader, workers: Workers, *, everything: bool) -> None:
         self._reader, self._everything = reader, everything
-        self._risky = _Pool(reader, with_torch=False)
-        self._plain = _Pool(reader, with_torch="torch" in sys.modules)
+        self._risky = _Pool(reader, workers, with_torch=False)
+        self._plain = _Pool(reader, workers, with_torch="torch" in sys.modules)
         self._blocks = 0
         self._stopped = False
 

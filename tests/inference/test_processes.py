@@ -8,6 +8,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +24,12 @@ from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
 from galmorph.images.source import Source, replace_columns
 from galmorph.inference import engine, nursery, processes
+from galmorph.inference.backends import open_backend
 from galmorph.inference.blocks import ReadBlock, concatenate_blocks
 from galmorph.inference.engine import run_inference
 from galmorph.inference.processes import Readers, _may_crash
 from galmorph.inference.reading import Reader
+from galmorph.inference.workers import Workers
 from galmorph.model import Model
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.settings import EngineOptions, FieldOptions, ReadOptions, RenderOptions
@@ -39,9 +43,16 @@ def reader() -> Reader:
     return Reader(steps, ReadOptions(), FieldOptions(), RenderOptions())
 
 
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    made = Workers(1, "test", lambda: None)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def readers(reader: Reader) -> Iterator[Readers]:
-    made = Readers(reader, everything=False)
+def readers(reader: Reader, workers: Workers) -> Iterator[Readers]:
+    made = Readers(reader, workers, everything=False)
     yield made
     made.close()
 
@@ -110,11 +121,9 @@ def test_a_process_that_dies_costs_its_row(
     words: str,
 ) -> None:
     monkeypatch.setattr(nursery, "SECONDS", 2.0)
-    monkeypatch.setattr(nursery, "MEMORY_BYTES", 1 << 28)
-    monkeypatch.setattr(nursery, "MEMORY_PER_PIXEL", 0)
     expected = reader.read_block(files)
     hostile: list[Source] = [*files]
-    hostile[2] = hostile[7] = Hostile(name)
+    hostile[2] = hostile[7] = Hostile(name, files[0].address)
     found = readers.read_block(hostile)
     assert found.good == [0, 1, 3, 4, 5, 6]
     assert expected.pixels is not None and found.pixels is not None
@@ -122,19 +131,21 @@ def test_a_process_that_dies_costs_its_row(
     for k in (2, 7):
         row = found.rows[k]
         assert row.flags == Flags.READ_FAILED | Flags.READER_CRASHED
-        assert row.path == "hostile" and row.message.startswith("hostile: ")
+        assert row.path == files[0].address and row.message.startswith(f"{row.path}: ")
         assert words in row.message
+    if name == "eat":
+        assert 50e6 < int(Path(f"{files[0].address}.held").read_text()) < 150e6
     check_same(readers.read_block(files), expected)
 
 
 def test_memory_that_runs_out_in_python_is_said_and_replaces_the_process(
-    reader: Reader, files: list[Source], monkeypatch: pytest.MonkeyPatch
+    reader: Reader, workers: Workers, files: list[Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nursery, "MEMORY_BYTES", 30 << 20)
     monkeypatch.setattr(nursery, "MEMORY_PER_PIXEL", 0)
     flux = np.random.default_rng(0).normal(size=(3, 2000, 2000)).astype(np.float32)
     write_fits(Path(files[3].address), flux, BANDS="grz")
-    made = Readers(reader, everything=False)
+    made = Readers(reader, workers, everything=False)
     found = made.read_block(files)
     children = len(made._risky._children)
     made.close()
@@ -170,14 +181,16 @@ def test_where_no_process_can_be_had_threads_read(
     assert "no processes can be had" in caplog.text
 
 
-def test_closing_ends_a_reader_that_is_busy(reader: Reader, files: list[Source]) -> None:
-    made = Readers(reader, everything=False)
+def test_closing_ends_a_reader_that_is_busy(
+    reader: Reader, workers: Workers, files: list[Source]
+) -> None:
+    made = Readers(reader, workers, everything=False)
     made.read_block(files[:1])
     errors: list[BaseException] = []
 
     def read() -> None:
         try:
-            made.read_block([Hostile("sleep")])
+            made.read_block([Hostile("sleep", files[0].address)])
         except InterruptedError as error:
             errors.append(error)
 
@@ -232,8 +245,8 @@ def test_closing_a_run_early_leaves_no_process_of_it(
     made: list[Readers] = []
 
     class Spy(Readers):
-        def __init__(self, reader: Reader, *, everything: bool) -> None:
-            super().__init__(reader, everything=everything)
+        def __init__(self, reader: Reader, workers: Workers, *, everything: bool) -> None:
+            super().__init__(reader, workers, everything=everything)
             made.append(self)
 
     monkeypatch.setattr(engine, "Readers", Spy)
@@ -254,3 +267,66 @@ def wait_for(done: Callable[[], bool]) -> None:
     while not done():
         assert time.monotonic() < deadline, "it takes too long"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_others_go_on_while_a_file_is_slow(
+    model: Model, files: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    usual = open_backend(model, device="cpu", precision="float32")
+    monkeypatch.setattr(engine, "open_backend", lambda *_, **__: replace(usual, device=device))
+    monkeypatch.setattr(nursery, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(engine, "SLOW_SECONDS", 0.1)
+    slow = [Hostile(f"wait{k}", f"{tmp_path}/g{k}.fits") for k in range(3)]
+
+    def hand_out() -> Iterator[Source]:
+        yield from slow
+        for number in range(60):
+            yield replace(files[5], object_id=f"g{number}")
+        for source in slow:
+            Path(f"{source.path}.go").touch()
+
+    options = EngineOptions(device="cpu", batch_size=1, workers=1, precision="float32")
+    found = concatenate_blocks(list(run_inference(model, hand_out(), options=options)))
+    names = [f"wait{k}" for k in range(3)] + [f"g{k}" for k in range(60)]
+    assert [(row.object_id, row.message) for row in found.rows] == [(name, "") for name in names]
+    assert np.isfinite(found.embeddings).all()
+
+
+def test_whoever_was_aside_comes_back_when_there_is_a_turn() -> None:
+    made, lock, ready = Workers(2, "test", lambda: None), threading.Lock(), threading.Event()
+    at_work = most = 0
+
+    def count(number: int) -> None:
+        nonlocal at_work, most
+        with lock:
+            at_work += number
+            most = max(most, at_work)
+
+    def work(slow: bool) -> None:
+        if slow:
+            with made.step_aside():
+                ready.wait(20)
+        count(1)
+        time.sleep(0.002)
+        count(-1)
+
+    futures = [made.submit(partial(work, number < 10)) for number in range(60)]
+    for future in futures[30:40]:
+        future.result(20)
+    assert made.aside == 10 and not any(future.done() for future in futures[:10])
+    ready.set()
+    for future in futures:
+        future.result(20)
+    assert most == 2 and made.aside == 0
+    made.close()
+
+
+def test_closed_workers_forget_what_they_have_not_begun() -> None:
+    made, begun, go = Workers(1, "test", lambda: None), threading.Event(), threading.Event()
+    first = made.submit(lambda: begun.set() or go.wait(20))
+    second = made.submit(lambda: pytest.fail("it was begun"))
+    begun.wait(20)
+    threading.Timer(0.05, go.set).start()
+    made.close()
+    assert first.done() and second.cancelled()
