@@ -10,8 +10,6 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from galmorph.errors import GalmorphError, UnreadableImageError
@@ -22,6 +20,7 @@ from galmorph.images.mosaic import Position, mosaic_sources
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Lost, Source, make_printable
 from galmorph.inputs import open_inputs
+from galmorph.panels import make_panels, to_image
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.preprocessing.render import render
 from galmorph.settings import FieldOptions, ReadOptions, RenderOptions, RunOptions, Settings
@@ -113,14 +112,18 @@ class Pictures:
 
     def show_whole(self, cutout: Cutout, side: int = 160) -> Image.Image:
         """All of the cutout in the colours of the run, at most so many pixels wide and high."""
-        picture = _to_image(render(cutout, options=self.rendering).array)
+        picture = to_image(render(cutout, options=self.rendering).array)
         picture.thumbnail((side, side))
         return picture
 
     def show_seen(self, cutout: Cutout) -> Image.Image:
         """What the network was given."""
         prepared = self.preprocessing.prepare(cutout, field=self.field, rendering=self.rendering)
-        return _to_image(prepared.pixels)
+        return to_image(prepared.pixels)
+
+    def make_panels(self, cutout: Cutout) -> dict[str, Image.Image]:
+        """On its way to the network, by their captions."""
+        return make_panels(cutout, self.preprocessing, self.field, self.rendering)
 
 
 def to_data_uri(picture: Image.Image) -> str:
@@ -133,13 +136,6 @@ def to_data_uri(picture: Image.Image) -> str:
 def _restore(kind: type[S], values: Mapping[str, Any]) -> S:
     names = {each.name for each in fields(kind)}
     return kind(**{k: v for k, v in values.items() if k in names and v not in (None, "")})
-
-
-def _to_image(array: npt.NDArray[Any]) -> Image.Image:
-    """(3, y, x) on [0, 1], or uint8."""
-    if array.dtype != np.uint8:
-        array = (np.clip(np.nan_to_num(array), 0, 1) * 255 + 0.5).astype(np.uint8)
-    return Image.fromarray(np.ascontiguousarray(array.transpose(1, 2, 0)))
 
 
 def _file_of(path: str) -> str:

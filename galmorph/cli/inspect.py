@@ -16,6 +16,8 @@ from galmorph.settings import ClassifyOptions, ModelOptions, PixelOptions
 from galmorph.writing import say_unwritable
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from galmorph.images.cutout import Cutout
     from galmorph.images.source import Source
     from galmorph.inference.engine import Block
@@ -40,11 +42,31 @@ LATER_LABELS = {"bands": "bands used", "unit": "unit used", "bad_pixels": "bad p
     metavar="PNG",
     help="Draw four panels: image, stretched, cropped, what the network sees.",
 )
+@click.option(
+    "--why",
+    metavar="CLASS",
+    help="With -o, what the share of this class rests on: it falls (red) or rises (blue) where a "
+    "part is covered by sky.",
+)
+@click.option(
+    "--attention",
+    is_flag=True,
+    help="With -o, what the ViT branch attends to, more (red) or less (blue) than evenly.",
+)
 @click.option("--head", metavar="NAME|FILE", help="Head [default: the model's first, if any].")
 @options_of(ModelOptions, "model")
 @options_of(PixelOptions)
 @click.pass_context
-def inspect(ctx: click.Context, /, file: str, output: Path | None, **given: Any) -> None:
+def inspect(
+    ctx: click.Context,
+    /,
+    file: str,
+    output: Path | None,
+    why: str | None,
+    *,
+    attention: bool,
+    **given: Any,
+) -> None:
     """Say what one image is, how it is treated, and what comes out.
 
     Of a folder or a container the first image is taken.
@@ -53,6 +75,8 @@ def inspect(ctx: click.Context, /, file: str, output: Path | None, **given: Any)
 
     if output is not None and output.suffix.lower() != ".png":
         raise click.UsageError(f"{output}: the panels are written as .png")
+    if output is None and (why or attention):
+        raise click.UsageError("--why and --attention draw: say where with -o.")
     if output is not None:
         prepare_picture(str(output), inputs=(file,))
     options = ClassifyOptions(images=(file,), **given)
@@ -61,14 +85,44 @@ def inspect(ctx: click.Context, /, file: str, output: Path | None, **given: Any)
         raise click.UsageError(f"{file}: there is no image in it")
     from galmorph.pipeline import open_pipeline
 
-    _inspect(open_pipeline(options), source, output, has_head=options.head is not None)
+    pipeline = open_pipeline(options)
+    if options.head is None and pipeline.model.heads:
+        pipeline = replace(pipeline, head=next(iter(pipeline.model.heads.values())))
+    cutout, prepared = _inspect(pipeline, source)
+    if output is not None:
+        from galmorph.panels import join_panels, make_panels
+
+        panels = make_panels(
+            cutout, pipeline.model.preprocessing, pipeline.field_of_view, pipeline.rendering
+        )
+        panels |= _explain(pipeline, prepared, panels["cropped"], why, attention=attention)
+        with say_unwritable(output):
+            join_panels(panels).save(output)
+        click.echo(f"panels           {output}")
 
 
-def _inspect(pipeline: Pipeline, source: Source, output: Path | None, *, has_head: bool) -> None:
+def _explain(
+    pipeline: Pipeline, prepared: Prepared, cropped: Image, why: str | None, *, attention: bool
+) -> dict[str, Image]:
+    """Maps over the field of view, by their captions."""
+    from galmorph.panels import draw_heat
+    from galmorph.why import compute_attention, compute_occlusion
+
+    model, pixels, found = pipeline.model, prepared.pixels, {}
+    if why and pipeline.head is None:
+        raise click.UsageError(f"--why {why}: the model {model.name!r} has no head.")
+    if why and pipeline.head is not None:
+        heat = compute_occlusion(model, pipeline.head, pixels, why)
+        found[f"what {why} rests on"] = draw_heat(cropped, heat)
+    if attention:
+        found["attention of the ViT branch"] = draw_heat(cropped, compute_attention(model, pixels))
+    return found
+
+
+def _inspect(pipeline: Pipeline, source: Source) -> tuple[Cutout, Prepared]:
+    """Print all that is known."""
     from galmorph.images.read import read_cutout
 
-    if not has_head and pipeline.model.heads:
-        pipeline = replace(pipeline, head=next(iter(pipeline.model.heads.values())))
     cutout = read_cutout(source, options=pipeline.read)
     described = _describe_cutout(cutout)
     _print_pairs(described)
@@ -76,12 +130,7 @@ def _inspect(pipeline: Pipeline, source: Source, output: Path | None, *, has_hea
     _print_pairs(_describe_prepared(prepared, cutout, described))
     block = next(pipeline.run(iter([source])))
     _print_pairs(_describe_result(pipeline, block))
-    if output is not None:
-        from galmorph.cli.panels import draw_panels
-
-        with say_unwritable(output):
-            draw_panels(cutout, pipeline, prepared).save(output)
-        click.echo(f"panels           {output}")
+    return cutout, prepared
 
 
 def _prepare(pipeline: Pipeline, cutout: Cutout) -> Prepared:

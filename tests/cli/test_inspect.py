@@ -1,3 +1,6 @@
+import io
+
+from PIL import Image
 from synthetic import make_flux, write_fits, write_jpeg
 
 
@@ -35,3 +38,17 @@ def test_what_is_used_is_told_from_what_there_is(run, tmp_path):
     path = write_fits(tmp_path / "b.fits", flux, BUNIT="nanomaggy", **cards)
     same = read_lines(run("inspect", path).stdout)
     assert same["unit"] == "nanomaggy" and "unit used" not in same
+
+
+def test_why_adds_a_panel(run, tmp_path, model_file):
+    path = write_jpeg(tmp_path / "a.jpg", side=120)
+    plain, why = tmp_path / "plain.png", tmp_path / "why.png"
+    assert run("inspect", path, "-o", plain).exit_code == 0
+    result = run("inspect", path, "--why", "spiral", "--attention", "-o", why)
+    assert result.exit_code == 0, result.output
+    widths = [Image.open(io.BytesIO(each.read_bytes())).width for each in (plain, why)]
+    assert widths[1] > widths[0] * 1.4
+    refused = run("inspect", path, "--why", "spirals", "-o", tmp_path / "other.png")
+    assert refused.exit_code != 0 and "no such share; spiral is one" in refused.stderr
+    assert not (tmp_path / "other.png").exists()
+    assert "say where with -o" in run("inspect", path, "--attention").stderr
