@@ -15,7 +15,7 @@ from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.preprocessing.render import render
 from galmorph.settings import FieldOptions, RenderOptions
 
-__all__ = ["draw_heat", "join_panels", "make_panels", "to_image"]
+__all__ = ["CROPPED", "draw_heat", "join_panels", "make_panels", "to_image"]
 
 PANEL = 320
 """Side of a panel in pixels."""

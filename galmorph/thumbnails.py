@@ -21,7 +21,7 @@ from galmorph.images.read import read_cutout
 from galmorph.images.source import Lost, Source, make_printable
 from galmorph.inputs import open_inputs
 from galmorph.panels import make_panels, to_image
-from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.preprocessing.pipeline import Prepared, Preprocessing
 from galmorph.preprocessing.render import render
 from galmorph.settings import FieldOptions, ReadOptions, RenderOptions, RunOptions, Settings
 from galmorph.tables.provenance import nest_meta
@@ -118,8 +118,11 @@ class Pictures:
 
     def show_seen(self, cutout: Cutout) -> Image.Image:
         """What the network was given."""
-        prepared = self.preprocessing.prepare(cutout, field=self.field, rendering=self.rendering)
-        return to_image(prepared.pixels)
+        return to_image(self.prepare(cutout).pixels)
+
+    def prepare(self, cutout: Cutout) -> Prepared:
+        """The same, with all that is known of it."""
+        return self.preprocessing.prepare(cutout, field=self.field, rendering=self.rendering)
 
     def make_panels(self, cutout: Cutout) -> dict[str, Image.Image]:
         """On its way to the network, by their captions."""

@@ -93,7 +93,7 @@ def _find_sky(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Median colour of the rim, (3, 1, 1)."""
     rim = np.ones(pixels.shape[1:], dtype=bool)
     rim[2:-2, 2:-2] = False
-    return np.median(pixels[:, rim], axis=1)[:, None, None].astype(pixels.dtype)
+    return np.asarray(np.median(pixels[:, rim], axis=1)[:, None, None], dtype=pixels.dtype)
 
 
 def compute_attention(model: Model, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

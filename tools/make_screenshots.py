@@ -3,8 +3,8 @@
     python tools/make_screenshots.py [--folder FOLDER] [--chromium /usr/bin/chromium]
 
 Simulates galaxies as `examples/make_examples.py` does, classifies them, opens the explorer in a headless
-Chromium (Playwright, extra `browser`), and writes docs/_static/explore.png and explore_dark.png. What is in
-FOLDER already is not made again.
+Chromium (Playwright, extra `browser`), and writes docs/_static/explore.png, explore_dark.png, explore_galaxy.png
+(one galaxy) and report.png. What is in FOLDER already is not made again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 from make_examples import Galaxy, edge_on, smooth, spiral, write_jpeg  # noqa: E402
 
 COUNT = 240
-SIZE = {"width": 1440, "height": 1000}
+SIZE = {"width": 1440, "height": 1120}
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 PNG_COLOURS = 256
 """A palette keeps a picture below 400 kB."""
@@ -67,13 +67,14 @@ def make_galaxies(folder: Path, count: int, *, seed: int = 21) -> None:
 def classify(folder: Path) -> None:
     """Make the table that is explored; paths in it start from the folder."""
     command = ["classify", "galaxies", "-o", "run.parquet", "--with-embedding", "--quiet"]
+    command += ["--report", "report.html"]
     subprocess.run(
         [sys.executable, "-m", "galmorph", *command], cwd=folder, env=ENVIRONMENT, check=True
     )
 
 
 def take_pictures(folder: Path, chromium: str) -> None:
-    """Label some galaxies, learn, and take the page in the light and in the dark."""
+    """Label some galaxies, learn, and take the page in the light and in the dark, and a report."""
     from playwright.sync_api import sync_playwright
 
     (folder / "labels.csv").unlink(missing_ok=True)
@@ -98,7 +99,17 @@ def take_pictures(folder: Path, chromium: str) -> None:
                 if theme == "light":
                     label_galaxies(page)
                 page.wait_for_timeout(2000)
-                save_png(page.screenshot(), ROOT / "docs" / "_static" / f"{name}.png")
+                save_png(page.screenshot(), f"{name}.png")
+                if theme == "light":
+                    page.get_by_label("why").select_option("spiral")
+                    page.get_by_text("what spiral rests on").wait_for()
+                    page.wait_for_timeout(1000)
+                    save_png(
+                        page.locator(".portrait").locator("..").screenshot(), "explore_galaxy.png"
+                    )
+            page = browser.new_page(viewport=SIZE)
+            page.goto((folder / "report.html").absolute().as_uri())
+            save_png(page.screenshot(), "report.png")
     finally:
         server.terminate()
 
@@ -126,10 +137,10 @@ def label_galaxies(page: Any) -> None:
     page.locator(".cell").nth(2).click()
 
 
-def save_png(data: bytes, path: Path) -> None:
+def save_png(data: bytes, name: str) -> None:
     """Write with a palette, which keeps it below 400 kB."""
+    path = ROOT / "docs" / "_static" / name
     image = Image.open(io.BytesIO(data)).convert("RGB")
-    path.parent.mkdir(parents=True, exist_ok=True)
     method = Image.Quantize.MAXCOVERAGE  # keeps the few pixels of a colour apart
     image.quantize(PNG_COLOURS, method, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")

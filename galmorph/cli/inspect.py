@@ -90,12 +90,12 @@ def inspect(
         pipeline = replace(pipeline, head=next(iter(pipeline.model.heads.values())))
     cutout, prepared = _inspect(pipeline, source)
     if output is not None:
-        from galmorph.panels import join_panels, make_panels
+        from galmorph.panels import CROPPED, join_panels, make_panels
 
         panels = make_panels(
             cutout, pipeline.model.preprocessing, pipeline.field_of_view, pipeline.rendering
         )
-        panels |= _explain(pipeline, prepared, panels["cropped"], why, attention=attention)
+        panels |= _explain(pipeline, prepared, panels[CROPPED], why, attention=attention)
         with say_unwritable(output):
             join_panels(panels).save(output)
         click.echo(f"panels           {output}")

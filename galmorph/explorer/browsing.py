@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.explorer.galaxies import Galaxies
+from galmorph.explorer.galaxies import MINE, Galaxies
 from galmorph.explorer.labels import Labels
-from galmorph.explorer.learning import MINE, Learnt, learn
+from galmorph.explorer.learning import Learnt, learn
 from galmorph.explorer.maps import compute_pca, compute_umap, has_umap
 from galmorph.flags import Flags
 from galmorph.neighbours.vectors import compute_similarity, to_unit
@@ -186,6 +186,12 @@ class Browsing:
                 object
             )
         return columns[name]
+
+    def list_shares(self) -> dict[str, str]:
+        """Columns of which can be shown what they rest on, by the names that are shown."""
+        mine = {f"yours: {n[len(MINE) :]}": n for n in self.galaxies.columns if n[:5] == MINE}
+        answers = {n.replace("_", " "): f"{n}_fraction" for n in self.galaxies.list_answers()}
+        return {**self.galaxies.shares, **answers, **mine}
 
     def add_labels(self) -> Galaxies:
         """The galaxies with a column of your labels, where there are any: for files."""

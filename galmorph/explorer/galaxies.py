@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import CatalogueError
+from galmorph.heads.questions import Question
 from galmorph.neighbours.vectors import list_blocks, map_embeddings
 from galmorph.saved import SavedRun
+
+MINE = "mine_"
+"""Columns of what was learnt: ``mine_<class>``."""
 
 NEEDED = ("object_id", "path", "flags")
 WAY_OUT = "make the table with: galmorph classify IMAGES -o run.parquet --with-embedding"
@@ -46,6 +51,15 @@ class Galaxies:
     def shares(self) -> dict[str, str]:
         """Column of the share of each class, by the name that is shown."""
         return {name[2:].replace("_", " "): name for name in self.columns if name[:2] == "p_"}
+
+    @cached_property
+    def questions(self) -> list[Question]:
+        """Of the head of votes that the run was made with, if it was."""
+        return [Question.from_dict(each) for each in self.meta.get("questions") or ()]
+
+    def list_answers(self) -> list[str]:
+        """``question_answer`` of all that were asked."""
+        return [column for question in self.questions for column in question.columns]
 
     def list_numbers(self) -> list[str]:
         """Columns of numbers, bit masks left out."""

@@ -19,9 +19,6 @@ from galmorph.neighbours.vectors import list_blocks
 from galmorph.pipeline import load_model
 from galmorph.training.heads import fit_head
 
-MINE = "mine_"
-"""Columns of what was learnt: ``mine_<class>``."""
-
 
 @dataclass(frozen=True)
 class Learnt:

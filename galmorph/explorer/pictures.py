@@ -7,16 +7,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from galmorph.errors import GalmorphError
-from galmorph.explorer.galaxies import Galaxies
+from galmorph.explorer.galaxies import MINE, Galaxies
+from galmorph.heads import Head
 from galmorph.images.containers import split_address
 from galmorph.images.source import Source
+from galmorph.model import Model
+from galmorph.neighbours.search import load_model_of
+from galmorph.panels import CROPPED, draw_heat
+from galmorph.pipeline import find_head
 from galmorph.thumbnails import Pictures, to_data_uri
+from galmorph.why import compute_occlusion
 
 THUMBNAIL, WHOLE = 112, 320
 """Sides in pixels."""
 
 KEPT = 4000
 """Thumbnails kept in memory, of some 4 kB each."""
+
+FAILURES = (GalmorphError, ValueError, OSError)
 
 Shown = tuple[str, str]
 """A picture as a ``data:`` address, "" for none, and then the reason."""
@@ -30,9 +38,32 @@ class Thumbnails:
         self._pictures = Pictures.of(galaxies.meta)
         self._kept: dict[int, Shown] = {}
 
-    def show(self, row: int) -> Shown:
-        """All of one cutout."""
-        return self._draw(self._find([row])[0], WHOLE)
+    def show(self, row: int, why: str = "") -> tuple[Shown, dict[str, str]]:
+        """All of one cutout, and its panels as addresses by their captions.
+
+        One more panel is what the share in the column `why` rests on; a GalmorphError where that
+        cannot be told.
+        """
+        try:
+            cutout = self._pictures.open(self._find([row])[0])
+            panels = self._pictures.make_panels(cutout)
+            whole = to_data_uri(self._pictures.show_whole(cutout, WHOLE))
+        except FAILURES as error:
+            return ("", str(error)), {}
+        if why:
+            pixels = self._pictures.prepare(cutout).pixels
+            heat = compute_occlusion(*self._find_head(why), pixels, why.removeprefix(MINE))
+            name = why.removeprefix("p_").removesuffix("_fraction")
+            panels[f"what {name} rests on"] = draw_heat(panels[CROPPED], heat)
+        return (whole, ""), {name: to_data_uri(panel) for name, panel in panels.items()}
+
+    def _find_head(self, column: str) -> tuple[Model, Head]:
+        """Model of the run, and the head that fills a column: its own, or the one learnt last."""
+        galaxies = self.galaxies
+        model = load_model_of(galaxies.name, galaxies.meta)
+        if column.startswith(MINE):
+            return model, galaxies.learnt.head
+        return model, find_head(model, str(galaxies.meta.get("head")))
 
     def show_many(self, rows: Iterable[int]) -> list[Shown]:
         """Thumbnails of several; those of one container are found in one pass through it."""
@@ -66,6 +97,6 @@ class Thumbnails:
     def _draw(self, source: Source, side: int) -> Shown:
         try:
             picture = self._pictures.show_whole(self._pictures.open(source), side)
-        except (GalmorphError, ValueError, OSError) as error:
+        except FAILURES as error:
             return "", str(error)
         return to_data_uri(picture), ""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
 from galmorph.explorer.galaxies import Galaxies
 from galmorph.flags import decode_flags
+from galmorph.heads.votes import RELEVANT
 
 LINKS = {
     "Legacy Surveys": "https://www.legacysurvey.org/viewer?ra={ra}&dec={dec}&zoom=15&mark={ra},{dec}",
@@ -21,9 +23,11 @@ SHOWN = ("confidence", "atypicality", "fov", "crop")
 STYLE = f"<style>{Path(__file__).with_suffix('.css').read_text()}</style>"
 
 
-def draw_portrait(galaxies: Galaxies, row: int, picture: tuple[str, str], label: str) -> str:
-    """Cutout, label, shares as bars, flags in words, and position with links."""
-    address, reason = picture
+def draw_portrait(
+    galaxies: Galaxies, row: int, pictures: tuple[tuple[str, str], dict[str, str]], label: str
+) -> str:
+    """Cutout, label, shares as bars or in words, flags, position with links, and the panels."""
+    (address, reason), panels = pictures
     name = escape(str(galaxies.get("object_id", row)))
     shown = (
         f'<img src="{address}" alt="cutout of {name}">'
@@ -35,13 +39,20 @@ def draw_portrait(galaxies: Galaxies, row: int, picture: tuple[str, str], label:
     lines = [
         said,
         _draw_bars(galaxies, row),
+        _tell_tree(galaxies, row),
         _tell_numbers(galaxies, row),
         _tell_flags(galaxies, row),
     ]
     lines += [_tell_position(galaxies, row), escape(str(galaxies.get("path", row)))]
     body = "".join(f"<div>{line}</div>" for line in lines if line)
+    strip = "".join(
+        f'<figure><img src="{panel}" alt="{escape(caption)}"><figcaption>{escape(caption)}'
+        "</figcaption></figure>"
+        for caption, panel in panels.items()
+    )
     return (
         f'{STYLE}<div class="portrait">{shown}<div class="facts"><h3>{name}</h3>{body}</div></div>'
+        f'<div class="panels">{strip}</div>'
     )
 
 
@@ -56,6 +67,31 @@ def _draw_bars(galaxies: Galaxies, row: int) -> str:
         for text, share, kind in found[:MOST_BARS]
     )
     return f'<div class="bars">{"".join(bars)}</div>' if found else ""
+
+
+def _tell_tree(galaxies: Galaxies, row: int) -> str:
+    """What is answered most to each question that half of the people reach, with its interval."""
+    depth, lines = {"": 0}, []
+    for question in galaxies.questions:
+        depth |= dict.fromkeys(question.columns, depth[question.after] + 1)
+        asked = galaxies.get(f"{question.name}_proportion_volunteers_asked", row)
+        shares = [galaxies.get(f"{answer}_fraction", row) for answer in question.columns]
+        if asked is None or None in shares or not asked >= RELEVANT:
+            continue
+        best = shares.index(max(shares))
+        low, high = (
+            galaxies.get(f"{question.columns[best]}_fraction_{end}", row) for end in ("low", "high")
+        )
+        lines.append(
+            f'<li style="margin-left: {depth[question.after]}em">{_say(question.name)}? '
+            f"<b>{_say(question.answers[best])}</b> {shares[best]:.0%} "
+            f"<small>({low:.0%} to {high:.0%})</small></li>"
+        )
+    return f'<ul class="tree">{"".join(lines)}</ul>' if lines else ""
+
+
+def _say(name: str) -> str:
+    return escape(re.sub("[-_]", " ", name))
 
 
 def _tell_numbers(galaxies: Galaxies, row: int) -> str:

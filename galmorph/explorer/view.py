@@ -103,8 +103,12 @@ class View:
         self.back = button("‹", lambda _: self._turn(-1), width=36)
         self.forth = button("›", lambda _: self._turn(1), width=36)
         self.all = button("Whole map", lambda _: self._pick(None), visible=False)
+        self.why = pn.widgets.Select(
+            name="why", options=self._list_reasons(), width=180, margin=(0, 6, 6, 0)
+        )
+        self.why.param.watch(lambda _: self._draw_chosen(), "value")
         self.like = button("More like this", lambda _: self._sort_similar())
-        self.buttons = pn.FlexBox(margin=0, sizing_mode="stretch_width")
+        self.buttons = pn.FlexBox(margin=(8, 0, 0, 0), sizing_mode="stretch_width")
         self.undo = button("Undo", lambda _: self._undo())
         self.learn = button("Learn", lambda _: self._learn(), button_type="primary")
         self.head_name = pn.widgets.TextInput(
@@ -112,6 +116,9 @@ class View:
         )
         self.save_head = button("Save head", lambda _: self._save_head())
         self.save_head.disabled = self.browsing.galaxies.learnt is None
+
+    def _list_reasons(self) -> dict[str, str]:
+        return {"—": "", **self.browsing.list_shares()}
 
     def _lay_out(self) -> Any:
         wide = {"sizing_mode": "stretch_width", "margin": 0}
@@ -132,7 +139,9 @@ class View:
             width=340,
             margin=(0, 0, 0, 20),
         )
-        near = pn.Column(pn.Row(self.like, margin=0), self.near, width=360, margin=(0, 0, 0, 20))
+        near = pn.Column(
+            pn.Row(self.like, self.why, margin=0), self.near, width=360, margin=(0, 0, 0, 20)
+        )
         return pn.Column(
             self.status,
             pn.Row(left, pn.Spacer(width=18), right, **wide),
@@ -250,6 +259,7 @@ class View:
         self.save_head.disabled = False
         self.sort.options = list(self.browsing.list_sortings())
         self.colour.options = self.browsing.list_colours()
+        self.why.options = self._list_reasons()
         self._say(f"{learnt.describe()}. Sort by “yours: …” for what to label next.")
         self._begin()
         self._draw_chosen()
@@ -340,9 +350,13 @@ class View:
         if not len(browsing.galaxies):
             return
         row = browsing.chosen
-        picture = self.pictures.show(row)
+        try:
+            pictures = self.pictures.show(row, self.why.value)
+        except GalmorphError as error:
+            self._say(str(error))
+            pictures = self.pictures.show(row)
         label = browsing.labels.get(row)
-        self.portrait.object = draw_portrait(browsing.galaxies, row, picture, label)
+        self.portrait.object = draw_portrait(browsing.galaxies, row, pictures, label)
         near = browsing.find_neighbours(NEIGHBOURS)
         self.near.items = self._items(near, None)
         self.gallery.chosen = row

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import OptionError
+from galmorph.model import Model
 from galmorph.neighbours.vectors import compute_similarity, map_embeddings, to_unit
 from galmorph.origin import describe_origin, hide_home
 from galmorph.pipeline import Pipeline, load_model
@@ -25,7 +26,7 @@ from galmorph.thumbnails import Pictures
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["measure_distance", "search"]
+__all__ = ["load_model_of", "measure_distance", "search"]
 
 RANK = ColumnSpec("rank", "int32", "", "meta.number", "1 for the most similar")
 SIMILARITY = ColumnSpec(
@@ -169,18 +170,8 @@ class _Finder:
         from galmorph.images.discover import discover_sources
         from galmorph.inference.engine import Row
 
-        meta, pictures = self.saved.provenance, Pictures.of(self.saved.provenance)
-        if not meta.get("model_sha256"):
-            raise OptionError(
-                f"{self.saved.name}: does not say by which model it was made, so a file cannot be "
-                "compared with it; use a format with provenance (.fits, .parquet, .ecsv, .npz)"
-            )
-        model = load_model(self.model or meta["model"])
-        if model.provenance.get("sha256") != meta["model_sha256"]:
-            raise OptionError(
-                f"{self.saved.name}: was made by other weights of {meta['model']!r} than these; "
-                "name their file with --model"
-            )
+        pictures = Pictures.of(self.saved.provenance)
+        model = load_model_of(self.saved.name, self.saved.provenance, self.model)
         pipeline = Pipeline(model, None, pictures.read, pictures.field, pictures.rendering)
         blocks = list(pipeline.run(discover_sources(list(files))))
         rows: list[Row] = [row for block in blocks for row in block.rows]
@@ -188,6 +179,22 @@ class _Finder:
         if failed is not None:
             raise OptionError(f"an example cannot be embedded: {failed.message}")
         return np.concatenate([block.embeddings for block in blocks])
+
+
+def load_model_of(name: str, provenance: Mapping[str, Any], given: Any = None) -> Model:
+    """The model that a result was made by, from the file given or by its name; no other one."""
+    if not provenance.get("model_sha256"):
+        raise OptionError(
+            f"{name}: does not say by which model it was made, so nothing can be compared with it; "
+            "use a format with provenance (.fits, .parquet, .ecsv, .npz)"
+        )
+    model = load_model(given or provenance["model"])
+    if model.provenance.get("sha256") != provenance["model_sha256"]:
+        raise OptionError(
+            f"{name}: was made by other weights of {provenance['model']!r} than these; name their "
+            "file with --model"
+        )
+    return model
 
 
 def measure_distance(ra: Any, dec: Any, ra0: Any, dec0: Any) -> npt.NDArray[np.float64]:

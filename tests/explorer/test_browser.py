@@ -98,6 +98,7 @@ def test_a_session_from_the_map_to_the_head(page, tmp_path):
     expect(first).to_have_attribute("title", "g079", **timeout)
     first.click()
     expect(title).to_have_text("g079", **timeout)
+    expect(page.locator(".panels img")).to_have_count(4, **timeout)
     label_some(page, tmp_path, title, timeout)
 
     page.get_by_role("button", name="Learn").click()

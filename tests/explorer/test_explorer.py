@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from made_run import COUNT, make_run
 
-from galmorph import classify, embed
-from galmorph.errors import CatalogueError, GalmorphError, TrainingError
+from galmorph import classify, embed, load_model
+from galmorph.errors import CatalogueError, GalmorphError, OptionError, TrainingError
 from galmorph.explorer import browsing as module
 from galmorph.explorer.browsing import FAR, MY_LEAST_SURE, SIMILAR, Browsing
 from galmorph.explorer.galaxies import open_galaxies
@@ -216,11 +216,47 @@ def test_images_that_have_moved_are_named_and_found_again(tmp_path):
 def test_texts_of_a_run_are_no_markup(tmp_path):
     galaxies = make_browsing(tmp_path).galaxies
     galaxies.columns["object_id"][0] = galaxies.columns["path"][0] = "<script>"
-    html = draw_portrait(galaxies, 0, ("", "<b>gone"), "<i>mine")
+    html = draw_portrait(galaxies, 0, (("", "<b>gone"), {}), "<i>mine")
     assert "<script>" not in html
     assert "<i>mine" not in html
     assert "<b>gone" not in html
     assert "atypical" in html
+
+
+def test_a_galaxy_is_shown_with_its_panels_and_with_what_a_share_rests_on(tmp_path):
+    galaxies = make_browsing(tmp_path).galaxies
+    pictures = Thumbnails(galaxies)
+    (whole, reason), panels = pictures.show(3)
+    assert whole.startswith("data:image/jpeg") and not reason
+    assert list(panels) == ["image", "stretched", "cropped", "what the network sees (84 px)"]
+    with pytest.raises(OptionError, match="does not say by which model"):
+        pictures.show(3, "p_spiral")
+    model = load_model("fused_fast")
+    galaxies.meta |= {"model_sha256": model.provenance["sha256"], "head": "gz2"}
+    *_, last = pictures.show(3, "p_spiral")[1]
+    assert last == "what spiral rests on"
+    galaxies.meta["model_sha256"] = "0" * 64
+    with pytest.raises(OptionError, match="was made by other weights of 'fused_fast'"):
+        pictures.show(3, "p_spiral")
+    (tmp_path / "images" / "g003.png").unlink()
+    (whole, reason), panels = pictures.show(3, "p_spiral")
+    assert not whole and "g003.png" in reason and not panels
+
+
+def test_the_tree_is_told_in_words(tmp_path):
+    head = load_model("fused_fast").heads["tree"]
+    rng = np.random.default_rng(2)
+    galaxies = make_browsing(tmp_path).galaxies
+    galaxies.meta |= head.describe()
+    galaxies.columns |= head.fill(rng.normal(size=(COUNT, 512)).astype(np.float32))
+    html = draw_portrait(galaxies, 4, (("", ""), {}), "")
+    assert galaxies.questions == list(head.questions)
+    for question in head.questions:
+        asked = galaxies.columns[f"{question.name}_relevant"][4]
+        assert (f"{question.name.replace('-', ' ')}? <b>" in html) == asked
+    shares = [galaxies.columns[f"{answer}_fraction"][4] for answer in head.questions[0].columns]
+    first = head.questions[0].answers[int(np.argmax(shares))].replace("-", " ")
+    assert f"smooth or featured? <b>{first}</b> {max(shares):.0%}" in html
 
 
 def make_map(x, y, values):
