@@ -32,14 +32,19 @@ SURVEY_PREFIX = re.compile(
     r"ztf|legacysurvey|omegacam|megacam|mzls|bass|vst)[-_. ]+|(?:bok|sdss|mos)(?=[ugrizy]$))",
     re.IGNORECASE,
 )
-BETWEEN_WHEELS = re.compile(r"[;,/|+\s]+")
+SYSTEM = (
+    "johns?o?n?|cous(?:ins?)?|bess(?:ell?)?|mko|2mass|ukirt|vista|wfi|sdss|sloan|ps1|panstarrs|lsst|"
+    "des|decam|hsc|kids|fi?lte?r|band"
+)
+SYSTEM_WORD = re.compile(rf"^(?:{SYSTEM})[-_]|[-_](?:{SYSTEM})$", re.IGNORECASE)
+BETWEEN_WHEELS = re.compile(r"[;,/|+#\s]+")
 OTHER_FILTER = re.compile(r"alpha|beta|gamma|I{2,3}|cont(?:inuum)?|narrow|off", re.IGNORECASE)
 """Words that make of the letter of a band another filter, as in "H alpha" and "S II"."""
 
 EMPTY_WHEEL = re.compile(r"(?:CLEAR|EMPTY|OPEN|NONE)\w*|N/A", re.IGNORECASE)
 SLOAN_NAMES = frozenset({*"ugrizy", "r2", "i2"})
-SLOAN_SUFFIX = re.compile(r"^([ugrizy])(?:'|_?SDSS|_\d\d|\.MP\d{4}|\.0+)$")
-"""Of the primed system, OmegaCAM, LSST, MegaCam, and Pan-STARRS."""
+SLOAN_SUFFIX = re.compile(r"^([ugrizy])(?:'|_?SDSS|_?[ps]|_\d\d|\.MP\d{4}|\.0+)$")
+"""Of the primed system, OmegaCAM, Las Cumbres, LSST, MegaCam, and Pan-STARRS."""
 
 NARROW_FILTER = re.compile(r"^(?:NB|IB|IA|J)0?([3-9]\d\d|1[01]\d\d)$", re.IGNORECASE)
 """Of Subaru and of J-PLUS, numbered in nanometres."""
@@ -68,7 +73,8 @@ def clean_band_name(name: object) -> str:
     >>> clean_band_name("G"), clean_band_name("KS"), clean_band_name("CLEAR1L;F814W")
     ('g', 'Ks', 'F814W')
     """
-    return _clean_text(str(name).strip())
+    text = str(name).strip()
+    return _clean_text(text.strip("=' ") if text.startswith(("=", "'")) else text)
 
 
 @lru_cache(maxsize=4096)
@@ -91,6 +97,7 @@ def _clean_word(text: str) -> str:
     word = SLOAN_SUFFIX.sub(r"\1", bare)
     if bare != text and word.lower() in SLOAN_NAMES:
         return word.lower()
+    word = SYSTEM_WORD.sub("", word)
     return OTHER_CASE.get(word) or OTHER_CASE.get(word.lower(), word)
 
 

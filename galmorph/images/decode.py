@@ -15,7 +15,7 @@ from galmorph.settings import ReadOptions
 
 __all__ = ["decode_image"]
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".txt", ".dat", ".vot", ".votable", ".xml")
+TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".txt", ".dat", ".tbl", ".vot", ".votable", ".xml")
 LFS_POINTER = b"version https://git-lfs"
 OTHER_MAGIC = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file; name the data set, as in file.h5::images",
@@ -39,8 +39,12 @@ OTHER_MAGIC = {
     b"P6\n": "a PPM image, which is not read; save it as PNG or FITS",
     b"<svg": "a drawing in SVG; save it as PNG",
 }
-WEB_PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+WEB_PAGE = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html|head|title|body)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 ANSWER = re.compile(rb"\s*(?:<\?xml|\{\s*\")", re.IGNORECASE)
+TEXT = re.compile(rb"[\t\n\r -~]+")
 STATUS = re.compile(rb"<title>\s*([1-5][0-9]{2}(?: [a-z]{1,20}){1,4})\s*</title>", re.IGNORECASE)
 """Of a server's error page: all that is shown of a file that is no image."""
 
@@ -87,7 +91,12 @@ def _refuse(data: bytes, path: str) -> Exception:
         return UnsupportedImageError(reason, path)
     if data[257:262] == b"ustar":
         return UnsupportedImageError("this is a tar file; it must be named *.tar", path)
+    if not data.strip(b"\0"):
+        reason = "it holds zeros alone, as of a download that was cut short; download it again"
+        return UnreadableImageError(reason, path)
     advice = f" ({TABLE_ADVICE})" if path.lower().endswith(TABLE_SUFFIXES) else ""
+    if not advice and TEXT.fullmatch(data, 0, TEXT_START):
+        advice = "; it is a text, perhaps the answer of a server: download the file again"
     reason = f"not an image: its bytes are none of JPEG, PNG, TIFF, WebP, FITS{advice}"
     return UnreadableImageError(reason, path)
 

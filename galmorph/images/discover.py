@@ -10,7 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from galmorph.errors import ImageError, MissingExtraError, UnreadableImageError
+from galmorph.errors import (
+    ImageError,
+    MissingExtraError,
+    UnreadableImageError,
+    UnsupportedImageError,
+)
 from galmorph.images.band_files import BandPattern
 from galmorph.images.containers import (
     FOLDER_SUFFIXES,
@@ -240,9 +245,12 @@ def _open_one_of_many(path: str) -> Iterator[Source]:
 
 
 def _open_container(path: str) -> Iterator[Source]:
-    shown = make_printable(path)
+    shown, count = make_printable(path), 0
     try:
-        yield from list_container(path)
+        for count, source in enumerate(list_container(path), 1):  # noqa: B007 (how many)
+            yield source
+        if not count:
+            raise UnsupportedImageError("it holds no image", shown)
     except MissingExtraError:
         raise
     except ImageError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import mmap
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -48,7 +49,9 @@ Array = npt.NDArray[Any]
 SPECTRAL_AXES = frozenset(
     {"WAVE", "AWAV", "LAMB", "FREQ", "VELO", "VRAD", "VOPT", "FELO", "ZOPT", "ENER", "WAVN", "BETA"}
 )
-TIME_AXES = frozenset({"TIME", "UTC", "TAI", "TT", "TDB", "TCB", "TCG", "UT1", "GPS", "MJD", "JD"})
+TIME_AXES = frozenset(
+    {"TIME", "UTC", "TAI", "TT", "TDB", "TCB", "TCG", "UT1", "GPS", "MJD", "JD", "EPOCH"}
+)
 NO_DITHER = -1
 """As astropy.io.fits numbers the ways of quantizing."""
 
@@ -373,7 +376,7 @@ def _refuse_spectrum(header: Mapping[str, Any], planes: int, where: str) -> None
                 f"{where}: a spectral cube of {planes} planes (CTYPE{n} = {kind!r}); make one "
                 "image of each band out of it, or of few planes name each, as in --bands g,r,z"
             )
-        if kind.upper() in TIME_AXES:
+        if re.split(r"\W", kind.upper())[0] in TIME_AXES:
             raise BandError(
                 f"{where}: a series of {planes} images in time (CTYPE{n} = {kind!r}); make one "
                 "image out of it"

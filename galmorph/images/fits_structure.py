@@ -26,7 +26,8 @@ UNREAD = "UNREAD"
 """Card in place of one that cannot be read: its name, and as comment what stood there."""
 
 COUNT_KEYS = (b"NAXIS   ", b"ZNAXIS  ", b"TFIELDS ")
-SIZE_KEYS = {b"BITPIX  ": 8, b"PCOUNT  ": 0, b"GCOUNT  ": 1}
+NO_HEAP = {b"PCOUNT  ": 0, b"GCOUNT  ": 1}
+SIZE_KEYS = {b"BITPIX  ": 8, **NO_HEAP}
 WHOLE = re.compile(rb"[+-]?\d+")
 NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EDed] ?[+-]?\d+)?")
 OPTIONAL_KEYS = {
@@ -116,7 +117,7 @@ def _check_header(header: bytes, position: int, patches: dict[int, bytes], path:
             if mended != card:
                 patches[position + start] = mended
         elif key in COUNT_KEYS or key in sizes or key.startswith(b"NAXIS"):
-            value = _read_integer(key, card)
+            value = _read_integer(key, card, NO_HEAP.get(key))
             if not WHOLE.fullmatch(_find_value(card)):
                 patches[position + start] = _make_card(key, b"%20d" % value)
             if key in COUNT_KEYS:
@@ -156,11 +157,13 @@ def _mend_card(key: bytes, card: bytes) -> bytes:
     return card if inner == value else _make_card(key, inner.rjust(20))
 
 
-def _read_integer(key: bytes, card: bytes) -> int:
+def _read_integer(key: bytes, card: bytes, default: int | None) -> int:
     value = _find_value(card).strip(b"' ")
     try:
         return int(float(value))
     except (ValueError, OverflowError):
+        if default is not None:
+            return default
         shown = f"{key.decode('ascii', 'replace').strip()} = {value.decode('ascii', 'replace')}"
         raise _NoNumberError(f"{shown} is no number") from None
 

@@ -32,6 +32,9 @@ MAX_LINKS = 8
 HEAP_ID = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])
 """What stands in a data set for a text or file in a heap."""
 
+SHORTEST_FILE = 512
+"""In bytes: what is as long and fixed is the file of an image, and no text."""
+
 DEFLATE = 1
 HEAP_MAGIC = b"GCOL\1\0\0\0"
 """Of a global heap: a header of 16 bytes, then objects of a header of 16 bytes each."""
@@ -143,7 +146,9 @@ class _DataSet(StoredArray):
         self._file, self._shown = file, file.shown
         vlen = (self.dtype.metadata or {}).get("vlen")
         self.holds_files = len(self.shape) == 1 and (
-            self.dtype.kind == "V" or (isinstance(vlen, np.dtype) and vlen.itemsize == 1)
+            self.dtype.kind == "V"
+            or (self.dtype.kind == "S" and self.dtype.itemsize >= SHORTEST_FILE)
+            or (isinstance(vlen, np.dtype) and vlen.itemsize == 1)
         )
 
     def read(self, index: int | slice | None, limit: int) -> npt.NDArray[Any]:

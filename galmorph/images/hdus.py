@@ -36,6 +36,9 @@ COMPANION = re.compile(
 )
 """What is named so says something of an image, or helps to read it, and is none itself."""
 
+MADE_OF_IT = re.compile(r"(?:model|residuals?|sigma|mask|psf)(?: (?:map|image))?", re.IGNORECASE)
+"""In place of the name of a galaxy, as GALFIT writes it."""
+
 EXPOSURE = re.compile(r"EXP(?:OSURE)?|SKY", re.IGNORECASE)
 """What is no companion as a kind of exposure, though it is as a name."""
 
@@ -138,7 +141,7 @@ def _is_alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
 def _is_companion(hdu: Any) -> bool:
     cards = Cards(hdu.header)
     values = {key: str(cards.get(key, "")).strip() for key in KIND_CARDS}
-    return any(
+    return MADE_OF_IT.fullmatch(str(cards.get("OBJECT", "")).strip()) is not None or any(
         COMPANION.fullmatch(value) and not (key in EXPOSURE_CARDS and EXPOSURE.fullmatch(value))
         for key, value in values.items()
     )

@@ -131,7 +131,7 @@ def frame_from_header(header: Header, shape: tuple[int, int], hdus: Any = None) 
     if math.isnan(frame.ra):
         frame = _from_keywords(found)
     unread = sorted(found.broken & SYSTEM_CARDS)
-    remark = remark or (f"{', '.join(unread)} cannot be read" if unread else "")
+    remark = remark or frame.remark or (f"{', '.join(unread)} cannot be read" if unread else "")
     return replace(frame, remark=remark) if remark else frame
 
 
@@ -255,11 +255,13 @@ def _is_icrs(wcs: Any) -> bool:
 
 def to_icrs(wcs: Any, x: Array, y: Array) -> tuple[Array, Array]:
     """Right ascension and declination in degrees of pixels (0-based)."""
+    first, second = wcs.all_pix2world(x, y, 0)
+    longitude, latitude = (second, first) if wcs.wcs.lat < wcs.wcs.lng else (first, second)
     if _is_icrs(wcs):
-        first, second = wcs.all_pix2world(x, y, 0)
-        ra, dec = (second, first) if wcs.wcs.lat < wcs.wcs.lng else (first, second)
-        return ra % 360.0, dec
-    sky = wcs.pixel_to_world(x, y).icrs
+        return longitude % 360.0, latitude
+    from astropy.coordinates import SkyCoord
+
+    sky = SkyCoord(longitude, latitude, unit="deg", frame=_find_frame(wcs)).icrs
     return sky.ra.deg, sky.dec.deg
 
 
@@ -281,10 +283,20 @@ def to_pixel(wcs: Any, ra: float, dec: float) -> tuple[float, float]:
 def _from_icrs(wcs: Any, ra: float, dec: float) -> tuple[float, float]:
     """Longitude and latitude in degrees in the system of a WCS."""
     from astropy.coordinates import SkyCoord
+
+    sky = SkyCoord(ra, dec, unit="deg", frame="icrs").transform_to(_find_frame(wcs))
+    return float(sky.spherical.lon.deg), float(sky.spherical.lat.deg)
+
+
+def _find_frame(wcs: Any) -> Any:
+    """System of the axes; astropy takes ecliptic ones for equatorial, and knows no supergalactic."""
+    from astropy.coordinates import BarycentricMeanEcliptic, Supergalactic
     from astropy.wcs.utils import wcs_to_celestial_frame
 
-    sky = SkyCoord(ra, dec, unit="deg", frame="icrs").transform_to(wcs_to_celestial_frame(wcs))
-    return float(sky.spherical.lon.deg), float(sky.spherical.lat.deg)
+    if wcs.wcs.lngtyp == "ELON":
+        equinox = float(wcs.wcs.equinox)
+        return BarycentricMeanEcliptic(equinox=f"J{J2000 if math.isnan(equinox) else equinox}")
+    return Supergalactic() if wcs.wcs.lngtyp == "SLON" else wcs_to_celestial_frame(wcs)
 
 
 def describe_orientation(matrix: Any) -> str:
@@ -318,8 +330,9 @@ def _from_keywords(found: Gathered) -> SkyFrame:
                 continue
             try:
                 position = _turn(float(ra), float(dec), *find_system(found))
-            except UnusableError:
-                return UNKNOWN_SKY
+            except UnusableError as error:
+                said = f"{' and '.join(names)} are not used: {error} names a system unknown here"
+                return replace(UNKNOWN_SKY, remark=said)
             return SkyFrame(*position, orientation=f"no WCS; position from {' and '.join(names)}")
     return UNKNOWN_SKY
 

@@ -28,6 +28,7 @@ from galmorph.images.arrays import cutout_from_array
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.files import read_head
+from galmorph.images.hdus import COMPANION
 from galmorph.images.source import (
     NEW_COPY,
     Source,
@@ -65,7 +66,8 @@ class StoredArray:
 
     def read(self, index: int | slice | None, limit: int) -> npt.NDArray[Any]:
         """One item, some, or all; `ImageTooLargeError` where that takes more bytes than so many."""
-        return np.array(self.values[...] if index is None else self.values[index])
+        kind = self.dtype if self.dtype.kind == "S" else None  # with the zeros at its end
+        return np.array(self.values[...] if index is None else self.values[index], kind)
 
 
 class ArrayFile(Protocol):
@@ -211,8 +213,9 @@ def _find_member(arrays: ArrayFile, path: str) -> str:
     if list(there) == [""]:  # a file of one array without a name
         return ""
     names = _list_images(there)
-    if len(names) == 1:
-        return names[0]
+    real = [name for name in names if not COMPANION.fullmatch(name.rpartition("/")[2])]
+    if len(real) == 1 or len(names) == 1:
+        return (real or names)[0]
     raise _ask_for_member("name the array", path, names)
 
 

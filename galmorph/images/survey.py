@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
+
+from galmorph.images.wcs_cards import to_number
 
 LEGACY_WORDS = (
     "legacysurvey",
@@ -45,7 +46,8 @@ def find_survey(header: Mapping[str, Any]) -> str:
 
 def find_unit(header: Mapping[str, Any]) -> str:
     """Flux unit from ``BUNIT`` in one spelling, "" where it does not say."""
-    text = str(header.get("BUNIT", "")).strip()
+    value = header.get("BUNIT", "")
+    text = "" if isinstance(value, (int, float)) else str(value).strip()
     lowered = text.lower().replace(" ", "")
     for ending in PER_PIXEL:
         lowered = lowered.removesuffix(ending)
@@ -68,8 +70,7 @@ def is_magnitude(unit: str) -> bool:
 def find_zeropoint(header: Mapping[str, Any]) -> float:
     """AB magnitude of a flux of 1, NaN where no known card holds a number."""
     for key in ZEROPOINT_KEYS:
-        value = header.get(key)
-        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
+        number = to_number(header.get(key))
         if 0 < number < 100:
             return number
     return math.nan

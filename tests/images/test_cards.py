@@ -159,3 +159,9 @@ def test_unreadable_cards_of_an_hdu_in_memory(tmp_path: Path) -> None:
         cutout = read_cutout(hdus[0])
         np.testing.assert_array_equal(cutout.array[0], GREY)
         assert cutout.notes["message"] == "MAGZERO, FILTER cannot be read"
+
+
+@pytest.mark.parametrize("value", ["NaN", "'none'", ""])
+def test_a_heap_of_unknown_size_is_none(tmp_path: Path, value: str) -> None:
+    path = write_cards(tmp_path / "a.fits", GREY, [f"PCOUNT  = {value}", "GCOUNT  = 1"])
+    np.testing.assert_array_equal(read_cutout(path).array[0], GREY)

@@ -346,6 +346,34 @@ def test_asdf_image_and_stack(tmp_path: Path) -> None:
     check_all(tmp_path / "s.asdf", [f"gal{n}" for n in range(6)])
 
 
+def test_what_is_named_as_no_galaxy_is_passed_over_in_stacks(tmp_path: Path) -> None:
+    flux = np.float32(make_flux()[0])
+    np.savez(tmp_path / "s.npz", data=flux, err=flux, dq=flux, var_poisson=flux, weight=flux)
+    (source,) = discover_sources(tmp_path / "s.npz")
+    assert source.address == f"{tmp_path}/s.npz::data"
+
+
+@pytest.mark.parametrize("end", ["zip", "tar"])
+def test_a_container_without_an_image_is_a_row(tmp_path: Path, end: str) -> None:
+    (tmp_path / "readme.txt").write_text("nothing")
+    if end == "zip":
+        with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+            archive.write(tmp_path / "readme.txt", "readme.txt")
+    else:
+        with tarfile.open(tmp_path / "s.tar", "w") as tar:
+            tar.add(tmp_path / "readme.txt", "readme.txt")
+    (source,) = discover_sources(tmp_path / f"s.{end}")
+    with pytest.raises(UnsupportedImageError, match=rf"s\.{end}: it holds no image"):
+        read_cutout(source)
+
+
+def test_hdf5_with_files_of_one_length(tmp_path: Path) -> None:
+    files = np.array([to_png(image) + bytes(n) for n, image in enumerate(IMAGES)])
+    with pytest.importorskip("h5py").File(tmp_path / "s.h5", "w") as file:
+        file["png"] = files
+    check_all(tmp_path / "s.h5", [f"s_{n}" for n in range(6)])
+
+
 def test_asdf_names_no_other_file(tmp_path: Path) -> None:
     pytest.importorskip("asdf")
     (tmp_path / "a.asdf").write_text(

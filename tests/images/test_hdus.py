@@ -443,6 +443,21 @@ def test_what_is_no_galaxy_by_another_card_is_passed_over(
     assert cutout.notes["hdu"] == "1" and "more_images" not in cutout.notes
 
 
+def test_what_galfit_made_of_a_galaxy_is_no_other_galaxy(tmp_path: Path) -> None:
+    names = ("NGC 1300", "model", "residual map")
+    images = [fits.ImageHDU(as_stored(GREY), fits.Header({"OBJECT": name})) for name in names]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(tmp_path / "a.fits")
+    notes = read_cutout(tmp_path / "a.fits").notes
+    assert notes["hdu"] == "1" and "more_images" not in notes
+
+
+@pytest.mark.parametrize("axis", ["Time (s)", "TIME-OBS", "utc", "MJD"])
+def test_a_series_in_time_is_called_so(tmp_path: Path, axis: str) -> None:
+    write_fits(tmp_path / "a.fits", FLUX, CTYPE3=axis)
+    with pytest.raises(BandError, match="a series of 3 images in time"):
+        read_cutout(tmp_path / "a.fits")
+
+
 @pytest.mark.parametrize("card", ["HDUNAME", "DATATYPE", "CONTENT"])
 def test_an_image_is_known_by_another_card(tmp_path: Path, card: str) -> None:
     first, second = fits.PrimaryHDU(as_stored(GREY)), fits.ImageHDU(as_stored(GREY))

@@ -261,6 +261,18 @@ def test_position_of_the_wcs_goes_before_the_name(tmp_path: Path) -> None:
         ("F606W;F814W", "F606W;F814W"),
         ("OmegaCAM r_SDSS", "r"),
         ("OmegaCAM u_SDSS", "u"),
+        ("gp", "g"),
+        ("zs", "z"),
+        ("RP", "RP"),
+        ("I_JOHN", "I"),
+        ("R-BESSEL", "R"),
+        ("Cousins-R", "R"),
+        ("Y_MKO", "Y"),
+        ("y_ps1", "y"),
+        ("BB#Rc/162", "Rc"),
+        ("r-band", "r"),
+        ("='r'", "r"),
+        ("I+Z", "I+Z"),
         ("NIR-Y", "y"),
         ("NIR-H", "H"),
         ("bokr", "r"),
@@ -446,3 +458,38 @@ def test_zeropoint() -> None:
     assert math.isnan(find_zeropoint({"MAGZERO": "none"}))
     assert math.isnan(find_zeropoint({"MAGZERO": True}))
     assert math.isnan(find_zeropoint({"MAGZERO": -99.0}))
+
+
+@pytest.mark.parametrize("radesys", ["", "ICRS", "FK5"])
+@pytest.mark.parametrize(
+    ("axes", "frame"),
+    [("GLON GLAT", "galactic"), ("SLON SLAT", "supergalactic"),
+     ("ELON ELAT", "barycentricmeanecliptic")],
+)  # fmt: skip
+def test_axes_that_are_not_equatorial(axes: str, frame: str, radesys: str) -> None:
+    header = rotated(0.0)
+    header["CTYPE1"], header["CTYPE2"] = (f"{name}-TAN" for name in axes.split())
+    header["CRVAL1"], header["CRVAL2"] = 150.0, 2.0
+    if radesys:
+        header["RADESYS"] = radesys
+    expected = SkyCoord(150.0, 2.0, unit="deg", frame=frame).icrs
+    found = frame_from_header(header, (64, 64))
+    assert (found.ra, found.dec) == pytest.approx((expected.ra.deg, expected.dec.deg), abs=1e-6)
+    wcs, _ = load_wcs(header)
+    assert to_pixel(wcs, found.ra, found.dec) == pytest.approx((31.5, 31.5), abs=1e-4)
+
+
+def test_a_position_in_an_unknown_system_is_none() -> None:
+    header = fits.Header({"RA": 150.0, "DEC": 2.0, "RADESYS": "GAPPT"})
+    found = frame_from_header(header, SHAPE)
+    assert math.isnan(found.ra)
+    assert found.remark == "RA and DEC are not used: RADESYS names a system unknown here"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("22.5", 22.5), (" 25 ", 25.0), ("22.5 mag", None), (True, None)]
+)
+def test_zero_points_in_quotes(value: object, expected: float | None) -> None:
+    found = find_zeropoint({"MAGZERO": value})
+    assert found == expected if expected else math.isnan(found)
+    assert find_unit({"BUNIT": 5}) == ""
