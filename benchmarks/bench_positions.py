@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from survey_server import serve_surveys  # noqa: E402
 
+from galmorph.images.ahead import bring_ahead  # noqa: E402
 from galmorph.images.mosaic import Position  # noqa: E402
 from galmorph.images.source import Lost  # noqa: E402
 from galmorph.surveys import client, cutouts  # noqa: E402
@@ -40,7 +41,7 @@ def main() -> None:
             lasting += n % 2
         began = time.perf_counter()
         sources = cutouts.list_positions(places, "legacysurvey", url=server.url, fov=25.0)
-        found = list(cutouts.fetch_ahead(sources))
+        found = list(bring_ahead(sources, connections=4))
         seconds = time.perf_counter() - began
         lost = sum(isinstance(source, Lost) for source in found)
         assert [source.object_id for source in found] == [place.object_id for place in places]

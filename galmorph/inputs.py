@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galmorph.errors import OptionError
+from galmorph.images.ahead import bring_ahead
 from galmorph.images.band_files import BandFiles
 from galmorph.images.containers import is_container, split_address
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
 from galmorph.images.source import FITS_MAGIC, Source, make_object_id, make_printable
 from galmorph.origin import hide_home
+from galmorph.remote import CONNECTIONS as URLS_AT_ONCE
+from galmorph.remote import allow, is_url, to_path
 from galmorph.settings import InputOptions, RunOptions
 
 if TYPE_CHECKING:
@@ -57,8 +60,8 @@ class Inputs:
 
     @property
     def can_be_counted(self) -> bool:
-        """Whether they can be listed without being used up."""
-        return bool(self.paths) or self.catalogue is not None
+        """Whether they can be listed without being used up, or fetched twice."""
+        return self.catalogue is not None or (bool(self.paths) and not any(map(is_url, self.paths)))
 
     def list_sources(self, passed_over: Counter[str] | None = None) -> Iterator[Source]:
         """List the cutouts in order, lazily; those of this part alone."""
@@ -125,11 +128,19 @@ class Inputs:
 
     def bring(self, sources: Iterator[Source]) -> Iterator[Source]:
         """The same, with what lies elsewhere downloaded ahead of the work."""
-        if not self.options.survey:
-            return sources
-        from galmorph.surveys.cutouts import fetch_ahead
+        given = self.options.connections
+        if self.options.survey:
+            from galmorph.surveys.client import CONNECTIONS
+            from galmorph.surveys.cutouts import CLIENT
 
-        return fetch_ahead(sources, connections=self.options.connections)
+            CLIENT.limit(given or CONNECTIONS)
+            return bring_ahead(sources, connections=given or CONNECTIONS)
+        within, named = self.options.within, (*self.paths, self.options.catalogue)
+        if any(map(is_url, (*named, within))):
+            return bring_ahead(sources, connections=given or URLS_AT_ONCE, within=within)
+        if self.can_be_counted:
+            return sources
+        return (s.bring(within) if isinstance(s, ImageFile) else s for s in sources)
 
     @staticmethod
     def _join_rows(catalogue: Catalogue, column: str) -> Iterator[Source]:
@@ -163,10 +174,10 @@ class Inputs:
         described = {"paths": tuple(map(hide_home, self.paths))} | given | {"images": None}
         if self.options.mosaic or self.options.survey:
             described["fov"] = self.options.fov
-        if isinstance(self.options.catalogue, str):
+        if isinstance(self.options.catalogue, str) and self.catalogue is not None:
             from galmorph.tables.catalogue import digest_catalogue
 
-            described["catalogue_sha256"] = digest_catalogue(self.options.catalogue)
+            described["catalogue_sha256"] = digest_catalogue(self.catalogue.path)
         elif self.options.catalogue is not None:
             described["catalogue"] = "a table in memory"
         return {k: v for k, v in described.items() if v not in (None, (), "", (1, 1))}
@@ -197,6 +208,9 @@ def open_inputs(options: RunOptions, *, keep_missing: bool = False) -> Inputs:
     With ``keep_missing`` a path among several that names nothing becomes a row that failed.
     """
     paths, one = _find_paths(options.images)
+    for named in (*paths, options.catalogue, options.within):
+        if is_url(named):
+            allow(str(named))
     if not options.has_images and options.catalogue is None:
         raise OptionError("Give PATHs, or --catalogue FILE with --path-column NAME.")
     if options.file:
@@ -242,7 +256,7 @@ def _find_paths(images: Any) -> tuple[tuple[str, ...], bool]:
         return (), False
     if not all(isinstance(path, str | os.PathLike) for path in given):
         return (), False
-    return tuple(_clean(os.fspath(path)) for path in given), one
+    return tuple(_clean(to_path(os.fspath(path))) for path in given), one
 
 
 def _clean(path: str) -> str:

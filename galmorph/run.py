@@ -16,6 +16,7 @@ from galmorph.inference.engine import Block
 from galmorph.inference.results import ResultPlan, concatenate
 from galmorph.inputs import Inputs, open_inputs
 from galmorph.pipeline import Pipeline, open_pipeline
+from galmorph.remote import exists, fetch, is_url
 from galmorph.settings import ClassifyOptions, RunOptions
 from galmorph.tables.cells import normalize
 from galmorph.tables.finished import KEY_COLUMNS
@@ -106,7 +107,9 @@ class Run:
         """Columns of the finished result, with the rows of earlier runs."""
         path, columns = self.options.file, {}
         form = check_format(path, "embed")
-        found = concatenate(list(form.reader(Path(path), KEY_COLUMNS, None).chunks()))
+        copy = fetch(path) if is_url(path) else None
+        place = Path(copy.path if copy else path)
+        found = concatenate(list(form.reader(place, KEY_COLUMNS, None).chunks()))
         for spec in self.plan.specs:
             names = form.list_names([spec]) if spec.shape else [spec.name]
             parts = [found[name] for name in names if name in found]
@@ -168,7 +171,7 @@ def _check_unasked(options: RunOptions) -> None:
             f"{partial}: an earlier run has left its rows; go on with --resume, or start anew with "
             "--overwrite"
         )
-    if Path(options.file).is_file():
+    if exists(options.file) if is_url(options.file) else Path(options.file).is_file():
         raise OptionError(
             f"{options.file} is there already; replace it with --overwrite, see with --resume "
             "whether it is whole, or name another file with -o"

@@ -16,6 +16,7 @@ from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 from galmorph.errors import OptionError
+from galmorph.remote import to_path
 
 __all__ = [
     "BackendName",
@@ -155,7 +156,7 @@ class File(Kind):
     def check(self, value: Any) -> str:
         if not isinstance(value, str | os.PathLike):
             raise ValueError(f"is a path, not {value!r}")
-        return os.fspath(value)
+        return to_path(os.fspath(value))
 
 
 class TableFile(File):
@@ -581,8 +582,12 @@ class InputOptions(Settings):
         None, Kind(), "Another place of that service.",
         default="GALMORPH_SURVEY_URL, else its own", metavar="URL", rare=True,
     )  # fmt: skip
-    connections: int = _option(
-        4, Whole(), "Downloads from a survey at once; its owners ask for few.", rare=True
+    connections: int | None = _option(
+        None,
+        Whole(),
+        "Downloads at once; the owners of surveys ask for few.",
+        default="4 from a survey, 16 of URLs",
+        rare=True,
     )
     bands_from_name: str | None = _option(
         None, Kind(), 'Join the files of one galaxy, as in "{id}_{band}.fits".', metavar="PATTERN"

@@ -24,8 +24,6 @@ def cite(table: str | None) -> None:
 
 def _describe(path: str) -> str:
     """The paragraph on methods."""
-    from pathlib import Path
-
     import numpy as np
 
     from galmorph.errors import CatalogueError
@@ -33,7 +31,7 @@ def _describe(path: str) -> str:
     from galmorph.inference.results import concatenate
     from galmorph.tables.formats import open_reader
 
-    reader = open_reader(Path(path), only=("flags", "confidence"))
+    reader = open_reader(path, only=("flags", "confidence"))
     meta = reader.provenance
     if not meta or "galmorph" not in meta:
         raise CatalogueError(

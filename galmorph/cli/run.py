@@ -55,7 +55,7 @@ def _go(run: Run, summary: Summary, *, quiet: bool) -> None:
     """Embed everything and write the table."""
     from galmorph.progress import show_progress
 
-    items = () if quiet else run.inputs.list_sources()
+    items = () if quiet or not run.inputs.can_be_counted else run.inputs.list_sources()
     with show_progress(not quiet, items=items) as report, closing(run.results()) as results:
         for block, columns in results:
             summary.add(block.rows, columns)

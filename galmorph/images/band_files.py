@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +20,7 @@ from galmorph.images.files import ImageFile
 from galmorph.images.grids import bring_to_one_grid
 from galmorph.images.sky import SkyFrame
 from galmorph.images.source import Source, make_printable
+from galmorph.remote import is_url
 from galmorph.settings import ReadOptions
 
 
@@ -62,6 +64,16 @@ class BandFiles:
     def read_head(self, count: int) -> bytes:
         """First bytes of what holds the pixels."""
         return self.files[0][1].read_head(count)
+
+    def bring(self, within: str | None, stopped: threading.Event | None = None) -> BandFiles:
+        """The same, with copies of those that are elsewhere."""
+        if not is_url(self.address):
+            return self
+        files = tuple(
+            (band, file.bring(within, stopped) if isinstance(file, ImageFile) else file)
+            for band, file in self.files
+        )
+        return replace(self, files=files)
 
 
 class BandPattern:

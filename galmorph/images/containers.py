@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from itertools import islice
 
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
+from galmorph.images.copies import list_copied
 from galmorph.images.decode import TEXT_START, find_answer
 from galmorph.images.files import read_head
 from galmorph.images.source import Source, make_printable
+from galmorph.remote import AHEAD, check_named, is_url
 
 __all__ = [
     "FOLDER_SUFFIXES",
     "SEARCHED_SUFFIXES",
+    "expect_container",
     "is_container",
     "list_container",
     "split_address",
@@ -86,17 +89,32 @@ def list_container(path: str) -> Iterator[Source]:
         raise UnsupportedImageError(
             "'::' names a member of .tar, .npz, .h5 or .parquet files only", make_printable(path)
         )
-    _check_kind(file)
-    if answer := find_answer(read_head(file, TEXT_START)):
-        raise UnsupportedImageError(answer, make_printable(file))
     module = importlib.import_module(f"galmorph.images.{kind.module}")
     list_items: Callable[[str, str], Iterator[Source]] = module.list_items
-    items = list_items(file, member)
+    if is_url(file) and not kind.is_folder:
+        check_named(file, None)
+        copy = AHEAD.take(file)
+        with copy.naming():
+            _check_kind(copy.path)
+        items = list_copied(list_items(copy.path, member), copy)
+    else:
+        _check_kind(file)
+        items = list_items(file, member)
     return items if index is None else _pick_item(items, index, path)
 
 
+def expect_container(path: str) -> None:
+    """Begin to copy a container that is opened next, where it is a URL."""
+    file = split_address(path)[0]
+    kind = _find(file)
+    if is_url(file) and kind is not None and not kind.is_folder:
+        AHEAD.expect(file)
+
+
 def _check_kind(file: str) -> None:
-    """Refuse what would keep a reader waiting for ever: a FIFO, a device."""
+    """Refuse what would keep a reader waiting for ever, and a server's answer."""
+    if is_url(file):
+        return
     try:
         mode = os.stat(file).st_mode
     except (OSError, ValueError) as error:
@@ -104,6 +122,8 @@ def _check_kind(file: str) -> None:
         raise UnreadableImageError(f"it cannot be opened ({said})", make_printable(file)) from error
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise UnsupportedImageError("this is not a regular file", make_printable(file))
+    if answer := find_answer(read_head(file, TEXT_START)):
+        raise UnsupportedImageError(answer, make_printable(file))
 
 
 def _pick_item(items: Iterator[Source], index: int, path: str) -> Iterator[Source]:

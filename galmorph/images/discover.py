@@ -6,8 +6,9 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from galmorph.errors import (
@@ -20,6 +21,7 @@ from galmorph.images.band_files import BandPattern
 from galmorph.images.containers import (
     FOLDER_SUFFIXES,
     SEARCHED_SUFFIXES,
+    expect_container,
     is_container,
     list_container,
     split_address,
@@ -28,6 +30,7 @@ from galmorph.images.files import IMAGE_SUFFIXES, ImageFile
 from galmorph.images.hdus import split_hdu
 from galmorph.images.records import METADATA, read_metadata
 from galmorph.images.source import NEW_COPY, Lost, Source, make_object_id, make_printable
+from galmorph.remote import AHEAD, allow, is_url, is_web, list_folder, list_matching, to_path
 
 __all__ = ["discover_sources"]
 
@@ -94,7 +97,7 @@ def _expand(
         paths = [paths]
     expanded: list[str | Source] = []
     for path in paths:
-        name = os.fspath(path)
+        name = to_path(os.fspath(path))
         try:
             expanded.extend(_expand_one(name))
         except UnreadableImageError as error:
@@ -105,6 +108,8 @@ def _expand(
 
 
 def _expand_one(path: str) -> Sequence[str]:
+    if is_url(path):
+        return _expand_url(path)
     if os.path.lexists(path) or os.path.exists(split_address(path)[0]) or split_hdu(path)[1]:
         return [path]
     if SHARDS.search(path):
@@ -117,6 +122,28 @@ def _expand_one(path: str) -> Sequence[str]:
     if MEMBER_MARK in path and os.path.exists(path.partition(MEMBER_MARK)[0]):
         return [path]
     raise UnreadableImageError("there is no such file or folder", make_printable(path))
+
+
+def _expand_url(url: str) -> Sequence[str]:
+    allow(url)
+    if SHARDS.search(url):
+        return [found for shard in _list_shards(url) for found in _expand_url(shard)]
+    inside = split_address(url)[0] != url or split_hdu(url)[1]
+    if is_web(url) or inside or not any(char in url for char in GLOB_CHARACTERS):
+        return [url]
+    if found := list_matching(url):
+        return found
+    raise UnreadableImageError("no file matches this pattern", make_printable(url))
+
+
+def _is_folder(path: str) -> bool:
+    lowered = path.rstrip("/").lower()
+    if lowered.endswith(FOLDER_SUFFIXES):
+        return False
+    if not is_url(path):
+        return os.path.isdir(path)
+    named = lowered.endswith(IMAGE_SUFFIXES) or is_container(path) or split_hdu(path)[1]
+    return not named and not is_web(path)
 
 
 def _list_shards(path: str) -> Iterator[str]:
@@ -158,13 +185,13 @@ def _walk_arguments(
 def _list_arguments(arguments: list[str | Source], walk: _Walk) -> Iterator[list[str] | Source]:
     """Files that are grouped together, and what stands for itself."""
     files: list[str] = []
-    for path in arguments:
+    for number, path in enumerate(arguments):
         if isinstance(path, Source):
             yield files
             files = []
             yield path
             continue
-        is_folder = os.path.isdir(path) and not path.rstrip("/").lower().endswith(FOLDER_SUFFIXES)
+        is_folder = _is_folder(path)
         is_inside = MEMBER_MARK in path and not os.path.lexists(path)
         if not is_folder and not is_inside and not is_container(path):
             files.append(path)
@@ -174,7 +201,8 @@ def _list_arguments(arguments: list[str | Source], walk: _Walk) -> Iterator[list
         if is_folder:
             yield from _walk_folder(path, walk)
         else:
-            yield from (_open_container if len(arguments) == 1 else _open_one_of_many)(path)
+            opened = (_open_container if len(arguments) == 1 else _open_one_of_many)(path)
+            yield from _in_turn(opened, arguments[number + 1 : number + 2])
     yield files
 
 
@@ -189,41 +217,65 @@ def _walk_folder(top: str, walk: _Walk) -> Iterator[list[str] | Source]:
                 continue
             files, shards, folders = _list_folder(folder, walk)
         except OSError as error:
-            reason = f"the folder cannot be listed: {error.strerror}"
+            said = error.reason if isinstance(error, ImageError) else error.strerror
+            reason = f"the folder cannot be listed: {said}"
             lost = UnreadableImageError(reason, make_printable(folder))
             yield Lost(make_object_id(folder), folder, lost)
             continue
         yield files
-        for shard in shards:
-            yield from _open_one_of_many(shard)
+        for number, shard in enumerate(shards, 1):
+            yield from _in_turn(_open_one_of_many(shard), shards[number : number + 1])
         if walk.recursive:
             seen = parents | {identity}
             pending.extend((name, seen) for name in reversed(folders))
 
 
+def _in_turn(opened: Iterator[Source], following: Sequence[str | Source]) -> Iterator[Source]:
+    """What is in a container, while the next one is on its way."""
+    waiting = [path for path in following if isinstance(path, str)]
+    try:
+        for source in opened:
+            while waiting:
+                expect_container(waiting.pop())
+            yield source
+    except GeneratorExit:
+        AHEAD.clear()
+        raise
+
+
 def _identify(folder: str) -> tuple[int, int]:
+    if is_url(folder):
+        return 0, hash(folder)
     status = os.stat(folder)
     return status.st_dev, status.st_ino
 
 
 def _list_folder(folder: str, walk: _Walk) -> tuple[list[str], list[str], list[str]]:
     files, shards, folders = [], [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            lowered = entry.name.lower()
-            if lowered.startswith("."):
-                continue
-            if lowered.endswith(IMAGE_SUFFIXES):
-                files.append(entry.path)
-            elif lowered.endswith(SEARCHED_SUFFIXES):
-                shards.append(entry.path)
-            elif entry.is_dir():
-                folders.append(entry.path)
-            elif entry.name == METADATA and entry.is_file():
-                walk.metadata.update(read_metadata(entry.path))
-            else:
-                walk.passed_over[os.path.splitext(lowered)[1] or "no suffix"] += 1
+    for path, is_folder in _scan(folder):
+        lowered = path.rpartition("/")[2].lower()
+        if lowered.startswith("."):
+            continue
+        if lowered.endswith(IMAGE_SUFFIXES) or path == folder:
+            files.append(path)
+        elif lowered.endswith(SEARCHED_SUFFIXES):
+            shards.append(path)
+        elif is_folder():
+            folders.append(path)
+        elif lowered == METADATA and (is_url(path) or os.path.isfile(path)):
+            walk.metadata.update(read_metadata(path))
+        else:
+            walk.passed_over[os.path.splitext(lowered)[1] or "no suffix"] += 1
     return sorted(files), sorted(shards), sorted(folders)
+
+
+def _scan(folder: str) -> Iterator[tuple[str, Callable[[], bool]]]:
+    """Paths in a folder, and how to ask whether each is one."""
+    if is_url(folder):
+        yield from ((url, partial(bool, is_folder)) for url, is_folder in list_folder(folder))
+        return
+    with os.scandir(folder) as entries:
+        yield from ((entry.path, entry.is_dir) for entry in entries)
 
 
 def _group(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,12 +16,20 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+from galmorph.images.copies import Copied
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.hdus import split_hdu
 from galmorph.images.raster import RASTER_SUFFIXES
-from galmorph.images.source import COMPRESSION_SUFFIXES, FITS_MAGIC, make_object_id, make_printable
+from galmorph.images.source import (
+    COMPRESSION_SUFFIXES,
+    FITS_MAGIC,
+    Source,
+    make_object_id,
+    make_printable,
+)
 from galmorph.images.unpacked import find_unpacked
+from galmorph.remote import check_named, fetch, is_url
 from galmorph.settings import ReadOptions
 
 __all__ = ["IMAGE_SUFFIXES", "ImageFile", "open_regular", "read_head", "read_part"]
@@ -56,6 +65,8 @@ class ImageFile:
 
     def read(self, options: ReadOptions) -> Cutout:
         """Open once, look at the first bytes, and read the rest only where it is needed."""
+        if is_url(self.path):
+            return self.bring(options.within).read(options)
         shown = make_printable(self.path)
         if not shown:
             raise UnreadableImageError("no file is named here")
@@ -74,8 +85,18 @@ class ImageFile:
         return read_fits(self.path, options=options, object_id=self.object_id, path=shown)
 
     def read_head(self, count: int) -> bytes:
-        """First bytes of what holds the pixels."""
+        """First bytes of what holds the pixels; of a URL none, lest it be asked twice."""
         return read_head(split_hdu(self.path)[0], count)
+
+    def bring(self, within: str | None, stopped: threading.Event | None = None) -> Source:
+        """A copy of what a URL names, or an HDU of it; any other file stays where it is."""
+        if not is_url(self.path):
+            return self
+        check_named(self.path, within)
+        file, _ = split_hdu(self.path)
+        copy = fetch(file, stopped)
+        inner = ImageFile(self.object_id, copy.path + self.path[len(file) :])
+        return Copied(self.object_id, inner, copy, self.columns)
 
 
 @contextmanager

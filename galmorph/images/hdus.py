@@ -14,6 +14,7 @@ from galmorph.images.bands import NARROW_FILTER, clean_band_name, is_band_name, 
 from galmorph.images.cards import Cards
 from galmorph.images.planes import find_image_shape
 from galmorph.images.source import HDU_ADDRESS, TABLE_ADVICE
+from galmorph.remote import is_url
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
@@ -87,7 +88,9 @@ def choose_hdus(
 def split_hdu(path: str) -> tuple[str, str]:
     """File and HDU of ``path.fits[SCI]``, ``[3]`` or ``[SCI,2]``; "" for the path of a file."""
     found = HDU_ADDRESS.fullmatch(path) if path.endswith("]") else None
-    if found is None or os.path.lexists(path) or not os.path.isfile(found["file"]):
+    if found is None or (
+        not is_url(path) and (os.path.lexists(path) or not os.path.isfile(found["file"]))
+    ):
         return path, ""
     return found["file"], found["hdu"]
 

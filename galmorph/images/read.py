@@ -14,6 +14,7 @@ from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
 from galmorph.images.names import find_position
 from galmorph.images.source import Source, make_printable
+from galmorph.remote import allow, is_url, to_path
 from galmorph.settings import ReadOptions
 
 __all__ = ["read_cutout"]
@@ -58,7 +59,9 @@ def read_cutout(
         A library of an extra is needed.
     """
     if isinstance(source, (str, os.PathLike)):
-        source = ImageFile.of(os.fspath(source))
+        source = ImageFile.of(to_path(os.fspath(source)))
+        if is_url(source.path):
+            allow(source.path)
     elif not isinstance(source, (ImageFile, InMemory, Source)):  # the protocol is slow to ask
         source = InMemory("", source)
     if options.bands is not None:

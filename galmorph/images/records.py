@@ -20,6 +20,7 @@ from galmorph.images.source import (
     place_columns,
     to_text,
 )
+from galmorph.remote import fetch, is_url
 
 __all__ = ["METADATA", "find_image", "make_record_source", "read_metadata"]
 
@@ -78,7 +79,8 @@ def read_metadata(path: str) -> dict[str, dict[str, Any]]:
     """Columns of images by their paths, of the `METADATA` of their folder, as far as it is good."""
     found: dict[str, dict[str, Any]] = {}
     bad = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
-    with suppress(*bad), open(path, encoding="utf-8") as file:
+    copy = fetch(path) if is_url(path) else None
+    with suppress(*bad), open(copy.path if copy else path, encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
             name = os.path.join(os.path.dirname(path), row["file_name"])

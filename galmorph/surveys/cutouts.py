@@ -1,8 +1,8 @@
 """Positions on the sky as sources, downloaded by few threads ahead of the work.
 
-All requests are made in the process that lists: `fetch_ahead` fills the cache, and `read_head`,
-which a run calls before it chooses where to read, fills it again where that is needed. Reader
-processes find the bytes in the cache.
+All requests are made in the process that lists: `bring` fills the cache, and `read_head`, which a
+run calls before it chooses where to read, fills it again where that is needed. Reader processes
+find the bytes in the cache.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ from __future__ import annotations
 import math
 import threading
 import warnings
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +24,9 @@ from galmorph.errors import (
     ImageError,
     NotAnsweredError,
     NotCoveredError,
-    SurveyError,
     UnsupportedImageError,
 )
+from galmorph.images.ahead import bring_ahead
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.mosaic import Position
@@ -47,13 +44,7 @@ from galmorph.surveys.services import (
     make_urls,
 )
 
-__all__ = ["SkyPosition", "Survey", "fetch_ahead", "list_positions"]
-
-AHEAD = 16
-"""Positions under way for each connection."""
-
-MAX_SILENT = 50
-"""So many pictures in a row that did not come: the service is down, or the name is wrong."""
+__all__ = ["CLIENT", "SkyPosition", "Survey", "list_positions"]
 
 FLAT_STEPS = 3
 """Of 255: what JPEG makes of one colour."""
@@ -61,6 +52,10 @@ FLAT_STEPS = 3
 CLIENT = Client()
 
 _open_cache = cache(Cache)  # by folder
+
+
+class _FluxError(NotAnsweredError):
+    """No flux came: perhaps the survey has none there, which some services call an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +85,18 @@ class SkyPosition:
             data = CLIENT.fetch(self.urls, stopped or threading.Event())
             kept.put(self.address, data)
         return data
+
+    def bring(self, within: str | None, stopped: threading.Event | None = None) -> SkyPosition:
+        """The same, once its bytes are in the cache."""
+        try:
+            self.fetch(stopped)
+        except NotAnsweredError as error:
+            outside = SERVICES[self.survey.partition(":")[0]].outside
+            if not self.bands:
+                raise
+            said = f"{error.reason}; outside of the survey: {outside}"
+            raise _FluxError(said) from error
+        return self
 
     def read_head(self, count: int) -> bytes:
         """First bytes of the image; b"" where it cannot be had."""
@@ -170,48 +177,6 @@ def list_positions(
     return map(make, positions)
 
 
-def fetch_ahead(sources: Iterable[Source], *, connections: int = CONNECTIONS) -> Iterator[Source]:
-    """The same sources in order, each once its bytes are in the cache or given up."""
-    CLIENT.limit(connections)
-    stopped, pending = threading.Event(), deque[Future[Source]]()
-    pool, listed, silent = ThreadPoolExecutor(connections, "galmorph-survey"), iter(sources), 0
-    try:
-        while True:
-            for source in islice(listed, AHEAD * connections - len(pending)):
-                pending.append(pool.submit(_bring, source, stopped))
-            if not pending:
-                return
-            source = pending.popleft().result()
-            silent = silent + 1 if _is_silent(source) else 0
-            if silent == MAX_SILENT and isinstance(source, Lost):
-                raise SurveyError(
-                    f"{silent} positions in a row were not answered ({source.error}); go on later "
-                    "with --resume, which keeps what has come"
-                )
-            yield source
-    finally:
-        stopped.set()
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _is_silent(source: Source) -> bool:
-    """Whether a picture did not come; flux may not be there, which some services call an error."""
-    unanswered = isinstance(source, Lost) and isinstance(source.error, NotAnsweredError)
-    return unanswered and ".fits" not in source.address
-
-
-def _bring(source: Source, stopped: threading.Event) -> Source:
-    if not isinstance(source, SkyPosition):
-        return source
-    try:
-        source.fetch(stopped)
-    except NotAnsweredError as error:
-        outside = SERVICES[source.survey.partition(":")[0]].outside if source.bands else ""
-        said = f"{error.reason}; outside of the survey: {outside}" if outside else error.reason
-        return Lost(source.object_id, source.address, NotAnsweredError(said), source.columns)
-    return source
-
-
 @dataclass(frozen=True)
 class Survey:
     """A survey that gives cutouts by position.
@@ -260,7 +225,8 @@ class Survey:
         """
         places, options = _to_positions(coords), ReadOptions(bands=bands)
         sources = list_positions(places, self.name, url=self.url, fov=fov, bands=options.bands)
-        for source in fetch_ahead(sources, connections=connections):
+        CLIENT.limit(connections)
+        for source in bring_ahead(sources, connections=connections):
             try:
                 yield read_cutout(source, options=options)
             except GalmorphError as error:

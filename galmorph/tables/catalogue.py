@@ -30,6 +30,7 @@ import numpy as np
 
 from galmorph.errors import CatalogueError, GalmorphWarning
 from galmorph.quantities import list_positions
+from galmorph.remote import hide_secret, is_url
 from galmorph.tables.angles import DEGREES, find_factor, parse_degrees
 from galmorph.tables.cells import Values
 from galmorph.tables.columns import STANDARD_NAMES, ColumnSpec, make_printable_name
@@ -107,7 +108,7 @@ class Catalogue:
     `specs` are the carried columns; `carried` has them with their names in the catalogue.
     """
 
-    def __init__(self, reader: TableReader, roles: _Roles, root: Path | None) -> None:
+    def __init__(self, reader: TableReader, roles: _Roles, root: str | None) -> None:
         _check_roles(reader, roles)
         self.path, self.id_column = reader.path, roles.object_id
         self._reader, self._roles = reader, roles
@@ -129,6 +130,10 @@ class Catalogue:
 
     def _rows(self, chunk: Mapping[str, Values], start: int) -> list[CatalogueRow]:
         roles = self._roles
+        for name in filter(None, (roles.path, *roles.bands)):
+            texts = _texts(chunk[name])
+            if any(map(is_url, texts)):
+                chunk = {**chunk, name: list(map(hide_secret, texts))}
         count = len(next(iter(chunk.values()), []))
         bands = [self._paths(chunk[name]) for name in roles.bands]
         paths = self._paths(chunk[roles.path]) if roles.path else [""] * count
@@ -154,7 +159,9 @@ class Catalogue:
 
     def _find(self, text: str) -> str:
         """The path; without the blanks at its ends where only so there is a file."""
-        root = os.fspath(self._root)
+        root = self._root
+        if is_url(text):
+            return text
         path, stripped = (
             os.path.join(root, part) if root != "." else part for part in (text, text.strip())
         )
@@ -184,18 +191,18 @@ class Catalogue:
         texts = self._first(name)
         if texts and all(math.isnan(*parse_degrees([text], hours=False)) for text in texts):
             raise CatalogueError(
-                f"{self.path}: column {name} must hold angles, as numbers of degrees or like "
-                f"12:34:56.7, not {texts[0][:MAX_SHOWN]!r}; choose others with --ra-column and "
+                f"{self._reader.name}: column {name} must hold angles, as numbers of degrees or "
+                f"like 12:34:56.7, not {texts[0][:MAX_SHOWN]!r}; choose others with --ra-column and "
                 "--dec-column"
             )
 
-    def _guess_root(self) -> Path:
+    def _guess_root(self) -> str:
         """Folder that relative paths start from: the catalogue's, unless the first says else."""
         folder = self.path.parent
         name = self._roles.path or next(iter(self._roles.bands), None)
         text = next(iter(self._first(name) if name else []), "").partition("::")[0].strip()
         beside, here = os.path.exists(folder / text), os.path.exists(text)
-        return Path() if text and here and not beside else folder
+        return "." if text and here and not beside else os.fspath(folder)
 
 
 def _texts(values: Values) -> list[str]:
@@ -314,8 +321,10 @@ def read_catalogue(
     names = (path_column, id_column or IDENTIFIER, *band_columns)
     exact = {name for name in names if name is not None}
     is_path = isinstance(path, str | os.PathLike)
-    reader = open_reader(Path(path), exact=exact) if is_path else TableInMemory(path, exact)
-    start = Path(root) if root is not None else None
+    reader = open_reader(path, exact=exact) if is_path else TableInMemory(path, exact)
+    if root is None and is_url(path):
+        root = path.rpartition("/")[0]
+    start = None if root is None else os.fspath(root)
     own = reader.specs.get(IDENTIFIER)
     if id_column is None and own is not None and not own.shape:
         id_column = IDENTIFIER
@@ -368,7 +377,7 @@ def _digest(path: Path) -> str:
 
 
 def _check_roles(reader: TableReader, roles: _Roles) -> None:
-    path, there = reader.path, _join(reader.specs)
+    path, there = reader.name, _join(reader.specs)
     used = [name for _, name in roles.named()] + list(roles.bands)
     missing = [name for name in used if name not in reader.specs]
     if missing:
@@ -395,10 +404,10 @@ def _find_factor(reader: TableReader, name: str) -> float | None:
     if spec.dtype == "str":
         return None
     if spec.dtype == "bool":
-        raise CatalogueError(f"{reader.path}: column {name} must hold numbers, not {spec.dtype}")
+        raise CatalogueError(f"{reader.name}: column {name} must hold numbers, not {spec.dtype}")
     try:
         return find_factor(spec)
     except ValueError as error:
         raise CatalogueError(
-            f"{reader.path}: column {name} has the unit {spec.unit!r}, which is no angle"
+            f"{reader.name}: column {name} has the unit {spec.unit!r}, which is no angle"
         ) from error

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from galmorph.errors import ResumeError
+from galmorph.remote import find_place
 from galmorph.tables.blocks import (
     Place,
     find_blocks,
@@ -47,7 +48,7 @@ _logger = logging.getLogger(__name__)
 
 def partial_path(path: str | os.PathLike[str]) -> Path:
     """Where the partial result of an output stands while it is being written."""
-    return Path(f"{os.fspath(path)}.partial")
+    return Path(f"{find_place(path)}.partial")
 
 
 def list_written(path: str | os.PathLike[str]) -> list[Path]:

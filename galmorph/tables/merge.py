@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from galmorph.errors import CatalogueError
@@ -47,7 +46,7 @@ def merge_tables(
         Where a part cannot be read or has other columns, weights or head than the first, or where
         two rows are of one cutout (the same ``object_id`` and ``path``).
     """
-    parts = [open_reader(Path(path), exact=KEY_COLUMNS) for path in paths]
+    parts = [open_reader(path, exact=KEY_COLUMNS) for path in paths]
     specs = _unify(parts)
     provenance = [dict(part.provenance or {}) for part in parts]
     for part, own in zip(parts, provenance, strict=True):

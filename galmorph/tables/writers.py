@@ -12,13 +12,14 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 
 from galmorph.errors import OutputError, ResumeError, TableFormatError
 from galmorph.quantities import to_masked
+from galmorph.remote import Copy, exists, fetch, find_place, is_url, send
 from galmorph.tables.cells import Values, normalize
 from galmorph.tables.columns import ColumnSpec, check_names
 from galmorph.tables.finished import WAY_OUT, FinishedTable, list_done
@@ -161,10 +162,16 @@ class _FileWriter(TableWriter):
     """A journal that becomes the final file on closing."""
 
     def __init__(
-        self, path: Path, form: Format, journal: Journal, meta: Block, fingerprint: Block
+        self,
+        path: Path,
+        form: Format,
+        journal: Journal,
+        meta: Block,
+        fingerprint: Block,
+        url: str = "",
     ) -> None:
         super().__init__(journal.specs, meta)
-        self.path, self._form, self._journal = path, form, journal
+        self.path, self._form, self._journal, self._url = path, form, journal, url
         self._fingerprint = fingerprint
         self._closed = self._compared = False
         self.rows_done = journal.gaps[0].start if journal.gaps else journal.rows_done
@@ -177,7 +184,7 @@ class _FileWriter(TableWriter):
         if not self._compared:
             self._journal.cut_at_gap()
         kept = f"the rows are kept in {self._journal.path}: make room and go on with --resume"
-        return say_unwritable(self.path, kept)
+        return say_unwritable(self._url or self.path, kept)
 
     def close(self) -> None:
         """Make the final file, move it into place and remove the partial result."""
@@ -189,6 +196,9 @@ class _FileWriter(TableWriter):
                 self._finish(self.path.with_name(f"{self.path.name}.partial.new"))
         finally:
             self._journal.close()
+        if self._url:
+            with suppress(OSError):
+                self.path.parent.rmdir()
 
     def _finish(self, temporary: Path) -> None:
         assert self._form.write is not None
@@ -198,7 +208,10 @@ class _FileWriter(TableWriter):
             self._journal.sync()
             self._form.write(self._journal, {**self.meta, **self._fingerprint}, temporary)
             self._journal.check_owner()
-            move_into_place(temporary, self.path)
+            if self._url:
+                send(temporary, self._url)
+            else:
+                move_into_place(temporary, self.path)
         finally:
             temporary.unlink(missing_ok=True)
         self._journal.path.unlink()
@@ -238,14 +251,16 @@ class _FinishedWriter(TableWriter):
         specs: Sequence[ColumnSpec],
         meta: Block,
         fingerprint: Block,
+        copy: Copy | None = None,
     ) -> None:
         super().__init__(specs, meta)
-        self.path, self._form = path, form
-        self._table = FinishedTable(path, form, specs)
+        self.path, self._form, self._copy = copy.url if copy else path, form, copy
+        with copy.naming() if copy else nullcontext():
+            self._table = FinishedTable(Path(copy.path) if copy else path, form, specs)
         differences = self._table.list_differences(fingerprint, meta)
         if differences:
             self._refuse("; ".join(differences))
-        self.finished = f"{path}: was finished by an earlier run; nothing is left to do"
+        self.finished = f"{self.path}: was finished by an earlier run; nothing is left to do"
         if not form.provenance:
             self.finished += (
                 f". Only its rows and columns were compared: {form.name} records neither "
@@ -347,12 +362,15 @@ def open_writer(
         if stream is None and sys.__stdout__ is None:
             raise OutputError("standard output is closed; name a file with -o")
         return _StreamWriter(stream or sys.stdout.buffer, specs, safe=csv_safe)
-    final, meta, fingerprint = Path(path), meta or {}, fingerprint or {}
+    final, meta, fingerprint = find_place(path), meta or {}, fingerprint or {}
+    url = os.fspath(path) if is_url(path) else ""
     with say_unwritable(final, "name a file in a folder where files can be written"):
-        if resume and final.is_file() and not partial_path(final).exists():
-            return _FinishedWriter(final, form, specs, meta, fingerprint)
+        if resume and not partial_path(path).exists():
+            copy = fetch(url) if url and exists(url) else None
+            if copy is not None or final.is_file():
+                return _FinishedWriter(final, form, specs, meta, fingerprint, copy)
         journal = _open_journal(final, specs, fingerprint, resume=resume)
-    return _FileWriter(final, form, journal, meta, fingerprint)
+    return _FileWriter(final, form, journal, meta, fingerprint, url)
 
 
 def _open_journal(

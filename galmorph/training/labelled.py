@@ -166,7 +166,7 @@ def read_labels(
     """
     from galmorph.tables.formats import open_reader
 
-    reader = open_reader(Path(path), exact={id_column})
+    reader = open_reader(path, exact={id_column})
     for name in (label_column, id_column):
         if name not in reader.specs:
             raise CatalogueError(

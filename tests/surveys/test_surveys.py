@@ -27,6 +27,7 @@ from galmorph.errors import (
     SurveyError,
 )
 from galmorph.flags import Flags, decode_flags
+from galmorph.images.ahead import AHEAD, bring_ahead
 from galmorph.images.mosaic import Position
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Lost
@@ -120,7 +121,7 @@ def test_outside_the_footprint(server, survey):
 def test_flux_outside_the_footprint(server):
     place = [Position("g", 10, -70)]
     found = cutouts.list_positions(place, "legacysurvey", bands=("g",))
-    (lost,) = cutouts.fetch_ahead(found)
+    (lost,) = bring_ahead(found, connections=4)
     assert isinstance(lost, Lost)
     with pytest.raises(
         NotAnsweredError, match=r"says 500 .*outside of the survey: .*error, as 500"
@@ -207,7 +208,7 @@ def test_four_connections_order_and_no_second_request(server):
     places = [Position(str(k), 10 + 0.001 * k, 2.0) for k in range(40)]
     for _ in range(2):
         sources = cutouts.list_positions(places, "legacysurvey", fov=float(FOV))
-        found = list(cutouts.fetch_ahead(sources))
+        found = list(bring_ahead(sources, connections=4))
         assert [source.object_id for source in found] == [place.object_id for place in places]
     assert server.most == 4
     assert set(server.asked.values()) == {1}
@@ -218,18 +219,18 @@ def test_four_connections_order_and_no_second_request(server):
 def test_no_more_is_held_than_a_bound(server):
     listed = []
     places = (listed.append(k) or Position(str(k), 10 + 0.001 * k, 2.0) for k in range(500))
-    found = cutouts.fetch_ahead(cutouts.list_positions(places, "sdss", fov=25.0), connections=1)
+    found = bring_ahead(cutouts.list_positions(places, "sdss", fov=25.0), connections=1)
     next(found)
     found.close()
-    assert len(listed) <= cutouts.AHEAD + 2
+    assert len(listed) <= AHEAD + 2
 
 
 def test_a_service_that_is_down_stops_the_run(server, monkeypatch):
     monkeypatch.setattr(client, "TRIES", 1)
     server.faults = {10.0 + k: ["502*"] for k in range(100)}
     places = [Position(str(k), 10.0 + k, 2.0) for k in range(100)]
-    with pytest.raises(SurveyError, match="50 positions in a row .* --resume"):
-        list(cutouts.fetch_ahead(cutouts.list_positions(places, "sdss")))
+    with pytest.raises(SurveyError, match="50 cutouts in a row .* --resume"):
+        list(bring_ahead(cutouts.list_positions(places, "sdss"), connections=4))
 
 
 def test_from_python(server):

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from galmorph.errors import CatalogueError, MissingExtraError, TableFormatError
+from galmorph.remote import fetch, fetch_tree, is_url
 from galmorph.tables.formats import csv, ecsv, fits, ipac, jsonl, npy, npz, parquet, votable
 from galmorph.tables.formats.base import Format, Kind, TableReader
 
@@ -53,9 +54,23 @@ def _check_package(form: Format, verb: str) -> None:
 
 
 def open_reader(
-    path: Path, *, exact: Collection[str] = (), only: Collection[str] | None = None
+    path: str | os.PathLike[str],
+    *,
+    exact: Collection[str] = (),
+    only: Collection[str] | None = None,
 ) -> TableReader:
     """Open a table by its suffix; a folder is one of Parquet files, by HATS or in partitions."""
+    name = os.fspath(path)
+    if not is_url(name):
+        return _open(Path(name), exact, only)
+    copy = fetch(name) if Path(name).suffix else fetch_tree(name, parquet.FORMAT.suffixes)
+    with copy.naming():
+        reader = _open(Path(copy.path), exact, only)
+    reader.name, reader.copy = name, copy
+    return reader
+
+
+def _open(path: Path, exact: Collection[str], only: Collection[str] | None) -> TableReader:
     if path.is_dir():
         _check_package(parquet.FORMAT, "read")
         return parquet.FORMAT.reader(path, exact, only)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from galmorph.errors import CatalogueError, GalmorphError, TableFormatError
+from galmorph.remote import Copy
 from galmorph.tables.cells import Values, normalize
 from galmorph.tables.columns import DTYPES, ColumnSpec, nearest_dtype
 from galmorph.tables.journal import Journal
@@ -33,6 +34,8 @@ class TableReader(ABC):
     """
 
     provenance: Mapping[str, Any] | None = None
+    copy: Copy | None = None
+    """What is read in place of a URL, which `name` is then."""
     empty: Collection[str] = ()
     remark = ""
 
@@ -40,6 +43,7 @@ class TableReader(ABC):
         self, path: Path, exact: Collection[str] = (), only: Collection[str] | None = None
     ) -> None:
         self.path, self.exact, self.only = path, frozenset(exact), only
+        self.name = str(path)
         self.specs: dict[str, ColumnSpec | None] = {}
         with self._refusing():
             self.specs = self._open()
@@ -73,7 +77,7 @@ class TableReader(ABC):
             raise
         except Exception as error:  # each parser has errors of many kinds
             reason = str(error).strip().partition("\n")[0][:300] or type(error).__name__
-            raise CatalogueError(f"{self.path}: cannot be read as a table: {reason}") from error
+            raise CatalogueError(f"{self.name}: cannot be read as a table: {reason}") from error
 
     def _leave_out_gaps(self) -> None:
         """No format has a gap in a vector of whole numbers; all are read to find one."""
