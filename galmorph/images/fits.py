@@ -36,7 +36,7 @@ from galmorph.images.regions import find_region, find_size, read_pixels
 from galmorph.images.sky import (
     SkyFrame,
     frame_from_header,
-    load_wcs,
+    load_sky,
 )
 from galmorph.images.source import Region
 from galmorph.images.survey import ZEROPOINT_KEYS, find_survey, find_zeropoint
@@ -128,29 +128,50 @@ def _map(stream: BinaryIO) -> mmap.mmap:
     return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What is to be read of a file, whichever part of the sky."""
+
+    choice: HduChoice
+    headers: list[Cards]
+    calibrations: list[Calibration]
+    skies: list[tuple[Any, str]] = field(default_factory=list)  # of each HDU, once they are needed
+
+    def load_skies(self, hdus: HDUList) -> list[tuple[Any, str]]:
+        """WCS of each HDU, and a remark."""
+        if not self.skies:
+            self.skies.extend(load_sky(hdu.header, hdus) for hdu in self.choice.hdus)
+        return self.skies
+
+
+def choose_images(hdus: HDUList, options: ReadOptions, path: str) -> Chosen:
+    """Find the HDUs that are wanted, with their cards."""
+    choice = _take_wanted(choose_hdus(hdus, options.hdu, path), options)
+    headers = [_find_cards(hdus, hdu) for hdu in choice.hdus]
+    for header in headers:
+        _check_scale(header, path)
+    names = [path] if len(headers) == 1 else _name_hdus(hdus, choice, path)
+    return Chosen(choice, headers, list(map(calibration_from_header, headers, names)))
+
+
 def cutout_from_hdus(
     hdus: HDUList,
     *,
     options: ReadOptions,
     region: Region | None = None,
-    wcs: tuple[Any, str] | None = None,
+    chosen: Chosen | None = None,
     object_id: str = "",
     path: str = "",
     keep: bool = True,
 ) -> Cutout:
-    """Read a cutout from an open HDU list; see `read_fits`. A WCS given is not built again.
+    """Read a cutout from an open HDU list; see `read_fits`. What has been chosen is taken as it is.
 
     Pixels that are not to be kept are forgotten by the HDUs.
     """
-    choice = _take_wanted(choose_hdus(hdus, options.hdu, path), options)
-    headers = [_find_cards(hdus, hdu) for hdu in choice.hdus]
-    for header in headers:
-        _check_scale(header, path)
-    region = region or find_wanted_region(options)
-    names = [path] if len(headers) == 1 else _name_hdus(hdus, choice, path)
-    calibrations = list(map(calibration_from_header, headers, names))
+    chosen = chosen or choose_images(hdus, options, path)
+    choice, header = chosen.choice, chosen.headers[0]
     try:
-        planes = _read_planes(hdus, choice, options, region, wcs, calibrations)
+        planes = _read_planes(hdus, chosen, options, region or find_wanted_region(options))
     except (GalmorphError, MemoryError):
         raise
     except Exception as error:
@@ -158,8 +179,8 @@ def cutout_from_hdus(
     for hdu in () if keep else choice.hdus:
         vars(hdu).pop("data", None)
     planes.notes = {**_describe_choice(choice), **planes.notes}
-    named = choice.bands or find_band_names(headers[0], planes.array.shape[0])
-    return assemble_planes(planes, headers[0], named, options, object_id, path)
+    named = choice.bands or find_band_names(header, planes.array.shape[0])
+    return assemble_planes(planes, header, named, options, object_id, path)
 
 
 def _check_scale(header: Cards, path: str) -> None:
@@ -244,24 +265,20 @@ class Planes:
 
 
 def _read_planes(
-    hdus: HDUList,
-    choice: HduChoice,
-    options: ReadOptions,
-    region: Region | None,
-    wcs: tuple[Any, str] | None,
-    calibrations: list[Calibration],
+    hdus: HDUList, chosen: Chosen, options: ReadOptions, region: Region | None
 ) -> Planes:
+    wanted, calibrations = chosen.choice.hdus, chosen.calibrations
+    skies = [(None, "")] * len(wanted) if region is None else chosen.load_skies(hdus)
     arrays: list[Array] = []
     frames: list[SkyFrame] = []
     flags, notes = Flags.NONE, dict[str, str]()
-    for hdu in choice.hdus:
-        shape, size = check_shape(hdu, len(choice.hdus), options, region), find_size(hdu)
+    for hdu, (sky, remark) in zip(wanted, skies, strict=True):
+        shape, size = check_shape(hdu, len(skies), options, region), find_size(hdu)
         box = None
         if region is None:
             frames.append(frame_from_header(hdu.header, size, hdus))
         else:
-            found, remark = wcs if wcs and not frames else load_wcs(hdu.header, hdus)
-            box = find_region(found, size, region, remark)
+            box = find_region(sky, size, region, remark)
             box.check_size(options)
             _check_tiles(hdu, (*shape[:-2], box.side, box.side), options)
             frames.append(box.frame)

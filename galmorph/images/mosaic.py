@@ -16,7 +16,7 @@ from galmorph.images.files import read_head
 from galmorph.images.fits import open_fits, reading_fits
 from galmorph.images.hdus import choose_hdus
 from galmorph.images.open_fits import read_part
-from galmorph.images.sky import load_wcs
+from galmorph.images.sky import load_sky
 from galmorph.images.source import FITS_MAGIC, Lost, Region, Source, make_printable
 from galmorph.images.unpacked import find_unpacked
 from galmorph.settings import ReadOptions
@@ -103,7 +103,7 @@ def _check_image(file: str, shown: str) -> None:
     if is_fits:
         with reading_fits(shown, file), open_fits(file, shown) as hdus:
             for hdu in hdus:
-                wcs, remark = load_wcs(hdu.header, hdus)
+                wcs, remark = load_sky(hdu.header, hdus)
                 if wcs is not None:
                     return
                 said = said or (f" ({remark})" if remark else "")

@@ -11,9 +11,7 @@ from typing import Any
 
 from galmorph.errors import ImageError
 from galmorph.images.cutout import Cutout
-from galmorph.images.fits import cutout_from_hdus, open_fits, reading_fits
-from galmorph.images.hdus import choose_hdus
-from galmorph.images.sky import load_wcs
+from galmorph.images.fits import Chosen, choose_images, cutout_from_hdus, open_fits, reading_fits
 from galmorph.images.source import Region
 from galmorph.settings import ReadOptions
 
@@ -22,22 +20,21 @@ MOST_OPEN = 6
 
 @dataclass(slots=True)
 class _OpenFits:
-    """An open file with the WCS of the images that were read from it, by the HDU asked for."""
+    """An open file with what was chosen of it, by the options that were asked for."""
 
     hdus: Any
-    wcs: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    chosen: dict[str, Chosen] = field(default_factory=dict)
 
     def __del__(self) -> None:
         # When its thread ends; nobody can be told of an error any more.
         with suppress(Exception):
             self.hdus.close()
 
-    def get_wcs(self, options: ReadOptions, shown: str) -> tuple[Any, str]:
-        key = repr(options.hdu)
-        if key not in self.wcs:
-            choice = choose_hdus(self.hdus, options.hdu, shown)
-            self.wcs[key] = load_wcs(choice.hdus[0].header, self.hdus)
-        return self.wcs[key]
+    def choose(self, options: ReadOptions, shown: str) -> Chosen:
+        key = repr((options.hdu, options.bands))
+        if key not in self.chosen:
+            self.chosen[key] = choose_images(self.hdus, options, shown)
+        return self.chosen[key]
 
 
 class _OpenFiles(threading.local):
@@ -75,7 +72,7 @@ def read_part(
                 opened.hdus,
                 options=options,
                 region=region,
-                wcs=None if region is None else opened.get_wcs(options, shown),
+                chosen=opened.choose(options, shown),
                 object_id=object_id,
                 path=shown,
                 keep=False,

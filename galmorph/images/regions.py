@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,11 @@ from galmorph.images.planes import (
 )
 from galmorph.images.sky import SkyFrame, frame_at, to_pixel
 from galmorph.images.source import Region
+from galmorph.images.tan import Tan
 from galmorph.settings import ReadOptions
+
+ROUNDING = 1e-6
+"""Pixels by which a position that is meant to lie between two pixels may be off."""
 
 NO_WCS = "no WCS, so a field of view cannot be cut out"
 
@@ -59,6 +64,11 @@ class Window:
             )
 
 
+@lru_cache(maxsize=8)  # bands of a mosaic share a grid
+def _find_on_tan(sky: Tan, shape: tuple[int, int], region: Region, remark: str) -> Window:
+    return _find_region(sky, shape, region, remark)
+
+
 def find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str = "") -> Window:
     """Find the pixels of a square of sky in an image of so many rows and columns.
 
@@ -67,6 +77,11 @@ def find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str = 
     """
     if wcs is None:
         raise UnsupportedImageError(f"{NO_WCS} ({remark})" if remark else NO_WCS)
+    find = _find_on_tan if isinstance(wcs, Tan) else _find_region
+    return find(wcs, shape, region, remark)
+
+
+def _find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str) -> Window:
     x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
     if not math.isnan(region.ra):
         x, y = to_pixel(wcs, region.ra, region.dec)
@@ -81,10 +96,9 @@ def find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str = 
     side = min(shape)
     if not math.isnan(region.fov):
         side = max(1, round(region.fov / pixel_scale))
-    left, bottom = math.floor(x - side / 2 + 1), math.floor(y - side / 2 + 1)
+    left, bottom = (math.floor(place - side / 2 + 1 - ROUNDING) for place in (x, y))
     frame = frame_at(wcs, left + (side - 1) / 2, bottom + (side - 1) / 2)
-    frame = replace(frame, remark=remark)
-    return Window(left, bottom, side, frame)
+    return Window(left, bottom, side, replace(frame, remark=remark) if remark else frame)
 
 
 def _check_inverse(wcs: Any, shape: tuple[int, int]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from galmorph.images.tan import EQUATORIAL, Matrix, Tan, deproject, find_tan
 from galmorph.images.wcs_cards import (
     J2000,
     Gathered,
@@ -23,14 +25,10 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
 
 DEGENERATE_SCALE = 1e-12  # degrees per pixel below which a matrix says nothing
-NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
-PLAIN_CARDS: dict[str, float | str] = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
-PLAIN_CARDS |= {"CUNIT1": "deg", "CUNIT2": "deg", "LONPOLE": 180.0, "EQUINOX": J2000}
 SYSTEM_CARDS = frozenset(("RADESYS", "RADECSYS", "EQUINOX", "EPOCH", "RA", "DEC"))
 TABLES = {"CPDIS": ("WCSDVARR", "cpdis"), "D2IMDIS": ("D2IMARR", "det2im")}
 """Extension that holds a table of distortions, and its place in an `astropy.wcs.WCS`."""
 
-EQUATORIAL = {"ICRS", "FK5", ""}
 B1950, FIRST_FK5 = 1950.0, 1984.0  # FITS 4.0, 8.3
 RIGHT_ANGLE_TOLERANCE = 1.0  # degrees within which "north up" is said
 SCALE_TOLERANCE = 0.02  # by which the pixel scales of two bands on one grid may differ
@@ -38,9 +36,6 @@ SHIFT_TOLERANCE = 1.5  # pixels between them: squares cut out of two grids diffe
 SQUARE_TOLERANCE = 1.05  # ratio of the sides of a pixel above which they are said
 CROSS = np.array([(0, 0), (-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5)])  # pixels around a point
 Array = npt.NDArray[Any]
-
-
-Matrix = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +69,15 @@ UNKNOWN_SKY = SkyFrame()
 def load_wcs(header: Header, hdus: Any = None) -> tuple[Any, str]:
     """WCS of the celestial axes (None: none can be had), with its tables in `hdus`; a remark."""
     return _build_wcs(pick_wcs_cards(gather_cards(header)), hdus)
+
+
+def load_sky(header: Header, hdus: Any = None) -> tuple[Any, str]:
+    """The same for `to_pixel` and `frame_at`, which need no `astropy.wcs.WCS` where it is plain."""
+    cards = pick_wcs_cards(gather_cards(header))
+    tan = find_tan(cards)
+    if tan is not None and _measure(tan.matrix)[0] > DEGENERATE_SCALE:
+        return tan, cards.remark
+    return _build_wcs(cards, hdus)
 
 
 def _build_wcs(cards: WcsCards, hdus: Any) -> tuple[Any, str]:
@@ -124,10 +128,11 @@ def frame_from_header(header: Header, shape: tuple[int, int], hdus: Any = None) 
     """
     found = gather_cards(header)
     cards = pick_wcs_cards(found)
-    frame, remark = _frame_of_plain_tan(cards, shape), cards.remark
-    if frame is None:
+    wcs: Any = find_tan(cards)
+    remark = cards.remark
+    if wcs is None:
         wcs, remark = _build_wcs(cards, hdus)
-        frame = frame_from_wcs(wcs, shape)
+    frame = frame_from_wcs(wcs, shape)
     if math.isnan(frame.ra):
         frame = _from_keywords(found)
     unread = sorted(found.broken & SYSTEM_CARDS)
@@ -156,45 +161,19 @@ def find_offset(one: SkyFrame, other: SkyFrame) -> Array:
 
 def shift(frame: SkyFrame, x: float, y: float) -> SkyFrame:
     """Frame of the same pixels around another centre, so many pixels away."""
-    ra, dec = _deproject(frame.ra, frame.dec, *(np.array(frame.matrix) @ (x, y)))
+    ra, dec = deproject(frame.ra, frame.dec, *(np.array(frame.matrix) @ (x, y)))
     return replace(frame, ra=ra, dec=dec)
 
 
-def _frame_of_plain_tan(cards: WcsCards, shape: tuple[int, int]) -> SkyFrame | None:
-    """Frame of an undistorted gnomonic WCS, as nearly every cutout has it; None for others.
-
-    Building an `astropy.wcs.WCS` takes longer than reading a cutout; this is the same sum
-    (Calabretta & Greisen 2002, A&A 395, 1077, section 5.1.3).
-    """
-    others = dict(cards.values)
-    numbers = [others.pop(key, None) for key in NUMBERS]
-    if None in numbers or cards.tables or others.pop("RADESYS", "") not in EQUATORIAL:
-        return None
-    if not others.items() <= PLAIN_CARDS.items():
-        return None
-    ra0, dec0, x0, y0, *matrix = (float(value) for value in numbers if value is not None)
-    cd = np.array(matrix).reshape(2, 2)
-    x, y = (shape[1] + 1) / 2 - x0, (shape[0] + 1) / 2 - y0
-    ra, dec = _deproject(ra0, dec0, *(cd @ (x, y)))
-    return _make_frame(ra, dec, cd)
-
-
-def _deproject(ra0: float, dec0: float, east: float, north: float) -> tuple[float, float]:
-    """Position of a point of the tangent plane; everything in degrees."""
-    xi, eta, delta = math.radians(east), math.radians(north), math.radians(dec0)
-    along = math.cos(delta) - eta * math.sin(delta)
-    ra = ra0 + math.degrees(math.atan2(xi, along))
-    dec = math.atan2(math.sin(delta) + eta * math.cos(delta), math.hypot(xi, along))
-    return ra % 360.0, math.degrees(dec)
-
-
 def frame_from_wcs(wcs: Any, shape: tuple[int, int]) -> SkyFrame:
-    """Find centre, scale and orientation of an `astropy.wcs.WCS` (None: unknown)."""
+    """Find centre, scale and orientation of a `Tan` or an `astropy.wcs.WCS` (None: unknown)."""
     return frame_at(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
 
 
 def frame_at(wcs: Any, x: float, y: float) -> SkyFrame:
     """The same of an image whose centre is a given pixel (0-based)."""
+    if isinstance(wcs, Tan):
+        return _make_frame(*wcs.to_sky(x, y), wcs.matrix)
     if wcs is None or not getattr(wcs, "has_celestial", False):
         return UNKNOWN_SKY
     try:
@@ -237,12 +216,19 @@ def _find_matrix(ra: Array, dec: Array) -> Array:
 def _make_frame(ra: float, dec: float, matrix: Any) -> SkyFrame:
     if not (math.isfinite(ra) and math.isfinite(dec)):
         return UNKNOWN_SKY
-    scale = math.sqrt(abs(float(np.linalg.det(matrix))))
+    (a, b), (c, d) = matrix if isinstance(matrix, tuple) else matrix.tolist()
+    scale, turned = _measure(((a, b), (c, d)))
     if not math.isfinite(scale) or scale < DEGENERATE_SCALE:
         return SkyFrame(ra, dec)
-    (a, b), (c, d) = np.asarray(matrix, dtype=float).tolist()
-    turned = describe_orientation(matrix)
     return SkyFrame(ra, dec, scale * 3600, turned, matrix=((a, b), (c, d)))
+
+
+@lru_cache(maxsize=64)
+def _measure(matrix: Matrix) -> tuple[float, str]:
+    """Degrees per pixel and orientation; files of a survey share theirs."""
+    scale = math.sqrt(abs(float(np.linalg.det(matrix))))
+    known = math.isfinite(scale) and scale >= DEGENERATE_SCALE
+    return scale, describe_orientation(matrix) if known else ""
 
 
 def _is_icrs(wcs: Any) -> bool:
@@ -267,6 +253,8 @@ def to_icrs(wcs: Any, x: Array, y: Array) -> tuple[Array, Array]:
 
 def to_pixel(wcs: Any, ra: float, dec: float) -> tuple[float, float]:
     """Pixel (x, y, 0-based) of a position; NaN where it is not in the projection."""
+    if isinstance(wcs, Tan):
+        return wcs.to_pixel(ra, dec)
     from astropy.wcs import NoConvergence
 
     wcs = _find_celestial(wcs)

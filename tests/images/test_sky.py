@@ -28,12 +28,15 @@ from galmorph.images.sky import (
     SkyFrame,
     describe_orientation,
     explain_difference,
+    frame_at,
     frame_from_header,
     frame_from_wcs,
+    load_sky,
     load_wcs,
     to_pixel,
 )
 from galmorph.images.survey import find_survey, find_unit, find_zeropoint, is_magnitude
+from galmorph.images.tan import Tan
 
 SHAPE = (64, 64)
 STEP = 0.262 / 3600
@@ -493,3 +496,23 @@ def test_zero_points_in_quotes(value: object, expected: float | None) -> None:
     found = find_zeropoint({"MAGZERO": value})
     assert found == expected if expected else math.isnan(found)
     assert find_unit({"BUNIT": 5}) == ""
+
+
+def test_a_plain_projection_is_asked_without_astropy() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(30):
+        header = rotated(rng.uniform(0, 360), parity=int(rng.choice([-1, 1])))
+        header["CRVAL1"], header["CRVAL2"] = rng.uniform(0, 360), rng.uniform(-89.9, 89.9)
+        wcs, (sky, _) = WCS(header), load_sky(header)
+        assert isinstance(sky, Tan)
+        for x, y in rng.uniform(-3000, 3000, (5, 2)):
+            ra, dec = map(float, wcs.wcs_pix2world(x, y, 0))
+            assert to_pixel(sky, ra, dec) == pytest.approx((x, y), abs=1e-6)
+            frame = frame_at(sky, x, y)
+            assert (
+                SkyCoord(ra, dec, unit="deg")
+                .separation(SkyCoord(frame.ra, frame.dec, unit="deg"))
+                .arcsec
+                < 1e-6
+            )
+        assert math.isnan(to_pixel(sky, header["CRVAL1"] + 180, -header["CRVAL2"])[0])
