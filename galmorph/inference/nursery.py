@@ -306,7 +306,7 @@ class Nursery:
             raise
         finally:
             other.close()
-        self._up = False
+        self._up, self._owner = False, os.getpid()
 
     def is_up(self) -> bool:
         """Whether it would fork at once; without waiting."""
@@ -334,7 +334,9 @@ class Nursery:
         return Child(here, memory, *GREETING.unpack(greeting))
 
     def close(self) -> None:
-        """End it; processes that read end with it."""
+        """End it, and the processes that read; not from a fork of the program that started it."""
+        if os.getpid() != self._owner:
+            return
         self._control.close()
         self._process.kill()
         self._process.wait()

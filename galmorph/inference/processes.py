@@ -45,17 +45,19 @@ HEAD_BYTES = 8
 
 logger = logging.getLogger(__name__)
 
-_nurseries: dict[bool, Nursery] = {}
+_nurseries: dict[tuple[int, bool], Nursery] = {}
+"""By the process that uses it, a fork of a program of its own; and whether it has loaded torch."""
 _nurseries_lock = threading.Lock()
 
 
 def _get_nursery(*, with_torch: bool) -> Nursery:
     """The one of this program; OSError where there can be none."""
+    key = os.getpid(), with_torch
     with _nurseries_lock:
-        if with_torch not in _nurseries:
-            _nurseries[with_torch] = Nursery(with_torch=with_torch)
-            atexit.register(_nurseries[with_torch].close)
-        return _nurseries[with_torch]
+        if key not in _nurseries:
+            _nurseries[key] = Nursery(with_torch=with_torch)
+            atexit.register(_nurseries[key].close)
+        return _nurseries[key]
 
 
 def expect_files(paths: Sequence[str]) -> None:
