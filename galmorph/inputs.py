@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import reduce
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,13 @@ from galmorph.errors import OptionError
 from galmorph.images.ahead import bring_ahead
 from galmorph.images.band_files import BandFiles
 from galmorph.images.containers import is_container, split_address
+from galmorph.images.copies import list_copied
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
 from galmorph.images.source import FITS_MAGIC, Source, make_object_id, make_printable
 from galmorph.origin import hide_home
 from galmorph.remote import CONNECTIONS as URLS_AT_ONCE
-from galmorph.remote import allow, is_url, to_path
+from galmorph.remote import Copy, allow, fetch, is_url, to_path
 from galmorph.settings import InputOptions, RunOptions
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class Inputs:
     paths: tuple[str, ...] = ()
     keep_missing: bool = False
     catalogue: Catalogue | None = None
+    copies: dict[str, Copy] = field(default_factory=dict)
+    """Of mosaics that are elsewhere."""
 
     @property
     def carried(self) -> tuple[ColumnSpec, ...]:
@@ -114,7 +118,19 @@ class Inputs:
             Position(row.object_id, row.ra, row.dec, columns=row.columns) for row in catalogue
         )
         bands = tuple(options.bands or ()) if len(options.mosaic) > 1 else None
-        return mosaic_sources(tuple(options.mosaic), positions, fov=options.fov or 0.0, bands=bands)
+        files = tuple(map(self._find_here, options.mosaic))
+        found = mosaic_sources(files, positions, fov=options.fov or 0.0, bands=bands)
+        return reduce(list_copied, self.copies.values(), found)
+
+    def _find_here(self, file: str) -> str:
+        """The file, or the copy of what a URL names, which stays as long as these inputs."""
+        url = to_path(file)
+        if not is_url(url):
+            return url
+        if url not in self.copies:
+            allow(url)
+            self.copies[url] = fetch(url)
+        return self.copies[url].path
 
     def _list_sky(self, catalogue: Catalogue, survey: str) -> Iterator[Source]:
         from galmorph.images.mosaic import Position

@@ -319,10 +319,12 @@ def list_matching(pattern: str) -> list[str]:
     return sorted(_list(pattern, "glob"))
 
 
-def exists(url: str) -> bool:
-    """Whether there is such a file."""
+def exists(path: str) -> bool:
+    """Whether there is such a file, here or elsewhere."""
+    if not is_url(path):
+        return os.path.isfile(path)
     with suppress(UnreadableImageError):
-        return bool(_ask(url, "info")["type"] == "file")
+        return bool(_ask(path, "info")["type"] == "file")
     return False
 
 

@@ -171,7 +171,7 @@ def _check_unasked(options: RunOptions) -> None:
             f"{partial}: an earlier run has left its rows; go on with --resume, or start anew with "
             "--overwrite"
         )
-    if exists(options.file) if is_url(options.file) else Path(options.file).is_file():
+    if exists(options.file):
         raise OptionError(
             f"{options.file} is there already; replace it with --overwrite, see with --resume "
             "whether it is whole, or name another file with -o"

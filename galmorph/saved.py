@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import CatalogueError
+from galmorph.remote import is_url
 from galmorph.tables.cells import Values
 from galmorph.tables.finished import KEY_COLUMNS
-from galmorph.tables.formats import check_format, open_reader
+from galmorph.tables.formats import bring_table, check_format, open_reader
 from galmorph.tables.formats.base import TableInMemory, TableReader
 from galmorph.tables.provenance import nest_meta
 
@@ -31,8 +32,9 @@ class SavedRun:
 
     def __init__(self, run: Any) -> None:
         is_path = isinstance(run, str | os.PathLike)
-        self.path = Path(os.fspath(run)) if is_path else None
-        self.name = str(self.path or "the table")
+        self._copy = bring_table(run) if is_url(run) else None
+        self.path = Path(self._copy.path if self._copy else os.fspath(run)) if is_path else None
+        self.name = run if is_url(run) else str(self.path or "the table")
         first = self._open() if is_path else TableInMemory(run)
         self._table = None if is_path else run
         self.provenance = nest_meta(first.provenance or {})

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from galmorph.errors import OutputError
+from galmorph.remote import find_place, is_url, send
 
 __all__ = ["move_into_place", "say_unwritable", "sync_folder", "write_whole"]
 
@@ -33,12 +34,17 @@ def say_unwritable(path: str | Path, way_out: str = "") -> Iterator[None]:
 
 def write_whole(path: str | Path, data: bytes) -> None:
     """Write a file, or leave the one that was there; a link stays one."""
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(find_place(path)))
     temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
     try:
         with say_unwritable(path):
-            temporary.write_bytes(data)
-            move_into_place(temporary, target)
+            if isinstance(path, str) and is_url(path):
+                temporary.parent.mkdir(parents=True, exist_ok=True)
+                temporary.write_bytes(data)
+                send(temporary, path)
+            else:
+                temporary.write_bytes(data)
+                move_into_place(temporary, target)
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -22,6 +22,7 @@ import galmorph
 from galmorph import remote
 from galmorph.cli.main import cli
 from galmorph.errors import (
+    ImageError,
     MissingExtraError,
     NotAnsweredError,
     OptionError,
@@ -31,7 +32,9 @@ from galmorph.errors import (
 from galmorph.images import ahead
 from galmorph.images.discover import discover_sources
 from galmorph.images.read import read_cutout
+from galmorph.inputs import open_inputs
 from galmorph.model import write_model
+from galmorph.settings import RunOptions
 from galmorph.tables.catalogue import read_catalogue
 
 fsspec = pytest.importorskip("fsspec")
@@ -269,6 +272,32 @@ def test_tables_of_a_bucket(bucket, tmp_path):
     fsspec.filesystem("s3").put(str(tmp_path / "1.parquet"), "galaxies/hats/Norder=1/b.parquet")
     rows = list(read_catalogue(f"{TOP}/hats"))
     assert [row.object_id for row in rows] == ["a0", "a1"]
+
+
+def test_commands_on_tables_of_a_bucket(bucket, tree, tmp_path, model_file):
+    put(tree / "images", f"{TOP}/parts")
+    parts = [f"{TOP}/parts/{k}.parquet" for k in range(2)]
+    for k, part in enumerate(parts):
+        assert classify(model_file, part, f"{TOP}/parts/g{k}.jpg").exit_code == 0
+    out, page = f"{TOP}/parts/all.fits", f"{TOP}/parts/page.html"
+    assert run("merge", *parts, "-o", out).exit_code == 0
+    assert "is there already" in run("merge", *parts, "-o", out).output
+    result = run("report", out, "-o", page)
+    assert result.exit_code == 0, result.output
+    copy = remote.fetch(page)
+    assert "data:image/jpeg" in Path(copy.path).read_text()
+
+
+def test_a_mosaic_of_a_bucket(bucket, tree, tmp_path):
+    put(tree / "images", f"{TOP}/mosaic")
+    (tmp_path / "c.csv").write_text("object_id,ra,dec\na,150.1,2.2\nb,10,10\n")
+    given = {"catalogue": tmp_path / "c.csv", "fov": 8.0}
+    inputs = open_inputs(RunOptions(**given, mosaic=[f"{TOP}/mosaic/f.fits"]))
+    first, second = inputs.list_sources()
+    assert first.address == f"{TOP}/mosaic/f.fits"
+    assert read_cutout(first).array.shape[1:] == (31, 31)
+    with pytest.raises(ImageError, match=f"^{TOP}/mosaic/f.fits: "):
+        read_cutout(second)
 
 
 def test_memory(tree):

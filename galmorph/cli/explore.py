@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from galmorph.cli.options import TablePath
+
 __all__ = ["explore"]
 
 
 @click.command()
-@click.argument("run", type=click.Path(exists=True))
+@click.argument("run", type=TablePath(exists=True))
 @click.option(
     "--labels",
     default="labels.csv",

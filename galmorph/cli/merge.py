@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from galmorph.cli.options import TablePath
+from galmorph.remote import exists
 
 __all__ = ["merge"]
 
 
 @click.command()
-@click.argument("parts", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.argument("parts", nargs=-1, required=True, type=TablePath(exists=True, dir_okay=False))
 @click.option("-o", "--output", required=True, metavar="FILE", help="The joined table.")
 @click.option("--overwrite", is_flag=True, help="Replace the output where it is there already.")
 def merge(parts: tuple[str, ...], output: str, *, overwrite: bool) -> None:
@@ -24,7 +25,7 @@ def merge(parts: tuple[str, ...], output: str, *, overwrite: bool) -> None:
     from galmorph.tables.merge import merge_tables
 
     check_format(output, "embed")
-    if Path(output).exists() and not overwrite:
+    if exists(output) and not overwrite:
         raise click.UsageError(f"{output} is there already; replace it with --overwrite")
     merged = merge_tables(parts, output)
     twice = merged["repeated"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from galmorph.remote import is_url
 from galmorph.settings import (
     GROUPS,
     Center,
@@ -22,7 +23,14 @@ from galmorph.settings import (
     list_options,
 )
 
-__all__ = ["GroupedCommand", "SettingType", "options_of", "output_option", "run_options"]
+__all__ = [
+    "GroupedCommand",
+    "SettingType",
+    "TablePath",
+    "options_of",
+    "output_option",
+    "run_options",
+]
 
 OWN, RARE = "Options", "Rarely needed"
 
@@ -59,6 +67,14 @@ class SettingType(_ParamType):
             return self.kind.check(self.kind.read(value) if isinstance(value, str) else value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class TablePath(click.Path):
+    """A table that must be there, or a URL, which is looked at when it is read."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path as it was typed."""
+        return value if is_url(value) else super().convert(value, param, ctx)
 
 
 def _list_names(what: str) -> list[str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from galmorph.remote import exists, is_url
+
 __all__ = ["overwrite_option", "prepare_output", "prepare_picture"]
 
 
@@ -39,7 +41,7 @@ def prepare_output(path: str, *, inputs: Iterable[str] = (), into: bool = False)
     refuse_image(path)
     ctx = click.get_current_context(silent=True)
     unasked = ctx is not None and ctx.meta.get(_ASKED) is False and not into
-    if unasked and os.path.isfile(path):
+    if unasked and exists(path):
         raise click.UsageError(f"{path} is there already; replace it with --overwrite.")
     _make_folder(path)
 
@@ -63,6 +65,8 @@ def _refuse_inputs(path: str, inputs: Iterable[str]) -> None:
 
 
 def _make_folder(path: str) -> None:
+    if is_url(path):
+        return
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from galmorph.cli.options import TablePath
 from galmorph.cli.outputs import overwrite_option, prepare_output
 
 __all__ = ["check_page", "report", "write_report"]
 
 
 @click.command()
-@click.argument("run", type=click.Path(exists=True), metavar="RUN")
+@click.argument("run", type=TablePath(exists=True), metavar="RUN")
 @click.option("-o", "--output", required=True, metavar="HTML", help="The page to write.")
 @overwrite_option
 def report(run: str, output: str) -> None:

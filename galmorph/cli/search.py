@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from galmorph.cli.options import GroupedCommand, SettingType, options_of, output_option
+from galmorph.cli.options import GroupedCommand, SettingType, TablePath, options_of, output_option
 from galmorph.cli.outputs import overwrite_option, prepare_output
 from galmorph.settings import ModelOptions, Whole
 
@@ -17,7 +17,7 @@ __all__ = ["search"]
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("run", type=click.Path(exists=True), metavar="RUN")
+@click.argument("run", type=TablePath(exists=True), metavar="RUN")
 @click.option(
     "--like", multiple=True, metavar="ID|FILE|RA,DEC", help="An example; may be repeated."
 )

@@ -192,8 +192,8 @@ class Catalogue:
         if texts and all(math.isnan(*parse_degrees([text], hours=False)) for text in texts):
             raise CatalogueError(
                 f"{self._reader.name}: column {name} must hold angles, as numbers of degrees or "
-                f"like 12:34:56.7, not {texts[0][:MAX_SHOWN]!r}; choose others with --ra-column and "
-                "--dec-column"
+                f"like 12:34:56.7, not {texts[0][:MAX_SHOWN]!r}; choose others with --ra-column "
+                "and --dec-column"
             )
 
     def _guess_root(self) -> str:

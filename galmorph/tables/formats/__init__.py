@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from galmorph.errors import CatalogueError, MissingExtraError, TableFormatError
-from galmorph.remote import fetch, fetch_tree, is_url
+from galmorph.remote import Copy, allow, fetch, fetch_tree, is_url, to_path
 from galmorph.tables.formats import csv, ecsv, fits, ipac, jsonl, npy, npz, parquet, votable
 from galmorph.tables.formats.base import Format, Kind, TableReader
 
@@ -53,6 +53,13 @@ def _check_package(form: Format, verb: str) -> None:
         raise MissingExtraError(form.package, form.name.lower(), f"to {verb} {form.name}")
 
 
+def bring_table(url: str) -> Copy:
+    """A copy of a table, or of a folder of Parquet files, that the command names."""
+    url = to_path(url)
+    allow(url)
+    return fetch(url) if Path(url).suffix else fetch_tree(url, parquet.FORMAT.suffixes)
+
+
 def open_reader(
     path: str | os.PathLike[str],
     *,
@@ -63,7 +70,7 @@ def open_reader(
     name = os.fspath(path)
     if not is_url(name):
         return _open(Path(name), exact, only)
-    copy = fetch(name) if Path(name).suffix else fetch_tree(name, parquet.FORMAT.suffixes)
+    copy = bring_table(name)
     with copy.naming():
         reader = _open(Path(copy.path), exact, only)
     reader.name, reader.copy = name, copy
