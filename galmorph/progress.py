@@ -46,7 +46,7 @@ class Counter:
         count = 0
         try:
             for item in items:
-                if self._stop.is_set() or isinstance(getattr(item, "data", None), bytes):
+                if self._stop.is_set() or getattr(item, "data", None) is not None:
                     return
                 count += 1
         except Exception:  # whatever it is, the run meets it too and says so

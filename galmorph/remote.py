@@ -14,12 +14,12 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from galmorph.errors import (
     GalmorphError,
@@ -30,6 +30,8 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+
+T = TypeVar("T")
 
 CONNECTIONS = 16
 TRIES = 5
@@ -155,36 +157,44 @@ def _split(url: str) -> tuple[Any, str]:
     return system, system._strip_protocol(url)
 
 
-def _ask(
-    url: str,
-    method: str,
-    *first: Any,
-    limit: float = 0,
-    stopped: threading.Event | None = None,
-    **words: Any,
-) -> Any:
-    """Ask the service of a URL, again where that may help; an ImageError in words of our own."""
+def ask(url: str, call: Callable[[], T], stopped: threading.Event | None = None) -> T:
+    """What a call gives, made again where that may help; an ImageError in words of our own."""
     waiting, said = stopped or threading.Event(), ""
     for attempt in range(TRIES):
         if attempt and waiting.wait(FIRST_PAUSE_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)):
             raise NotAnsweredError("the run was stopped", url)
         try:
-            return _call(url, method, first, words, limit or SILENCE_S)
+            return call()
         except FileNotFoundError as error:
             raise UnreadableImageError("there is no such file", url) from error
         except PermissionError:
             reason = "this may not be read or written (no permission; are credentials set?)"
             raise UnreadableImageError(reason, url) from None
-        except (MissingExtraError, OptionError):
+        except GalmorphError:
             raise
         except Exception as error:  # every service has its own
             status = _find_status(error)
             said = f"{type(error).__name__}, {status}" if status else type(error).__name__
-            if status == NOTHING_THERE and method == "cat_file":
-                return b""
             if isinstance(error, LASTING) or (0 < status < 500 and status not in PASSING):
                 raise NotAnsweredError(f"the service refuses ({said})", url) from None
     raise NotAnsweredError(f"asked {TRIES} times: no answer ({said})", url)
+
+
+def _ask(url: str, method: str, *first: Any, limit: float = 0, **words: Any) -> Any:
+    """What a method of fsspec gives for a URL."""
+    return ask(url, lambda: _call(url, method, *first, limit=limit, **words))
+
+
+def _read(url: str, start: int, end: int, stopped: threading.Event | None) -> bytes:
+    def read() -> bytes:
+        try:
+            return bytes(_call(url, "cat_file", start=start, end=end))
+        except Exception as error:
+            if _find_status(error) == NOTHING_THERE:
+                return b""
+            raise
+
+    return ask(url, read, stopped)
 
 
 def _find_status(error: BaseException) -> int:
@@ -194,9 +204,7 @@ def _find_status(error: BaseException) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _call(
-    url: str, method: str, first: tuple[Any, ...], words: dict[str, Any], limit: float
-) -> Any:
+def _call(url: str, method: str, *first: Any, limit: float = 0, **words: Any) -> Any:
     system = _get_system(url.partition("://")[0])
     place = system._strip_protocol(url)
     if not system.async_impl:
@@ -204,7 +212,7 @@ def _call(
     from fsspec.asyn import sync
 
     function = getattr(system, f"_{method}")
-    return sync(system.loop, function, *first, place, timeout=limit, **words)
+    return sync(system.loop, function, *first, place, timeout=limit or SILENCE_S, **words)
 
 
 class Copy:
@@ -248,7 +256,7 @@ def _borrow(url: str, path: str) -> Copy:
 def fetch(url: str, stopped: threading.Event | None = None) -> Copy:
     """Copy a file to this machine; a small one takes one request."""
     copy = Copy(url)
-    first = _ask(url, "cat_file", start=0, end=PART_BYTES, stopped=stopped)
+    first = _read(url, 0, PART_BYTES, stopped)
     try:
         with open(copy.path, "wb") as file:
             file.write(first)
@@ -269,7 +277,7 @@ def _fetch_rest(url: str, descriptor: int, stopped: threading.Event | None) -> N
         if stopped is not None and stopped.is_set():
             raise NotAnsweredError("the run was stopped", url)
         end = min(start + PART_BYTES, size)
-        part = _ask(url, "cat_file", start=start, end=end, stopped=stopped)
+        part = _read(url, start, end, stopped)
         if len(part) != end - start:
             raise NotAnsweredError(f"{len(part)} bytes came, not {end - start}", url)
         os.pwrite(descriptor, part, start)

@@ -42,6 +42,7 @@ s3fs = pytest.importorskip("s3fs")
 pytest.importorskip("moto.server")
 pq = pytest.importorskip("pyarrow.parquet")
 h5py = pytest.importorskip("h5py")
+zarr = pytest.importorskip("zarr")
 
 TOP = "s3://galaxies"
 
@@ -95,6 +96,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(top / "stack.npz", images=stack, ra=np.arange(3.0))
     with h5py.File(top / "stack.h5", "w") as file:
         file["images"] = stack
+    zarr.open_group(top / "stack.zarr", mode="w").create_array(
+        "images", data=stack, chunks=(1, *stack.shape[1:])
+    )
     data = [(top / f"images/g{k}.jpg").read_bytes() for k in range(3)]
     import pyarrow as pa
 
@@ -121,7 +125,8 @@ def classify(model_file: Path, out: object, *words: object) -> Result:
 
 KINDS = (
     "images", "images/f.fits[0]", "s{0..1}.tar", "s0.tar::s0_1.jpg", "stack.npy", "stack.npz",
-    "stack.h5::images", "rows.parquet", "images/g*.jpg", "stack.npy[1]", "rows.parquet::image[2]",
+    "stack.h5::images", "stack.zarr", "rows.parquet", "images/g*.jpg", "stack.npy[1]",
+    "rows.parquet::image[2]",
 )  # fmt: skip
 
 

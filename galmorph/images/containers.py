@@ -52,6 +52,7 @@ CONTAINERS = (
     Container("asdf", (".asdf",)),
     Container("zarr", (".zarr",), searched=True, is_folder=True),
     Container("parquet", (".parquet",)),
+    Container("arrow", (".arrow",), searched=True),
 )
 SEARCHED_SUFFIXES = tuple(end for kind in CONTAINERS if kind.searched for end in kind.suffixes)
 FOLDER_SUFFIXES = tuple(end for kind in CONTAINERS if kind.is_folder for end in kind.suffixes)
@@ -91,8 +92,9 @@ def list_container(path: str) -> Iterator[Source]:
         )
     module = importlib.import_module(f"galmorph.images.{kind.module}")
     list_items: Callable[[str, str], Iterator[Source]] = module.list_items
-    if is_url(file) and not kind.is_folder:
+    if is_url(file):
         check_named(file, None)
+    if is_url(file) and not kind.is_folder:
         copy = AHEAD.take(file)
         with copy.naming():
             _check_kind(copy.path)

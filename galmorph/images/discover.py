@@ -36,6 +36,9 @@ __all__ = ["discover_sources"]
 
 MEMBER_MARK = "::"
 SHARDS = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
+CACHE = re.compile(r"cache-.*\.arrow")
+"""What stands beside the files of a data set of Hugging Face, and is none of them."""
+
 GLOB_CHARACTERS = "*?["
 
 
@@ -254,7 +257,7 @@ def _list_folder(folder: str, walk: _Walk) -> tuple[list[str], list[str], list[s
     files, shards, folders = [], [], []
     for path, is_folder in _scan(folder):
         lowered = path.rpartition("/")[2].lower()
-        if lowered.startswith("."):
+        if lowered.startswith(".") or CACHE.fullmatch(lowered):
             continue
         if lowered.endswith(IMAGE_SUFFIXES) or path == folder:
             files.append(path)

@@ -34,7 +34,35 @@ def list_items(path: str, column: str) -> Iterator[Source]:
     is damaged takes the rest of its row group with it.
     """
     file = _open(path)
-    schema = file.schema_arrow
+    column = find_column(file.schema_arrow, column, path)
+    names = [column, *_list_scalars(file.schema_arrow, column)]
+    row = 0
+    for group in range(file.num_row_groups):
+        end = row + file.metadata.row_group(group).num_rows
+        try:
+            for batch in _list_batches(file, path, group, names, ROWS_AT_ONCE):
+                for source in list_batch(batch, path, column, row):
+                    yield source
+                    row += 1
+        except Exception as error:  # damaged pages raise nearly anything
+            yield from list_lost(path, column, row, end, error)
+        row = end
+
+
+def read_columns(path: str) -> dict[str, list[Any]]:
+    """Numbers and texts of a Parquet file, by column."""
+    file = _open(path)
+    names = _list_scalars(file.schema_arrow)
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    for group in range(file.num_row_groups):
+        for batch in _list_batches(file, path, group, names, MAX_LOST_ROWS):
+            for name in names:
+                columns[name] += _to_list(batch.column(name))
+    return columns
+
+
+def find_column(schema: Any, column: str, path: str) -> str:
+    """The column of that name, or the one of images; an `UnsupportedImageError` if it is none."""
     column = column or _find_image_column(schema, path)
     if column not in schema.names:
         raise UnsupportedImageError(
@@ -47,20 +75,10 @@ def list_items(path: str, column: str) -> Iterator[Source]:
             f"paths? give it with --catalogue FILE --path-column {column})",
             make_printable(path),
         )
-    scalars = [name for name in schema.names if name != column and _is_scalar(schema, name)]
-    row = 0
-    for group in range(file.num_row_groups):
-        end = row + file.metadata.row_group(group).num_rows
-        try:
-            for source in _list_group(file, path, group, column, scalars, row):
-                yield source
-                row += 1
-        except Exception as error:  # damaged pages raise nearly anything
-            yield from _list_lost(path, column, row, end, error)
-        row = end
+    return column
 
 
-def _list_lost(path: str, column: str, row: int, end: int, error: Exception) -> Iterator[Source]:
+def list_lost(path: str, column: str, row: int, end: int, error: Exception) -> Iterator[Source]:
     stem, shown = make_object_id(path), make_printable(path)
     if isinstance(error, GalmorphError):
         lost: GalmorphError = error
@@ -115,23 +133,29 @@ def _is_scalar(schema: Any, name: str) -> bool:
     return bool(number or types.is_string(kind) or types.is_large_string(kind))
 
 
-def _list_group(
-    file: Any, path: str, group: int, column: str, scalars: list[str], row: int
-) -> Iterator[Source]:
-    largest = _find_largest(file, path, group, {column, *scalars})
-    rows = max(1, min(ROWS_AT_ONCE, PAGE_BYTES // max(largest, 1)))
-    for batch in file.iter_batches(rows, row_groups=[group], columns=[column, *scalars]):
-        values = {name: _to_list(batch.column(name)) for name in batch.schema.names}
-        for n in range(batch.num_rows):
-            record = {name: items[n] for name, items in values.items()}
-            yield make_record_source(
-                record,
-                column,
-                name=f"{make_object_id(path)}_{row + n}",
-                address=f"{path}::{column}[{row + n}]",
-                folder=os.path.dirname(path),
-            )
-        row += batch.num_rows
+def _list_scalars(schema: Any, column: str = "") -> list[str]:
+    return [name for name in schema.names if name != column and _is_scalar(schema, name)]
+
+
+def _list_batches(file: Any, path: str, group: int, names: list[str], rows: int) -> Iterator[Any]:
+    """Rows of a group, at most so many at a time, and fewer where they are large."""
+    largest = _find_largest(file, path, group, set(names))
+    rows = max(1, min(rows, PAGE_BYTES // max(largest, 1)))
+    yield from file.iter_batches(rows, row_groups=[group], columns=names)
+
+
+def list_batch(batch: Any, path: str, column: str, row: int) -> Iterator[Source]:
+    """Sources of some rows, of which the first has that number."""
+    names = [column, *_list_scalars(batch.schema, column)]
+    values = {name: _to_list(batch.column(name)) for name in names}
+    for n in range(batch.num_rows):
+        yield make_record_source(
+            {name: items[n] for name, items in values.items()},
+            column,
+            name=f"{make_object_id(path)}_{row + n}",
+            address=f"{path}::{column}[{row + n}]",
+            folder=os.path.dirname(path),
+        )
 
 
 def _find_largest(file: Any, path: str, group: int, names: set[str]) -> int:

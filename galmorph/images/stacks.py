@@ -38,6 +38,7 @@ from galmorph.images.source import (
     place_columns,
     to_text,
 )
+from galmorph.remote import is_url
 from galmorph.settings import ReadOptions
 
 __all__ = ["ArrayFile", "OpenArrays", "StackItem", "StoredArray", "list_stack", "stacks_in_use"]
@@ -178,7 +179,7 @@ def _explain(shown: str) -> Iterator[None]:
 
 def _get_file(path: str, open_arrays: OpenArrays) -> ArrayFile:
     """Open file of this process, from a small table of the last ones used."""
-    key = (os.getpid(), path, os.stat(path).st_mtime_ns)
+    key = (os.getpid(), path, 0 if is_url(path) else os.stat(path).st_mtime_ns)
     if key not in _files:
         try:
             _files[key] = open_arrays(path)

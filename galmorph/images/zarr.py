@@ -4,21 +4,116 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from itertools import chain, islice
+from typing import Any, cast
 
 import numpy.typing as npt
 
-from galmorph.errors import ImageTooLargeError, MissingExtraError
+from galmorph.errors import (
+    GalmorphError,
+    ImageTooLargeError,
+    MissingExtraError,
+    UnreadableImageError,
+)
+from galmorph.images.memory import InMemory
+from galmorph.images.parquet import read_columns
 from galmorph.images.quiet import quiet
-from galmorph.images.source import Source, make_printable
-from galmorph.images.stacks import StoredArray, list_stack
+from galmorph.images.source import (
+    NEW_COPY,
+    Lost,
+    Source,
+    find_identifier,
+    make_object_id,
+    make_printable,
+    place_columns,
+)
+from galmorph.images.stacks import StackItem, StoredArray, list_stack
+from galmorph.remote import ask, exists, fetch, is_url
 
 __all__ = ["list_items"]
 
+MAX_CHUNK_BYTES = 1 << 30
+"""Of what is read together; Cutana makes a chunk of a thousand cutouts, 786 MB of three bands."""
+
+ITEMS_TOGETHER = 64
+BYTES_TOGETHER = 64 << 20
+"""Of items that take a request each."""
+
 
 def list_items(path: str, member: str) -> Iterator[Source]:
-    """List the items of an array; see `galmorph.images.stacks.list_stack`."""
-    return list_stack(path, member, _ZarrFolder)
+    """List the items of an array; see `galmorph.images.stacks.list_stack`.
+
+    Columns come from ``NAME_metadata.parquet`` too, beside ``NAME.zarr``, as ESA's Cutana and
+    images_to_zarr write it. Items of which a chunk holds several, or that are elsewhere, are read
+    together, ahead of the work.
+    """
+    items = list_stack(path, member, _ZarrFolder)
+    first = next(items, None)
+    if not isinstance(first, StackItem) or first.index is None:
+        return iter(()) if first is None else iter((first,))
+    items = _add_columns(cast("Iterator[StackItem]", chain((first,), items)), path)
+    count = _count_together(_ZarrFolder(path)[first.member], elsewhere=is_url(path))
+    return _read_ahead(items, count) if count > 1 else items
+
+
+def _add_columns(items: Iterator[StackItem], path: str) -> Iterator[StackItem]:
+    place = path.rstrip("/")[: -len(".zarr")] + "_metadata.parquet"
+    if not exists(place):
+        yield from items
+        return
+    copy = fetch(place) if is_url(place) else None
+    columns = read_columns(copy.path if copy else place)
+    names = columns.get(find_identifier(columns) or "original_filename")
+    columns = place_columns(columns)
+    rows = {index: k for k, index in enumerate(columns.get("idx_in_zarr", ()))}
+    for item in items:
+        k = rows.get(item.index, item.index) or 0
+        if any(k >= len(values) for values in columns.values()):
+            yield item
+            continue
+        name = make_object_id(str(names[k])) if names else item.object_id
+        row = {key: values[k] for key, values in columns.items()}
+        yield replace(item, object_id=name, columns={**item.columns, **row})
+
+
+def _count_together(stack: StoredArray, *, elsewhere: bool) -> int:
+    """Items to read at once: those of a chunk, and of several where each takes a request."""
+    chunk, item = stack.values.chunks[0], math.prod(stack.shape[1:]) * stack.dtype.itemsize
+    wanted = min(ITEMS_TOGETHER, BYTES_TOGETHER // max(item, 1)) if elsewhere else 1
+    return int(max(wanted // chunk, 1) * chunk)
+
+
+def _read_ahead(items: Iterator[StackItem], count: int) -> Iterator[Source]:
+    with ThreadPoolExecutor(1, "galmorph-zarr") as pool:
+        pending: Future[list[Source]] | None = None
+        while batch := list(islice(items, count)):
+            following = pool.submit(_read_together, batch)
+            yield from pending.result() if pending else ()
+            pending = following
+        yield from pending.result() if pending else ()
+
+
+def _read_together(batch: list[StackItem]) -> list[Source]:
+    first, last = batch[0], batch[-1]
+    rows = slice(first.index, (last.index or 0) + 1)
+
+    def read() -> npt.NDArray[Any]:
+        return _ZarrFolder(first.path)[first.member].read(rows, MAX_CHUNK_BYTES)
+
+    try:
+        pixels = ask(first.path, read) if is_url(first.path) else read()
+    except Exception as error:  # whatever a damaged chunk raises inside a library
+        said = f"the stack is damaged or cut short; {NEW_COPY}"
+        lost: GalmorphError = UnreadableImageError(said, make_printable(first.path))
+        lost = error if isinstance(error, GalmorphError) else lost
+        return [Lost(item.object_id, item.address, lost, item.columns) for item in batch]
+    return [
+        InMemory(item.object_id, array, item.address, item.columns)
+        for item, array in zip(batch, pixels, strict=True)
+    ]
 
 
 class _ZarrFolder:
@@ -31,7 +126,8 @@ class _ZarrFolder:
         except ImportError as error:
             raise MissingExtraError("zarr", "zarr", f"to read {self._shown}") from error
         with quiet():
-            self._top: Any = zarr.open(path, mode="r")
+            opened = partial(zarr.open, path, mode="r")
+            self._top: Any = ask(path, opened) if is_url(path) else opened()
 
     def __getitem__(self, name: str) -> StoredArray:
         node = self._top[name] if name else self._top
@@ -58,8 +154,9 @@ class _ZarrArray(StoredArray):
     def read(self, index: int | slice | None, limit: int) -> npt.NDArray[Any]:
         chunks = self.values.chunks
         counts = [-(-length // step) for length, step in zip(self.shape, chunks, strict=True)]
-        if isinstance(index, int):
-            counts[0] = 1
+        if index is not None:
+            rows = index if isinstance(index, slice) else slice(index, index + 1)
+            counts[0] = -(-rows.stop // chunks[0]) - rows.start // chunks[0]
         if math.prod(chunks) * math.prod(counts) * self.dtype.itemsize > limit:
             raise ImageTooLargeError(f"chunks of {chunks} are too much to unpack", self._shown)
         return super().read(index, limit)

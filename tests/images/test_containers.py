@@ -30,6 +30,7 @@ from galmorph.images import stacks
 from galmorph.images.containers import list_container
 from galmorph.images.discover import discover_sources
 from galmorph.images.read import read_cutout
+from galmorph.images.source import Lost
 from galmorph.images.stacks import stacks_in_use
 from galmorph.images.tar import TarMember
 from galmorph.settings import ReadOptions
@@ -316,7 +317,7 @@ def test_image_files_in_hdf5_with_columns_beside(tmp_path: Path) -> None:
     assert found[2].columns == {"ra": 12.0, "dec": 2.0, "name": "gal2"}
 
 
-def test_zarr_stack_with_columns_beside(tmp_path: Path) -> None:
+def test_zarr_stack_with_columns_beside(tmp_path: Path, monkeypatch) -> None:
     zarr = pytest.importorskip("zarr")
     group = zarr.open_group(tmp_path / "s.zarr", mode="w")
     group.create_array("images", data=STACK, chunks=(2, 48, 48, 3))
@@ -327,9 +328,73 @@ def test_zarr_stack_with_columns_beside(tmp_path: Path) -> None:
     check_all(tmp_path / "t.zarr", [f"t_{n}" for n in range(6)])
     large = {"shape": (900, 48, 48, 3), "chunks": (900, 48, 48, 3), "dtype": "u1"}
     zarr.open_group(tmp_path / "u.zarr", mode="w").create_array("images", **large)
-    options = ReadOptions(max_pixels=48 * 48 * 3)
+    monkeypatch.setattr("galmorph.images.zarr.MAX_CHUNK_BYTES", 900 * 48 * 48 * 3 - 1)
     with pytest.raises(ImageTooLargeError, match="chunks of"):
-        read_cutout(next(discover_sources(tmp_path / "u.zarr")), options=options)
+        read_cutout(next(discover_sources(tmp_path / "u.zarr")))
+    single = {"shape": (2, 900, 900), "chunks": (1, 900, 900), "dtype": "f8"}
+    zarr.open_group(tmp_path / "v.zarr", mode="w").create_array("images", **single)
+    with pytest.raises(ImageTooLargeError, match="more than max_pixels"):
+        read_cutout(
+            next(discover_sources(tmp_path / "v.zarr")), options=ReadOptions(max_pixels=1000)
+        )
+
+
+def test_the_layout_of_cutana(tmp_path: Path, monkeypatch) -> None:
+    zarr, pa = pytest.importorskip("zarr"), pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    for number in range(2):
+        batch = tmp_path / f"batch_cutout_process_{number:03}_x"
+        group = zarr.open_group(batch / "images.zarr", mode="w")
+        group.create_array("images", data=STACK, chunks=(4, 48, 48, 3))
+        columns = {"source_id": [f"E{number}{k}" for k in reversed(range(6))], "ra": [1.0] * 6,
+                   "dec": [2.0] * 6, "idx_in_zarr": list(reversed(range(6)))}  # fmt: skip
+        pq.write_table(pa.table(columns), batch / "images_metadata.parquet")
+    found = list(discover_sources(tmp_path))
+    assert [s.object_id for s in found] == [f"E{n}{k}" for n in range(2) for k in range(6)]
+    assert found[7].columns["source_id"] == "E11"
+    assert found[7].address.endswith("_001_x/images.zarr::images[1]")
+    for source in found:
+        assert np.array_equal(
+            read_cutout(source).array, IMAGES[int(source.object_id[-1])].transpose(2, 0, 1)
+        )
+    (one,) = discover_sources(found[7].address)
+    assert one.object_id == "E11"
+    chunk = tmp_path / "batch_cutout_process_000_x/images.zarr/images/c/1/0/0/0"
+    chunk.write_bytes(chunk.read_bytes()[:50])
+    found = list(discover_sources(tmp_path))
+    assert [hasattr(s, "error") for s in found] == [False] * 4 + [True] * 2 + [False] * 6
+
+
+def test_hugging_face_data_sets_on_disk(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    rows = [{"image": {"bytes": to_png(image), "path": None}, "id": f"h{k}", "z": 0.5 * k}
+            for k, image in enumerate(STACK)]  # fmt: skip
+    for name, part in (("data-00000-of-00002", rows[:4]), ("data-00001-of-00002", rows[4:]),
+                       ("cache-1234", rows)):  # fmt: skip
+        table = pa.Table.from_pylist(part)
+        with pa.ipc.new_stream(str(tmp_path / f"{name}.arrow"), table.schema) as stream:
+            stream.write_table(table, max_chunksize=3)
+    (tmp_path / "state.json").write_text("{}")
+    check_all(tmp_path, [f"h{k}" for k in range(6)])
+    assert list(discover_sources(tmp_path))[5].columns == {"id": "h5", "z": 2.5}
+    second = tmp_path / "data-00001-of-00002.arrow"
+    second.write_bytes(second.read_bytes()[:-400])
+    found = list(discover_sources(tmp_path))
+    assert [s.object_id for s in found][:4] == [f"h{k}" for k in range(4)]
+    assert isinstance(found[-1], Lost)
+    (tmp_path / "t.arrow").write_text("no table")
+    with pytest.raises(UnreadableImageError, match="not an Arrow file"):
+        read_cutout(next(discover_sources(tmp_path / "t.arrow")))
+
+
+def test_a_real_data_set_on_disk(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    for k, image in enumerate(STACK):
+        (tmp_path / f"g{k}.png").write_bytes(to_png(image))
+    names = [str(tmp_path / f"g{k}.png") for k in range(6)]
+    made = datasets.Dataset.from_dict({"image": names}).cast_column("image", datasets.Image())
+    datasets.DatasetDict(train=made).save_to_disk(tmp_path / "made")
+    check_all(tmp_path / "made", [f"g{k}" for k in range(6)])
 
 
 def test_asdf_image_and_stack(tmp_path: Path) -> None:
