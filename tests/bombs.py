@@ -137,7 +137,48 @@ def _write(data: Callable[[], bytes]) -> Callable[[Path], None]:
     return write
 
 
+def _write_sparse_fits(path: Path) -> None:
+    """A header without end; what is not written takes no room on the disk."""
+    path.write_bytes(FITS_HEAD)
+    with path.open("rb+") as file:
+        file.truncate(4 * GIB)
+
+
+VOTABLE = (
+    '<VOTABLE xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE><TABLE>{}<DATA><TABLEDATA>'
+)
+
+
+def _write_wide_votable(path: Path) -> None:
+    """Rows of five letters each, with ten thousand columns."""
+    fields = "".join(f'<FIELD name="c{n}" datatype="double"/>' for n in range(10_000))
+    end = "</TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>"
+    path.write_text(VOTABLE.format(fields) + "<TR/>" * 1_000_000 + end)
+
+
+def write_texts(rows: int, size: int, *, dictionary: bool) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        one = pa.array(["x" * size])
+        texts = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), one)
+        column = texts if dictionary else texts.cast(pa.string())
+        table = pa.table({"file": column, "id": list(range(rows))})
+        pq.write_table(table, path, compression="zstd", use_dictionary=dictionary)
+
+    return write
+
+
 FITS_HEAD = b"SIMPLE  =                    T".ljust(80)
+ECSV = b"""# %ECSV 1.0
+# ---
+# datatype:
+# - {name: file, datatype: string}
+# - {name: id, datatype: string, subtype: 'float64[1000000000]'}
+file id
+a ""
+"""
 BOMBS: dict[str, Callable[[Path], None]] = {
     "fits.gz": _write(lambda: gzip_zeros(4 * GIB, FITS_HEAD)),
     "empty_members.fits.gz": _write(lambda: gzip.compress(b"") * 500_000),
@@ -161,5 +202,13 @@ BOMBS: dict[str, Callable[[Path], None]] = {
     "large_chunk.h5": _write_large_chunk,
     "parquet": _write_parquet,
     "plain.parquet": _write_plain_parquet,
+    "catalogue.csv.gz": _write(lambda: gzip_zeros(6 * GIB, b"file,id\n")),
+    "catalogue.csv": _write(lambda: b",".join(b"c%d" % n for n in range(200_000)) + b"\n"),
+    "catalogue.ecsv": _write(lambda: ECSV),
+    "catalogue.fits.gz": _write(lambda: gzip_zeros(4 * GIB, FITS_HEAD)),
+    "catalogue.fits": _write_sparse_fits,
+    "catalogue.vot": _write_wide_votable,
+    "catalogue.plain.parquet": write_texts(8, 50 << 20, dictionary=False),
+    "catalogue.words.parquet": write_texts(100_000, 50 << 20, dictionary=True),
 }
 """By the end of the file's name: what writes it."""

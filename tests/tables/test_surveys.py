@@ -9,6 +9,7 @@ import random
 import numpy as np
 import pytest
 from astropy.table import Table
+from bombs import BOMBS, ECSV, VOTABLE
 from mutants import mutate
 
 from galmorph.errors import CatalogueError
@@ -185,3 +186,56 @@ def test_a_part_of_negative_size_has_an_end(tmp_path):
     (tmp_path / "cat.fits").write_bytes(head.encode().ljust(2880) + bytes(2880))
     with pytest.raises(CatalogueError, match="holds no table"):
         read_catalogue(tmp_path / "cat.fits", path_column="file")
+
+
+@pytest.mark.parametrize("end", [name for name in BOMBS if name.startswith("catalogue.fits")])
+def test_a_header_without_end_or_bound_is_refused(end, tmp_path, monkeypatch):
+    monkeypatch.setattr("galmorph.tables.formats.fits.MAX_BYTES", 1 << 24)
+    monkeypatch.setattr("bombs.GIB", 1 << 25)
+    BOMBS[end](tmp_path / end)
+    with pytest.raises(CatalogueError, match="would take more than .. MiB|a header .* no end"):
+        read_catalogue(tmp_path / end, path_column="file")
+
+
+def test_a_votable_of_many_columns_and_rows_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr("astropy.io.votable.parse", lambda *_, **__: pytest.fail("was parsed"))
+    fields = "".join(f'<FIELD name="c{n}" datatype="double"/>' for n in range(9000))
+    (tmp_path / "cat.vot").write_text(VOTABLE.format(fields) + "<TR/>" * 50_000)
+    with pytest.raises(CatalogueError, match="more than 4096 MiB; .* make FITS, CSV or Parquet"):
+        read_catalogue(tmp_path / "cat.vot", path_column="file")
+    (tmp_path / "cat.vot").write_text('<!DOCTYPE V [<!ENTITY a "b">]><V>&a;</V>')
+    with pytest.raises(CatalogueError, match="declares entities"):
+        read_catalogue(tmp_path / "cat.vot", path_column="file")
+
+
+def test_a_vector_that_no_cell_can_hold_is_left_out(tmp_path):
+    (tmp_path / "cat.ecsv").write_bytes(ECSV)
+    with pytest.warns(UserWarning, match="the columns id are of types"):
+        rows = list(read_catalogue(tmp_path / "cat.ecsv", path_column="file", root=""))
+    assert [row.path for row in rows] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["plain", "words"])
+def test_long_texts_of_parquet_take_no_more_memory_than_they_may(name, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("galmorph.tables.formats.parquet.MAX_BYTES", 1 << 20)
+    from bombs import write_texts
+
+    path = tmp_path / "cat.parquet"
+    write_texts(9000 if name == "words" else 8, 300_000, dictionary=name == "words")(path)
+    if name == "words":  # one of 300 kB, which all rows share
+        texts = {id(row.columns["file"]) for row in read_catalogue(path, path_column="file")}
+        assert len(texts) < 5
+    else:
+        with pytest.raises(CatalogueError, match="would take more than 0 MiB"):
+            list(read_catalogue(path, path_column="file"))
+
+
+def test_texts_of_any_length_need_no_room_for_the_longest(tmp_path):
+    """In a VOTable they have no bound: 30,000 rows as wide as the longest would be 24 GB."""
+    cells = ["x" * 200_000, *["a.jpg"] * 29_999]
+    rows = "".join(f"<TR><TD>{cell}</TD></TR>" for cell in cells)
+    field = '<FIELD name="file" datatype="unicodeChar" arraysize="*"/>'
+    end = "</TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>"
+    (tmp_path / "cat.vot").write_text(VOTABLE.format(field) + rows + end)
+    assert sum(1 for _ in read_catalogue(tmp_path / "cat.vot", path_column="file")) == 30_000

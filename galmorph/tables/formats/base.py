@@ -20,6 +20,15 @@ from galmorph.tables.journal import Journal
 CHUNK_ROWS = 8192
 """Rows that are read at once."""
 
+MAX_COLUMNS = MAX_VECTOR = 1 << 14
+"""Columns as in a spreadsheet; numbers in a cell."""
+
+MAX_BYTES = 1 << 30
+"""Of memory, for a table that must be read whole; of the disk, for one that is packed."""
+
+PACKED_RATIO = 32
+"""By which packing shrinks a table at most, besides `MAX_BYTES`."""
+
 Kind = Literal["classify", "embed"]
 """What a table is for: classes, or embeddings."""
 
@@ -47,6 +56,7 @@ class TableReader(ABC):
         self.specs: dict[str, ColumnSpec | None] = {}
         with self._refusing():
             self.specs = self._open()
+            self.check_columns(len(self.specs))
             if only is None:
                 self._leave_out_gaps()
 
@@ -67,6 +77,20 @@ class TableReader(ABC):
         """Read from the first row, some rows at a time, as `normalize` gives them; repeatable."""
         with self._refusing():
             yield from self._read()
+
+    def check_columns(self, count: int) -> None:
+        """Refuse what is no table."""
+        if count > MAX_COLUMNS:
+            said = f"has {count} columns; at most {MAX_COLUMNS} are read"
+            raise CatalogueError(f"{self.path}: {said}")
+
+    def check_size(self, size: int, limit: int = MAX_BYTES) -> None:
+        """Refuse what would take more memory or room than a table may."""
+        if size > limit:
+            raise CatalogueError(
+                f"{self.path}: would take more than {limit >> 20} MiB; unpack it, or make FITS, "
+                "CSV or Parquet of it, which are read some rows at a time"
+            )
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -130,9 +154,11 @@ def make_spec(
     numbers, several axes).
     """
     if isinstance(dtype, np.dtype):
+        if not dtype.itemsize:  # of such there may be any number of rows
+            return None
         dtype = "str" if dtype.kind in "SU" else dtype.newbyteorder("=").name
     dtype, shape, known = nearest_dtype(dtype), tuple(shape), facts or {}
-    vector = len(shape) == 1 and shape[0] > 0 and dtype not in DTYPES[:2]
+    vector = len(shape) == 1 and 0 < shape[0] <= MAX_VECTOR and dtype not in DTYPES[:2]
     if dtype not in DTYPES or (shape and not vector):
         return None
     unit, ucd, said = (str(known.get(key) or "") for key in ("unit", "ucd", "description"))
@@ -146,12 +172,20 @@ def column_spec(column: Any) -> ColumnSpec | None:
     info = column.info
     facts = {"unit": "" if info.unit is None else info.unit, "description": info.description}
     facts["ucd"] = (info.meta or {}).get("ucd") or getattr(info, "ucd", None)
-    return make_spec(info.name, column.dtype, column.shape[1:], facts)
+    dtype = column.dtype
+    if dtype.kind == "O" and all(isinstance(v, str) or v is np.ma.masked for v in column):
+        dtype = "str"  # of any length
+    return make_spec(info.name, dtype, column.shape[1:], facts)
+
+
+def list_specs(table: Any) -> dict[str, ColumnSpec | None]:
+    """Columns of a table in memory."""
+    return {name: column_spec(table[name]) for name in table.colnames}
 
 
 def table_specs(table: Any) -> tuple[ColumnSpec, ...]:
-    """Columns of a table in memory; `TableFormatError` where no output can hold one."""
-    specs = {name: column_spec(table[name]) for name in table.colnames}
+    """The same; `TableFormatError` where no output can hold one."""
+    specs = list_specs(table)
     refused = [name for name, spec in specs.items() if spec is None]
     if refused:
         raise TableFormatError(
@@ -162,15 +196,13 @@ def table_specs(table: Any) -> tuple[ColumnSpec, ...]:
 
 
 class MemoryReader(TableReader):
-    """A table that astropy reads whole."""
+    """A table that is there whole."""
 
     table: Any
 
-    def _columns(self) -> dict[str, ColumnSpec | None]:
-        for name in self.table.colnames:
-            if self.table[name].dtype == object:
-                self.table.replace_column(name, _as_strings(self.table[name]))
-        return {name: column_spec(self.table[name]) for name in self.table.colnames}
+    def _open(self) -> dict[str, ColumnSpec | None]:
+        self.provenance = dict(self.table.meta)
+        return list_specs(self.table)
 
     def _read(self) -> Iterator[dict[str, Values]]:
         for start in range(0, len(self.table), CHUNK_ROWS):
@@ -189,17 +221,3 @@ class TableInMemory(MemoryReader):
         is_frame = not hasattr(table, "colnames")
         self.table = Table.from_pandas(table) if is_frame else table.copy(copy_data=False)
         super().__init__(Path("the table"), exact, only)
-
-    def _open(self) -> dict[str, ColumnSpec | None]:
-        self.provenance = dict(self.table.meta)
-        return self._columns()
-
-
-def _as_strings(column: Any) -> Any:
-    """Strings of unknown length come as objects; anything else stays as it is."""
-    values = column.filled("") if hasattr(column, "filled") else column
-    if not all(isinstance(value, str) for value in values):
-        return column
-    made = type(column)(np.array(list(values), dtype=np.str_), name=column.name)
-    made.unit, made.description, made.meta = column.unit, column.description, column.meta
-    return made

@@ -13,8 +13,12 @@ The first table of a file is read that is no header of SExtractor's, memory-mapp
 
 from __future__ import annotations
 
+import gzip
 import json
+import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,14 @@ from galmorph.errors import CatalogueError, TableFormatError
 from galmorph.tables.cells import Values, missing_values, normalize
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import STRINGS_KEY, STRINGS_NOTE, escape_ascii, is_plain, unescape_all
-from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_spec
+from galmorph.tables.formats.base import (
+    CHUNK_ROWS,
+    MAX_BYTES,
+    PACKED_RATIO,
+    Format,
+    TableReader,
+    make_spec,
+)
 from galmorph.tables.journal import Journal, Measure
 from galmorph.tables.provenance import flatten_meta, plain
 
@@ -38,8 +49,8 @@ BLOCK = 2880
 
 KEY = "GALMORPH"
 
-MAX_HDUS = 256
-"""The table is among the first so many."""
+MAX_HDUS, MAX_HEADER = 256, 1 << 22
+"""The table is among the first so many (one of negative size would come for ever); bytes."""
 
 LDAC_HEADER = "LDAC_IMHEAD"
 """Ahead of each catalogue in a FITS_LDAC file stands the header of its image, as a table."""
@@ -153,10 +164,40 @@ class FitsReader(TableReader):
     def _hdus(self) -> Any:
         from astropy.io import fits
 
-        return fits.open(self.path, memmap=True)
+        self._check_header(0)
+        return fits.open(self._unpacked, memmap=True)
+
+    @cached_property
+    def _unpacked(self) -> str | Path:
+        """The file, or a temporary one with what is in it."""
+        if self.path.suffix.lower() != ".gz":
+            return self.path
+        file = tempfile.NamedTemporaryFile()  # noqa: SIM115 (as long as this)
+        weakref.finalize(self, file.close)
+        limit = MAX_BYTES + PACKED_RATIO * self.path.stat().st_size
+        with gzip.open(self.path) as packed:
+            while piece := packed.read(1 << 20):
+                file.write(piece)
+                self.check_size(file.tell(), limit)
+        file.flush()
+        return file.name
+
+    def _check_header(self, place: int) -> None:
+        """Refuse a header without end, for which astropy would look through the whole file."""
+        with open(self._unpacked, "rb") as file:
+            file.seek(place)
+            head = file.read(MAX_HEADER)
+        if head and b"END".ljust(80) not in head:
+            raise CatalogueError(f"{self.path}: a header in it has no end")
+
+    def _list_hdus(self, hdus: Any) -> Iterator[Any]:
+        for hdu in islice(hdus, MAX_HDUS):
+            yield hdu
+            place = hdu.fileinfo()
+            self._check_header(place["datLoc"] + place["datSpan"])
 
     def _table(self, hdus: Any) -> Any:
-        for hdu in islice(hdus, MAX_HDUS):  # one of negative size comes for ever
+        for hdu in self._list_hdus(hdus):
             if hasattr(hdu, "columns") and hdu.name != LDAC_HEADER and hdu.data is not None:
                 if len(hdu.data) != hdu.header["NAXIS2"]:
                     raise CatalogueError(f"{self.path}: is cut short")

@@ -64,6 +64,7 @@ class JsonlReader(TableReader):
         for row in self._objects():
             for name, value in row.items():
                 kinds.setdefault(name, set()).update(_kinds(value))
+            self.check_columns(len(kinds))
         self.empty = {name for name, found in kinds.items() if not found}
         return {name: _spec(name, found, name in self.exact) for name, found in kinds.items()}
 

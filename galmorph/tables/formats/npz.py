@@ -15,7 +15,14 @@ import numpy as np
 
 from galmorph.tables.cells import Values, normalize
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_spec
+from galmorph.tables.formats.base import (
+    CHUNK_ROWS,
+    MAX_BYTES,
+    PACKED_RATIO,
+    Format,
+    TableReader,
+    make_spec,
+)
 from galmorph.tables.formats.npy import to_bytes, write_header
 from galmorph.tables.journal import Journal, Measure
 from galmorph.tables.provenance import plain
@@ -52,6 +59,8 @@ class NpzReader(TableReader):
 
     def _open(self) -> dict[str, ColumnSpec | None]:
         with self.path.open("rb") as file, np.load(file) as arrays:
+            size = sum(info.file_size for info in arrays.zip.infolist())
+            self.check_size(size, MAX_BYTES + PACKED_RATIO * self.path.stat().st_size)
             self.provenance = json.loads(arrays[PROVENANCE].item())
             names = [name for name in arrays.files if name != PROVENANCE]
             return {n: make_spec(n, arrays[n].dtype, arrays[n].shape[1:]) for n in names}

@@ -19,13 +19,16 @@ from galmorph.errors import CatalogueError
 from galmorph.tables.cells import Values, missing_values, normalize
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import readable
-from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_spec
+from galmorph.tables.formats.base import CHUNK_ROWS, MAX_BYTES, Format, TableReader, make_spec
 from galmorph.tables.formats.ecsv import make_header
 from galmorph.tables.journal import Journal
 from galmorph.tables.provenance import flatten_meta, plain
 
 ROW_GROUP_BYTES = 32 << 20
 """Values are gathered to about that many bytes before they are written as one row group."""
+
+MAX_CELL = 1 << 18
+"""Bytes of a value on the average, where there are very many."""
 
 _ARROW_NAMES = {
     **{"large_string": "str", "string_view": "str"},
@@ -115,10 +118,19 @@ class ParquetReader(TableReader):
         from pyarrow import parquet
 
         wanted = self.wanted()
-        for path in self._files():
-            with parquet.ParquetFile(path) as file:
+        texts = [name for name, spec in wanted.items() if spec.is_text]
+        for path in self._files():  # a word of a dictionary stays one, however often it comes
+            with parquet.ParquetFile(path, read_dictionary=texts) as file:
+                self._check_cells(file.metadata, wanted)
                 for batch in file.iter_batches(CHUNK_ROWS, columns=list(wanted)):
                     yield {name: _values(batch.column(name), s) for name, s in wanted.items()}
+
+    def _check_cells(self, metadata: Any, wanted: Mapping[str, ColumnSpec]) -> None:
+        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+            for column in map(group.column, range(group.num_columns)):
+                size = column.total_uncompressed_size
+                if column.path_in_schema.partition(".")[0] in wanted and size > MAX_BYTES // 4:
+                    self.check_size(size // max(group.num_rows, 1), MAX_CELL)
 
 
 def _declared(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, Any]]:
@@ -145,6 +157,9 @@ def _spec(field: Any, declared: Mapping[str, Any]) -> ColumnSpec | None:
 
 
 def _values(column: Any, spec: ColumnSpec) -> Values:
+    if hasattr(column, "dictionary"):
+        words = [*column.dictionary.to_pylist(), None]
+        return normalize([words[k] for k in column.indices.fill_null(-1).to_pylist()], spec)
     flat = column.flatten() if spec.shape else None
     gaps = flat is not None and flat.null_count and not spec.is_float
     if spec.is_text or column.null_count or gaps:

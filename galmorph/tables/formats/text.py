@@ -28,8 +28,6 @@ from galmorph.tables.formats.base import CHUNK_ROWS, TableReader
 _MUST_QUOTE = re.compile(r'[",#\r\n]')
 MAX_LINE = 1 << 26
 CELL_BYTES, BLOCK_BYTES = 64, 1 << 27
-MAX_COLUMNS = 1 << 14
-"""As in a spreadsheet."""
 MAX_SHOWN = 200
 """Letters of a line that a message shows."""
 MAX_CELL = 1 << 24
@@ -137,9 +135,7 @@ class TextReader(TableReader):
         cells = next(self._rows(), [])
         if not cells:
             raise CatalogueError(f"{self.path}: the file is empty")
-        if len(cells) > MAX_COLUMNS:
-            said = f"has {len(cells)} columns; at most {MAX_COLUMNS} are read"
-            raise CatalogueError(f"{self.path}: {said}")
+        self.check_columns(len(cells))
         names = [cell.strip() or f"column_{number}" for number, cell in enumerate(cells, 1)]
         name, count = Counter(names).most_common(1)[0]
         if count > 1:

@@ -8,6 +8,7 @@ to another is refused before its parser could follow.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from galmorph.errors import CatalogueError
 from galmorph.tables.cells import Values, format_vector, to_digits
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import xml_text
-from galmorph.tables.formats.base import Format, MemoryReader
+from galmorph.tables.formats.base import Format, MemoryReader, list_specs
 from galmorph.tables.formats.text import write_rows
 from galmorph.tables.journal import Journal, Measure
 from galmorph.tables.provenance import Scalar, flatten_meta
@@ -33,6 +34,11 @@ _DATATYPES = {
     "float32": "float",
     "float64": "double",
 }
+FILE_RATIO, CELL_BYTES = 4, 16
+"""Bytes of memory for one of the file, and for a cell."""
+
+MAX_MEMORY = 4 << 30
+
 _NUMBERS = {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}
 
 _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
@@ -125,27 +131,46 @@ class VotableReader(MemoryReader):
     def _open(self) -> dict[str, ColumnSpec | None]:
         from astropy.io.votable import parse
 
-        _refuse_references(self.path)
+        self._look_ahead()
         first = parse(self.path, verify="ignore").get_first_table()
         self.table = first.to_table(use_names_over_ids=True)
         self.provenance = {param.name: param.value for param in first.params}
-        return self._columns()
+        return list_specs(self.table)
+
+    def _look_ahead(self) -> None:
+        """Refuse what is too large, and data elsewhere, before the parser could follow."""
+        fields, width = 0, 0
+        size = FILE_RATIO * self.path.stat().st_size
+
+        def look(name: str, attributes: Mapping[str, str]) -> None:
+            nonlocal fields, width, size
+            match name.rpartition(":")[2].upper():
+                case "STREAM" if "href" in attributes:
+                    raise CatalogueError(
+                        f"{self.path}: its data stand elsewhere ({attributes['href']!r}), which is "
+                        "not opened; save them within the file"
+                    )
+                case "FIELD":
+                    fields, width = fields + 1, width + _width(attributes.get("arraysize", "1"))
+                    self.check_columns(fields)
+                case "TR":
+                    size += width
+                    self.check_size(size, MAX_MEMORY)
+
+        def refuse(*_: Any) -> None:
+            raise CatalogueError(f"{self.path}: declares entities, which no VOTable needs")
+
+        parser = expat.ParserCreate()
+        parser.StartElementHandler, parser.EntityDeclHandler = look, refuse
+        with self.path.open("rb") as file:
+            parser.ParseFile(file)
+        self.check_size(size, MAX_MEMORY)
 
 
-def _refuse_references(path: Path) -> None:
-    """Refuse a file whose data stand elsewhere, at an address or in another file."""
-
-    def look(name: str, attributes: Mapping[str, str]) -> None:
-        if name.rpartition(":")[2].upper() == "STREAM" and "href" in attributes:
-            raise CatalogueError(
-                f"{path}: its data stand elsewhere ({attributes['href']!r}), which is not opened; "
-                "save them within the file"
-            )
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = look
-    with path.open("rb") as file:
-        parser.ParseFile(file)
+def _width(arraysize: str) -> int:
+    """Bytes of a cell in memory, about, besides what stands in the file."""
+    sizes = [int(part) for part in arraysize.split("x") if part.isdecimal()]
+    return CELL_BYTES * math.prod(sizes)
 
 
 FORMAT = Format("VOTable", (".vot", ".votable", ".xml"), VotableReader, write, show=xml_text)
