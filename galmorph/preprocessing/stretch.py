@@ -115,7 +115,10 @@ class Stretch:
         if self.fit is not None:
             curve = self.fit([planes[band] for band in reversed(bands)])
         assert curve is not None
-        colours = np.empty((3, *parts[bands[0]].shape), dtype=np.float32)
+        height, width = parts[bands[0]].shape
+        if height * width <= BLOCK_PIXELS:
+            return self._render_block(parts, curve)
+        colours = np.empty((3, height, width), dtype=np.float32)
         for rows in iter_blocks(colours.shape):
             colours[:, rows] = self._render_block({b: p[rows] for b, p in parts.items()}, curve)
         return colours

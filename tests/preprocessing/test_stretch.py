@@ -22,7 +22,7 @@ from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
 from galmorph.images.read import read_cutout
 from galmorph.preprocessing.general_stretches import (
-    _find_percentile,
+    find_percentiles,
     find_zscale,
     make_lupton,
     measure_sky,
@@ -293,11 +293,11 @@ def make_varied_planes(count: int) -> list[np.ndarray[Any, Any]]:
     return [*planes, *(rng.normal(size=(k, k + 1)).astype(np.float32) for k in range(1, 12))]
 
 
-@pytest.mark.parametrize("percentile", [0.0, 0.25, 1.0, 50.0, 99.75, 99.8, 100.0])
+@pytest.mark.parametrize("percentile", [0.0, 0.25, 1.0, 5.0, 25.0, 50.0, 99.75, 99.8, 100.0])
 def test_percentiles_are_numpys(percentile: float) -> None:
     for plane in make_varied_planes(20):
         expected = np.percentile(plane.astype(np.float64), percentile)
-        found = _find_percentile(plane.ravel(), percentile)
+        (found,) = find_percentiles(plane, [percentile])
         assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
