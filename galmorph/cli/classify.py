@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,10 +27,23 @@ __all__ = ["classify"]
     section="Output",
     help="Make a page of the result as well, as `galmorph report` does.",
 )
+@click.option(
+    "--samp",
+    is_flag=True,
+    cls=GroupedOption,
+    section="Output",
+    help="Have TOPCAT or Aladin, if they run, load the table (.fits or .vot).",
+)
 @run_options(ClassifyOptions)
 @click.pass_context
 def classify(
-    ctx: click.Context, /, strict: bool, quiet: bool, report: str | None, **given: Any
+    ctx: click.Context,
+    /,
+    strict: bool,
+    quiet: bool,
+    report: str | None,
+    samp: bool,
+    **given: Any,
 ) -> None:
     """Classify cutouts: one row per image, in order.
 
@@ -45,12 +59,25 @@ def classify(
     options = ClassifyOptions(**given)
     if report is not None:
         _prepare_report(report, options)
+    if samp and not options.file.endswith((".fits", ".vot")):
+        raise click.UsageError("--samp sends a file: name it with -o, as .fits or .vot.")
     status = carry_out(options, strict=strict, quiet=quiet)
     if report is not None and status in (OK, SOME_FAILED):
         from galmorph.cli.report import write_report
 
         write_report(options.file, report)
+    if samp and status in (OK, SOME_FAILED):
+        _send(Path(options.file))
     ctx.exit(status)
+
+
+def _send(path: Path) -> None:
+    from galmorph.samp import Samp
+
+    hub = Samp()
+    count = hub.send_table(path, path.name)
+    hub.close()
+    click.echo(f"sent to {count} programs by SAMP", err=True)
 
 
 def _prepare_report(report: str, options: ClassifyOptions) -> None:

@@ -26,6 +26,9 @@ __all__ = ["search"]
               help="Rows to give.")  # fmt: skip
 @click.option("--where", default="", metavar="EXPRESSION",
               help='Which rows may be found, as "z < 0.1 and p_spiral > 0.5".')  # fmt: skip
+@click.option("--index", is_flag=True,
+              help="Search by an index (extra search), built once and kept beside RUN, as is done "
+              "for more than a million rows.")  # fmt: skip
 @click.option("--duplicates", is_flag=True, help="List pairs that are the same galaxy instead.")
 @output_option(
     "Table to write, or a gallery (.html) [default: CSV on standard output].", default="-"
@@ -41,6 +44,7 @@ def search(
     output: str,
     model: str | None,
     *,
+    index: bool,
     duplicates: bool,
 ) -> None:
     """Find galaxies that look like examples.
@@ -62,26 +66,17 @@ def search(
         from galmorph.tables.formats import check_format
 
         check_format(output, "classify")
-    _write(_find(run, like, unlike, count, where, model, duplicates=duplicates), output)
-
-
-def _find(
-    run: str,
-    like: tuple[str, ...],
-    unlike: tuple[str, ...],
-    count: int,
-    where: str,
-    model: str | None,
-    *,
-    duplicates: bool,
-) -> Table:
     if duplicates:
         from galmorph.neighbours.duplicates import find_duplicates
 
-        return find_duplicates(run)
-    from galmorph.neighbours.search import search as find
+        table = find_duplicates(run)
+    else:
+        from galmorph.neighbours.search import search as find
 
-    return find(run, list(like), unlike=list(unlike), n=count, where=where, model=model)
+        table = find(
+            run, list(like), unlike=list(unlike), n=count, where=where, model=model, index=index
+        )
+    _write(table, output)
 
 
 def _write(table: Table, output: str) -> None:

@@ -1,8 +1,9 @@
-"""Rows of a run as a file: CSV, FITS, VOTable or regions of DS9."""
+"""Rows of a run as a file, CSV, FITS, VOTable or regions of DS9, and to other programs by SAMP."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from galmorph.errors import GalmorphError
 from galmorph.explorer.galaxies import Galaxies
+from galmorph.samp import Samp
 from galmorph.tables.writers import write_table
 
 FORMATS = {"CSV": ".csv", "FITS": ".fits", "VOTable": ".vot", "DS9 regions": ".reg"}
@@ -30,6 +32,42 @@ def make_file(galaxies: Galaxies, rows: npt.NDArray[np.int64], suffix: str) -> b
         path = Path(folder) / f"selection{suffix}"
         write_table(table, path)
         return path.read_bytes()
+
+
+class Sent:
+    """Rows that were sent to other programs; says which of them these select."""
+
+    def __init__(self, hear: Callable[[list[int]], None]) -> None:
+        self._hear, self._rows = hear, np.empty(0, dtype=np.int64)
+        self._samp = Samp(self._receive)
+        self._folder = tempfile.TemporaryDirectory()
+        self._name, self._number = "", 0
+
+    def send(self, galaxies: Galaxies, rows: npt.NDArray[np.int64]) -> int:
+        """Have others load these rows; the number of those who can."""
+        self._number += 1
+        self._rows, self._name = rows, f"{Path(galaxies.name).stem} {self._number}"
+        path = Path(self._folder.name) / f"selection_{self._number}.vot"
+        path.write_bytes(make_file(galaxies, rows, path.suffix))
+        return self._samp.send_table(path, self._name)
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Have others select those of these rows that were sent."""
+        self._samp.select(self._name, np.flatnonzero(np.isin(self._rows, rows)).tolist())
+
+    def highlight(self, row: int) -> None:
+        """Have others point at a row, if it was sent."""
+        for place in np.flatnonzero(self._rows == row).tolist():
+            self._samp.highlight(self._name, place)
+
+    def close(self) -> None:
+        """Leave the hub, and remove the files."""
+        self._samp.close()
+        self._folder.cleanup()
+
+    def _receive(self, name: str, places: list[int]) -> None:
+        if name == self._name:
+            self._hear([int(self._rows[place]) for place in places if place < len(self._rows)])
 
 
 def make_regions(galaxies: Galaxies, rows: npt.NDArray[np.int64]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from html import escape
 from typing import Any
 
+import numpy as np
 import panel as pn
 
 from galmorph.errors import GalmorphError
@@ -16,7 +18,7 @@ from galmorph.explorer.gallery import Gallery
 from galmorph.explorer.learning import save_head
 from galmorph.explorer.pictures import Thumbnails
 from galmorph.explorer.portrait import draw_portrait
-from galmorph.explorer.selection import FORMATS, make_file
+from galmorph.explorer.selection import FORMATS, Sent, make_file
 from galmorph.explorer.sky_map import Map
 
 PAGE = 30
@@ -35,6 +37,10 @@ class View:
         self.browsing, self.pictures, self.names = browsing, pictures, names
         self._alone = alone
         self.page = 0
+        self.sent: Sent | None = None
+        self._document = pn.state.curdoc
+        if alone:
+            pn.state.on_session_destroyed(lambda _: self.sent and self.sent.close())
         ink = "#ddd" if pn.config.theme == "dark" else "#444"
         self.map = Map(self._pick, self._choose, ink=ink)
         self._make_widgets()
@@ -82,6 +88,9 @@ class View:
         self.save = pn.widgets.FileDownload(
             callback=self._export, filename="selection.csv", label="Save these", **small
         )
+        self.send = pn.widgets.Button(
+            name="Send by SAMP", on_click=lambda _: self._send(), margin=0
+        )
         self.gallery = Gallery(
             self._hear, typed=True, alone=self._alone, sizing_mode="stretch_width"
         )
@@ -109,6 +118,7 @@ class View:
         self.why.param.watch(lambda _: self._draw_chosen(), "value")
         self.like = button("More like this", lambda _: self._sort_similar())
         self.buttons = pn.FlexBox(margin=(8, 0, 0, 0), sizing_mode="stretch_width")
+        self.send = button("Send by SAMP", lambda _: self._send())
         self.undo = button("Undo", lambda _: self._undo())
         self.learn = button("Learn", lambda _: self._learn(), button_type="primary")
         self.head_name = pn.widgets.TextInput(
@@ -136,6 +146,7 @@ class View:
             pn.Row(self.undo, self.learn, margin=0),
             pn.Row(self.head_name, self.save_head, margin=0),
             pn.Row(self.format, self.save, margin=(4, 0, 0, 0)),
+            self.send,
             width=340,
             margin=(0, 0, 0, 20),
         )
@@ -196,6 +207,43 @@ class View:
     def _choose(self, row: int) -> None:
         self.browsing.chosen = row
         self._follow()
+        self._tell(lambda sent: sent.highlight(row))
+
+    def _send(self) -> None:
+        """What the gallery shows, to TOPCAT and the like."""
+        try:
+            self.sent = self.sent or Sent(self._hear_rows)
+            count = self.sent.send(self.browsing.add_labels(), self.browsing.order)
+        except GalmorphError as error:
+            self._say(str(error))
+            return
+        rows = len(self.browsing.order)
+        self._say(f"Sent {rows:,} rows to {count} programs; what they select is shown here")
+
+    def _tell(self, say: Callable[[Sent], None]) -> None:
+        """Other programs, if a table was sent to them."""
+        if self.sent is None:
+            return
+        try:
+            say(self.sent)
+        except GalmorphError as error:
+            self._say(str(error))
+            self.sent = None
+
+    def _hear_rows(self, rows: list[int]) -> None:
+        """From a thread of SAMP: rows that another program has selected."""
+        act = partial(self._show_rows, rows)
+        if self._document is None:
+            act()
+        else:
+            self._document.add_next_tick_callback(act)
+
+    def _show_rows(self, rows: list[int]) -> None:
+        if len(rows) == 1:
+            self.browsing.chosen = rows[0]
+            self._follow()
+        else:
+            self._pick(np.array(rows) if rows else None, tell=False)
 
     def _follow(self) -> None:
         """Show the chosen galaxy, and the page that it is on."""
@@ -208,8 +256,10 @@ class View:
         if self.colour.value == YOUR_LABEL:
             self._draw_map()
 
-    def _pick(self, rows: Any) -> None:
+    def _pick(self, rows: Any, *, tell: bool = True) -> None:
         self.browsing.picked = rows
+        if tell:
+            self._tell(lambda sent: sent.select([] if rows is None else rows))
         self.all.visible = rows is not None
         if rows is None:
             self.map.points.selected.indices = []

@@ -14,7 +14,14 @@ import numpy.typing as npt
 
 from galmorph.errors import OptionError
 from galmorph.model import Model
-from galmorph.neighbours.vectors import compute_similarity, map_embeddings, to_unit
+from galmorph.neighbours.index import MANY_ROWS, has_faiss, list_candidates, open_index
+from galmorph.neighbours.vectors import (
+    Vectors,
+    compute_similarity,
+    find_place,
+    map_embeddings,
+    to_unit,
+)
 from galmorph.origin import describe_origin, hide_home
 from galmorph.pipeline import Pipeline, load_model
 from galmorph.saved import SavedRun
@@ -46,6 +53,7 @@ def search(
     n: int = 50,
     where: str = "",
     model: Any = None,
+    index: bool = False,
 ) -> Table:
     """Find the galaxies of a result that look most like some examples.
 
@@ -63,6 +71,9 @@ def search(
         Which rows may be found, as ``"z < 0.1 and p_spiral > 0.5"``.
     model : str or path, optional
         The model that the result was made with, where that is a file of your own.
+    index : bool
+        Search by an index that is built once and kept beside the result, as is done for more than a
+        million rows where the extra ``search`` is installed. With `where` all rows are compared.
 
     Returns
     -------
@@ -76,6 +87,8 @@ def search(
         The result cannot be read, or holds no embeddings.
     OptionError
         An example that is not there, an expression that cannot be computed, or another model.
+    MissingExtraError
+        An index is asked for, and faiss is not installed.
     """
     saved = run if isinstance(run, SavedRun) else SavedRun(run)
     wanted, unwanted = _list_examples(like), _list_examples(unlike)
@@ -89,11 +102,43 @@ def search(
     vectors = map_embeddings(saved)
     finder = _Finder(saved, vectors, model)
     query = finder.average(wanted) - (finder.average(unwanted) if unwanted else 0)
-    similarity = compute_similarity(vectors, to_unit(query[None]))[:, 0]
-    similarity[sorted(finder.used)] = np.nan
-    if condition is not None:
-        similarity[~condition.choose(saved.columns(condition.names))] = np.nan
-    return _make_table(saved, similarity, n, {"like": wanted, "unlike": unwanted, "where": where})
+    chosen = None if condition is None else condition.choose(saved.columns(condition.names))
+    indexed = index or (len(vectors) > MANY_ROWS and has_faiss())
+    found = find_nearest(
+        vectors,
+        to_unit(query[None])[0],
+        n,
+        left_out=sorted(finder.used),
+        chosen=chosen,
+        index=open_index(vectors, find_place(saved)) if indexed and chosen is None else None,
+    )
+    return _make_table(saved, *found, {"like": wanted, "unlike": unwanted, "where": where})
+
+
+def find_nearest(
+    vectors: Vectors,
+    query: npt.NDArray[np.float32],
+    n: int,
+    *,
+    left_out: Sequence[int] = (),
+    chosen: npt.NDArray[np.bool_] | None = None,
+    index: Any = None,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Rows of the largest cosines with a unit vector (d,), the largest first, and these."""
+    if index is None:
+        rows: npt.NDArray[np.int64] = np.arange(len(vectors))
+        cosine = compute_similarity(vectors, query[None])[:, 0]
+    else:
+        rows = list_candidates(index, query, n + len(left_out))
+        cosine = compute_similarity(vectors[rows], query[None])[:, 0]
+    wanted = np.isfinite(cosine) & ~np.isin(rows, left_out)
+    if chosen is not None:
+        wanted &= chosen
+    values = np.where(wanted, cosine, -np.inf)
+    count = min(n, int(wanted.sum()))
+    best = np.argpartition(-values, count - 1)[:count] if count else np.empty(0, dtype=np.int64)
+    best = best[np.argsort(-values[best], kind="stable")]
+    return rows[best], cosine[best]
 
 
 def _list_examples(given: Any) -> list[str]:
@@ -205,16 +250,14 @@ def measure_distance(ra: Any, dec: Any, ra0: Any, dec0: Any) -> npt.NDArray[np.f
 
 
 def _make_table(
-    saved: SavedRun, similarity: npt.NDArray[np.float32], n: int, asked: Mapping[str, Any]
+    saved: SavedRun,
+    rows: npt.NDArray[np.int64],
+    similarity: npt.NDArray[np.float32],
+    asked: Mapping[str, Any],
 ) -> Table:
-    """The rows of the largest values."""
-    count = min(n, int(np.isfinite(similarity).sum()))
-    values = np.nan_to_num(similarity, nan=-np.inf)
-    best = np.argpartition(-values, count - 1)[:count] if count else np.empty(0, dtype=np.int64)
-    best = best[np.argsort(-values[best], kind="stable")]
     own = {spec.name: spec for spec in (RANK, SIMILARITY)}
-    columns = {name: v for name, v in saved.rows(best.tolist()).items() if name not in own}
-    found = {"rank": np.arange(1, count + 1, dtype=np.int32), "similarity": similarity[best]}
+    columns = {name: v for name, v in saved.rows(rows.tolist()).items() if name not in own}
+    found = {"rank": np.arange(1, len(rows) + 1, dtype=np.int32), "similarity": similarity}
     specs = [*own.values(), *(saved.specs[name] for name in columns)]
     meta = {
         **saved.provenance,

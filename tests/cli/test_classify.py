@@ -818,3 +818,12 @@ def test_a_run_confined_to_a_folder_reads_no_other(run, cutouts, tmp_path):
     rows = read_csv(run("classify", *arguments, "--within", cutouts).stdout)
     assert rows[0]["label"]
     assert "outside the folder of --within" in rows[1]["message"]
+
+
+def test_a_table_is_sent_only_as_a_file_that_others_can_load(run, cutouts, tmp_path, monkeypatch):
+    result = run("classify", cutouts, "--samp", "-o", tmp_path / "run.csv")
+    assert result.exit_code == 2 and "--samp sends a file" in result.stderr
+    monkeypatch.setenv("SAMP_HUB", f"std-lockurl:{(tmp_path / 'none').as_uri()}")
+    result = run("classify", cutouts, "--samp", "-o", tmp_path / "run.fits")
+    assert result.exit_code == 1 and "no SAMP hub answers on this machine" in result.stderr
+    assert (tmp_path / "run.fits").exists()

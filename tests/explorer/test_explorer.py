@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -322,3 +323,63 @@ def test_colours_of_classes_and_of_numbers():
     np.testing.assert_array_equal(drawn.points.data["c"], x)
     drawn._tapped(SimpleNamespace(x=3.2, y=2.9))
     assert told == [3]
+
+
+ROOT = Path(__file__).resolve().parents[2]
+OF_PANEL = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+"""Newer names of its settings, which older versions do not know."""
+
+
+def make_view(folder, **given):
+    from galmorph.explorer.view import View
+
+    browsing = make_browsing(folder, **given)
+    return View(browsing, Thumbnails(browsing.galaxies), ["yes", "no"], alone=False)
+
+
+@OF_PANEL
+def test_other_programs_hear_what_is_chosen_and_show_what_they_select(tmp_path, monkeypatch):
+    pytest.importorskip("panel")
+    from galmorph.explorer import view as view_module
+
+    told = []
+
+    class Sent:
+        def __init__(self, hear):
+            self.hear = hear
+
+        def __getattr__(self, name):
+            return lambda *given: told.append((name, *map(list, given[1:]))) or 1
+
+    monkeypatch.setattr(view_module, "Sent", Sent)
+    view = make_view(tmp_path)
+    view._choose(5)
+    assert told == []  # nothing before it is asked for
+    view._send()
+    assert [name for name, *_ in told] == ["send"]
+    assert f"Sent {COUNT} rows to 1 programs" in view.status.object
+    view._choose(6)
+    view._pick(np.array([1, 2]))
+    assert [name for name, *_ in told] == ["send", "highlight", "select"]
+    view.sent.hear([8])
+    assert view.browsing.chosen == 8
+    view.sent.hear([3, 4])
+    assert set(view.browsing.order) == {3, 4}
+    assert len(told) == 3  # what was heard is not told again
+
+
+def test_a_notebook_shows_the_same_page(tmp_path):
+    pytest.importorskip("panel")
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    make_run(tmp_path)
+    code = "import galmorph\ngalmorph.explore('run.fits')"
+    notebook = new_notebook(cells=[new_code_cell(code)])
+    kernel = {"env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+    client = nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3")
+    client.execute(cwd=str(tmp_path), **kernel)
+    shown = [o.data for o in notebook.cells[0].outputs if o.output_type == "execute_result"]
+    assert len(shown) == 1
+    assert "g000" in shown[0]["text/html"] and "data:image/jpeg;base64," in shown[0]["text/html"]

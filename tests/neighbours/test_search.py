@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
 import galmorph
-from galmorph.errors import CatalogueError, OptionError
+from galmorph.errors import CatalogueError, MissingExtraError, OptionError
+from galmorph.neighbours import index as index_module
+from galmorph.neighbours import search as search_module
 from galmorph.neighbours.duplicates import find_duplicates
 from galmorph.neighbours.vectors import compute_similarity, map_embeddings, to_unit
 from galmorph.saved import SavedRun
@@ -119,6 +123,35 @@ def test_similarity_is_that_of_float32(vectors):
     exact /= np.linalg.norm(exact, axis=1, keepdims=True)
     np.testing.assert_allclose(found, exact @ queries.T, atol=1e-6)
     assert np.isnan(found[7]).all() and np.isnan(found).sum() == 3
+
+
+def test_an_index_is_built_once_and_finds_the_same(tmp_path, table, vectors, monkeypatch):
+    pytest.importorskip("faiss", reason="the extra search is not installed")
+    path = tmp_path / "run.parquet"
+    galmorph.write_table(table, path)
+    exact = galmorph.search(path, "g3", unlike="g4", n=5)
+    found = galmorph.search(path, "g3", unlike="g4", n=5, index=True)
+    assert list(found["object_id"]) == list(exact["object_id"])
+    np.testing.assert_array_equal(found["similarity"], exact["similarity"])
+    (kept,) = tmp_path.glob("*.faiss")
+    written = kept.stat().st_mtime_ns
+    monkeypatch.setattr(index_module, "_build", None)
+    galmorph.search(path, "g3", n=5, index=True)
+    assert kept.stat().st_mtime_ns == written
+    monkeypatch.undo()
+    galmorph.write_table(table[:100], path)
+    assert set(galmorph.search(path, "g3", index=True)["object_id"]) <= set(
+        table["object_id"][:100]
+    )
+    assert len(list(tmp_path.glob("*.faiss"))) == 1
+
+
+def test_without_faiss_an_index_is_refused_and_many_rows_are_searched(table, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(MissingExtraError, match=r"\[search\]"):
+        galmorph.search(table, "g3", index=True)
+    monkeypatch.setattr(search_module, "MANY_ROWS", 10)
+    assert len(galmorph.search(table, "g3", n=5)) == 5
 
 
 def test_duplicates_by_position_and_by_looks(table):

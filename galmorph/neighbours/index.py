@@ -1,0 +1,92 @@
+"""An index of many embeddings, by faiss: built once, kept beside the result, used until it changes.
+
+Compressed vectors name candidates, which `find_nearest` compares exactly.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import MissingExtraError
+from galmorph.neighbours.vectors import Vectors, list_blocks, to_unit
+
+__all__ = ["MANY_ROWS", "has_faiss", "list_candidates", "open_index"]
+
+MANY_ROWS = 1_000_000
+"""More rows are searched by an index where faiss is installed."""
+
+DIMENSIONS = 128
+"""Principal components that are indexed; each pair takes half a byte."""
+
+CELLS, LOOKED_INTO = 1024, 96
+"""Parts of the space, and how many of them a query looks into."""
+
+ROWS_A_CELL = 40
+"""For training; of fewer faiss warns."""
+
+CANDIDATES = 40
+"""For each galaxy that is wanted."""
+
+BLOCK = 65_536
+
+
+def has_faiss() -> bool:
+    """Whether the extra ``search`` is installed."""
+    try:
+        import faiss  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def open_index(vectors: Vectors, beside: Path | None) -> Any:
+    """Read the index from beside the file of the embeddings, or build it and write it there."""
+    if not has_faiss():
+        raise MissingExtraError("faiss-cpu", "search", "for an index")
+    import faiss
+
+    place = beside and beside.with_name(f"{beside.name}.faiss")
+    if place and place.is_file():
+        return faiss.read_index(str(place))
+    index = _build(vectors)
+    if place:
+        temporary = place.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
+        with suppress(OSError, RuntimeError):  # where nothing can be written, next time again
+            faiss.write_index(index, str(temporary))
+            temporary.replace(place)
+    return index
+
+
+def _build(vectors: Vectors) -> Any:
+    import faiss
+
+    width = min(DIMENSIONS, vectors.shape[1] // 2 * 2)
+    cells = max(1, min(CELLS, len(vectors) // ROWS_A_CELL))
+    index = faiss.index_factory(
+        vectors.shape[1], f"PCA{width},IVF{cells},PQ{width // 2}x4fs", faiss.METRIC_L2
+    )
+    faiss.extract_index_ivf(index).nprobe = LOOKED_INTO
+    rng = np.random.default_rng(0)
+    count = min(len(vectors), max(ROWS_A_CELL * cells, ROWS_A_CELL * 256))
+    sample = to_unit(vectors[np.sort(rng.choice(len(vectors), count, replace=False))])
+    index.train(sample[np.isfinite(sample[:, 0])])
+    for rows, block in list_blocks(vectors, BLOCK):
+        unit = to_unit(block)
+        good = np.isfinite(unit[:, 0])
+        index.add_with_ids(unit[good], np.arange(rows.start, rows.stop)[good])
+    return index
+
+
+def list_candidates(
+    index: Any, query: npt.NDArray[np.float32], count: int
+) -> npt.NDArray[np.int64]:
+    """Rows that may be among the nearest of a unit vector (d,), ascending."""
+    wanted = min(CANDIDATES * count, index.ntotal)
+    found = index.search(np.ascontiguousarray(query[None]), wanted)[1][0]
+    return np.sort(found[found >= 0])

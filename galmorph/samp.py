@@ -1,0 +1,89 @@
+"""Tables to TOPCAT and Aladin, and rows that are highlighted there, by SAMP on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from galmorph.errors import GalmorphError
+
+__all__ = ["KINDS", "Samp"]
+
+HOST = "127.0.0.1"
+KINDS = {".fits": "table.load.fits", ".vot": "table.load.votable"}
+"""Message that loads a file, by its suffix."""
+
+SELECT, HIGHLIGHT = "table.select.rowList", "table.highlight.row"
+
+
+class Samp:
+    """A connection to the hub that runs on this machine; nothing connects before it is made.
+
+    `hear` is called, in a thread of its own, with the name of a table that was sent and the numbers
+    of the rows in it that another program has selected, or the one that it has highlighted.
+    """
+
+    def __init__(self, hear: Callable[[str, list[int]], None] | None = None) -> None:
+        from astropy.samp import SAMPHubError, SAMPIntegratedClient
+
+        self._hear = hear
+        self._client = SAMPIntegratedClient(
+            metadata={"samp.name": "galmorph"}, addr=HOST, callable=hear is not None
+        )
+        try:
+            self._client.connect()
+        except (SAMPHubError, OSError) as error:
+            raise GalmorphError(
+                f"no SAMP hub answers on this machine ({error}): start TOPCAT or Aladin first"
+            ) from error
+        if hear is not None:
+            for kind in (SELECT, HIGHLIGHT):
+                self._client.bind_receive_notification(kind, self._receive)
+                self._client.bind_receive_call(kind, self._answer)
+
+    def send_table(self, path: Path, name: str) -> int:
+        """Have all others load a file; the number of those who can."""
+        kind = KINDS[path.suffix.lower()]
+        given = {"url": path.absolute().as_uri(), "table-id": name, "name": name}
+        return len(self._notify(kind, given))
+
+    def select(self, name: str, rows: Sequence[int]) -> None:
+        """Select rows of a table that was sent."""
+        self._notify(SELECT, {"table-id": name, "row-list": [str(row) for row in rows]})
+
+    def highlight(self, name: str, row: int) -> None:
+        """Point at one row."""
+        self._notify(HIGHLIGHT, {"table-id": name, "row": str(row)})
+
+    def _notify(self, kind: str, given: dict[str, Any]) -> Any:
+        from astropy.samp import SAMPProxyError
+
+        try:
+            return self._client.notify_all({"samp.mtype": kind, "samp.params": given})
+        except (SAMPProxyError, OSError) as error:
+            raise GalmorphError(f"the SAMP hub does not answer any more: {error}") from error
+
+    def _receive(
+        self, private_key: str, sender: str, kind: str, params: dict[str, Any], extra: Any
+    ) -> None:
+        rows = params.get("row-list", [params["row"]] if "row" in params else [])
+        if self._hear is not None and all(str(row).isdecimal() for row in rows):
+            self._hear(str(params.get("table-id", "")), [int(row) for row in rows])
+
+    def _answer(
+        self,
+        private_key: str,
+        sender: str,
+        message: str,
+        kind: str,
+        params: dict[str, Any],
+        extra: Any,
+    ) -> None:
+        self._receive(private_key, sender, kind, params, extra)
+        self._client.reply(message, {"samp.status": "samp.ok", "samp.result": {}})
+
+    def close(self) -> None:
+        """Leave the hub."""
+        if self._client.is_connected:
+            self._client.disconnect()
