@@ -119,7 +119,7 @@ class Inputs:
         )
         bands = tuple(options.bands or ()) if len(options.mosaic) > 1 else None
         files = tuple(map(self._find_here, options.mosaic))
-        found = mosaic_sources(files, positions, fov=options.fov or 0.0, bands=bands)
+        found = mosaic_sources(files, positions, fov=float(options.fov or 0), bands=bands)
         return reduce(list_copied, self.copies.values(), found)
 
     def _find_here(self, file: str) -> str:
@@ -135,8 +135,14 @@ class Inputs:
     def _list_sky(self, catalogue: Catalogue, survey: str) -> Iterator[Source]:
         from galmorph.images.mosaic import Position
         from galmorph.surveys.cutouts import list_positions
+        from galmorph.surveys.services import RADII, find_radius
 
         options = self.options
+        if options.fov == "auto" and find_radius(spec.name for spec in catalogue.specs) is None:
+            raise OptionError(
+                f"--fov auto needs a column {' or '.join(RADII)}; the catalogue has "
+                f"{', '.join(spec.name for spec in catalogue.specs)}"
+            )
         positions = (Position(row.object_id, row.ra, row.dec, row.columns) for row in catalogue)
         return list_positions(
             positions, survey, url=options.survey_url, fov=options.fov, bands=options.bands

@@ -98,6 +98,18 @@ class Number(Kind):
         return float(value)
 
 
+class Fov(Number):
+    """An angle, or "auto"."""
+
+    metavar = "ARCSEC|auto"
+
+    def read(self, text: str) -> Any:
+        return text if text == "auto" else super().read(text)
+
+    def check(self, value: Any) -> Any:
+        return value if isinstance(value, str) and value == "auto" else super().check(value)
+
+
 class Fraction(Number):
     """A part of a whole."""
 
@@ -419,9 +431,10 @@ class FieldOptions(Settings):
         "Central part of the frame to look at, as a fraction; auto measures the galaxy.",
         default="what the weights expect",
     )  # fmt: skip
-    fov: float | None = _option(
-        None, Number(*ARCSEC),
-        "Field of view to look at; needs a WCS or --pixel-scale.", metavar="ARCSEC",
+    fov: float | Literal["auto"] | None = _option(
+        None, Fov(*ARCSEC),
+        "Field of view to look at; needs a WCS or --pixel-scale. With --survey auto goes by the "
+        "column petroR90_r or shape_r.",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -458,6 +471,8 @@ class PixelOptions(FieldOptions, FileOptions, RenderOptions):
     def __post_init__(self) -> None:
         Settings.__post_init__(self)
         _ = self.field  # says what does not go together
+        if self.fov == "auto" and not getattr(self, "survey", None):
+            raise OptionError("--fov auto goes by a radius of the catalogue, with --survey alone")
 
     @property
     def cuts_out(self) -> bool:
@@ -467,7 +482,7 @@ class PixelOptions(FieldOptions, FileOptions, RenderOptions):
     @property
     def read(self) -> ReadOptions:
         """How files are read."""
-        fov = self.fov if self.center is not None else None
+        fov = self.fov if self.center is not None and self.fov != "auto" else None
         return ReadOptions(**self.pick(FileOptions), fov=fov)
 
     @property
@@ -475,7 +490,7 @@ class PixelOptions(FieldOptions, FileOptions, RenderOptions):
         """What to look at: all of a part that the reader has cut out."""
         if self.cuts_out:
             return FieldOptions(crop=1.0 if self.crop is None else self.crop)
-        return FieldOptions(crop=self.crop, fov=self.fov)
+        return FieldOptions(crop=self.crop, fov=None if self.fov == "auto" else self.fov)
 
     @property
     def rendering(self) -> RenderOptions:
@@ -655,7 +670,8 @@ class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, Output
     @property
     def cuts_out(self) -> bool:
         """Whether the reader cuts the field of view out of a larger image by its WCS."""
-        return bool(self.mosaic or (self.survey and self.fov)) or super().cuts_out
+        asked = self.survey and self.fov not in (None, "auto")
+        return bool(self.mosaic or asked) or super().cuts_out
 
     @property
     def has_images(self) -> bool:

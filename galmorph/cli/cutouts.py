@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["cutouts"]
 
 TABLE = "cutouts.csv"
+COLUMNS = {"object_id": "str", "ra": "float64", "dec": "float64", "path": "str", "message": "str"}
 
 
 @click.command(cls=GroupedCommand)
@@ -33,19 +34,21 @@ def cutouts(ctx: click.Context, /, output: str, **given: Any) -> None:
     """Download cutouts by position.
 
     The folder gets one image for each position that has one, and the table cutouts.csv with the
-    identifier, position, file and, where there is none, the reason. What has come before is in the
-    cache and is not asked for again: the same command goes on.
+    identifier, position, file or the reason why there is none, and the columns of the catalogue.
+    What has come before is in the cache and is not asked for again: the same command goes on.
     """
     from pathlib import Path
 
     from galmorph.inputs import open_inputs
+    from galmorph.writing import say_unwritable
 
     options = RunOptions(**given)
     if not options.survey:
         raise click.UsageError("give --survey NAME and --catalogue FILE")
     inputs = open_inputs(options)
     folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
+    with say_unwritable(folder, "name a folder of yours"):
+        folder.mkdir(parents=True, exist_ok=True)
     good, count = _save_all(inputs, folder)
     click.echo(f"{folder}: {good} of {count} cutouts; {folder / TABLE} tells of each", err=True)
     ctx.exit(OK if good or not count else NOTHING_READ)
@@ -56,34 +59,31 @@ def _save_all(inputs: Inputs, folder: Path) -> tuple[int, int]:
     from galmorph.errors import GalmorphError
     from galmorph.progress import show_progress
     from galmorph.surveys.cutouts import save
+    from galmorph.tables.columns import ColumnSpec
+    from galmorph.tables.writers import open_writer
 
-    rows: list[tuple[str, float, float, str, str]] = []
     names: set[str] = set()
-    with show_progress(items=inputs.list_sources()) as report:
-        for source in inputs.bring(inputs.list_sources()):
-            name = re.sub(r"[^\w.+-]", "_", source.object_id).lstrip(".") or "cutout"
-            name = name if name.lower() not in names else f"{name}-{len(rows)}"
-            names.add(name.lower())
-            file, said = "", ""
+    good = count = 0
+    own = [ColumnSpec(name, kind) for name, kind in COLUMNS.items()]
+    with (
+        show_progress(items=inputs.list_sources()) as report,
+        open_writer(folder / TABLE, [*own, *inputs.carried]) as writer,
+    ):
+        for count, source in enumerate(inputs.bring(inputs.list_sources()), 1):
+            row = {**source.columns, "object_id": source.object_id, "path": "", "message": ""}
             try:
-                file = save(source, folder, name)
+                row["path"] = save(source, folder, _choose_name(source.object_id, names))
+                good += 1
             except GalmorphError as error:
-                said = str(error)
-            columns = source.columns
-            rows.append((source.object_id, columns["ra"], columns["dec"], file, said))
-            report(len(rows), sum(not row[3] for row in rows))
-    _write_table(rows, folder)
-    return sum(bool(row[3]) for row in rows), len(rows)
+                row["message"] = str(error)
+            writer.append({spec.name: [row[spec.name]] for spec in writer.specs})
+            report(count, count - good)
+    return good, count
 
 
-def _write_table(rows: list[tuple[str, float, float, str, str]], folder: Path) -> None:
-    import csv
-    import io
-
-    from galmorph.writing import write_whole
-
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("object_id", "ra", "dec", "path", "message"))
-    writer.writerows(rows)
-    write_whole(folder / TABLE, text.getvalue().encode())
+def _choose_name(object_id: str, taken: set[str]) -> str:
+    """A name for a file that no other row has, on no file system."""
+    name = re.sub(r"[^\w.+-]", "_", object_id).lstrip(".") or "cutout"
+    free = name if name.lower() not in taken else f"{name}-{len(taken)}"
+    taken.add(free.lower())
+    return free

@@ -266,7 +266,7 @@ class Preprocessing:
                 "a field of view in arcseconds needs a pixel scale, and this image has none; "
                 "give --crop FRACTION or --pixel-scale instead"
             )
-        return central_box(height, width, field.fov / cutout.pixel_scale)
+        return central_box(height, width, float(field.fov) / cutout.pixel_scale)
 
     def _measure_box(self, shown: Cutout) -> tuple[Box, Flags, dict[str, str]]:
         """Field of view in pixels by the size of the central galaxy of a rendered cutout."""

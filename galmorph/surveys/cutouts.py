@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -153,7 +153,7 @@ def list_positions(
     survey: str,
     *,
     url: str | None = None,
-    fov: float | None = None,
+    fov: float | Literal["auto"] | None = None,
     bands: Sequence[str] | None = None,
 ) -> Iterator[Source]:
     """Positions of a catalogue as sources, lazily; an OptionError at once where a name is wrong."""
@@ -168,7 +168,7 @@ def list_positions(
             return Lost(position.object_id, "", error, columns)
         ra = position.ra % 360
         frame = choose_frame(service, fov, columns)
-        by_radius = fov is None and frame != Frame(service.scale, service.side)
+        by_radius = fov in (None, "auto") and frame != Frame(service.scale, service.side)
         urls = make_urls(service, ra, position.dec, frame, names)
         return SkyPosition(
             position.object_id, ra, position.dec, survey, urls, frame, names, by_radius, columns

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 from galmorph.errors import OptionError
@@ -16,65 +16,71 @@ URL_VARIABLE = "GALMORPH_SURVEY_URL"
 
 ARCSEC_PER_DEGREE = 3600
 
+SCALED_SIDE = 424
+"""Pixels of the frames of Galaxy Zoo 2 (Willett et al. 2013, MNRAS 435, 2835, section 2.1)."""
+
+RADII = {
+    "petror90_r": 0.02,  # the same section: 0.02 times the Petrosian 90 % radius in r
+    "shape_r": 0.0464,  # 2.318 half-light radii hold 90 % of the light of an exponential disk
+}
+"""Arcseconds per pixel of such a frame for a radius of 1 arcsec, by the name of its column."""
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service. An empty `id` must be given; flux in `bands` comes where there is an address."""
+    """One service; an empty `id` must be given."""
 
     name: str
     hosts: tuple[str, ...]  # the first is named in results; the others are asked where it fails
     picture: str  # address of a JPEG
     id: str  # layer, release or HiPS
-    scale: float  # arcsec per pixel
-    side: int  # pixels
-    sides: tuple[int, int]  # others are clamped without a word
     outside: str  # what comes where the survey has not looked
-    flux: str = ""  # address of a FITS file
-    bands: str = ""  # others are ignored without a word, and all are sent
-    radius: tuple[str, float, int] | None = None  # column; arcsec per pixel for 1 arcsec; pixels
+    sides: tuple[int, int]  # pixels; others are clamped without a word
+    side: int = 256  # pixels of the usual frame
+    scale: float = 0.262  # arcsec per pixel of it
+    bands: str = ""  # of flux; others are ignored without a word, and all are sent
+    flux: str = ""  # how the address of flux differs from that of the picture
+    scaled: bool = False  # a radius in the catalogue scales the frame unasked
     treatment: str = ""  # what is done to each picture by itself
 
 
-_ALL = (
-    Service(
-        name="legacysurvey",
-        hosts=("https://www.legacysurvey.org",),
-        picture="/viewer/cutout.jpg?ra={ra}&dec={dec}&layer={id}&pixscale={scale}&size={side}",
-        flux="/viewer/cutout.fits?ra={ra}&dec={dec}&layer={id}&pixscale={scale}&size={side}"
-        "&bands={bands}",
-        id="ls-dr10",
-        scale=0.262,
-        side=256,
-        sides=(16, 3000),
-        bands="griz",
-        outside="a flat JPEG; for FITS an error, as 500",
-    ),
-    Service(
-        name="sdss",
-        hosts=("https://skyserver.sdss.org",),
-        picture="/{id}/SkyServerWS/ImgCutout/getjpeg?ra={ra}&dec={dec}&scale={scale}"
-        "&width={side}&height={side}",
-        id="dr18",
-        scale=0.396127,
-        side=424,
-        sides=(64, 2048),
-        outside="a black JPEG",
-        radius=("petroR90_r", 0.02, 424),  # Willett et al. 2013, MNRAS 435, 2835, section 2.1
-    ),
-    Service(
-        name="hips",
-        hosts=("https://alasky.cds.unistra.fr", "https://alaskybis.cds.unistra.fr"),
-        picture="/hips-image-services/hips2fits?hips={id}&width={side}&height={side}"
-        "&projection=TAN&coordsys=icrs&ra={ra}&dec={dec}&fov={fov}&format=jpg",
-        id="",
-        scale=0.262,
-        side=256,
-        sides=(16, 4000),
-        outside="a flat JPEG, or JSON with title and description",
-        treatment="percentiles of each image by itself",
-    ),
-)
-SERVICES = {service.name: service for service in _ALL}
+SERVICES = {
+    service.name: service
+    for service in (
+        Service(
+            "legacysurvey",
+            ("https://www.legacysurvey.org",),
+            "/viewer/cutout.jpg?ra={ra}&dec={dec}&layer={id}&pixscale={scale}&size={side}",
+            "ls-dr10",
+            "a flat JPEG; for FITS an error, as 500",
+            sides=(16, 3000),
+            bands="griz",
+            flux=".fits",
+        ),
+        Service(
+            "sdss",
+            ("https://skyserver.sdss.org",),
+            "/{id}/SkyServerWS/ImgCutout/getjpeg?ra={ra}&dec={dec}&scale={scale}"
+            "&width={side}&height={side}",
+            "dr18",
+            "a black JPEG",
+            sides=(64, 2048),
+            side=SCALED_SIDE,
+            scale=0.396127,
+            scaled=True,
+        ),
+        Service(
+            "hips",
+            ("https://alasky.cds.unistra.fr", "https://alaskybis.cds.unistra.fr"),
+            "/hips-image-services/hips2fits?hips={id}&width={side}&height={side}"
+            "&projection=TAN&coordsys=icrs&ra={ra}&dec={dec}&fov={fov}&format=jpg",
+            "",
+            "a flat JPEG, or JSON with title and description",
+            sides=(16, 4000),
+            treatment="percentiles of each image by itself",
+        ),
+    )
+}
 
 
 def find_service(survey: str, url: str | None = None) -> Service:
@@ -104,7 +110,7 @@ def check_bands(service: Service, bands: Sequence[str] | None) -> None:
     """Refuse bands that the service would ignore."""
     if bands is None:
         return
-    if not service.flux:
+    if not service.bands:
         raise OptionError(f"--survey {service.name} has pictures alone: leave --bands out")
     unknown = [band for band in bands if band not in tuple(service.bands)]
     if unknown:
@@ -121,17 +127,24 @@ class Frame:
     side: int
 
 
-def choose_frame(service: Service, fov: float | None, columns: Mapping[str, Any]) -> Frame:
+def find_radius(names: Iterable[str]) -> str | None:
+    """The first column that holds a radius of `RADII`."""
+    lowered = {name.lower(): name for name in names}
+    return next((lowered[name] for name in RADII if name in lowered), None)
+
+
+def choose_frame(
+    service: Service, fov: float | Literal["auto"] | None, columns: Mapping[str, Any]
+) -> Frame:
     """The frame of that side in arcsec; else by the galaxy's radius; else the usual one."""
-    if fov is not None:
+    if fov is not None and fov != "auto":
         least, largest = service.sides
         side = min(max(round(fov / service.scale), least), largest)
         return Frame(fov / side, side)
-    if service.radius is not None:
-        name, factor, side = service.radius
-        radius = next((v for key, v in columns.items() if key.lower() == name.lower()), None)
-        if isinstance(radius, int | float) and 0 < radius < math.inf:
-            return Frame(factor * radius, side)
+    name = find_radius(columns) if fov == "auto" or service.scaled else None
+    radius = columns[name] if name else None
+    if name and isinstance(radius, int | float) and 0 < radius < math.inf:
+        return Frame(RADII[name.lower()] * radius, SCALED_SIDE)
     return Frame(service.scale, service.side)
 
 
@@ -139,16 +152,16 @@ def make_urls(
     service: Service, ra: float, dec: float, frame: Frame, bands: Sequence[str] | None
 ) -> tuple[str, ...]:
     """Addresses of one cutout, the one that is named first."""
-    form = service.picture if bands is None else service.flux
-    asked = form.format(
+    asked = service.picture.format(
         id=quote(service.id, safe="/"),
         ra=f"{ra:.6f}",
         dec=f"{dec:.6f}",
         scale=f"{frame.scale:.6g}",
         side=frame.side,
         fov=f"{frame.scale * frame.side / ARCSEC_PER_DEGREE:.8g}",
-        bands="".join(bands or ()),
     )
+    if bands is not None:
+        asked = f"{asked.replace('.jpg', service.flux)}&bands={''.join(bands)}"
     return tuple(host + asked for host in service.hosts)
 
 

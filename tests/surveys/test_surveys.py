@@ -326,6 +326,41 @@ def test_cutouts_are_kept(server, tmp_path):
     assert (folder / "s0.jpg").read_bytes() == make_picture(SIDE)
     assert not (folder / "s3.jpg").exists()
     assert "tile is empty" in table["message"][3]
+    assert list(table["z"]) == list(range(5))
+    again = run(*words, "-o", folder / "s0.jpg")
+    assert (again.exit_code, "name a folder of yours" in again.output) == (1, True)
+
+
+def test_a_radius_of_the_catalogue_scales_the_frames(server, tmp_path, model_file):
+    sample, out = tmp_path / "sample.csv", tmp_path / "out.csv"
+    sample.write_text("ra,dec,SHAPE_R\n10.1,2,5\n10.2,2,-1\n")
+    words = ["--catalogue", sample, "--survey", "legacysurvey", "--model", model_file, "-o", out]
+    words += ["--head", "test", "--device", "cpu", "-q"]
+    result = run("classify", *words, "--fov", "auto")
+    assert result.exit_code == 0, result.output
+    scaled, usual = Table.read(out)["path"]
+    assert "pixscale=0.232&size=424" in scaled
+    assert "pixscale=0.262&size=256" in usual
+    sample.write_text("ra,dec,z\n10.1,2,5\n")
+    result = run("classify", *words, "--fov", "auto", "--overwrite")
+    assert "needs a column petror90_r or shape_r; the catalogue has z" in result.output
+    result = run("classify", tmp_path, "--fov", "auto", "-o", tmp_path / "o.csv")
+    assert "with --survey alone" in result.output
+
+
+def test_a_mirror_is_asked_where_the_service_fails(server, monkeypatch):
+    asked = []
+
+    def ask(url: str) -> bytes:
+        asked.append(urlsplit(url).hostname)
+        if len(asked) == 1:
+            raise client.Passing("down")
+        return make_picture(256)
+
+    monkeypatch.delenv("GALMORPH_SURVEY_URL")
+    monkeypatch.setattr(client, "_ask", ask)
+    assert read_one(HIPS).path.startswith("https://alasky.cds.unistra.fr/")
+    assert asked == ["alasky.cds.unistra.fr", "alaskybis.cds.unistra.fr"]
 
 
 @pytest.mark.parametrize(
