@@ -1,0 +1,71 @@
+"""The commands of how-to pages, against services on the loopback interface."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from astropy.table import Table
+from bucket import SECRET, serve_bucket
+from click.testing import CliRunner
+from PIL import Image
+from survey_server import serve_surveys
+from synthetic import make_rgb
+
+from galmorph import remote
+from galmorph.cli.main import cli
+
+PAGES = Path(__file__).parents[1] / "docs/howto"
+
+
+def run_page(name: str) -> None:
+    """All commands of its blocks for a shell, in order."""
+    page = (PAGES / name).read_text(encoding="utf-8")
+    blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines() if line]
+    assert commands
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert program == "galmorph"
+        result = CliRunner().invoke(cli, words, prog_name="galmorph")
+        assert result.exit_code == 0, (command, result.output)
+
+
+def test_positions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    Path("sample.csv").write_text("name,ra,dec\na,10.1,2\nb,10.2,2\nc,10.3,-70\n")
+    with serve_surveys() as server:
+        monkeypatch.setenv("GALMORPH_SURVEY_URL", server.url)
+        run_page("positions.md")
+    table = Table.read("classes.fits")
+    assert list(table["name"]) == ["a", "b", "c"]
+    assert [bool(label) for label in table["label"]] == [True, True, False]
+    assert list(Table.read("kept.fits")["label"]) == list(table["label"])
+    assert Path("classes.html").read_text().count("data:image/jpeg") >= 2
+
+
+def test_buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    s3fs = pytest.importorskip("s3fs")
+    pytest.importorskip("moto.server")
+    pytest.importorskip("pyarrow")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name, value in {"ACCESS_KEY_ID": "me", "SECRET_ACCESS_KEY": SECRET}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with serve_bucket() as bucket:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.url)
+        s3fs.S3FileSystem.clear_instance_cache()
+        remote._get_system.cache_clear()
+        for k in range(3):
+            Image.fromarray(make_rgb(424, seed=k)).save(f"g{k}.jpg")
+            s3fs.S3FileSystem().put(f"g{k}.jpg", f"galaxies/cutouts/g{k}.jpg")
+        run_page("buckets.md")
+        s3fs.S3FileSystem().get("galaxies/out/", "got/", recursive=True)
+    table = Table.read("got/classes.parquet")
+    assert list(table["object_id"]) == ["g0", "g1", "g2"]
+    assert all(table["label"])
+    assert Path("got/classes.html").read_text().count("data:image/jpeg") >= 3
+    assert not any(SECRET.encode() in path.read_bytes() for path in Path("got").iterdir())
