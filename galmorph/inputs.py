@@ -151,18 +151,14 @@ class Inputs:
     def bring(self, sources: Iterator[Source]) -> Iterator[Source]:
         """The same, with what lies elsewhere downloaded ahead of the work."""
         given = self.options.connections
-        if self.options.survey:
-            from galmorph.surveys.client import CONNECTIONS
-            from galmorph.surveys.cutouts import CLIENT
+        if not self.options.survey:
+            count = given or URLS_AT_ONCE
+            return bring_ahead(sources, connections=count, within=self.options.within)
+        from galmorph.surveys.client import CONNECTIONS
+        from galmorph.surveys.cutouts import CLIENT
 
-            CLIENT.limit(given or CONNECTIONS)
-            return bring_ahead(sources, connections=given or CONNECTIONS)
-        within, named = self.options.within, (*self.paths, self.options.catalogue)
-        if any(map(is_url, (*named, within))):
-            return bring_ahead(sources, connections=given or URLS_AT_ONCE, within=within)
-        if self.can_be_counted:
-            return sources
-        return (s.bring(within) if isinstance(s, ImageFile) else s for s in sources)
+        CLIENT.limit(given or CONNECTIONS)
+        return bring_ahead(sources, connections=given or CONNECTIONS)
 
     @staticmethod
     def _join_rows(catalogue: Catalogue, column: str) -> Iterator[Source]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from galmorph.errors import GalmorphWarning, OptionError, UnknownHeadError, UnknownModelError
 from galmorph.heads import Head
+from galmorph.images.ahead import bring_ahead
 from galmorph.images.source import Source
 from galmorph.inference.backends import check_backend
 from galmorph.inference.engine import Block, run_inference
@@ -221,7 +222,7 @@ class Pipeline:
         """Embed the sources, block by block."""
         return run_inference(
             self.model,
-            sources,
+            bring_ahead(sources, within=self.read.within),
             read=self.read,
             field=self.field_of_view,
             rendering=self.rendering,

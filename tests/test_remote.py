@@ -5,8 +5,12 @@ from __future__ import annotations
 import pickle
 import tarfile
 import tempfile
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -32,6 +36,7 @@ from galmorph.errors import (
 from galmorph.images import ahead
 from galmorph.images.discover import discover_sources
 from galmorph.images.read import read_cutout
+from galmorph.inference import reading
 from galmorph.inputs import open_inputs
 from galmorph.model import write_model
 from galmorph.settings import RunOptions
@@ -173,6 +178,7 @@ def test_an_output_that_cannot_be_sent_is_kept(bucket, tree, tmp_path, model_fil
     bucket.faults["there.parquet"] = ["403*"]
     result = classify(*words)
     assert "the rows are kept in" in result.output
+    assert SECRET not in result.output
     assert "go on with --resume" in result.output
     (partial,) = (tmp_path / "cache").rglob("*.partial")
     bucket.faults.clear()
@@ -303,6 +309,59 @@ def test_a_mosaic_of_a_bucket(bucket, tree, tmp_path):
     assert read_cutout(first).array.shape[1:] == (31, 31)
     with pytest.raises(ImageError, match=f"^{TOP}/mosaic/f.fits: "):
         read_cutout(second)
+
+
+def test_a_copy_goes_with_its_last_use(bucket, tree, tmp_path, monkeypatch):
+    for k in range(200):
+        data = (tree / "images/g0.jpg").read_bytes()
+        fsspec.filesystem("s3").pipe(f"galaxies/long/{k:03}.jpg", data)
+    most, usual = [], reading.read_cutout
+
+    def count(source, **options):
+        most.append(len(list(tmp_path.glob("galmorph_*"))))
+        return usual(source, **options)
+
+    monkeypatch.setattr(reading, "read_cutout", count)
+    given = {"model": make_model(), "device": "cpu", "workers": 1, "batch_size": 8}
+    vectors = galmorph.embed(f"{TOP}/long", connections=2, **given)
+    assert vectors.shape == (200, 512)
+    assert max(most) < 120
+
+
+class _Web(BaseHTTPRequestHandler):
+    """``/g.jpg`` at the second try, without parts; a page of HTML for all else."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+    asked: ClassVar[Counter[str]] = Counter()
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        self.asked[self.path] += 1
+        data = self.files.get(self.path, b"<!doctype html><html><title>Hello</title></html>")
+        self.send_response(503 if self.asked[self.path] == 1 else 200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def test_files_of_a_web_server(tree, monkeypatch):
+    monkeypatch.setattr(remote, "FIRST_PAUSE_S", 0.01)
+    _Web.files["/g.jpg"] = (tree / "images/g0.jpg").read_bytes()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Web) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        top = f"http://127.0.0.1:{server.server_port}"
+        assert read_cutout(f"{top}/g.jpg").array.shape == (3, 64, 64)
+        assert _Web.asked["/g.jpg"] == 2
+        with pytest.raises(ImageError, match=rf"^{top}/other: this is a web page"):
+            read_cutout(f"{top}/other")
+        server.shutdown()
+        thread.join()
 
 
 def test_memory(tree):

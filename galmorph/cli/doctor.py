@@ -34,6 +34,8 @@ EXTRAS = {
     "h5py": ("hdf5", "HDF5"),
     "zarr": ("zarr", "Zarr"),
     "asdf": ("asdf", "ASDF"),
+    "fsspec": ("remote", "URLs in place of paths"),
+    "s3fs": ("remote", "s3://"),
     "onnxruntime": ("onnx", "--backend onnx"),
     "simplejpeg": ("jpeg", "faster reading of JPEG files"),
     "tifffile": ("tiff", "TIFF of more than 8 bits and three bands"),

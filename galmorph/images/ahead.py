@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from typing import Any, cast
 
 from galmorph.errors import ImageError, NotAnsweredError, SurveyError
 from galmorph.images.source import Lost, Source
+from galmorph.remote import CONNECTIONS, is_url
 
 __all__ = ["bring_ahead"]
 
@@ -21,18 +22,25 @@ MAX_SILENT = 50
 
 
 def bring_ahead(
-    sources: Iterable[Source], *, connections: int, within: str | None = None
+    sources: Iterable[Source], *, connections: int = CONNECTIONS, within: str | None = None
 ) -> Iterator[Source]:
-    """The same sources in order, each once it is here or given up."""
-    stopped, pending = threading.Event(), deque[Future[Source]]()
-    pool, listed, silent = ThreadPoolExecutor(connections, "galmorph-ahead"), iter(sources), 0
+    """The same sources in order, each once it is here or given up; no other is listed ahead."""
+    stopped, pending, silent = threading.Event(), deque[Source | Future[Source]](), 0
+    pool, bound = ThreadPoolExecutor(connections, "galmorph-ahead"), AHEAD * connections
+    listed = iter(sources)
     try:
         while True:
-            for source in islice(listed, AHEAD * connections - len(pending)):
-                pending.append(pool.submit(_bring, source, within, stopped))
+            while len(pending) < bound and not isinstance(next(iter(pending), None), Source):
+                source = next(listed, None)
+                if source is None:
+                    break
+                elsewhere = hasattr(source, "bring") and is_url(source.address)
+                future = pool.submit(_bring, source, within, stopped) if elsewhere else None
+                pending.append(future or source)
             if not pending:
                 return
-            source = pending.popleft().result()
+            first = pending.popleft()
+            source = first.result() if isinstance(first, Future) else first
             silent = silent + 1 if _is_silent(source) else 0
             if silent == MAX_SILENT and isinstance(source, Lost):
                 raise SurveyError(
@@ -50,8 +58,8 @@ def _is_silent(source: Source) -> bool:
 
 
 def _bring(source: Source, within: str | None, stopped: threading.Event) -> Source:
-    bring: Callable[..., Source] | None = getattr(source, "bring", None)
     try:
-        return source if bring is None else bring(within, stopped)
+        brought: Source = cast("Any", source).bring(within, stopped)
+        return brought
     except ImageError as error:
         return Lost(source.object_id, source.address, error, source.columns)

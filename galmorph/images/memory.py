@@ -50,7 +50,7 @@ _READ_BEFORE = GalmorphError("the pixels were read before, and are not kept")
 
 
 def drop_pixels(source: Source) -> Source:
-    """The same row-to-be without pixels in memory, for what is kept after reading."""
-    if not isinstance(source, InMemory):
+    """The same row-to-be without pixels, or a copy of its file, for what is kept after reading."""
+    if not isinstance(source, InMemory) and not hasattr(source, "copy"):
         return source
     return Lost(source.object_id, source.address, _READ_BEFORE, source.columns)

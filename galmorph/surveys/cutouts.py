@@ -70,6 +70,7 @@ class SkyPosition:
     frame: Frame
     bands: tuple[str, ...] | None = None
     by_radius: bool = False  # the frame is scaled by the galaxy, as those of Galaxy Zoo are
+    kept: bool = False  # in the cache
     columns: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -88,6 +89,8 @@ class SkyPosition:
 
     def bring(self, within: str | None, stopped: threading.Event | None = None) -> SkyPosition:
         """The same, once its bytes are in the cache."""
+        if self.kept:
+            return self
         try:
             self.fetch(stopped)
         except NotAnsweredError as error:
@@ -96,7 +99,7 @@ class SkyPosition:
                 raise
             said = f"{error.reason}; outside of the survey: {outside}"
             raise _FluxError(said) from error
-        return self
+        return replace(self, kept=True)
 
     def read_head(self, count: int) -> bytes:
         """First bytes of the image; b"" where it cannot be had."""
@@ -171,7 +174,16 @@ def list_positions(
         by_radius = fov in (None, "auto") and frame != Frame(service.scale, service.side)
         urls = make_urls(service, ra, position.dec, frame, names)
         return SkyPosition(
-            position.object_id, ra, position.dec, survey, urls, frame, names, by_radius, columns
+            position.object_id,
+            ra,
+            position.dec,
+            survey,
+            urls,
+            frame,
+            names,
+            by_radius,
+            False,
+            columns,
         )
 
     return map(make, positions)
