@@ -32,6 +32,8 @@ class Flags(enum.IntFlag):
     """The survey has no image there: the tile is empty."""
     NOT_ANSWERED = 1 << 6
     """The survey's service gave no image, or another than the one asked for."""
+    HEAD_FAILED = 1 << 7
+    """The head gave numbers that are not finite, or probabilities that do not sum to one."""
 
     BAD_PIXELS_FILLED = 1 << 8
     """Bad pixels (NaN, inf, masked) were interpolated or set to zero."""
@@ -63,6 +65,7 @@ NO_LABEL = (
     | Flags.READER_CRASHED
     | Flags.NOT_COVERED
     | Flags.NOT_ANSWERED
+    | Flags.HEAD_FAILED
 )
 """A row with any of these bits has no label."""
 

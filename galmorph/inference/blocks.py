@@ -35,6 +35,7 @@ T = TypeVar("T")
 NO_LABEL_REASONS = {
     Flags.CONSTANT: "the field of view is empty or has one value everywhere",
     Flags.ENCODE_FAILED: "the encoder gave values that are not finite",
+    Flags.HEAD_FAILED: "the head gave numbers that are no shares: not finite, or of another sum",
 }
 """What the message says where no exception does."""
 

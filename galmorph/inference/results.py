@@ -10,18 +10,23 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from galmorph.flags import NO_LABEL, Flags
 from galmorph.heads import Head
 from galmorph.inference.backends import list_versions
+from galmorph.inference.blocks import NO_LABEL_REASONS
 from galmorph.inference.engine import Block, Row
 from galmorph.model import Model
 from galmorph.settings import EngineOptions, FieldOptions, RenderOptions
 from galmorph.tables.angles import to_degrees
-from galmorph.tables.columns import ColumnSpec, result_columns
+from galmorph.tables.columns import ColumnSpec, probability_name, result_columns
 from galmorph.typicality import ATYPICAL_PERCENTILE, Typicality
 
 __all__ = ["TREATMENT_COLUMNS", "ResultPlan", "describe_run", "package_version"]
+
+SUM_TOLERANCE = 1e-3
+"""By which the sum of probabilities may differ from one: half precision has as much."""
 
 TREATMENT_COLUMNS = (
     ColumnSpec(
@@ -110,7 +115,6 @@ class ResultPlan:
             "fov": np.array([row.fov for row in rows], dtype=np.float32),
             "crop": np.array([row.crop for row in rows], dtype=np.float32),
             "treatment": [describe_treatment(row) for row in rows],
-            "message": [row.message for row in rows],
         }
         if self.with_embedding:
             columns["embedding"] = block.embeddings
@@ -118,6 +122,7 @@ class ResultPlan:
             columns["atypicality"] = self._fill_atypicality(self.typicality, block)
         if self.head is not None:
             columns |= self._fill_head(self.head, block)
+        columns["message"] = [row.message for row in rows]
         columns["flags"] = np.array([int(row.flags) for row in rows], dtype=np.int32)
         for spec in self.carried:
             columns[spec.name] = [row.source.columns[spec.name] for row in rows]
@@ -137,12 +142,36 @@ class ResultPlan:
     @staticmethod
     def _fill_head(head: Head, block: Block) -> dict[str, Any]:
         columns = head.fill(block.embeddings)
+        _take_away(columns, _find_odd(head, columns), block)
         if "label" in columns:
             columns["label"] = [
                 "" if row.flags & NO_LABEL else label
                 for row, label in zip(block.rows, columns["label"], strict=True)
             ]
         return columns
+
+
+def _find_odd(head: Head, columns: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+    """Rows, (n,), whose numbers are not finite, or whose probabilities do not sum to one."""
+    numbers = np.stack([columns[spec.name] for spec in head.columns() if spec.is_float], axis=1)
+    odd: npt.NDArray[np.bool_] = ~np.isfinite(numbers).all(axis=1)
+    classes = [probability_name(name) for name in getattr(head, "class_names", ())]
+    if classes:
+        total = sum(np.asarray(columns[name], dtype=np.float64) for name in classes)
+        odd |= ~(np.abs(total - 1) < SUM_TOLERANCE)
+    return odd
+
+
+def _take_away(columns: Mapping[str, Any], odd: npt.NDArray[np.bool_], block: Block) -> None:
+    """Flag these rows, unless they have no label anyway, and leave them no numbers."""
+    for k in np.flatnonzero(odd):
+        row = block.rows[k]
+        if not row.flags & NO_LABEL:
+            row.flags |= Flags.HEAD_FAILED
+            row.message = NO_LABEL_REASONS[Flags.HEAD_FAILED]
+        for values in columns.values():
+            if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+                values[k] = np.nan
 
 
 def _find_position(row: Row) -> tuple[float, float]:

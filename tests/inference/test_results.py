@@ -70,6 +70,33 @@ def test_a_row_without_embedding_has_no_label_and_no_numbers(model: Model) -> No
     assert columns["flags"][2] == int(Flags.READ_FAILED)
 
 
+@pytest.mark.filterwarnings("ignore:overflow|invalid")
+def test_shares_that_are_none_are_flagged_and_left_out(model: Model) -> None:
+    block = make_block(bad=(2,))
+    block.embeddings[1] = 3e38
+    whole = model.heads["test"]
+    head = replace(whole, weight=np.ascontiguousarray(whole.weight * 10))
+    columns = ResultPlan(model, head).fill(block)
+    assert columns["flags"][1] & Flags.HEAD_FAILED and not columns["flags"][0] & Flags.HEAD_FAILED
+    assert columns["flags"][2] == int(Flags.READ_FAILED) and columns["message"][2] == "broken"
+    assert columns["label"][1] == "" and "not finite" in columns["message"][1]
+    assert math.isnan(columns["confidence"][1]) and math.isnan(columns[f"p_{CLASSES[0]}"][1])
+    assert columns["label"][0] and columns["confidence"][0] > 0
+
+
+def test_probabilities_that_do_not_sum_to_one_are_no_answer(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        type(model.heads["test"]),
+        "compute_probabilities",
+        lambda self, x: np.full((len(x), len(CLASSES)), 0.9, np.float32),
+    )
+    columns = ResultPlan(model, model.heads["test"]).fill(make_block(bad=()))
+    assert set(columns["label"]) == {""} and np.isnan(columns["confidence"]).all()
+    assert all(flags & Flags.HEAD_FAILED for flags in columns["flags"])
+
+
 def test_far_embeddings_are_flagged_as_atypical(model: Model) -> None:
     block = make_block(bad=())
     block.embeddings[1] *= 1000
