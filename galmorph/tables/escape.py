@@ -1,4 +1,4 @@
-"""Strings that a format cannot hold as they are.
+r"""Strings that a format cannot hold as they are.
 
 File names may contain line breaks, control characters, bytes that are no UTF-8, and letters of
 any script. Where a format cannot hold those, they are **percent-encoded** as in a URL, by one
@@ -7,6 +7,10 @@ a ``%`` that two hexadecimal digits follow becomes ``%25``. So `unescape` (that 
 `urllib.parse.unquote`) always gives the original back, and names without such characters stay
 as they are. FITS: everything but printable ASCII. ECSV: characters that are not printable. In
 both, also a blank at either end, which readers strip.
+
+CSV, JSON Lines, Parquet and VOTable say nothing of how their text is to be read, and hold nearly
+all of it as it is. The rest is spelled as Python does (``\xff`` for a byte that is no UTF-8), and
+so is a backslash that would look like it; `restore` gives it back where the file is a result.
 """
 
 from __future__ import annotations
@@ -22,6 +26,10 @@ STRINGS_NOTE = "percent-encoded where a character is not printable, or % before 
 _PERCENT = re.compile(r"%(?=[0-9A-Fa-f]{2})")
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]|^ +| +$")
 _BLANK_ENDS = re.compile(r"^ +| +$")
+_ENDS = re.compile(r"^\s+|\s+$")
+_SPELLED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4})")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_GUARDED = re.compile("'+[=+@\t\r-]")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -68,11 +76,6 @@ def unescape(text: str) -> str:
     return unquote(text, errors="surrogateescape") if "%" in text else text
 
 
-def unescape_all(cells: Sequence[str]) -> list[str]:
-    """`unescape` for a column."""
-    return list(cells) if "%" not in "".join(cells) else [unescape(cell) for cell in cells]
-
-
 def is_plain(texts: Sequence[str]) -> bool:
     """Whether `escape_line` would change none of them, found without looking at each."""
     joined = "\n".join(["", *texts, ""])
@@ -81,12 +84,50 @@ def is_plain(texts: Sequence[str]) -> bool:
 
 
 def readable(text: str) -> str:
-    r"""Text that UTF-8 can hold: bytes of a name that are no UTF-8 appear as ``\xff``."""
-    if text.isascii():
-        return text
-    return _to_bytes(text).decode("utf-8", "backslashreplace")
+    r"""Text that UTF-8 can hold: bytes of a name that are no UTF-8 appear as ``\xff``.
+
+    >>> readable("a\udcff"), restore(readable("a\udcff")) == "a\udcff"
+    ('a\\xff', True)
+    """
+    if "\\" in text:
+        text = _SPELLED.sub(r"\\x5c\1", text)
+    return text if text.isascii() else _to_bytes(text).decode("utf-8", "backslashreplace")
 
 
 def xml_text(text: str) -> str:
-    """Text that XML can hold: `readable`, with U+FFFD for control characters."""
-    return _NOT_XML.sub("\ufffd", readable(text))
+    """Text that XML can hold: `readable`, and control characters spelled in the same way."""
+    return _NOT_XML.sub(_spell, readable(text))
+
+
+def xml_cell(text: str) -> str:
+    """The same for a cell of VOTable, at whose ends readers strip blanks."""
+    return _ENDS.sub(_spell, xml_text(text))
+
+
+def _spell(match: re.Match[str]) -> str:
+    return "".join(f"\\x{ord(c):02x}" if ord(c) < 0x80 else f"\\u{ord(c):04x}" for c in match[0])
+
+
+def restore(text: str) -> str:
+    """Give back what `readable` or `xml_text` was given."""
+    return _SPELLED.sub(_spelled_char, text) if "\\" in text else text
+
+
+def _spelled_char(match: re.Match[str]) -> str:
+    code = int(match[1][1:], 16)
+    return chr(code + 0xDC00 if match[1][0] == "x" and code > 0x7F else code)
+
+
+def guard(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula: an apostrophe before = + - @."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def guard_guarded(text: str) -> str:
+    """The same of what looks as if it had been given one, so that `restore_cell` can tell."""
+    return f"'{text}" if _GUARDED.match(text) else text
+
+
+def restore_cell(text: str) -> str:
+    """`restore` for a cell of CSV, which may be guarded."""
+    return restore(text[1:] if _GUARDED.match(text) else text)

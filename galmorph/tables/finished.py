@@ -14,7 +14,7 @@ from galmorph.errors import CatalogueError, ResumeError
 from galmorph.flags import NO_LABEL
 from galmorph.tables.cells import Values, missing_values
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.escape import STRINGS_KEY, xml_text
+from galmorph.tables.escape import STRINGS_KEY, restore, xml_text
 from galmorph.tables.formats.base import Format
 from galmorph.tables.provenance import flatten_meta, list_differences
 
@@ -62,6 +62,8 @@ class FinishedTable:
         with self._reading():
             only = {*KEY_COLUMNS, "flags"} if keyed else None
             self._reader = form.reader(path, KEY_COLUMNS, only)
+            if self._reader.spelled:
+                self._reader.restore = self._reader.spelled
             if form.provenance and self._reader.provenance is None:
                 raise CatalogueError(f"{path}: it has no provenance")
 
@@ -108,4 +110,4 @@ def _as_text(mapping: Mapping[str, Any]) -> dict[str, str]:
     """Entries in the one form that every format gives back."""
     flat = flatten_meta(mapping)
     text = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in flat.items()}
-    return {key: xml_text(value).strip() for key, value in text.items()}
+    return {key: xml_text(restore(value)).strip() for key, value in text.items()}

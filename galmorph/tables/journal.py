@@ -34,7 +34,7 @@ from galmorph.tables.blocks import (
 )
 from galmorph.tables.cells import Values, missing_values
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.escape import escape_ascii, is_plain, readable
+from galmorph.tables.escape import escape_ascii, is_plain, xml_cell
 from galmorph.tables.owner import Owner
 from galmorph.tables.provenance import list_differences, plain
 from galmorph.writing import sync_folder
@@ -78,8 +78,8 @@ class Measure:
         longest = widest = max(map(len, values))
         ascii_only = "".join(values).isascii()
         self.ascii = self.ascii and ascii_only
-        if not (ascii_only and is_plain(values)):
-            longest = max(len(readable(text).encode("utf-16-le")) // 2 for text in values)
+        if not ascii_only or "\\" in "".join(values) or not is_plain(values):
+            longest = max(len(xml_cell(text).encode("utf-16-le")) // 2 for text in values)
             widest = max(len(escape_ascii(text)) for text in values)
         self.fits_width, self.length = max(self.fits_width, widest), max(self.length, longest)
 

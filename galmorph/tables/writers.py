@@ -272,7 +272,7 @@ class _FinishedWriter(TableWriter):
         rest = iter(items)
         for row, done in enumerate(self._table.rows(), 1):
             now = [key(item) for item in islice(rest, 1)]
-            if not now or (done.key is not None and self._show(done.key) != self._show(now[0])):
+            if not now or (done.key is not None and done.key != now[0]):
                 was = _describe([done.key])
                 self._refuse(f"row {row} is {was}, but the input at its place is {_describe(now)}")
             self.rows_done = row
@@ -281,9 +281,6 @@ class _FinishedWriter(TableWriter):
         if more:
             self._refuse(f"it has {self.rows_done} rows, but the inputs go on: {_describe(more)}")
         return iter(())
-
-    def _show(self, key: tuple[str, str]) -> list[str]:
-        return [self._form.show(text) for text in key]
 
     def _write(self, columns: Sequence[Values]) -> None:
         self._refuse("it takes no more rows")

@@ -29,6 +29,9 @@ MAX_BYTES = 1 << 30
 PACKED_RATIO = 32
 """By which packing shrinks a table at most, besides `MAX_BYTES`."""
 
+OWN_COLUMNS = {"object_id", "path", "flags", "message"}
+"""What every result has that has names."""
+
 Kind = Literal["classify", "embed"]
 """What a table is for: classes, or embeddings."""
 
@@ -47,6 +50,8 @@ class TableReader(ABC):
     """What is read in place of a URL, which `name` is then."""
     empty: Collection[str] = ()
     remark = ""
+    restore: Callable[[str], str] = staticmethod(str)
+    spelled: Callable[[str], str] | None = None
 
     def __init__(
         self, path: Path, exact: Collection[str] = (), only: Collection[str] | None = None
@@ -57,6 +62,8 @@ class TableReader(ABC):
         with self._refusing():
             self.specs = self._open()
             self.check_columns(len(self.specs))
+            if self.spelled and self.specs.keys() >= OWN_COLUMNS:
+                self.restore = self.spelled
             if only is None:
                 self._leave_out_gaps()
 
@@ -76,7 +83,9 @@ class TableReader(ABC):
     def chunks(self) -> Iterator[dict[str, Values]]:
         """Read from the first row, some rows at a time, as `normalize` gives them; repeatable."""
         with self._refusing():
-            yield from self._read()
+            for chunk in self._read():
+                texts = {name: v for name, v in chunk.items() if isinstance(v, list)}
+                yield chunk | {name: list(map(self.restore, v)) for name, v in texts.items()}
 
     def check_columns(self, count: int) -> None:
         """Refuse what is no table."""
@@ -141,8 +150,6 @@ class Format:
     check: Callable[[Sequence[ColumnSpec]], None] = _nothing_to_refuse
     """Refuses columns that it cannot hold."""
     list_names: Callable[[Sequence[ColumnSpec]], list[str]] = _own_names
-    show: Callable[[str], str] = str
-    """A string as it comes back."""
 
 
 def make_spec(

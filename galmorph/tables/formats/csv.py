@@ -14,13 +14,11 @@ import numpy as np
 from galmorph.errors import TableFormatError
 from galmorph.tables.cells import Values, format_vector, to_digits
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.escape import readable
+from galmorph.tables.escape import guard, guard_guarded, readable
 from galmorph.tables.formats.base import Format
 from galmorph.tables.formats.ecsv import EcsvReader
 from galmorph.tables.formats.text import join_rows, write_rows
 from galmorph.tables.journal import Journal
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def vector_names(spec: ColumnSpec) -> list[str]:
@@ -50,11 +48,6 @@ def _check(specs: Sequence[ColumnSpec]) -> None:
             )
 
 
-def guard_cell(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula: an apostrophe before = + - @."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
 def to_text(columns: Sequence[Values], specs: Sequence[ColumnSpec], *, safe: bool = False) -> str:
     """Rows of a CSV file."""
     cells = [_cells(values, safe) for values in columns]
@@ -63,8 +56,11 @@ def to_text(columns: Sequence[Values], specs: Sequence[ColumnSpec], *, safe: boo
 
 def _cells(values: Values, safe: bool) -> Sequence[str]:
     if isinstance(values, list):
-        plain = values if "".join(values).isascii() else list(map(readable, values))
-        return list(map(guard_cell, plain)) if safe else plain
+        joined = "".join(values)
+        if joined.isascii() and not safe and "\\" not in joined and "'" not in joined:
+            return values
+        cells = [readable(guard_guarded(text)) for text in values]
+        return list(map(guard, cells)) if safe else cells
     if values.ndim > 1:  # it brings its own commas
         return [format_vector(row, ",").replace("nan", "") for row in np.ma.getdata(values)]
     return to_digits(values)
@@ -84,9 +80,6 @@ FORMAT = Format(
     provenance=False,
     check=_check,
     list_names=list_names,
-    show=readable,
 )
-SAFE = replace(
-    FORMAT, write=partial(write, safe=True), show=lambda text: guard_cell(readable(text))
-)
+SAFE = replace(FORMAT, write=partial(write, safe=True))
 TSV = Format("TSV", (".tsv",), EcsvReader)

@@ -16,7 +16,7 @@ import numpy as np
 from galmorph.errors import CatalogueError
 from galmorph.tables.cells import Values, format_vector, normalize, to_digits
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.escape import STRINGS_KEY, STRINGS_NOTE, escape_lines, unescape_all
+from galmorph.tables.escape import STRINGS_KEY, STRINGS_NOTE, escape_lines, unescape
 from galmorph.tables.formats.base import Format, make_spec
 from galmorph.tables.formats.text import TextReader, join_rows, write_rows
 from galmorph.tables.journal import Journal
@@ -91,8 +91,6 @@ def write(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
 class EcsvReader(TextReader):
     """Rows of text whose header says the types."""
 
-    _escaped = False
-
     def _open(self) -> dict[str, ColumnSpec | None]:
         from astropy.table.meta import get_header_from_yaml
 
@@ -103,15 +101,14 @@ class EcsvReader(TextReader):
         columns = header["datatype"]
         self.delimiter = header.get("delimiter", " ")
         self.provenance = dict(header.get("meta") or {})
-        self._escaped = STRINGS_KEY in self.provenance
+        self.restore = unescape if STRINGS_KEY in self.provenance else str
+        self.spelled = None
         if self.names() != [column["name"] for column in columns]:
             raise CatalogueError(f"{self.path}: the names in the header and the first row differ")
         return {column["name"]: _declared_spec(column) for column in columns}
 
     def values(self, cells: Sequence[str], spec: ColumnSpec) -> Values:
-        """Values of one column; strings may be escaped."""
-        if spec.is_text and self._escaped:
-            return unescape_all(cells)
+        """Values of one column."""
         if spec.shape:
             vectors = [json.loads(cell) if cell else None for cell in cells]
             return normalize(list(map(_fill_nan, vectors)) if spec.is_float else vectors, spec)

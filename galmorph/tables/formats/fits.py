@@ -29,7 +29,7 @@ import numpy.typing as npt
 from galmorph.errors import CatalogueError, TableFormatError
 from galmorph.tables.cells import Values, missing_values, normalize
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.escape import STRINGS_KEY, STRINGS_NOTE, escape_ascii, is_plain, unescape_all
+from galmorph.tables.escape import STRINGS_KEY, STRINGS_NOTE, escape_ascii, is_plain, unescape
 from galmorph.tables.formats.base import (
     CHUNK_ROWS,
     MAX_BYTES,
@@ -158,7 +158,7 @@ class FitsReader(TableReader):
         with self._hdus() as hdus:
             hdu = self._table(hdus)
             if KEY in hdu.header:
-                self.provenance = json.loads(hdu.header[KEY])
+                self.provenance, self.restore = json.loads(hdu.header[KEY]), unescape
             return {column.name: _spec(column, hdu, k) for k, column in enumerate(hdu.columns, 1)}
 
     def _hdus(self) -> Any:
@@ -210,8 +210,7 @@ class FitsReader(TableReader):
             columns = [(c, wanted[c.name]) for c in hdu.columns if c.name in wanted]
             for start in range(0, len(hdu.data), CHUNK_ROWS):
                 rows = hdu.data[start : start + CHUNK_ROWS]
-                ours = KEY in hdu.header
-                yield {c.name: _values(_stored(rows, c), c, s, ours) for c, s in columns}
+                yield {c.name: _values(_stored(rows, c), c, s) for c, s in columns}
 
 
 def _spec(column: Any, hdu: Any, number: int) -> ColumnSpec | None:
@@ -219,7 +218,7 @@ def _spec(column: Any, hdu: Any, number: int) -> ColumnSpec | None:
     cards = {"unit": "TUNIT", "ucd": "TUCD", "description": "TCOMM"}
     facts = {fact: str(hdu.header.get(f"{key}{number}", "")) for fact, key in cards.items()}
     if KEY in hdu.header:
-        facts = dict(zip(facts, unescape_all([*facts.values()]), strict=True))
+        facts = dict(zip(facts, map(unescape, facts.values()), strict=True))
     return make_spec(column.name, values.dtype, values.shape[1:], facts)
 
 
@@ -231,13 +230,12 @@ def _stored(rows: Any, column: Any) -> Any:
     return np.ma.MaskedArray(stored == ord("T"), mask=stored == 0)
 
 
-def _values(values: Any, column: Any, spec: ColumnSpec, ours: bool) -> Values:
+def _values(values: Any, column: Any, spec: ColumnSpec) -> Values:
     if column.null is not None and values.dtype.kind in "iu":
         values = _mask_null(values, column)
     if spec.is_text:
         array = np.ma.asarray(values) if np.ma.isMaskedArray(values) else np.asarray(values)
-        texts = normalize(np.char.rstrip(array) if array.dtype.kind in "SU" else array, spec)
-        return unescape_all(texts) if ours and isinstance(texts, list) else texts
+        return normalize(np.char.rstrip(array) if array.dtype.kind in "SU" else array, spec)
     return normalize(values, spec)
 
 

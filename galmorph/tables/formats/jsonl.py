@@ -13,7 +13,7 @@ import numpy as np
 
 from galmorph.tables.cells import Values, format_vector, normalize, to_digits
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.escape import readable
+from galmorph.tables.escape import readable, restore
 from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_spec
 from galmorph.tables.formats.text import read_lines, write_rows
 from galmorph.tables.journal import Journal
@@ -50,6 +50,8 @@ def write(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
 
 class JsonlReader(TableReader):
     """Rows of objects; what is no scalar and no vector of numbers is left out."""
+
+    spelled = staticmethod(restore)
 
     def _objects(self) -> Iterator[dict[str, Any]]:
         with self.path.open(encoding="utf-8", newline="\n") as file:
@@ -102,6 +104,4 @@ def _values(items: list[Any], spec: ColumnSpec) -> Values:
     return normalize(items, spec)
 
 
-FORMAT = Format(
-    "JSON Lines", (".jsonl", ".ndjson"), JsonlReader, write, provenance=False, show=readable
-)
+FORMAT = Format("JSON Lines", (".jsonl", ".ndjson"), JsonlReader, write, provenance=False)

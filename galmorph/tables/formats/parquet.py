@@ -18,7 +18,7 @@ import numpy as np
 from galmorph.errors import CatalogueError
 from galmorph.tables.cells import Values, missing_values, normalize
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.escape import readable
+from galmorph.tables.escape import readable, restore
 from galmorph.tables.formats.base import CHUNK_ROWS, MAX_BYTES, Format, TableReader, make_spec
 from galmorph.tables.formats.ecsv import make_header
 from galmorph.tables.journal import Journal
@@ -92,6 +92,8 @@ def write(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
 
 class ParquetReader(TableReader):
     """Rows of a Parquet file, or of all in a folder, by batches."""
+
+    spelled = staticmethod(restore)
 
     def _files(self) -> list[Path]:
         if not self.path.is_dir():
@@ -170,6 +172,4 @@ def _values(column: Any, spec: ColumnSpec) -> Values:
     return normalize(column.to_numpy(zero_copy_only=False), spec)
 
 
-FORMAT = Format(
-    "Parquet", (".parquet", ".pq"), ParquetReader, write, package="pyarrow", show=readable
-)
+FORMAT = Format("Parquet", (".parquet", ".pq"), ParquetReader, write, package="pyarrow")

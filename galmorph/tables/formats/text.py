@@ -23,6 +23,7 @@ import numpy as np
 from galmorph.errors import CatalogueError
 from galmorph.tables.cells import Values, normalize
 from galmorph.tables.columns import ColumnSpec, make_printable_name
+from galmorph.tables.escape import restore_cell
 from galmorph.tables.formats.base import CHUNK_ROWS, TableReader
 
 _MUST_QUOTE = re.compile(r'[",#\r\n]')
@@ -106,6 +107,7 @@ class TextReader(TableReader):
     """Rows of text."""
 
     delimiter = ","
+    spelled = staticmethod(restore_cell)
 
     def _open(self) -> dict[str, ColumnSpec | None]:
         self.delimiter = "\t" if ".tsv" in self.path.name.lower() else ","

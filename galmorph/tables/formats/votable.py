@@ -20,7 +20,7 @@ import numpy as np
 from galmorph.errors import CatalogueError
 from galmorph.tables.cells import Values, format_vector, to_digits
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.escape import xml_text
+from galmorph.tables.escape import is_plain, restore, xml_cell, xml_text
 from galmorph.tables.formats.base import Format, MemoryReader, list_specs
 from galmorph.tables.formats.text import write_rows
 from galmorph.tables.journal import Journal, Measure
@@ -87,10 +87,10 @@ def _param(name: str, value: Scalar) -> str:
 
 def _text_cells(cells: Sequence[str]) -> Sequence[str]:
     joined = "".join(cells)
-    if joined.isprintable() and not any(mark in joined for mark in "<>&"):
+    if is_plain(cells) and not any(mark in joined for mark in "<>&\\"):
         return cells
     carriage = {"\r": "&#13;"}  # XML would make a line break of it
-    return [escape(xml_text(cell), carriage) for cell in cells]
+    return [escape(xml_cell(cell), carriage) for cell in cells]
 
 
 def _cells(values: Values) -> Sequence[str]:
@@ -127,6 +127,8 @@ def write(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
 
 class VotableReader(MemoryReader):
     """Rows of the first table."""
+
+    spelled = staticmethod(restore)
 
     def _open(self) -> dict[str, ColumnSpec | None]:
         from astropy.io.votable import parse
@@ -173,4 +175,4 @@ def _width(arraysize: str) -> int:
     return CELL_BYTES * math.prod(sizes)
 
 
-FORMAT = Format("VOTable", (".vot", ".votable", ".xml"), VotableReader, write, show=xml_text)
+FORMAT = Format("VOTable", (".vot", ".votable", ".xml"), VotableReader, write)
