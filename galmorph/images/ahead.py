@@ -12,8 +12,6 @@ from galmorph.errors import ImageError, NotAnsweredError, SurveyError
 from galmorph.images.source import Lost, Source
 from galmorph.remote import CONNECTIONS, is_url
 
-__all__ = ["bring_ahead"]
-
 AHEAD = 16
 """Sources under way for each connection."""
 

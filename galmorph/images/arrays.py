@@ -15,20 +15,19 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
-from galmorph.flags import Flags
 from galmorph.images.bands import RENDERED_NAMES, choose_planes
 from galmorph.images.cutout import Cutout
+from galmorph.images.pillow import grey_cutout
 from galmorph.images.planes import lay_on_black, to_rendered
 from galmorph.quantities import to_masked
 from galmorph.settings import ReadOptions
-
-__all__ = ["WAY_OUT", "cutout_from_array", "find_masked", "is_tensor", "to_array"]
 
 Array = npt.NDArray[Any]
 WAY_OUT = (
     "give one image as (y, x), (y, x, 3) or (3, y, x), a stack as (n, 3, y, x) or (n, y, x, 3), "
     "grey images as a list of (y, x), other bands as (band, y, x) with --bands"
 )
+RENDERED_TYPES = "values are rendered colours only as uint8, uint16, or floats in [0, 1]"
 
 
 def is_tensor(item: Any) -> bool:
@@ -68,9 +67,7 @@ def find_masked(item: Any, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | No
     return np.asarray(mask.any(axis=0 if mask.shape[1:] == shape else 2))
 
 
-def cutout_from_array(
-    array: Array, *, options: ReadOptions, object_id: str = "", path: str = "", unit: str = ""
-) -> Cutout:
+def cutout_from_array(array: Array, options: ReadOptions, unit: str = "") -> Cutout:
     """Make a cutout of an array whose row 0 is the top.
 
     uint8 is rendered, uint16 is rendered over 65535. Floats in [0, 1] are rendered; other values
@@ -80,43 +77,26 @@ def cutout_from_array(
     An array is (y, x), (y, x, 1 or 3), (1 or 3, y, x), RGBA uint8 (y, x, 4), or (band, y, x) with
     bands; with a unit its values are flux.
     """
-    where = path or "the array"
     if array.dtype.kind not in "fiub":
-        raise UnsupportedImageError(f"an array of type {array.dtype} is not an image", path)
+        raise UnsupportedImageError(f"an array of type {array.dtype} is not an image")
     if array.size == 0:
-        raise UnreadableImageError(f"the array is empty {array.shape}", path)
+        raise UnreadableImageError(f"the array is empty {array.shape}")
     if array.size > options.max_pixels:
-        raise ImageTooLargeError(f"{array.shape} is more than max_pixels", path)
+        raise ImageTooLargeError(f"{array.shape} is more than max_pixels")
     planes = order_axes(array, options.bands)
     as_flux = bool(unit) or options.bands not in (None, RENDERED_NAMES)
     rendered = None if as_flux else to_rendered(planes)
     if rendered is not None and planes.shape[0] in (1, 3):
-        return _rendered_cutout(rendered, object_id, path)
+        return Cutout(rendered) if planes.shape[0] == 3 else grey_cutout(rendered[0])
     if options.bands is None and planes.shape[0] > 1:
+        why = f"it has the unit {unit}" if unit else f"{array.dtype} {RENDERED_TYPES}"
         raise BandError(
-            f"{where}: it is flux, {_explain_flux(array, unit)}; name its {planes.shape[0]} "
-            "planes, as in --bands g,r,z, or convert a rendered image to uint8"
+            f"it is flux, because {why}; name its {planes.shape[0]} planes, as in --bands g,r,z, "
+            "or convert a rendered image to uint8"
         )
-    bands, _ = choose_planes(None, options.bands, planes.shape[0], where)
+    bands, _ = choose_planes(None, options.bands, planes.shape[0])
     flux = np.ascontiguousarray(planes, dtype=np.float32)
-    return Cutout(flux, bands, "flux", object_id, path, unit=unit)
-
-
-def _explain_flux(array: Array, unit: str) -> str:
-    if unit:
-        return f"because it has the unit {unit}"
-    return (
-        f"because {array.dtype} values are rendered colours only as uint8, uint16, or floats "
-        "in [0, 1]"
-    )
-
-
-def _rendered_cutout(planes: Array, object_id: str, path: str) -> Cutout:
-    if planes.shape[0] == 3:
-        return Cutout(planes, object_id=object_id, path=path)
-    grey = np.broadcast_to(planes, (3, *planes.shape[1:]))
-    flags = Flags.OUTSIDE_COLOUR_DOMAIN
-    return Cutout(grey, object_id=object_id, path=path, flags=flags, notes={"mode": "grey"})
+    return Cutout(flux, bands, "flux", unit=unit)
 
 
 def order_axes(array: Array, bands: Sequence[str] | None) -> Array:
@@ -125,10 +105,7 @@ def order_axes(array: Array, bands: Sequence[str] | None) -> Array:
         return array[None]
     if array.ndim != 3:
         raise AmbiguousShapeError(f"an array of shape {array.shape} is no image; {WAY_OUT}")
-    if bands is not None:
-        counts: tuple[int, ...] = (len(bands),)
-    else:
-        counts = (1, 3)
+    counts = (1, 3) if bands is None else (len(bands),)
     first, last = array.shape[0] in counts, array.shape[2] in counts
     if bands is None and array.dtype == np.uint8 and array.shape[2] == 4 and not first:
         return np.moveaxis(lay_on_black(array), 2, 0)

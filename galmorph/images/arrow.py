@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from galmorph.errors import MissingExtraError, UnreadableImageError
+from galmorph.errors import UnreadableImageError
+from galmorph.images.extras import import_extra
 from galmorph.images.parquet import ROWS_AT_ONCE, find_column, list_batch, list_lost
-from galmorph.images.source import NEW_COPY, Source, make_printable
-
-__all__ = ["list_items"]
+from galmorph.images.source import NEW_COPY, Source
 
 
 def list_items(path: str, column: str) -> Iterator[Source]:
     """List the rows of a file, as `galmorph.images.parquet` does."""
     batches = _open(path)
-    column = find_column(batches.schema, column, path)
+    column = find_column(batches.schema, column)
     row = 0
     try:
         for batch in batches:
@@ -28,17 +27,14 @@ def list_items(path: str, column: str) -> Iterator[Source]:
 
 
 def _open(path: str) -> Any:
+    pa = import_extra("pyarrow", "parquet", "to read Arrow files")
     try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "parquet", f"to read {make_printable(path)}") from error
-    try:
-        with suppress(pa.ArrowInvalid):
+        with suppress(ValueError):  # of the other of its two kinds
             return pa.ipc.open_stream(pa.memory_map(path))
         whole = pa.ipc.open_file(pa.memory_map(path))
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError) as error:  # what Arrow raises is one of them
         reason = f"not an Arrow file, or damaged or cut short; {NEW_COPY}"
-        raise UnreadableImageError(reason, make_printable(path)) from error
+        raise UnreadableImageError(reason) from error
     return pa.RecordBatchReader.from_batches(
         whole.schema, map(whole.get_batch, range(whole.num_record_batches))
     )

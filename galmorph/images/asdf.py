@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from galmorph.errors import ImageTooLargeError, MissingExtraError, UnsupportedImageError
+from galmorph.errors import ImageTooLargeError, UnsupportedImageError
+from galmorph.images.extras import import_extra
 from galmorph.images.quiet import quiet
 from galmorph.images.source import Source, make_printable
 from galmorph.images.stacks import StoredArray, list_stack
 from galmorph.settings import ReadOptions
-
-__all__ = ["list_items"]
 
 MAX_TREE_BYTES = 4 << 20
 MAX_BLOCK_BYTES = ReadOptions().max_bytes
@@ -25,34 +24,24 @@ def list_items(path: str, member: str) -> Iterator[Source]:
     return list_stack(path, member, _AsdfFile)
 
 
-class _AsdfFile:
-    """An open file of which nothing is followed that points to another one."""
+class _AsdfFile(dict[str, StoredArray]):
+    """Arrays of an open file of which nothing is followed that points to another one."""
 
     def __init__(self, path: str) -> None:
-        self._shown = make_printable(path)
-        try:
-            import asdf
-        except ImportError as error:
-            raise MissingExtraError("asdf", "asdf", f"to read {self._shown}") from error
-        _check_blocks(path, self._shown)
+        asdf = import_extra("asdf", "asdf", "to read ASDF files")
+        _check_blocks(path)
         with quiet():  # of every object of a library that is not installed
             self._file = asdf.open(path, lazy_load=True, memmap=False)
-        self._arrays = dict(_walk(self._file.tree, "", set()))
+        for name, array in _walk(self._file.tree, "", set()):
+            elsewhere = getattr(array, "_source", None)
+            if isinstance(elsewhere, str):
+                reason = f"{name} lies in another file, {elsewhere}, which is not read"
+                raise UnsupportedImageError(make_printable(reason))
+            self[name] = StoredArray(array)
 
     def __del__(self) -> None:
         with suppress(Exception):  # nobody can be told of an error any more
             self._file.close()
-
-    def __getitem__(self, name: str) -> StoredArray:
-        array = self._arrays[name.strip("/")]
-        if isinstance(getattr(array, "_source", None), str):
-            reason = f"{name} lies in another file, {array._source}, which is not read"
-            raise UnsupportedImageError(make_printable(reason), self._shown)
-        return StoredArray(array)
-
-    def list_arrays(self, group: str = "") -> dict[str, StoredArray]:
-        start = f"{group.strip('/')}/".lstrip("/")
-        return {name: self[name] for name in self._arrays if name.startswith(start)}
 
 
 def _walk(node: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -65,13 +54,13 @@ def _walk(node: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
             yield from _walk(value, f"{name}/{key}".lstrip("/"), seen)
 
 
-def _check_blocks(path: str, shown: str) -> None:
+def _check_blocks(path: str) -> None:
     """Refuse a tree that takes minutes to parse, and blocks that unpack to more than an image."""
     with open(path, "rb") as file:
         start = file.read(MAX_TREE_BYTES)
         at = start.find(BLOCK_MAGIC, max(start.find(TREE_END), 0))
         if TREE_END not in start:
-            raise ImageTooLargeError("the tree of the file is too large", shown)
+            raise ImageTooLargeError("the tree of the file is too large")
         while at > 0:
             file.seek(at)
             header = file.read(54)
@@ -79,5 +68,5 @@ def _check_blocks(path: str, shown: str) -> None:
                 return
             allocated, _, size = (int.from_bytes(header[n : n + 8], "big") for n in (14, 22, 30))
             if header[10:14] != bytes(4) and size > MAX_BLOCK_BYTES:
-                raise ImageTooLargeError(f"a block unpacks to {size} bytes", shown)
+                raise ImageTooLargeError(f"a block unpacks to {size} bytes")
             at += 6 + int.from_bytes(header[4:6], "big") + allocated

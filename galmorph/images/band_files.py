@@ -19,7 +19,7 @@ from galmorph.images.cutout import Cutout
 from galmorph.images.files import ImageFile
 from galmorph.images.grids import bring_to_one_grid
 from galmorph.images.sky import SkyFrame
-from galmorph.images.source import Source, make_printable
+from galmorph.images.source import Source, make_printable, naming
 from galmorph.remote import is_url
 from galmorph.settings import ReadOptions
 
@@ -53,13 +53,12 @@ class BandFiles:
         single = replace(options, bands=None)
         names = name_bands(band for band, _ in self.files)
         wanted = None if options.bands is None else {find_band(b, names) for b in options.bands}
-        cutouts = [
-            (band, file.read(single))
-            for band, (_, file) in zip(names, self.files, strict=True)
-            if wanted is None or band in wanted
-        ]
-        shown = make_printable(self.address)
-        return _join(cutouts, options=options, object_id=self.object_id, path=shown)
+        files: list[tuple[str, str, Cutout]] = []
+        for band, (_, file) in zip(names, self.files, strict=True):
+            if wanted is None or band in wanted:
+                with naming(file.address):
+                    files.append((band, make_printable(file.address), file.read(single)))
+        return _join(files, options)
 
     def read_head(self, count: int) -> bytes:
         """First bytes of what holds the pixels."""
@@ -126,47 +125,43 @@ class BandPattern:
                 yield ImageFile.of(members[0][1])
 
 
-def _join(
-    files: list[tuple[str, Cutout]], *, options: ReadOptions, object_id: str, path: str
-) -> Cutout:
+def _join(files: list[tuple[str, str, Cutout]], options: ReadOptions) -> Cutout:
     """Join one-band cutouts of the same field into one, in the first calibration that is known."""
-    for band, cutout in files:
-        if cutout.array.shape[0] != 1:
-            raise BandError(f"{cutout.path}: {cutout.array.shape[0]} planes in band file {band!r}")
-    _check_names(files)
-    names = tuple(band for band, _ in files)
-    bands, indices = choose_planes(names, options.bands, len(files), path)
-    chosen = [files[n][1] for n in (indices if indices is not None else range(len(files)))]
-    calibrations = [calibration_from_cutout(cutout) for cutout in chosen]
+    _check_files(files)
+    bands, indices = choose_planes(tuple(band for band, _, _ in files), options.bands, len(files))
+    chosen = [files[n] for n in indices] if indices is not None else files
+    cutouts, names = [cutout for _, _, cutout in chosen], [name for _, name, _ in chosen]
+    calibrations = [replace(calibration_from_cutout(c), where=name) for _, name, c in chosen]
     grid = bring_to_one_grid(
-        [cutout.array[:, ::-1] for cutout in chosen],
-        [SkyFrame(c.ra, c.dec, c.pixel_scale, matrix=c.matrix) for c in chosen],
-        [cutout.path for cutout in chosen],
+        [cutout.array[:, ::-1] for cutout in cutouts],
+        [SkyFrame(c.ra, c.dec, c.pixel_scale, matrix=c.matrix) for c in cutouts],
+        names,
         [calibration.unit for calibration in calibrations],
     )
     stacked = np.ascontiguousarray(np.concatenate(grid.arrays)[:, ::-1])
     array, calibration, scaled = match_planes(stacked, calibrations)
     if not math.isnan(calibration.zeropoint):
         scaled["zeropoint"] = repr(calibration.zeropoint)
-    first = chosen[0]
     flags = grid.flags
-    for cutout in chosen:
+    for cutout in cutouts:
         flags |= cutout.flags
-    zeros = next(({"zeros": c.notes["zeros"]} for c in chosen if "zeros" in c.notes), {})
+    zeros = next(({"zeros": c.notes["zeros"]} for c in cutouts if "zeros" in c.notes), {})
     return Cutout(
-        array, bands, "flux", object_id, path, grid.frame.ra, grid.frame.dec,
-        grid.frame.pixel_scale, first.survey, calibration.unit, flags,
-        notes={**first.notes, "files": str(len(chosen)), **zeros, **scaled, **grid.notes},
+        array, bands, "flux", "", "", grid.frame.ra, grid.frame.dec,
+        grid.frame.pixel_scale, cutouts[0].survey, calibration.unit, flags,
+        notes={**cutouts[0].notes, "files": str(len(chosen)), **zeros, **scaled, **grid.notes},
         matrix=grid.frame.matrix,
     )  # fmt: skip
 
 
-def _check_names(files: list[tuple[str, Cutout]]) -> None:
+def _check_files(files: list[tuple[str, str, Cutout]]) -> None:
     paths: dict[str, str] = {}
-    for band, cutout in files:
+    for band, path, cutout in files:
+        if cutout.array.shape[0] != 1:
+            raise BandError(f"{path}: {cutout.array.shape[0]} planes in band file {band!r}")
         if band in paths:
             raise BandError(
-                f"{paths[band]} and {cutout.path} are both band {band!r} of one galaxy; make the "
+                f"{paths[band]} and {path} are both band {band!r} of one galaxy; make the "
                 "pattern of the names (--bands-from-name) tell them apart, or leave one out"
             )
-        paths[band] = cutout.path
+        paths[band] = path

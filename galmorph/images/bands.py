@@ -189,22 +189,21 @@ def _from_single(header: Mapping[str, Any], planes: int) -> tuple[str, ...] | No
 
 
 def choose_planes(
-    named: tuple[str, ...] | None, wanted: Sequence[str] | None, planes: int, where: str
+    named: tuple[str, ...] | None, wanted: Sequence[str] | None, planes: int
 ) -> tuple[tuple[str, ...], list[int] | None]:
     """Settle names of planes and which to take (None: all) between the file and the user.
 
     Names from the user are a choice where the file has names, else the names themselves.
     """
     if named is not None and wanted is not None:
-        return _choose_named(named, wanted, where)
+        return _choose_named(named, wanted)
     if wanted is not None:
         if len(wanted) != planes:
             (first, *more) = wanted
             split = not more and len(first) == planes
             advice = f"; separate them by commas, as in {','.join(first)}" if split else ""
             raise BandError(
-                f"{where}: {len(wanted)} band names ({', '.join(wanted)}) for {planes} planes"
-                f"{advice}"
+                f"{len(wanted)} band names ({', '.join(wanted)}) for {planes} planes{advice}"
             )
         return tuple(wanted), None
     if named is not None:
@@ -212,18 +211,18 @@ def choose_planes(
     if planes == 1:
         return (UNKNOWN_BAND,), None
     raise BandError(
-        f"{where}: {planes} planes without band names (not as many in BANDS, BANDn, FILTER or "
+        f"{planes} planes without band names (not as many in BANDS, BANDn, FILTER or "
         "CTYPE3); name them in the file's order, as in --bands g,r,z"
     )
 
 
 def _choose_named(
-    named: tuple[str, ...], wanted: Sequence[str], where: str
+    named: tuple[str, ...], wanted: Sequence[str]
 ) -> tuple[tuple[str, ...], list[int]]:
     found = [find_band(band, named) for band in wanted]
     missing = [band for band, name in zip(wanted, found, strict=True) if name is None]
     if missing:
-        raise BandError(f"{where}: no band {', '.join(missing)}; the file has {', '.join(named)}")
+        raise BandError(f"no band {', '.join(missing)}; the file has {', '.join(named)}")
     bands = tuple(name for name in found if name is not None)
     return bands, [named.index(band) for band in bands]
 

@@ -81,7 +81,7 @@ class Calibration:
         )
 
 
-def calibration_from_header(header: Mapping[str, Any], where: str) -> Calibration:
+def calibration_from_header(header: Mapping[str, Any], where: str = "") -> Calibration:
     """Calibration of an image by its header cards."""
     return Calibration(find_unit(header), find_zeropoint(header), where)
 

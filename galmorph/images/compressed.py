@@ -34,21 +34,25 @@ LZMA_MEMORY = 256 << 20
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "zlib": zlib.MAX_WBITS, "deflate": -zlib.MAX_WBITS}
 
 
-def decompress(data: bytes, method: str, *, limit: int, path: str = "") -> bytes:
+def find_method(head: bytes) -> str:
+    """How a file is compressed, by its first bytes; "" where it is not."""
+    found = (name for magic, name in COMPRESSION_MAGIC.items() if head.startswith(magic))
+    return next(found, "")
+
+
+def decompress(data: bytes, method: str, *, limit: int) -> bytes:
     """Decompress in memory; concatenated streams are joined."""
-    unpacked = Unpacker(io.BytesIO(data), method, path, allowance=limit).read(limit + 1)
+    unpacked = Unpacker(io.BytesIO(data), method, allowance=limit).read(limit + 1)
     if len(unpacked) > limit:
-        raise ImageTooLargeError(f"more than {limit} bytes when decompressed", path)
+        raise ImageTooLargeError(f"more than {limit} bytes when decompressed")
     return unpacked
 
 
 class Unpacker:
     """What comes out of a compressed file; it can only go forwards, and no bomb goes off in it."""
 
-    def __init__(
-        self, file: BinaryIO, method: str, path: str, *, allowance: int = ALLOWANCE
-    ) -> None:
-        self.path, self.method = path, method
+    def __init__(self, file: BinaryIO, method: str, *, allowance: int = ALLOWANCE) -> None:
+        self.method = method
         self._file, self._allowance = file, allowance
         self._decoder: Any = None
         self._pending = b""
@@ -81,8 +85,9 @@ class Unpacker:
                 if part := self._decode(min(size, PIECE)):
                     self._given += len(part)
                     if self._given > self._allowance + USUAL_RATIO * self.taken:
-                        reason = f"{self.taken} bytes unpack to more than {self._given}"
-                        raise ImageTooLargeError(reason, self.path)
+                        raise ImageTooLargeError(
+                            f"{self.taken} bytes unpack to more than {self._given}"
+                        )
                     return part
         except ImageError:
             raise
@@ -100,7 +105,7 @@ class Unpacker:
                 continue
             self._parts += 1
             if self._parts > MAX_PARTS:
-                raise ImageTooLargeError(f"more than {MAX_PARTS} {self.method} streams", self.path)
+                raise ImageTooLargeError(f"more than {MAX_PARTS} {self.method} streams")
             self._decoder = _make_decoder(self.method)
         return True
 
@@ -117,7 +122,7 @@ class Unpacker:
         return part
 
     def _refuse(self, how: str) -> UnreadableImageError:
-        return UnreadableImageError(f"the {self.method} stream is {how}; {NEW_COPY}", self.path)
+        return UnreadableImageError(f"the {self.method} stream is {how}; {NEW_COPY}")
 
     def _take(self) -> bytes:
         taken = self._file.read(CHUNK)

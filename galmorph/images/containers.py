@@ -14,17 +14,8 @@ from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.copies import list_copied
 from galmorph.images.decode import TEXT_START, find_answer
 from galmorph.images.files import read_head
-from galmorph.images.source import Source, make_printable
+from galmorph.images.source import Source
 from galmorph.remote import AHEAD, check_named, is_url
-
-__all__ = [
-    "FOLDER_SUFFIXES",
-    "SEARCHED_SUFFIXES",
-    "expect_container",
-    "is_container",
-    "list_container",
-    "split_address",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +78,7 @@ def list_container(path: str) -> Iterator[Source]:
     file, member, index = split_address(path)
     kind = _find(file)
     if kind is None:
-        raise UnsupportedImageError(
-            "'::' names a member of .tar, .npz, .h5 or .parquet files only", make_printable(path)
-        )
+        raise UnsupportedImageError("'::' names a member of .tar, .npz, .h5 or .parquet files only")
     module = importlib.import_module(f"galmorph.images.{kind.module}")
     list_items: Callable[[str, str], Iterator[Source]] = module.list_items
     if is_url(file):
@@ -102,7 +91,7 @@ def list_container(path: str) -> Iterator[Source]:
     else:
         _check_kind(file)
         items = list_items(file, member)
-    return items if index is None else _pick_item(items, index, path)
+    return items if index is None else _pick_item(items, index)
 
 
 def expect_container(path: str) -> None:
@@ -121,15 +110,15 @@ def _check_kind(file: str) -> None:
         mode = os.stat(file).st_mode
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or "there is no such file"
-        raise UnreadableImageError(f"it cannot be opened ({said})", make_printable(file)) from error
+        raise UnreadableImageError(f"it cannot be opened ({said})") from error
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise UnsupportedImageError("this is not a regular file", make_printable(file))
+        raise UnsupportedImageError("this is not a regular file")
     if answer := find_answer(read_head(file, TEXT_START)):
-        raise UnsupportedImageError(answer, make_printable(file))
+        raise UnsupportedImageError(answer)
 
 
-def _pick_item(items: Iterator[Source], index: int, path: str) -> Iterator[Source]:
+def _pick_item(items: Iterator[Source], index: int) -> Iterator[Source]:
     found = list(islice(items, index, index + 1))
     if not found:
-        raise UnreadableImageError("there are not so many items", make_printable(path))
+        raise UnreadableImageError("there are not so many items")
     yield from found

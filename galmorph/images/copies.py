@@ -12,8 +12,6 @@ from galmorph.images.source import Lost, Source
 from galmorph.remote import Copy
 from galmorph.settings import ReadOptions
 
-__all__ = ["Copied", "list_copied"]
-
 
 @dataclass(frozen=True, slots=True)
 class Copied:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from galmorph.flags import Flags
-
-__all__ = ["Cutout"]
 
 RENDERED_BANDS = ("red", "green", "blue")
 
@@ -71,6 +69,10 @@ class Cutout:
     notes: Mapping[str, str] = field(default_factory=dict)
     frame: tuple[int, int] | None = None
     matrix: tuple[tuple[float, float], tuple[float, float]] | None = None
+
+    def note(self, **notes: str) -> Cutout:
+        """The same with further notes."""
+        return replace(self, notes={**self.notes, **notes})
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
-from galmorph.images.compressed import COMPRESSION_MAGIC, decompress
+from galmorph.images.compressed import decompress, find_method
 from galmorph.images.cutout import Cutout
 from galmorph.images.lzw import LZW_MAGIC, unpack_lzw
 from galmorph.images.raster import read_raster, sniff_raster
 from galmorph.images.source import FITS_MAGIC, TABLE_ADVICE
 from galmorph.settings import ReadOptions
 
-__all__ = ["decode_image"]
-
-TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".txt", ".dat", ".tbl", ".vot", ".votable", ".xml")
+NOT_READ = "which is not read; save it as PNG or FITS"
 LFS_POINTER = b"version https://git-lfs"
 OTHER_MAGIC = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file; name the data set, as in file.h5::images",
@@ -25,18 +22,18 @@ OTHER_MAGIC = {
     b"GIF8": "a GIF, which has too few colours; save it as PNG from the original",
     b"BM": "a BMP; save it as PNG",
     b"#ASDF": "an ASDF file; it must be named *.asdf",
-    b"\0\0\0\x0cjP  ": "a JPEG 2000 image, which is not read; save it as PNG or FITS",
-    b"\xff\x4f\xff\x51": "a JPEG 2000 image, which is not read; save it as PNG or FITS",
+    b"\0\0\0\x0cjP  ": f"a JPEG 2000 image, {NOT_READ}",
+    b"\xff\x4f\xff\x51": f"a JPEG 2000 image, {NOT_READ}",
     LFS_POINTER: "a Git LFS pointer, not the file; get that with git lfs pull",
     b"%PDF": "a PDF; save the image in it as PNG or FITS",
     b"/annex/objects/": "a git-annex pointer, not the file; get that with git annex get",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
     b"Rar!\x1a\x07": "a RAR archive; unpack it",
     b"\x28\xb5\x2f\xfd": "compressed by zstd; unpack it",
-    b"\0\0\0\x0cJXL ": "a JPEG XL image, which is not read; save it as PNG or FITS",
-    b"\xff\x0a": "a JPEG XL image, which is not read; save it as PNG or FITS",
-    b"P5\n": "a PGM image, which is not read; save it as PNG or FITS",
-    b"P6\n": "a PPM image, which is not read; save it as PNG or FITS",
+    b"\0\0\0\x0cJXL ": f"a JPEG XL image, {NOT_READ}",
+    b"\xff\x0a": f"a JPEG XL image, {NOT_READ}",
+    b"P5\n": f"a PGM image, {NOT_READ}",
+    b"P6\n": f"a PPM image, {NOT_READ}",
     b"<svg": "a drawing in SVG; save it as PNG",
 }
 WEB_PAGE = re.compile(
@@ -53,52 +50,47 @@ MAX_LZW_BYTES = 32 << 20
 """Out of a file of compress, which is unpacked in Python."""
 
 
-def decode_image(data: bytes, *, options: ReadOptions, object_id: str, path: str) -> Cutout:
+def decode_image(data: bytes, options: ReadOptions) -> Cutout:
     """Decode a raster image or a FITS file, in gzip, bzip2, xz or compress as well."""
-    if cutout := _decode(data, options, object_id, path):
+    if cutout := _decode(data, options):
         return cutout
-    for magic, method in COMPRESSION_MAGIC.items():
-        if data.startswith(magic):
-            data = decompress(data, method, limit=options.max_bytes, path=path)
-            if cutout := _decode(data, options, object_id, path):
-                return cutout
-    if data.startswith(LZW_MAGIC):
-        data = unpack_lzw(data, limit=min(options.max_bytes, MAX_LZW_BYTES), path=path)
-        if cutout := _decode(data, options, object_id, path):
-            return cutout
-    raise _refuse(data, path)
+    if method := find_method(data):
+        data = decompress(data, method, limit=options.max_bytes)
+    elif data.startswith(LZW_MAGIC):
+        data = unpack_lzw(data, limit=min(options.max_bytes, MAX_LZW_BYTES))
+    cutout = _decode(data, options)
+    if cutout is None:
+        raise _refuse(data)
+    return cutout
 
 
-def _decode(data: bytes, options: ReadOptions, object_id: str, path: str) -> Cutout | None:
+def _decode(data: bytes, options: ReadOptions) -> Cutout | None:
     if raster := sniff_raster(data):
-        cutout = read_raster(data, raster, options=options, path=path)
-        return replace(cutout, object_id=object_id, path=path)
+        return read_raster(data, raster, options)
     if data.startswith(FITS_MAGIC):
         from galmorph.images.fits import read_fits
 
-        return read_fits(data, options=options, object_id=object_id, path=path)
+        return read_fits(data, options)
     return None
 
 
-def _refuse(data: bytes, path: str) -> Exception:
+def _refuse(data: bytes) -> Exception:
     for magic, advice in OTHER_MAGIC.items():
         if data.startswith(magic):
-            return UnsupportedImageError(f"this is {advice}", path)
+            return UnsupportedImageError(f"this is {advice}")
     if answer := find_answer(data):
-        return UnsupportedImageError(answer, path)
+        return UnsupportedImageError(answer)
     if data[4:8] == b"ftyp":
-        reason = "this is a HEIC or AVIF image, which is not read; save it as PNG or FITS"
-        return UnsupportedImageError(reason, path)
+        return UnsupportedImageError(f"this is a HEIC or AVIF image, {NOT_READ}")
     if data[257:262] == b"ustar":
-        return UnsupportedImageError("this is a tar file; it must be named *.tar", path)
+        return UnsupportedImageError("this is a tar file; it must be named *.tar")
     if not data.strip(b"\0"):
         reason = "it holds zeros alone, as of a download that was cut short; download it again"
-        return UnreadableImageError(reason, path)
-    advice = f" ({TABLE_ADVICE})" if path.lower().endswith(TABLE_SUFFIXES) else ""
-    if not advice and TEXT.fullmatch(data, 0, TEXT_START):
-        advice = "; it is a text, perhaps the answer of a server: download the file again"
-    reason = f"not an image: its bytes are none of JPEG, PNG, TIFF, WebP, FITS{advice}"
-    return UnreadableImageError(reason, path)
+        return UnreadableImageError(reason)
+    reason = "not an image: its bytes are none of JPEG, PNG, TIFF, WebP, FITS"
+    if TEXT.fullmatch(data, 0, TEXT_START):
+        reason += f"; it is a text: the answer of a server, or {TABLE_ADVICE}"
+    return UnreadableImageError(reason)
 
 
 def find_answer(data: bytes) -> str:

@@ -29,10 +29,8 @@ from galmorph.images.containers import (
 from galmorph.images.files import IMAGE_SUFFIXES, ImageFile
 from galmorph.images.hdus import split_hdu
 from galmorph.images.records import METADATA, read_metadata
-from galmorph.images.source import NEW_COPY, Lost, Source, make_object_id, make_printable
+from galmorph.images.source import NEW_COPY, Lost, Source, make_object_id, make_printable, naming
 from galmorph.remote import AHEAD, allow, is_url, is_web, list_folder, list_matching, to_path
-
-__all__ = ["discover_sources"]
 
 MEMBER_MARK = "::"
 SHARDS = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
@@ -221,8 +219,7 @@ def _walk_folder(top: str, walk: _Walk) -> Iterator[list[str] | Source]:
             files, shards, folders = _list_folder(folder, walk)
         except OSError as error:
             said = error.reason if isinstance(error, ImageError) else error.strerror
-            reason = f"the folder cannot be listed: {said}"
-            lost = UnreadableImageError(reason, make_printable(folder))
+            lost = UnreadableImageError(f"the folder cannot be listed: {said}")
             yield Lost(make_object_id(folder), folder, lost)
             continue
         yield files
@@ -300,17 +297,17 @@ def _open_one_of_many(path: str) -> Iterator[Source]:
 
 
 def _open_container(path: str) -> Iterator[Source]:
-    shown, count = make_printable(path), 0
+    count = 0
     try:
-        for count, source in enumerate(list_container(path), 1):  # noqa: B007 (how many)
-            yield source
-        if not count:
-            raise UnsupportedImageError("it holds no image", shown)
+        with naming(path):
+            for count, source in enumerate(list_container(path), 1):  # noqa: B007 (how many)
+                yield source
+            if not count:
+                raise UnsupportedImageError("it holds no image")
     except MissingExtraError:
         raise
     except ImageError as error:
-        named = error if error.path else type(error)(error.reason, shown)
-        yield Lost(make_object_id(path), path, named)
+        yield Lost(make_object_id(path), path, error)
     except Exception:  # a damaged file may raise nearly anything inside a library
-        lost = UnreadableImageError(f"it is damaged, what may follow is lost; {NEW_COPY}", shown)
+        lost = UnreadableImageError(f"it is damaged, what may follow is lost; {NEW_COPY}")
         yield Lost(make_object_id(path), path, lost)

@@ -32,8 +32,6 @@ from galmorph.images.unpacked import find_unpacked
 from galmorph.remote import check_named, fetch, is_url
 from galmorph.settings import ReadOptions
 
-__all__ = ["IMAGE_SUFFIXES", "ImageFile", "open_regular", "read_head", "read_part"]
-
 FITS_SUFFIXES = (".fits", ".fit", ".fts")
 IMAGE_SUFFIXES = RASTER_SUFFIXES + tuple(
     suffix + end for suffix in FITS_SUFFIXES for end in ("", *COMPRESSION_SUFFIXES)
@@ -67,22 +65,19 @@ class ImageFile:
         """Open once, look at the first bytes, and read the rest only where it is needed."""
         if is_url(self.path):
             return self.bring(options.within).read(options)
-        shown = make_printable(self.path)
-        if not shown:
+        if not self.path:
             raise UnreadableImageError("no file is named here")
         file, hdu = split_hdu(self.path)
-        with open_regular(file, shown, options.within) as (descriptor, size):
+        with open_regular(file, options.within) as (descriptor, size):
             if not hdu and not os.pread(descriptor, MAGIC_BYTES, 0).startswith(FITS_MAGIC):
-                data = read_part(descriptor, size, options)
-                return decode_image(data, options=options, object_id=self.object_id, path=shown)
+                return decode_image(read_bytes(descriptor, size, options), options)
         if hdu:
-            from galmorph.images.open_fits import read_part as read_hdu
+            from galmorph.images.open_fits import read_part
 
-            options = replace(options, hdu=hdu)
-            return read_hdu(find_unpacked(file), options, self.object_id, shown)
+            return read_part(find_unpacked(file), replace(options, hdu=hdu))
         from galmorph.images.fits import read_fits
 
-        return read_fits(self.path, options=options, object_id=self.object_id, path=shown)
+        return read_fits(self.path, options)
 
     def read_head(self, count: int) -> bytes:
         """First bytes of what holds the pixels; of a URL none, lest it be asked twice."""
@@ -100,23 +95,23 @@ class ImageFile:
 
 
 @contextmanager
-def open_regular(path: str, shown: str, within: str | None = None) -> Iterator[tuple[int, int]]:
+def open_regular(path: str, within: str | None = None) -> Iterator[tuple[int, int]]:
     """Descriptor and size of a regular file; what the system says against it is a sentence.
 
     The file must lie within that folder, links followed, where one is given.
     """
     if within is not None and not _lies_within(path, within):
-        raise UnsupportedImageError("this file lies outside the folder of --within", shown)
+        raise UnsupportedImageError("this file lies outside the folder of --within")
     try:
         descriptor = os.open(path, OPEN_FLAGS)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise UnreadableImageError(_explain(error), shown) from error
+        raise UnreadableImageError(_explain(error)) from error
     try:
-        yield descriptor, _check_file(os.fstat(descriptor), shown)
+        yield descriptor, _check_file(os.fstat(descriptor))
     except OSError as error:
         if isinstance(error, ImageError):
             raise
-        raise UnreadableImageError(_explain(error), shown) from error
+        raise UnreadableImageError(_explain(error)) from error
     finally:
         os.close(descriptor)
 
@@ -132,31 +127,31 @@ def _lies_within(path: str, folder: str) -> bool:
 def read_head(path: str, count: int, offset: int = 0) -> bytes:
     """First bytes of a regular file, or those after an offset; b"" where they cannot be had."""
     try:
-        with open_regular(path, path) as (descriptor, _):
+        with open_regular(path) as (descriptor, _):
             return os.pread(descriptor, count, offset)
     except OSError:  # whoever reads the file says what is wrong
         return b""
 
 
-def _check_file(status: os.stat_result, shown: str) -> int:
+def _check_file(status: os.stat_result) -> int:
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise UnsupportedImageError(f"this is {kind}", shown)
+        raise UnsupportedImageError(f"this is {kind}")
     if not status.st_size:
-        raise UnreadableImageError("the file is empty", shown)
+        raise UnreadableImageError("the file is empty")
     return status.st_size
 
 
-def read_part(descriptor: int, size: int, options: ReadOptions) -> bytes:
-    """The next bytes, up to ``size``."""
+def read_bytes(descriptor: int, size: int, options: ReadOptions, offset: int = 0) -> bytes:
+    """So many bytes from an offset on, or all that there are."""
     if size > options.max_bytes:
         raise ImageTooLargeError(f"{size} bytes are more than max_pixels allows for")
-    parts: list[bytes] = []
-    missing = size
-    while missing > 0 and (part := os.read(descriptor, missing)):
-        parts.append(part)
-        missing -= len(part)
-    return b"".join(parts)
+    data = os.pread(descriptor, size, offset)
+    while 0 < len(data) < size and (
+        part := os.pread(descriptor, size - len(data), offset + len(data))
+    ):
+        data += part
+    return data
 
 
 def _explain(error: Exception) -> str:

@@ -58,6 +58,10 @@ NO_DITHER = -1
 MAX_TILES = 50_000
 """Tiles of a compressed image, which are unpacked one by one."""
 
+STRANGE_PIXELS = (
+    "the pixels of the FITS cannot be read: they are damaged, or not as its header says"
+)
+STRANGE_HEADER = "the header of the FITS is against the standard, so that it cannot be read"
 INHERITED_KEYS = (
     *("SURVEY", "BANDS", "FILTER", "BUNIT", "ORIGIN", "TELESCOP", "LEGPIPEV"),
     *ZEROPOINT_KEYS,
@@ -65,19 +69,17 @@ INHERITED_KEYS = (
 """Cards that an extension takes from the primary header where it lacks them."""
 
 
-def read_fits(
-    file: str | bytes, *, options: ReadOptions, object_id: str = "", path: str = ""
-) -> Cutout:
+def read_fits(file: str | bytes, options: ReadOptions) -> Cutout:
     """Read a FITS file, by its path (and mapped) or its bytes.
 
     The cutout is float32 flux with row 0 on top (FITS rows are flipped), or uint8 "rendered".
     """
-    with reading_fits(path, file), open_fits(file, path) as hdus:
-        return cutout_from_hdus(hdus, options=options, object_id=object_id, path=path)
+    with reading_fits(file), open_fits(file) as hdus:
+        return cutout_from_hdus(hdus, options)
 
 
 @contextmanager
-def reading_fits(path: str, file: str | bytes | None = None) -> Iterator[None]:
+def reading_fits(file: str | bytes | None = None) -> Iterator[None]:
     """Turn whatever astropy says about a damaged file into one kind of error, without warnings."""
     with quiet():
         try:
@@ -86,16 +88,10 @@ def reading_fits(path: str, file: str | bytes | None = None) -> Iterator[None]:
             raise
         # astropy answers a damaged file with nearly any exception; all of it means the same.
         except Exception as error:
-            cut = find_cut(_open_stream(file)) if file is not None else ""
-            reason = f"the FITS is damaged or cut short: {cut}" if cut else say_strange(error)
-            raise UnreadableImageError(reason, path) from error
-
-
-def say_strange(error: Exception) -> str:
-    """Whether the header or the pixels have made astropy raise what it did."""
-    if isinstance(error, _PixelsError):
-        return "the pixels of the FITS cannot be read: they are damaged, or not as its header says"
-    return "the header of the FITS is against the standard, so that it cannot be read"
+            reason = STRANGE_PIXELS if isinstance(error, _PixelsError) else STRANGE_HEADER
+            if file is not None and (cut := find_cut(_open_stream(file))):
+                reason = f"the FITS is damaged or cut short: {cut}"
+            raise UnreadableImageError(reason) from error
 
 
 class _PixelsError(Exception):
@@ -106,7 +102,7 @@ def _open_stream(file: str | bytes) -> BinaryIO:
     return io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb")
 
 
-def open_fits(file: str | bytes, path: str) -> HDUList:
+def open_fits(file: str | bytes) -> HDUList:
     """Open a FITS file without reading more than its first header, an ordinary one by itself."""
     if (plain := open_plain(file)) is not None:
         return cast("HDUList", plain)
@@ -114,7 +110,7 @@ def open_fits(file: str | bytes, path: str) -> HDUList:
 
     opened: Any = io.BytesIO(file) if isinstance(file, bytes) else file
     with _open_stream(file) as stream:
-        patches = check_structure(stream, path)
+        patches = check_structure(stream)
         if patches:  # in a copy of their pages in memory
             opened = bytearray(file) if isinstance(file, bytes) else _map(stream)
             for offset, card in patches.items():
@@ -144,31 +140,30 @@ class Chosen:
         return self.skies
 
 
-def choose_images(hdus: HDUList, options: ReadOptions, path: str) -> Chosen:
+def choose_images(hdus: HDUList, options: ReadOptions) -> Chosen:
     """Find the HDUs that are wanted, with their cards."""
-    choice = _take_wanted(choose_hdus(hdus, options.hdu, path), options)
+    choice = _take_wanted(choose_hdus(hdus, options.hdu), options)
     headers = [_find_cards(hdus, hdu) for hdu in choice.hdus]
     for header in headers:
-        _check_scale(header, path)
-    names = [path] if len(headers) == 1 else _name_hdus(hdus, choice, path)
+        _check_scale(header)
+    numbers = (next(n for n, other in enumerate(hdus) if other is hdu) for hdu in choice.hdus)
+    names = [f"HDU {number}" for number in numbers]
     return Chosen(choice, headers, list(map(calibration_from_header, headers, names)))
 
 
 def cutout_from_hdus(
     hdus: HDUList,
-    *,
     options: ReadOptions,
+    *,
     region: Region | None = None,
     chosen: Chosen | None = None,
-    object_id: str = "",
-    path: str = "",
     keep: bool = True,
 ) -> Cutout:
     """Read a cutout from an open HDU list; see `read_fits`. What has been chosen is taken as it is.
 
     Pixels that are not to be kept are forgotten by the HDUs.
     """
-    chosen = chosen or choose_images(hdus, options, path)
+    chosen = chosen or choose_images(hdus, options)
     choice, header = chosen.choice, chosen.headers[0]
     try:
         planes = _read_planes(hdus, chosen, options, region or find_wanted_region(options))
@@ -180,15 +175,15 @@ def cutout_from_hdus(
         vars(hdu).pop("data", None)
     planes.notes = {**_describe_choice(choice), **planes.notes}
     named = choice.bands or find_band_names(header, planes.array.shape[0])
-    return assemble_planes(planes, header, named, options, object_id, path)
+    return assemble_planes(planes, header, named, options)
 
 
-def _check_scale(header: Cards, path: str) -> None:
+def _check_scale(header: Cards) -> None:
     for key in ("BSCALE", "BZERO"):
         lost = header.find_lost(key)
         if lost:
             reason = f"{key} = {lost} is no number, so the values of the pixels are not known"
-            raise UnreadableImageError(reason, path)
+            raise UnreadableImageError(reason)
 
 
 def _describe_choice(choice: HduChoice) -> dict[str, str]:
@@ -248,11 +243,6 @@ def _find_cards(hdus: HDUList, hdu: Any) -> Cards:
     return own
 
 
-def _name_hdus(hdus: HDUList, choice: HduChoice, path: str) -> list[str]:
-    numbers = [next(n for n, other in enumerate(hdus) if other is hdu) for hdu in choice.hdus]
-    return [f"{path}, HDU {number}".removeprefix(", ") for number in numbers]
-
-
 @dataclass(slots=True)
 class Planes:
     """Pixels of an image, still as FITS has them: row 0 at the bottom."""
@@ -287,7 +277,7 @@ def _read_planes(
         array, said = read_pixels(hdu, box)
         arrays.append(array)
         notes |= said
-    names = [calibration.where.rpartition(", ")[2] for calibration in calibrations]
+    names = [calibration.where for calibration in calibrations]
     grid = bring_to_one_grid(arrays, frames, names, [c.unit for c in calibrations])
     array = grid.arrays[0] if len(arrays) == 1 else np.concatenate(grid.arrays)
     each = [c for c, array in zip(calibrations, arrays, strict=True) for _ in array]
@@ -333,18 +323,16 @@ def assemble_planes(
     header: Mapping[str, Any],
     named: tuple[str, ...] | None,
     options: ReadOptions,
-    object_id: str,
-    path: str,
 ) -> Cutout:
     """Make a cutout of planes, their names in the file (None: none) and the cards of the first."""
     array, flags, calibrations = planes.array, planes.flags, planes.calibrations
-    notes, where = dict(planes.notes), path or "the image"
+    notes = dict(planes.notes)
     if named is None and options.bands is None:
         if _looks_rgb(array):
             named, flags = RENDERED_NAMES, flags | Flags.ASSUMED_STRETCH
             notes["bands"] = "8-bit planes without names taken for red, green, blue"
-        _refuse_spectrum(header, array.shape[0], where)
-    bands, indices = choose_planes(named, options.bands, array.shape[0], where)
+        _refuse_spectrum(header, array.shape[0])
+    bands, indices = choose_planes(named, options.bands, array.shape[0])
     if indices is not None:
         array, calibrations = array[indices], [calibrations[n] for n in indices]
     frame = planes.frame
@@ -364,7 +352,7 @@ def assemble_planes(
     if any(remarks):
         notes["message"] = "; ".join(filter(None, remarks))
     return Cutout(
-        array, bands, kind, object_id, path, frame.ra, frame.dec, frame.pixel_scale,
+        array, bands, kind, "", "", frame.ra, frame.dec, frame.pixel_scale,
         survey, calibration.unit, flags, notes=notes, matrix=frame.matrix,
     )  # fmt: skip
 
@@ -383,18 +371,18 @@ def _looks_rgb(array: Array) -> bool:
     return array.dtype == np.uint8 and array.shape[0] == 3
 
 
-def _refuse_spectrum(header: Mapping[str, Any], planes: int, where: str) -> None:
+def _refuse_spectrum(header: Mapping[str, Any], planes: int) -> None:
     for n in range(1, 10) if planes > 1 else ():
         kind = str(header.get(f"CTYPE{n}", "")).strip()
         if header.get(f"NAXIS{n}", planes if n == 3 else 1) == 1:
             continue
         if kind[:4].upper() in SPECTRAL_AXES:
             raise BandError(
-                f"{where}: a spectral cube of {planes} planes (CTYPE{n} = {kind!r}); make one "
+                f"a spectral cube of {planes} planes (CTYPE{n} = {kind!r}); make one "
                 "image of each band out of it, or of few planes name each, as in --bands g,r,z"
             )
         if re.split(r"\W", kind.upper())[0] in TIME_AXES:
             raise BandError(
-                f"{where}: a series of {planes} images in time (CTYPE{n} = {kind!r}); make one "
+                f"a series of {planes} images in time (CTYPE{n} = {kind!r}); make one "
                 "image out of it"
             )

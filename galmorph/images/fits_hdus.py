@@ -26,12 +26,11 @@ def list_hdus(sources: Iterable[Source]) -> Iterator[Source]:
 
 
 def _list_file(source: ImageFile) -> Iterator[Source]:
-    shown = make_printable(source.path)
     found: list[tuple[int, str]] = []
     if source.read_head(8).startswith((*FITS_MAGIC, *COMPRESSION_MAGIC)):
         try:
             file = find_unpacked(source.path)
-            with reading_fits(shown, file), open_fits(file, shown) as hdus:
+            with reading_fits(file), open_fits(file) as hdus:
                 images, _ = list_galaxies(hdus, limit=None, small_side=TINY_SIDE)
                 found = [(number, str(hdu.name).strip()) for number, hdu in images]
         except ImageError:  # whoever reads the file says what is wrong

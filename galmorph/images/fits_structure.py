@@ -40,16 +40,16 @@ OPTIONAL_KEYS = {
 VALUE = re.compile(rb" *(?:(?P<text>'(?:[^']|'')*')|(?P<bare>[^/]*)) *(?:/.*)?", re.DOTALL)
 
 
-def check_structure(stream: BinaryIO, path: str) -> dict[int, bytes]:
+def check_structure(stream: BinaryIO) -> dict[int, bytes]:
     """Refuse headers that would keep astropy busy for minutes; cards to replace, by offset."""
     patches: dict[int, bytes] = {}
     seen = 0  # bytes of pixels
     try:
-        for _, size in _walk(stream, patches, path):
+        for _, size in _walk(stream, patches):
             seen += size
     except _NoNumberError as error:
         if not seen:
-            raise UnreadableImageError(f"{error}, so the image has no size", path) from None
+            raise UnreadableImageError(f"{error}, so the image has no size") from None
     return patches
 
 
@@ -58,7 +58,7 @@ def find_cut(stream: BinaryIO) -> str:
     total = stream.seek(0, 2)
     end = 0
     try:
-        for number, (start, size) in enumerate(_walk(stream, {}, "")):
+        for number, (start, size) in enumerate(_walk(stream, {})):
             end = start + -(-size // BLOCK) * BLOCK
             if start + size > total:
                 return f"HDU {number} lacks {start + size - total} of {size} bytes"
@@ -71,16 +71,16 @@ class _NoNumberError(Exception):
     """A size that cannot be read."""
 
 
-def _walk(stream: BinaryIO, patches: dict[int, bytes], path: str) -> Iterator[tuple[int, int]]:
+def _walk(stream: BinaryIO, patches: dict[int, bytes]) -> Iterator[tuple[int, int]]:
     """Start and length of the data of each HDU, in bytes; what is to be mended is added."""
     position = 0
     for number in range(MAX_HDUS):
         header = _read_header(stream, position)
         if not header:
             if number == 0:
-                raise UnreadableImageError("the FITS header has no END card", path)
+                raise UnreadableImageError("the FITS header has no END card")
             return
-        size = _check_header(header, position, patches, path)
+        size = _check_header(header, position, patches)
         position += len(header)
         yield position, size
         position += -(-size // BLOCK) * BLOCK
@@ -103,7 +103,7 @@ def _read_header(stream: BinaryIO, position: int) -> bytes:
     return b""
 
 
-def _check_header(header: bytes, position: int, patches: dict[int, bytes], path: str) -> int:
+def _check_header(header: bytes, position: int, patches: dict[int, bytes]) -> int:
     """Size of the data that follow, in bytes."""
     axes: list[int] = []
     sizes = dict(SIZE_KEYS)
@@ -121,7 +121,7 @@ def _check_header(header: bytes, position: int, patches: dict[int, bytes], path:
             if not WHOLE.fullmatch(_find_value(card)):
                 patches[position + start] = _make_card(key, b"%20d" % value)
             if key in COUNT_KEYS:
-                _check_count(key, value, path)
+                _check_count(key, value)
             elif key in sizes:
                 sizes[key] = value
             else:
@@ -168,7 +168,7 @@ def _read_integer(key: bytes, card: bytes, default: int | None) -> int:
         raise _NoNumberError(f"{shown} is no number") from None
 
 
-def _check_count(key: bytes, value: int, path: str) -> None:
+def _check_count(key: bytes, value: int) -> None:
     if value > MAX_COUNT:
         name = key.decode().strip()
-        raise UnreadableImageError(f"{name} = {value} is more than a FITS file may have", path)
+        raise UnreadableImageError(f"{name} = {value} is more than a FITS file may have")

@@ -8,8 +8,6 @@ import numpy as np
 
 from galmorph.images.compressed import DEFLATE_RATIO, decompress
 
-__all__ = ["check_gzip_tiles"]
-
 GZIP_COLUMNS = ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA")
 """The second holds the tiles that another method could not pack."""
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import MissingExtraError, UnsupportedImageError
+from galmorph.errors import UnsupportedImageError
 from galmorph.flags import Flags
+from galmorph.images.extras import import_extra
 from galmorph.images.sky import SCALE_TOLERANCE, SkyFrame, explain_difference, find_offset, shift
 
 Array = npt.NDArray[Any]
@@ -107,14 +108,12 @@ def _place(
 
 
 def _resample(array: Array, frame: SkyFrame, grid: SkyFrame, size: tuple[int, ...]) -> Array:
-    try:
-        from reproject import reproject_interp
-    except ImportError as error:
-        reason = "to join bands of different pixel scales"
-        raise MissingExtraError("reproject", "reproject", reason) from error
+    reproject = import_extra("reproject", "reproject", "to join bands of different pixel scales")
     own, target = _make_wcs(frame, array.shape[-2:]), _make_wcs(grid, size)
     planes = [
-        reproject_interp((plane.astype(np.float64), own), target, size, return_footprint=False)
+        reproject.reproject_interp(
+            (plane.astype(np.float64), own), target, size, return_footprint=False
+        )
         for plane in array
     ]
     return np.stack(planes).astype(np.float32)

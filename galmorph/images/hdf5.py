@@ -7,22 +7,17 @@ import math
 import mmap
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import (
-    ImageTooLargeError,
-    MissingExtraError,
-    UnreadableImageError,
-    UnsupportedImageError,
-)
+from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from galmorph.images.compressed import DEFLATE_RATIO
+from galmorph.images.extras import import_extra
 from galmorph.images.source import Source, make_printable
 from galmorph.images.stacks import StoredArray, list_stack
-
-__all__ = ["list_items"]
 
 CACHE_BYTES = 32 << 20
 """Of chunks, so that one chunk of many items is unpacked once."""
@@ -45,51 +40,40 @@ def list_items(path: str, member: str) -> Iterator[Source]:
     return list_stack(path, member, _Hdf5File)
 
 
-class _Hdf5File:
-    """An open file, of which nothing is followed that points to another one."""
+class _Hdf5File(dict[str, StoredArray]):
+    """Data sets of an open file, of which nothing is followed that points to another one."""
 
     def __init__(self, path: str) -> None:
-        self.shown = make_printable(path)
-        try:
-            import h5py
-        except ImportError as error:
-            raise MissingExtraError("h5py", "hdf5", f"to read {self.shown}") from error
-        self._h5py, self.path, self._heaps_are_good = h5py, path, False
-        self._file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
-
-    def __getitem__(self, name: str) -> StoredArray:
-        node = self._find(name)
-        if not isinstance(node, self._h5py.Dataset):
-            raise KeyError(name)
-        self._check_inside(node, name)
-        if node.shape is None:
-            raise KeyError(name)
-        return _DataSet(node, self)
-
-    def list_arrays(self, group: str = "") -> dict[str, StoredArray]:
-        top = self._find(group)
-        found: dict[str, StoredArray] = {}
+        self._h5py = import_extra("h5py", "hdf5", "to read HDF5 files")
+        self._file, self._heaps = self._h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES), _Heaps(path)
         elsewhere: list[UnsupportedImageError] = []
 
         def collect(name: str, node: Any) -> bool | None:
-            if isinstance(node, self._h5py.Dataset):
-                full = f"{group.strip('/')}/{name}".lstrip("/")
+            with suppress(KeyError):  # a group, or without a shape
                 try:
-                    self._check_inside(node, full)
+                    self[name] = self._wrap(node, name)
                 except UnsupportedImageError as error:
                     elsewhere.append(error)
-                else:
-                    if node.shape is not None:
-                        found[full] = _DataSet(node, self)
-            return True if len(found) >= MAX_ARRAYS else None
+            return True if len(self) >= MAX_ARRAYS else None
 
-        if isinstance(top, self._h5py.Group):
-            top.visititems(collect)
-            for name in () if found else top:
-                self._find(f"{group}/{name}")  # perhaps a link elsewhere, which is refused
-        if elsewhere and not found:
+        self._file.visititems(collect)
+        if elsewhere and not self:
             raise elsewhere[0]
-        return found
+        for name in () if self else self._file:
+            self._find(name)  # perhaps a link elsewhere, which is refused
+
+    def __missing__(self, name: str) -> StoredArray:
+        return self._wrap(self._find(name), name)
+
+    def _wrap(self, node: Any, name: str) -> StoredArray:
+        """The array of a data set, unless its values lie in other files."""
+        if not isinstance(node, self._h5py.Dataset) or node.shape is None:
+            raise KeyError(name)
+        if node.external or node.is_virtual:
+            kind = "external storage" if node.external else "a virtual data set"
+            reason = f"{name} is {kind}: its values lie in other files, which are not read"
+            raise UnsupportedImageError(make_printable(reason))
+        return _DataSet(node, self._heaps)
 
     def _find(self, name: str, links: int = 0) -> Any:
         """What a name stands for, step by step, because h5py would follow every link."""
@@ -101,7 +85,7 @@ class _Hdf5File:
                 raise KeyError(name)
             if isinstance(link, self._h5py.ExternalLink):
                 reason = f"{part} is a link to another file, {link.filename}, which is not followed"
-                raise UnsupportedImageError(make_printable(reason), self.shown)
+                raise UnsupportedImageError(make_printable(reason))
             if isinstance(link, self._h5py.SoftLink):
                 if links >= MAX_LINKS:
                     raise KeyError(name)
@@ -110,9 +94,16 @@ class _Hdf5File:
             node = node[part]
         return node
 
-    def check_heaps(self) -> None:
-        """Refuse a damaged heap of texts or files, in which HDF5 would go round for ever."""
-        if self._heaps_are_good:
+
+class _Heaps:
+    """Where a file keeps texts and files of any length."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self._are_good = path, False
+
+    def check(self) -> None:
+        """Refuse damaged ones, in which HDF5 would go round for ever."""
+        if self._are_good:
             return
         with open(self.path, "rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -126,24 +117,17 @@ class _Hdf5File:
                     size = int.from_bytes(data[at + 8 : at + 16], "little")
                     at += 16 + -(-size // 8) * 8 if index else size or len(data)
                 if max(at, end) > len(data):
-                    raise UnreadableImageError("a heap of the file is damaged", self.shown)
+                    raise UnreadableImageError("a heap of the file is damaged")
                 at = data.find(HEAP_MAGIC, at)
-        self._heaps_are_good = True
-
-    def _check_inside(self, node: Any, name: str) -> None:
-        """Refuse a data set whose values lie in other files."""
-        kind = "external storage" if node.external else "a virtual data set"
-        if node.external or node.is_virtual:
-            reason = f"{name} is {kind}: its values lie in other files, which are not read"
-            raise UnsupportedImageError(make_printable(reason), self.shown)
+        self._are_good = True
 
 
 class _DataSet(StoredArray):
     """A data set whose chunks are asked for their size before HDF5 unpacks them."""
 
-    def __init__(self, values: Any, file: _Hdf5File) -> None:
+    def __init__(self, values: Any, heaps: _Heaps) -> None:
         super().__init__(values)
-        self._file, self._shown = file, file.shown
+        self._heaps = heaps
         vlen = (self.dtype.metadata or {}).get("vlen")
         self.holds_files = len(self.shape) == 1 and (
             self.dtype.kind == "V"
@@ -153,7 +137,7 @@ class _DataSet(StoredArray):
 
     def read(self, index: int | slice | None, limit: int) -> npt.NDArray[Any]:
         if self.dtype.hasobject:
-            self._file.check_heaps()
+            self._heaps.check()
             self._check_lengths(index, limit)
         if self.values.chunks:
             self._check_chunks(index, limit)
@@ -164,9 +148,9 @@ class _DataSet(StoredArray):
         start = self.values.id.get_offset()
         if start is None or not self.shape:
             return
-        lengths: npt.NDArray[Any] = np.memmap(self._file.path, HEAP_ID, "r", start, self.shape)
+        lengths: npt.NDArray[Any] = np.memmap(self._heaps.path, HEAP_ID, "r", start, self.shape)
         if np.sum(lengths["length"][index], dtype=np.uint64) > limit:
-            raise ImageTooLargeError(f"items of more than {limit} bytes", self._shown)
+            raise ImageTooLargeError(f"items of more than {limit} bytes")
 
     def _check_chunks(self, index: int | slice | None, limit: int) -> None:
         chunks, first = self.values.chunks, range(self.shape[0])
@@ -176,11 +160,11 @@ class _DataSet(StoredArray):
         starts[0] = range(min(rows) // chunks[0] * chunks[0], max(rows) + 1, chunks[0])
         if size * math.prod(map(len, starts)) > limit:
             reason = f"chunks of {chunks} must be unpacked, {size} bytes each; save smaller ones"
-            raise ImageTooLargeError(reason, self._shown)
+            raise ImageTooLargeError(reason)
         creation = self.values.id.get_create_plist()
         filters = [creation.get_filter(n)[0] for n in range(creation.get_nfilters())]
         if filters.count(DEFLATE) > 1:
-            raise UnsupportedImageError("data deflated twice are not unpacked", self._shown)
+            raise UnsupportedImageError("data deflated twice are not unpacked")
         if DEFLATE in filters:
             for place in itertools.product(*starts):
                 self._check_deflated(place, size, limit)
@@ -192,4 +176,4 @@ class _DataSet(StoredArray):
             return
         _, data = self.values.id.read_direct_chunk(place)
         if len(zlib.decompressobj().decompress(data, size + 1)) > size:
-            raise ImageTooLargeError("a chunk unpacks to more than it may hold", self._shown)
+            raise ImageTooLargeError("a chunk unpacks to more than it may hold")

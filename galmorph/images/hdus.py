@@ -67,18 +67,16 @@ class HduChoice:
     remark: str = ""
 
 
-def choose_hdus(
-    hdus: HDUList, wanted: int | str | tuple[int | str, ...] | None, path: str
-) -> HduChoice:
+def choose_hdus(hdus: HDUList, wanted: int | str | tuple[int | str, ...] | None) -> HduChoice:
     """Choose the HDUs that hold the image: those wanted, by number or name.
 
     Else the first of those that are an image by their name, or of those that may be one, together
     with those after it that hold another band of the same shape.
     """
     if wanted in (None, "each"):
-        return _choose_first(hdus, path)
+        return _choose_first(hdus)
     keys = wanted if isinstance(wanted, tuple) else (wanted,)
-    chosen = [_get(hdus, key, path) for key in keys]
+    chosen = [_get(hdus, key) for key in keys]
     bands = tuple(_list_bands(chosen))
     named = len(chosen) > 1 and all(bands) and len(set(bands)) == len(bands)
     label = ", ".join(str(key) for key in keys)
@@ -114,10 +112,10 @@ def list_galaxies(
     return [pair for pair in real if _is_science(pair[1])] or real, ""
 
 
-def _choose_first(hdus: HDUList, path: str) -> HduChoice:
+def _choose_first(hdus: HDUList) -> HduChoice:
     images, remark = list_galaxies(hdus)
     if not images:
-        raise UnsupportedImageError(f"no HDU with a 2-D or 3-D image: {describe_hdus(hdus)}", path)
+        raise UnsupportedImageError(f"no HDU with a 2-D or 3-D image: {describe_hdus(hdus)}")
     _, first = images[0]
     alike = [pair for pair in images if _is_alike(pair[1].shape, first.shape)]
     choice = _join_bands(alike if _band_of(first) and len(first.shape) == 2 else images[:1])
@@ -180,7 +178,7 @@ def _join_bands(images: list[tuple[int, Any]]) -> HduChoice:
     return HduChoice(tuple(hdu for _, hdu in joined.values()), tuple(joined), label)
 
 
-def _get(hdus: HDUList, key: int | str, path: str) -> Any:
+def _get(hdus: HDUList, key: int | str) -> Any:
     found: Any = key
     if isinstance(key, str):
         name, _, version = (part.strip() for part in key.rpartition(","))
@@ -194,9 +192,9 @@ def _get(hdus: HDUList, key: int | str, path: str) -> Any:
         reason = f"no HDU {key!r}: {describe_hdus(hdus)}"
         if SECTION.search(str(key)):
             reason = f"[{key}] is a section, which is not read; give --center and --fov instead"
-        raise UnsupportedImageError(reason, path) from None
+        raise UnsupportedImageError(reason) from None
     if not _is_image(hdu):
-        raise UnsupportedImageError(f"HDU {key!r} holds no image: {describe_hdus(hdus)}", path)
+        raise UnsupportedImageError(f"HDU {key!r} holds no image: {describe_hdus(hdus)}")
     return hdu
 
 

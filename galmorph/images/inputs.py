@@ -17,8 +17,6 @@ from galmorph.images.memory import InMemory
 from galmorph.images.records import find_image, make_record_source
 from galmorph.images.source import Lost, Source, make_object_id, make_printable
 
-__all__ = ["to_sources"]
-
 
 def to_sources(images: Any, *, recursive: bool = True) -> Iterator[Source]:
     """Turn one or many images of any kind into sources, lazily and in order.

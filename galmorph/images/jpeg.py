@@ -21,8 +21,6 @@ from galmorph.images import pillow
 from galmorph.images.cutout import Cutout
 from galmorph.settings import ReadOptions
 
-__all__ = ["ShortJpeg", "decode_usual_jpeg", "read", "shorten_jpeg"]
-
 MARGIN = 16
 """Rows decoded below those that will be seen: colours of neighbouring rows are interpolated."""
 
@@ -43,25 +41,25 @@ class ShortJpeg:
     frame: tuple[int, int]
 
 
-def read(data: bytes, options: ReadOptions, path: str) -> Cutout:
+def read(data: bytes, options: ReadOptions) -> Cutout:
     """Decode a file: no more rows than will be seen, perhaps at a part of its size ("reduced")."""
     short = shorten_jpeg(data, options)
     if short is not None:
         # What is wrong is said of the whole file.
         with suppress(UnreadableImageError):
-            return replace(_decode(short.data, options, path, strict=False), frame=short.frame)
+            return replace(_decode(short.data, options, strict=False), frame=short.frame)
     if data.count(b"\xff\xda") > MAX_SCANS:
-        raise UnreadableImageError(f"more than {MAX_SCANS} JPEG scans are refused", path)
-    return _decode(data, options, path, strict=True)
+        raise UnreadableImageError(f"more than {MAX_SCANS} JPEG scans are refused")
+    return _decode(data, options, strict=True)
 
 
-def _decode(data: bytes, options: ReadOptions, path: str, *, strict: bool) -> Cutout:
+def _decode(data: bytes, options: ReadOptions, *, strict: bool) -> Cutout:
     pixels = decode_usual_jpeg(data, options, strict=strict)
     if pixels is not None:
         return Cutout(pixels)
     from PIL.JpegImagePlugin import JpegImageFile
 
-    return pillow.decode(data, JpegImageFile, "JPEG", options, path)
+    return pillow.decode(data, JpegImageFile, "JPEG", options)
 
 
 def shorten_jpeg(data: bytes, options: ReadOptions) -> ShortJpeg | None:

@@ -7,8 +7,6 @@ import numpy.typing as npt
 
 from galmorph.errors import ImageTooLargeError, UnreadableImageError
 
-__all__ = ["LZW_MAGIC", "unpack_lzw"]
-
 LZW_MAGIC = b"\x1f\x9d"
 HEADER_BYTES = 3
 FIRST_WIDTH, LAST_WIDTH = 9, 16
@@ -19,11 +17,11 @@ GROUP = 8
 GROUPS_AT_ONCE = 4096
 
 
-def unpack_lzw(data: bytes, *, limit: int, path: str) -> bytes:
+def unpack_lzw(data: bytes, *, limit: int) -> bytes:
     """Unpack a whole file."""
     last, clears = data[2] & 31 if len(data) > HEADER_BYTES else 0, bool(data[2:3] >= b"\x80")
     if not FIRST_WIDTH <= last <= LAST_WIDTH:
-        raise UnreadableImageError("the compress stream is damaged", path)
+        raise UnreadableImageError("the compress stream is damaged")
     first = [bytes([n]) for n in range(256)] + [b""] * clears
     table, previous, width, at = list(first), b"", FIRST_WIDTH, HEADER_BYTES
     parts: list[bytes] = []
@@ -39,14 +37,14 @@ def unpack_lzw(data: bytes, *, limit: int, path: str) -> bytes:
             elif code == len(table) and previous:
                 entry = previous + previous[:1]
             else:
-                raise UnreadableImageError("the compress stream is damaged", path)
+                raise UnreadableImageError("the compress stream is damaged")
             if previous and len(table) < 1 << last:
                 table.append(previous + entry[:1])
             parts.append(entry)
             limit -= len(entry)
             previous = entry
         if limit < 0:
-            raise ImageTooLargeError("more bytes than max_pixels allows for", path)
+            raise ImageTooLargeError("more bytes than max_pixels allows for")
         if ends.size:
             at += (count // GROUP + 1) * width
             table, previous, width = list(first), b"", FIRST_WIDTH

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from galmorph.errors import GalmorphError
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
-from galmorph.images.source import Lost, Source, make_printable
+from galmorph.images.source import Lost, Source
 from galmorph.settings import ReadOptions
-
-__all__ = ["InMemory", "drop_pixels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +27,14 @@ class InMemory:
 
     def read(self, options: ReadOptions) -> Cutout:
         """Decode bytes, and make a cutout of everything else."""
-        data, shown = self.data, make_printable(self.address)
+        data = self.data
         if hasattr(data, "read") and not hasattr(data, "wcs"):  # a file; CCDData reads otherwise
             data = data.read(options.max_bytes + 1)
         if isinstance(data, (bytes, bytearray, memoryview)):
-            return decode_image(bytes(data), options=options, object_id=self.object_id, path=shown)
+            return decode_image(bytes(data), options)
         from galmorph.images.objects import cutout_from_object
 
-        cutout = cutout_from_object(data, options=options, object_id=self.object_id, path=shown)
-        if self.object_id and not cutout.object_id:
-            return replace(cutout, object_id=self.object_id)
-        return cutout
+        return cutout_from_object(data, options)
 
     def read_head(self, count: int) -> bytes:
         """First bytes of what holds the pixels."""

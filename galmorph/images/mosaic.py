@@ -10,14 +10,14 @@ from typing import Any
 
 from galmorph.errors import BandError, UnreadableImageError, UnsupportedImageError
 from galmorph.images.band_files import BandFiles
-from galmorph.images.bands import UNKNOWN_BAND, sort_by_wavelength
+from galmorph.images.bands import UNKNOWN_BAND, find_band_names, sort_by_wavelength
 from galmorph.images.cutout import Cutout
 from galmorph.images.files import read_head
 from galmorph.images.fits import open_fits, reading_fits
 from galmorph.images.hdus import choose_hdus
 from galmorph.images.open_fits import read_part
 from galmorph.images.sky import load_sky
-from galmorph.images.source import FITS_MAGIC, Lost, Region, Source, make_printable
+from galmorph.images.source import FITS_MAGIC, Lost, Region, Source, naming
 from galmorph.images.unpacked import find_unpacked
 from galmorph.settings import ReadOptions
 
@@ -52,8 +52,7 @@ class MosaicPosition:
 
     def read(self, options: ReadOptions) -> Cutout:
         """Read the part that is asked for, of a tile-compressed mosaic no further tile."""
-        shown = make_printable(self.path)
-        return read_part(self.file, options, self.object_id, shown, region=self.region)
+        return read_part(self.file, options, self.region)
 
     def read_head(self, count: int) -> bytes:
         """First bytes of what holds the pixels."""
@@ -82,32 +81,29 @@ def mosaic_sources(
     """
     if not fov > 0:
         raise ValueError(f"fov must be positive arcseconds, not {fov}")
-    names = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    files = [os.fspath(name) for name in names]
-    for file in files:
-        if not os.path.isfile(file):
-            raise UnreadableImageError("there is no such file", make_printable(file))
-    found = {file: find_unpacked(file) for file in files}
-    for file, other in found.items():
-        _check_image(other, make_printable(file))
-    named = _name_bands(files, bands, found) if len(files) > 1 else (("", files[0]),)
-    mosaics = [(band, file, found[file]) for band, file in named]
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    files = [os.fspath(path) for path in given]
+    unpacked = list(map(_open_mosaic, files))
+    names = _name_bands(unpacked, bands) if len(files) > 1 else [""]
+    mosaics = list(zip(names, files, unpacked, strict=True))
     return (_cut_at(position, mosaics, fov) for position in positions)
 
 
-def _check_image(file: str, shown: str) -> None:
-    """Refuse what no position can be cut out of."""
+def _open_mosaic(path: str) -> str:
+    """The file, or what was unpacked of it; what no position can be cut out of is refused."""
     said = ""
-    with open(file, "rb") as stream:
-        is_fits = stream.read(8).startswith(FITS_MAGIC)
-    if is_fits:
-        with reading_fits(shown, file), open_fits(file, shown) as hdus:
-            for hdu in hdus:
-                wcs, remark = load_sky(hdu.header, hdus)
-                if wcs is not None:
-                    return
-                said = said or (f" ({remark})" if remark else "")
-    raise UnsupportedImageError(f"a mosaic must be a FITS image with a WCS{said}", shown)
+    with naming(path):
+        if not os.path.isfile(path):
+            raise UnreadableImageError("there is no such file")
+        file = find_unpacked(path)
+        if read_head(file, 8).startswith(FITS_MAGIC):
+            with reading_fits(file), open_fits(file) as hdus:
+                for hdu in hdus:
+                    wcs, remark = load_sky(hdu.header, hdus)
+                    if wcs is not None:
+                        return file
+                    said = said or (f" ({remark})" if remark else "")
+        raise UnsupportedImageError(f"a mosaic must be a FITS image with a WCS{said}")
 
 
 def _cut_at(position: Position, mosaics: list[tuple[str, str, str]], fov: float) -> Source:
@@ -124,13 +120,8 @@ def _cut_at(position: Position, mosaics: list[tuple[str, str, str]], fov: float)
     return BandFiles(object_id, tuple(files), columns)
 
 
-def _name_bands(
-    files: list[str], bands: Sequence[str] | None, found: Mapping[str, str]
-) -> tuple[tuple[str, str], ...]:
-    given = bands is not None
-    if bands is None:
-        bands = [_find_band(found[file], make_printable(file)) for file in files]
-    names = list(bands)
+def _name_bands(files: list[str], bands: Sequence[str] | None) -> list[str]:
+    names = list(map(_find_band, files)) if bands is None else list(bands)
     if len(names) != len(files):
         raise BandError(f"{len(names)} bands for {len(files)} mosaics")
     if UNKNOWN_BAND in names or len(set(names)) < len(names):
@@ -138,15 +129,12 @@ def _name_bands(
             f"the mosaics are of the bands {', '.join(names)}; name them in the order of the "
             "files, one image per band (tiles of a field take a run each)"
         )
-    if not given:
+    if bands is None:
         sort_by_wavelength(names)  # says once what each row would say
-    return tuple(zip(names, files, strict=True))
+    return names
 
 
-def _find_band(file: str, shown: str) -> str:
-    from galmorph.images.bands import find_band_names
-
-    with reading_fits(shown, file), open_fits(file, shown) as hdus:
-        header = choose_hdus(hdus, None, shown).hdus[0].header
-        names = find_band_names(header, 1)
+def _find_band(file: str) -> str:
+    with reading_fits(file), open_fits(file) as hdus:
+        names = find_band_names(choose_hdus(hdus, None).hdus[0].header, 1)
     return names[0] if names else UNKNOWN_BAND

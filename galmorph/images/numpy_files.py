@@ -15,11 +15,9 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
-from galmorph.images.source import NEW_COPY, Source, make_printable
+from galmorph.images.source import Source
 from galmorph.images.stacks import StoredArray, list_stack
-from galmorph.images.zip import ENCRYPTED, METHODS
-
-__all__ = ["list_items"]
+from galmorph.images.zip import ENCRYPTED, METHODS, open_zip
 
 HEADER_BYTES = 1 << 16
 READ_BYTES = 1 << 20
@@ -29,15 +27,10 @@ MAX_HELD_BYTES = 1 << 30
 
 def list_items(path: str, member: str) -> Iterator[Source]:
     """List the items of a stack; see `galmorph.images.stacks.list_stack`."""
-    if path.lower().endswith(".npz"):
-        return list_stack(path, member, _NpzFile)
-    if member:
-        shown = make_printable(path)
-        raise UnsupportedImageError("a npy file holds one array, which has no name", shown)
-    return list_stack(path, "", _NpyFile)
+    return list_stack(path, member, _open_npz if path.lower().endswith(".npz") else _open_npy)
 
 
-def _read_header(stream: IO[bytes], shown: str) -> tuple[tuple[int, ...], bool, Any, int]:
+def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, Any, int]:
     """Shape, order of the axes (Fortran's?), type, and length of the header itself."""
     start = stream.read(12)  # the pixels behind the header may be damaged, and are not touched
     size, used = ("<H", 10) if start[6:7] == b"\1" else ("<I", 12)
@@ -48,60 +41,33 @@ def _read_header(stream: IO[bytes], shown: str) -> tuple[tuple[int, ...], bool, 
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(head)
     except Exception as error:  # it is parsed as Python, and may be anything
-        raise UnreadableImageError("the header of the array is damaged", shown) from error
+        raise UnreadableImageError("the header of the array is damaged") from error
     if min(shape, default=0) < 0:
-        raise UnreadableImageError(f"the shape of the array is {shape}", shown)
+        raise UnreadableImageError(f"the shape of the array is {shape}")
     return shape, fortran, dtype, length
 
 
-class _NpyFile:
+def _open_npy(path: str) -> dict[str, StoredArray]:
     """One array without a name, memory-mapped."""
-
-    def __init__(self, path: str) -> None:
-        with open(path, "rb") as file:
-            shape, fortran, dtype, start = _read_header(file, path)
-            missing = start + math.prod(shape) * dtype.itemsize - file.seek(0, 2)
-        if dtype.hasobject:
-            raise UnreadableImageError("it holds Python objects; save numbers", path)
-        if missing > 0:
-            raise UnreadableImageError(f"the array is cut short by {missing} bytes", path)
-        pixels: Any = np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
-        self._array = StoredArray(pixels)
-
-    def __getitem__(self, name: str) -> StoredArray:
-        return self._array
-
-    def list_arrays(self, group: str = "") -> dict[str, StoredArray]:
-        return {"": self._array}
+    with open(path, "rb") as file:
+        shape, fortran, dtype, start = _read_header(file)
+        missing = start + math.prod(shape) * dtype.itemsize - file.seek(0, 2)
+    if dtype.hasobject:
+        raise UnreadableImageError("it holds Python objects; save numbers")
+    if missing > 0:
+        raise UnreadableImageError(f"the array is cut short by {missing} bytes")
+    pixels: Any = np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
+    return {"": StoredArray(pixels)}
 
 
-class _NpzFile:
+def _open_npz(path: str) -> dict[str, StoredArray]:
     """A zip of npy files, each unpacked when it is asked for."""
-
-    def __init__(self, path: str) -> None:
-        shown = make_printable(path)
-        try:
-            archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
-            raise UnreadableImageError(
-                f"not an npz file, or cut short; {NEW_COPY}", shown
-            ) from error
-        self._arrays: dict[str, StoredArray] = {}
-        for info in archive.infolist():
-            if info.flag_bits & ENCRYPTED or info.compress_type not in METHODS:
-                reason = "packed or encrypted in a way that is not read; save it by numpy.savez"
-                raise UnsupportedImageError(reason, shown)
-            if info.filename.endswith(".npy"):
-                name = info.filename.removesuffix(".npy")
-                self._arrays[name] = _NpzArray(archive, info, shown)
-
-    def __getitem__(self, name: str) -> StoredArray:
-        return self._arrays[name]
-
-    def list_arrays(self, group: str = "") -> dict[str, StoredArray]:
-        if group:
-            raise KeyError(group)
-        return self._arrays
+    archive = open_zip(path)
+    infos = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+    if any(info.flag_bits & ENCRYPTED or info.compress_type not in METHODS for info in infos):
+        reason = "packed or encrypted in a way that is not read; save it by numpy.savez"
+        raise UnsupportedImageError(reason)
+    return {info.filename.removesuffix(".npy"): _NpzArray(archive, info) for info in infos}
 
 
 _held: weakref.WeakSet[_NpzArray] = weakref.WeakSet()
@@ -110,14 +76,14 @@ _held: weakref.WeakSet[_NpzArray] = weakref.WeakSet()
 class _NpzArray(StoredArray):
     """An array that is unpacked whole, for one bit that is wrong shows only at its end."""
 
-    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, shown: str) -> None:
-        self._archive, self._info, self._shown = archive, info, shown
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        self._archive, self._info = archive, info
         with archive.open(info) as stream:
-            self.shape, self._fortran, self.dtype, self._start = _read_header(stream, shown)
+            self.shape, self._fortran, self.dtype, self._start = _read_header(stream)
         self.is_pickled = self.dtype.hasobject
         self.nbytes = math.prod(self.shape) * self.dtype.itemsize
         if not self.is_pickled and self.nbytes != info.file_size - self._start:
-            raise UnreadableImageError("the header of the array is damaged", shown)
+            raise UnreadableImageError("the header of the array is damaged")
         self._data: npt.NDArray[Any] | Exception | None = None
 
     def read(self, index: int | slice | None, limit: int) -> npt.NDArray[Any]:
@@ -137,8 +103,7 @@ class _NpzArray(StoredArray):
 
     def _load(self) -> npt.NDArray[Any]:
         if self.nbytes > MAX_HELD_BYTES:
-            reason = f"the array takes {self.nbytes} bytes in memory; save it as .npy"
-            raise ImageTooLargeError(reason, self._shown)
+            raise ImageTooLargeError(f"{self.nbytes} bytes in memory; save it as .npy")
         while sum(array.nbytes for array in _held) + self.nbytes > MAX_HELD_BYTES:
             next(iter(_held)).drop()
         data = bytearray()
@@ -147,7 +112,7 @@ class _NpzArray(StoredArray):
             while part := stream.read(READ_BYTES):  # no more than the directory says
                 data += part
         if len(data) < self.nbytes:
-            raise UnreadableImageError("the array is cut short", self._shown)
+            raise UnreadableImageError("the array is cut short")
         _held.add(self)
         array: npt.NDArray[Any] = np.frombuffer(data, self.dtype)
         return array.reshape(self.shape, order="F" if self._fortran else "C")

@@ -25,20 +25,17 @@ from galmorph.images.fits import (
     cutout_from_hdus,
     find_wanted_region,
     is_top_down,
-    say_strange,
+    reading_fits,
 )
 from galmorph.images.pillow import check_size, cutout_from_pil
 from galmorph.images.planes import ASINH_NOTE, drop_axes, undo_asinh
-from galmorph.images.quiet import quiet
 from galmorph.images.regions import cut_array, find_region
 from galmorph.images.sky import frame_from_wcs
 from galmorph.images.survey import find_unit
 from galmorph.settings import ReadOptions
 
 
-def cutout_from_object(
-    item: Any, *, options: ReadOptions, object_id: str = "", path: str = ""
-) -> Cutout:
+def cutout_from_object(item: Any, options: ReadOptions) -> Cutout:
     """Make a cutout of an object in memory.
 
     FITS-like objects (HDU, HDUList, NDData, CCDData, Cutout2D) have row 0 at the bottom and are
@@ -47,45 +44,33 @@ def cutout_from_object(
     if isinstance(item, Cutout):
         return item
     if hasattr(item, "getbands"):
-        return _from_pil(item, options, object_id, path)
-    if isinstance(item, list):
-        return _from_hdus(item, options, object_id, path)
-    if hasattr(item, "header") and hasattr(item, "is_image"):
-        return _from_hdus([item], options, object_id, path)
+        return _from_pil(item, options)
+    is_hdu = hasattr(item, "header") and hasattr(item, "is_image")
+    if isinstance(item, list) or is_hdu:
+        with reading_fits():  # data are read lazily, so a damaged file shows here
+            return cutout_from_hdus([item] if is_hdu else item, options)
     if hasattr(item, "wcs") and hasattr(item, "data"):
-        return _from_nddata(item, options, object_id, path)
+        return _from_nddata(item, options)
     unit = find_unit({"BUNIT": getattr(item, "unit", "")})  # of an astropy Quantity
-    cutout = cutout_from_array(
-        to_array(item), options=options, object_id=object_id, path=path, unit=unit
-    )
+    cutout = cutout_from_array(to_array(item), options, unit)
     masked = find_masked(item, cutout.array.shape[1:])
     return cutout if masked is None else replace(cutout, bad=masked)
 
 
-def _from_pil(item: Any, options: ReadOptions, object_id: str, path: str) -> Cutout:
-    check_size(item.size, len(item.getbands()), options, path)
+def _from_pil(item: Any, options: ReadOptions) -> Cutout:
+    check_size(item.size, len(item.getbands()), options)
     try:
-        return replace(cutout_from_pil(item), object_id=object_id, path=path)
+        return cutout_from_pil(item)
     except GalmorphError:
         raise
     except Exception as error:  # decoding is lazy, so a damaged file shows here
-        raise UnreadableImageError("the image is damaged or cut short", path) from error
+        raise UnreadableImageError("the image is damaged or cut short") from error
 
 
-def _from_hdus(hdus: Any, options: ReadOptions, object_id: str, path: str) -> Cutout:
-    with quiet():
-        try:
-            return cutout_from_hdus(hdus, options=options, object_id=object_id, path=path)
-        except GalmorphError:
-            raise
-        except Exception as error:  # data are read lazily, so a damaged file shows here
-            raise UnreadableImageError(say_strange(error), path) from error
-
-
-def _from_nddata(item: Any, options: ReadOptions, object_id: str, path: str) -> Cutout:
+def _from_nddata(item: Any, options: ReadOptions) -> Cutout:
     data = to_array(item.data)
     if data.ndim < 2 or data.size == 0:
-        raise UnsupportedImageError(f"an array of shape {data.shape} is not an image", path)
+        raise UnsupportedImageError(f"an array of shape {data.shape} is not an image")
     header = _find_cards(item)
     mask = _find_mask(item, data.shape)
     bad = None
@@ -94,13 +79,12 @@ def _from_nddata(item: Any, options: ReadOptions, object_id: str, path: str) -> 
     elif mask is not None:
         bad = np.asarray(drop_axes(mask).any(axis=0))
     linear = undo_asinh(data, header)
-    planes, bad = _cut(drop_axes(data if linear is None else linear), bad, item.wcs, options, path)
+    planes, bad = _cut(drop_axes(data if linear is None else linear), bad, item.wcs, options)
     if linear is not None:
         planes.notes |= {"counts": ASINH_NOTE}
     count = planes.array.shape[0]
-    planes.calibrations = [calibration_from_header(header, path)] * count
-    named = find_band_names(header, count)
-    cutout = assemble_planes(planes, header, named, options, object_id, path)
+    planes.calibrations = [calibration_from_header(header)] * count
+    cutout = assemble_planes(planes, header, find_band_names(header, count), options)
     if bad is not None and not is_top_down(header):
         bad = np.ascontiguousarray(bad[::-1])
     return cutout if bad is None else replace(cutout, bad=bad)
@@ -128,15 +112,13 @@ def _cut(
     bad: npt.NDArray[np.bool_] | None,
     wcs: Any,
     options: ReadOptions,
-    path: str,
 ) -> tuple[Planes, npt.NDArray[np.bool_] | None]:
     """The part that is asked for, row 0 at the bottom, and its bad pixels."""
     rows, columns = planes.shape[-2:]
     region = find_wanted_region(options)
     if region is None:
         if planes.size > options.max_pixels:
-            reason = f"{planes.shape} is more than max_pixels = {options.max_pixels}"
-            raise ImageTooLargeError(reason, path)
+            raise ImageTooLargeError(f"{planes.shape} is more than max_pixels")
         return Planes(planes, frame_from_wcs(wcs, (rows, columns)), Flags.NONE, {}), bad
     box = find_region(wcs, (rows, columns), region)
     box.check_size(options)

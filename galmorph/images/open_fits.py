@@ -30,10 +30,10 @@ class _OpenFits:
         with suppress(Exception):
             self.hdus.close()
 
-    def choose(self, options: ReadOptions, shown: str) -> Chosen:
+    def choose(self, options: ReadOptions) -> Chosen:
         key = repr((options.hdu, options.bands))
         if key not in self.chosen:
-            self.chosen[key] = choose_images(self.hdus, options, shown)
+            self.chosen[key] = choose_images(self.hdus, options)
         return self.chosen[key]
 
 
@@ -43,10 +43,10 @@ class _OpenFiles(threading.local):
     def __init__(self) -> None:
         self.table: OrderedDict[tuple[int, str, int], _OpenFits] = OrderedDict()
 
-    def get(self, path: str, shown: str) -> _OpenFits:
+    def get(self, path: str) -> _OpenFits:
         key = (os.getpid(), path, os.stat(path).st_mtime_ns)
         if key not in self.table:
-            self.table[key] = _OpenFits(open_fits(path, shown))
+            self.table[key] = _OpenFits(open_fits(path))
         self.table.move_to_end(key)
         while len(self.table) > MOST_OPEN:
             self.table.popitem(last=False)[1].hdus.close()
@@ -61,22 +61,13 @@ class _OpenFiles(threading.local):
 _open_files = _OpenFiles()
 
 
-def read_part(
-    file: str, options: ReadOptions, object_id: str, shown: str, *, region: Region | None = None
-) -> Cutout:
+def read_part(file: str, options: ReadOptions, region: Region | None = None) -> Cutout:
     """Read an HDU, or a square of sky of one, and leave the file open."""
-    with reading_fits(shown, file):
-        opened = _open_files.get(file, shown)
+    with reading_fits(file):
+        opened = _open_files.get(file)
         try:
-            return cutout_from_hdus(
-                opened.hdus,
-                options=options,
-                region=region,
-                chosen=opened.choose(options, shown),
-                object_id=object_id,
-                path=shown,
-                keep=False,
-            )
+            chosen = opened.choose(options)
+            return cutout_from_hdus(opened.hdus, options, region=region, chosen=chosen, keep=False)
         except ImageError as error:
             # The frames of its traceback would keep the file open as long as the row lives.
             failure = error.with_traceback(None)

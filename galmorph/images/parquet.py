@@ -6,19 +6,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from galmorph.errors import (
-    GalmorphError,
-    ImageTooLargeError,
-    MissingExtraError,
-    UnreadableImageError,
-    UnsupportedImageError,
-)
+from galmorph.errors import GalmorphError, UnreadableImageError, UnsupportedImageError
+from galmorph.images.extras import import_extra
 from galmorph.images.parquet_pages import find_largest_page
 from galmorph.images.records import make_record_source
-from galmorph.images.source import NEW_COPY, Lost, Source, make_object_id, make_printable, to_text
+from galmorph.images.source import NEW_COPY, Lost, Source, make_object_id, to_text
 from galmorph.settings import ReadOptions
-
-__all__ = ["list_items"]
 
 ROWS_AT_ONCE = 16
 READ_BYTES = 1 << 20
@@ -34,7 +27,7 @@ def list_items(path: str, column: str) -> Iterator[Source]:
     is damaged takes the rest of its row group with it.
     """
     file = _open(path)
-    column = find_column(file.schema_arrow, column, path)
+    column = find_column(file.schema_arrow, column)
     names = [column, *_list_scalars(file.schema_arrow, column)]
     row = 0
     for group in range(file.num_row_groups):
@@ -61,29 +54,25 @@ def read_columns(path: str) -> dict[str, list[Any]]:
     return columns
 
 
-def find_column(schema: Any, column: str, path: str) -> str:
+def find_column(schema: Any, column: str) -> str:
     """The column of that name, or the one of images; an `UnsupportedImageError` if it is none."""
-    column = column or _find_image_column(schema, path)
+    column = column or _find_image_column(schema)
     if column not in schema.names:
-        raise UnsupportedImageError(
-            f"no column {column!r}; there are {', '.join(schema.names[:12])}",
-            make_printable(path),
-        )
+        there = ", ".join(schema.names[:12])
+        raise UnsupportedImageError(f"no column {column!r}; there are {there}")
     if not _holds_images(schema.field(column).type):
         raise UnsupportedImageError(
             f"the column {column!r} holds {schema.field(column).type}, not the bytes of images (of "
-            f"paths? give it with --catalogue FILE --path-column {column})",
-            make_printable(path),
+            f"paths? give it with --catalogue FILE --path-column {column})"
         )
     return column
 
 
 def list_lost(path: str, column: str, row: int, end: int, error: Exception) -> Iterator[Source]:
-    stem, shown = make_object_id(path), make_printable(path)
-    if isinstance(error, GalmorphError):
-        lost: GalmorphError = error
-    else:
-        lost = UnreadableImageError(f"the Parquet file is damaged; {NEW_COPY}", shown)
+    """Sources of rows that cannot be read."""
+    stem, lost = make_object_id(path), error
+    if not isinstance(lost, GalmorphError):
+        lost = UnreadableImageError(f"the Parquet file is damaged; {NEW_COPY}")
     if end - row > MAX_LOST_ROWS:  # as many as a damaged number says
         yield Lost(stem, path, lost)
         return
@@ -92,24 +81,20 @@ def list_lost(path: str, column: str, row: int, end: int, error: Exception) -> I
 
 
 def _open(path: str) -> Any:
+    parquet = import_extra("pyarrow.parquet", "parquet", "to read Parquet files")
     try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "parquet", f"to read {make_printable(path)}") from error
-    try:
-        return pq.ParquetFile(path, buffer_size=READ_BYTES)
-    except (OSError, pa.ArrowException) as error:
+        return parquet.ParquetFile(path, buffer_size=READ_BYTES)
+    except (OSError, ValueError) as error:  # what Arrow raises is one of them
         reason = f"not a Parquet file, or damaged or cut short; {NEW_COPY}"
-        raise UnreadableImageError(reason, make_printable(path)) from error
+        raise UnreadableImageError(reason) from error
 
 
-def _find_image_column(schema: Any, path: str) -> str:
+def _find_image_column(schema: Any) -> str:
     from pyarrow import types
 
     fields = [field for field in schema if _holds_images(field.type)]
     if not fields:
-        raise UnsupportedImageError("no column of images (bytes)", make_printable(path))
+        raise UnsupportedImageError("no column of images (bytes)")
     structs = [field for field in fields if types.is_struct(field.type)]
     return str((structs or fields)[0].name)
 
@@ -170,10 +155,7 @@ def _find_largest(file: Any, path: str, group: int, names: set[str]) -> int:
                 if part.has_dictionary_page and part.dictionary_page_offset:
                     start = min(start, part.dictionary_page_offset)
                 size = part.total_compressed_size
-                try:
-                    page = find_largest_page(opened.fileno(), start, size, PAGE_BYTES)
-                except ImageTooLargeError as error:
-                    raise ImageTooLargeError(error.reason, make_printable(path)) from None
+                page = find_largest_page(opened.fileno(), start, size, PAGE_BYTES)
                 largest = max(largest, page)
     return largest
 

@@ -11,8 +11,6 @@ import os
 
 from galmorph.errors import ImageTooLargeError
 
-__all__ = ["find_largest_page"]
-
 USUAL_HEADER_BYTES = 512
 MAX_HEADER_BYTES = 1 << 17
 USUAL_RATIO = 4

@@ -19,8 +19,6 @@ import numpy as np
 
 from galmorph.images.plain_tiles import PlainTiles, UnusualError, read_tiles
 
-__all__ = ["PlainHdus", "open_plain"]
-
 BLOCK, CARD = 2880, 80
 MAX_BLOCKS = 64
 """Of a header: some 2,300 cards."""

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PlainTiles", "UnusualError", "read_tiles"]
-
 TABLE_CARD = re.compile(
     r"XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|T(?:TYPE|FORM|UNIT|DISP)\d+|THEAP|CHECKSUM|"
     r"DATASUM|Z(?:IMAGE|TENSION|SIMPLE|EXTEND|BLOCKED|PCOUNT|GCOUNT|HECKSUM|DATASUM|CMPTYPE|"

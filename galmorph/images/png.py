@@ -6,11 +6,9 @@ from galmorph.images import pillow
 from galmorph.images.cutout import Cutout
 from galmorph.settings import ReadOptions
 
-__all__ = ["read"]
 
-
-def read(data: bytes, options: ReadOptions, path: str) -> Cutout:
+def read(data: bytes, options: ReadOptions) -> Cutout:
     """Decode a file."""
     from PIL.PngImagePlugin import PngImageFile
 
-    return pillow.decode(data, PngImageFile, "PNG", options, path)
+    return pillow.decode(data, PngImageFile, "PNG", options)

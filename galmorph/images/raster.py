@@ -10,14 +10,12 @@ from functools import cache
 from galmorph.images.cutout import Cutout
 from galmorph.settings import ReadOptions
 
-__all__ = ["RASTER_SUFFIXES", "read_raster", "sniff_raster"]
-
-Decode = Callable[[bytes, ReadOptions, str], Cutout]
+Decode = Callable[[bytes, ReadOptions], Cutout]
 
 
 @dataclass(frozen=True, slots=True)
 class Raster:
-    """A format. Its module in this package has ``read(data, options, path)``."""
+    """A format. Its module in this package has ``read(data, options)``."""
 
     name: str
     module: str
@@ -44,13 +42,13 @@ def sniff_raster(head: bytes) -> str:
     return ""
 
 
-def read_raster(data: bytes, name: str, *, options: ReadOptions, path: str = "") -> Cutout:
+def read_raster(data: bytes, name: str, options: ReadOptions) -> Cutout:
     """Decode a raster image, (3, y, x), or flux where a TIFF holds floats outside [0, 1].
 
     An EXIF orientation is ignored on purpose: it tells how a camera was held, and the sky has no
     upright.
     """
-    return _find_decoder(name)(data, options, path)
+    return _find_decoder(name)(data, options)
 
 
 @cache

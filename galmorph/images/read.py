@@ -7,17 +7,15 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from galmorph.errors import ImageError, ImageTooLargeError, UnsupportedImageError
+from galmorph.errors import UnsupportedImageError
 from galmorph.images.bands import is_band_name, name_bands
 from galmorph.images.cutout import Cutout
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
 from galmorph.images.names import find_position
-from galmorph.images.source import Source, make_printable
+from galmorph.images.source import Source, make_printable, naming
 from galmorph.remote import allow, is_url, to_path
 from galmorph.settings import ReadOptions
-
-__all__ = ["read_cutout"]
 
 DEFAULT_OPTIONS = ReadOptions()
 
@@ -66,16 +64,15 @@ def read_cutout(
         source = InMemory("", source)
     if options.bands is not None:
         options = _spell_bands(options)
-    try:
+    address, object_id = source.address, source.object_id
+    with naming(address):
         cutout = source.read(options)
         _check_region(cutout, options)
-    except ImageError as error:
-        if error.path:
-            raise
-        raise type(error)(error.reason, make_printable(source.address) or None) from error
-    except MemoryError as error:
-        shown = make_printable(source.address) or None
-        raise ImageTooLargeError("not enough memory", shown) from error
+    if isinstance(source, InMemory):  # perhaps a cutout of a name of its own
+        address, object_id = cutout.path or address, cutout.object_id or object_id
+    path = make_printable(address)
+    if (cutout.object_id, cutout.path) != (object_id, path):
+        cutout = replace(cutout, object_id=object_id, path=path)
     return _note_order(_add_scale(_add_position(cutout), options), options)
 
 
@@ -97,16 +94,15 @@ def _check_region(cutout: Cutout, options: ReadOptions) -> None:
 def _add_scale(cutout: Cutout, options: ReadOptions) -> Cutout:
     if options.pixel_scale is None or cutout.pixel_scale == cutout.pixel_scale:
         return cutout
-    reduced = float(cutout.notes.get("reduced", 1))
-    notes = {**cutout.notes, "pixel_scale": "as given"}
-    return replace(cutout, pixel_scale=options.pixel_scale * reduced, notes=notes)
+    scale = options.pixel_scale * float(cutout.notes.get("reduced", 1))
+    return replace(cutout, pixel_scale=scale).note(pixel_scale="as given")
 
 
 def _note_order(cutout: Cutout, options: ReadOptions) -> Cutout:
     """Say where the order of the bands is only known from the user."""
     if options.bands is None or all(map(is_band_name, cutout.bands)):
         return cutout
-    return replace(cutout, notes={**cutout.notes, "band_order": "as given"})
+    return cutout.note(band_order="as given")
 
 
 def _add_position(cutout: Cutout) -> Cutout:
@@ -115,5 +111,5 @@ def _add_position(cutout: Cutout) -> Cutout:
     position = find_position(cutout.object_id)
     if position is None:
         return cutout
-    notes = {**cutout.notes, "position": "from the file name"}
-    return replace(cutout, ra=position[0], dec=position[1], notes=notes)
+    named = replace(cutout, ra=position[0], dec=position[1])
+    return named.note(position="from the file name")

@@ -22,8 +22,6 @@ from galmorph.images.source import (
 )
 from galmorph.remote import fetch, is_url
 
-__all__ = ["METADATA", "find_image", "make_record_source", "read_metadata"]
-
 METADATA = "metadata.jsonl"
 
 IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "tif", "tiff", "fits")
@@ -60,8 +58,7 @@ def make_record_source(
     if file and (found := _find_file(file, folder)):
         return ImageFile(object_id, found, columns)
     reason = f"the row names a file that is not there: {file}" if file else "the row is empty"
-    missing = UnreadableImageError(make_printable(reason), make_printable(address))
-    return Lost(object_id, address, missing, columns)
+    return Lost(object_id, address, UnreadableImageError(make_printable(reason)), columns)
 
 
 def _find_columns(record: Mapping[str, Any], column: str) -> dict[str, Any]:

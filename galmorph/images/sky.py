@@ -277,7 +277,7 @@ def _from_icrs(wcs: Any, ra: float, dec: float) -> tuple[float, float]:
 
 
 def _find_frame(wcs: Any) -> Any:
-    """System of the axes; astropy takes ecliptic ones for equatorial, and knows no supergalactic."""
+    """System of the axes; astropy takes ecliptic ones for equatorial, others it does not know."""
     from astropy.coordinates import BarycentricMeanEcliptic, Supergalactic
     from astropy.wcs.utils import wcs_to_celestial_frame
 

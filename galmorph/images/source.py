@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from galmorph.errors import GalmorphError
+from galmorph.errors import (
+    AmbiguousShapeError,
+    BandError,
+    GalmorphError,
+    ImageError,
+    ImageTooLargeError,
+    MissingExtraError,
+)
 from galmorph.quantities import list_positions
 
 if TYPE_CHECKING:
     from galmorph.images.cutout import Cutout
     from galmorph.settings import ReadOptions
 
-__all__ = [
-    "HDU_ADDRESS",
-    "COMPRESSION_SUFFIXES",
-    "FITS_MAGIC",
-    "NEW_COPY",
-    "TABLE_ADVICE",
-    "Lost",
-    "Region",
-    "Source",
-    "find_identifier",
-    "make_object_id",
-    "make_printable",
-    "place_columns",
-    "replace_columns",
-    "to_text",
-]
 
 NEW_COPY = "copy or download the file again"
 TABLE_ADVICE = "a catalogue? give it with --catalogue FILE --path-column NAME"
@@ -79,6 +71,30 @@ class Source(Protocol):
 
     def read_head(self, count: int) -> bytes:
         """First bytes of the file, or member, that holds the pixels; b"" where none can be had."""
+
+
+@contextmanager
+def naming(address: str) -> Iterator[None]:
+    """Name the file in what is said against it, where nobody has."""
+    try:
+        yield
+    except ImageError as error:
+        if error.path or not address:
+            raise
+        raise type(error)(error.reason, make_printable(address)) from error
+    except (BandError, AmbiguousShapeError) as error:
+        shown = make_printable(address)
+        if not address or shown in str(error):
+            raise
+        raise type(error)(f"{shown}: {error}") from error
+    except MissingExtraError as error:
+        shown = make_printable(address)
+        if not address or shown in error.purpose or not error.purpose.startswith("to read"):
+            raise
+        purpose = f"{error.purpose} such as {shown}"
+        raise MissingExtraError(error.package, error.extra, purpose) from error
+    except MemoryError as error:
+        raise ImageTooLargeError("not enough memory", make_printable(address) or None) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +41,6 @@ from galmorph.images.source import (
 from galmorph.remote import is_url
 from galmorph.settings import ReadOptions
 
-__all__ = ["ArrayFile", "OpenArrays", "StackItem", "StoredArray", "list_stack", "stacks_in_use"]
-
 OPEN_FILES = 4
 ROWS_AT_ONCE = 1024
 """For which the columns beside a stack are read."""
@@ -71,15 +69,8 @@ class StoredArray:
         return np.array(self.values[...] if index is None else self.values[index], kind)
 
 
-class ArrayFile(Protocol):
-    """An open file of named arrays."""
-
-    def __getitem__(self, name: str, /) -> StoredArray:
-        """The array of that name; `KeyError` where there is none."""
-
-    def list_arrays(self, group: str = "") -> dict[str, StoredArray]:
-        """Arrays by name, from the group on: none where it is something else."""
-
+ArrayFile = Mapping[str, StoredArray]
+"""The arrays of an open file by their names, ``group/name``; one without a name is "" alone."""
 
 OpenArrays = Callable[[str], ArrayFile]
 
@@ -109,23 +100,21 @@ class StackItem:
 
     def read(self, options: ReadOptions) -> Cutout:
         """Read it alone; the file stays open for the next one."""
-        shown = make_printable(self.address)
-        with _lock, _explain(shown):
+        with _lock, _explain():
             stack = _get_file(self.path, self.open_arrays)[self.member]
-            shape = tuple(stack.shape)
+            shape = stack.shape
             one = shape if self.index is None else shape[1:]
             if math.prod(one) > options.max_pixels:
-                raise ImageTooLargeError(f"{one} is more than max_pixels", shown)
+                raise ImageTooLargeError(f"{one} is more than max_pixels")
             array = stack.read(self.index, options.max_bytes)
         if stack.holds_files:
-            data = array.tobytes()
-            return decode_image(data, options=options, object_id=self.object_id, path=shown)
+            return decode_image(array.tobytes(), options)
         if self.index is not None and array.ndim == 2 and len(options.bands or ()) > 1:
             raise BandError(
-                f"{shown}: the shape {shape} is that of {shape[0]} images of one band; save "
-                f"one image of several bands as {(1, *shape)}"
+                f"the shape {shape} is that of {shape[0]} images of one band; save one image of "
+                f"several bands as {(1, *shape)}"
             )
-        return cutout_from_array(array, options=options, object_id=self.object_id, path=shown)
+        return cutout_from_array(array, options)
 
     def read_head(self, count: int) -> bytes:
         """First bytes of what holds the pixels."""
@@ -138,10 +127,9 @@ def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Sour
     The array may be left unnamed where there is only one with image axes. Arrays of one axis and
     the same length beside it are columns of its items, with their identifiers and positions.
     """
-    shown = make_printable(path)
-    with _lock, _explain(shown):
+    with _lock, _explain():
         arrays = _get_file(path, open_arrays)
-        member = member or _find_member(arrays, path)
+        member = member.strip("/") or _find_member(arrays, path)
         try:
             stack = arrays[member]
         except KeyError as error:
@@ -152,10 +140,10 @@ def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Sour
         yield StackItem(make_object_id(path), path, member, None, open_arrays)
         return
     if len(shape) not in (3, 4) and not stack.holds_files:
-        raise UnsupportedImageError(f"an array of shape {shape} is not a stack of images", shown)
+        raise UnsupportedImageError(f"an array of shape {shape} is not a stack of images")
     for start in range(0, shape[0], ROWS_AT_ONCE):
         rows = slice(start, min(start + ROWS_AT_ONCE, shape[0]))
-        with _lock, _explain(shown):
+        with _lock, _explain():
             columns = {name: _read_column(array, rows) for name, array in beside.items()}
         names = columns.get(find_identifier(columns) or "")
         columns = place_columns(columns)
@@ -166,7 +154,7 @@ def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Sour
 
 
 @contextmanager
-def _explain(shown: str) -> Iterator[None]:
+def _explain() -> Iterator[None]:
     """Whatever a library throws at a damaged file is one sentence."""
     try:
         yield
@@ -174,7 +162,7 @@ def _explain(shown: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = "the stack is damaged or cut short, or packed in a way that is not known here"
-        raise UnreadableImageError(f"{reason}; {NEW_COPY}, or save it plainly", shown) from error
+        raise UnreadableImageError(f"{reason}; {NEW_COPY}, or save it plainly") from error
 
 
 def _get_file(path: str, open_arrays: OpenArrays) -> ArrayFile:
@@ -210,28 +198,32 @@ def stacks_in_use() -> Iterator[None]:
 
 
 def _find_member(arrays: ArrayFile, path: str) -> str:
-    there = arrays.list_arrays()
-    if list(there) == [""]:  # a file of one array without a name
+    if list(arrays) == [""]:
         return ""
-    names = _list_images(there)
+    names = _list_images(arrays)
     real = [name for name in names if not COMPANION.fullmatch(name.rpartition("/")[2])]
     if len(real) == 1 or len(names) == 1:
         return (real or names)[0]
     raise _ask_for_member("name the array", path, names)
 
 
-def _list_images(arrays: Mapping[str, StoredArray]) -> list[str]:
+def _list_images(arrays: ArrayFile, start: str = "") -> list[str]:
     """Names of what has image axes in it, or holds image files."""
-    return [name for name, array in arrays.items() if len(array.shape) >= 2 or array.holds_files]
+    return [
+        name
+        for name, array in arrays.items()
+        if name.startswith(start) and (len(array.shape) >= 2 or array.holds_files)
+    ]
 
 
 def _refuse(arrays: ArrayFile, path: str, member: str) -> ImageError:
-    try:
-        names = _list_images(arrays.list_arrays(member))
-    except KeyError:
-        names = _list_images(arrays.list_arrays())
-        return _ask_for_member(f"no array {member!r}; name one", path, names, *names[:1])
-    reason = f"{member} is {'a group' if names else 'no array'}; name the data set"
+    if list(arrays) == [""]:
+        return UnsupportedImageError("it holds one array, which has no name")
+    inside = _list_images(arrays, f"{member}/")
+    names = inside or _list_images(arrays)
+    reason = (
+        f"{member} is a group; name the data set" if inside else f"no array {member!r}; name one"
+    )
     return _ask_for_member(reason, path, names, *names[:1])
 
 
@@ -239,7 +231,7 @@ def _ask_for_member(reason: str, path: str, names: list[str], example: str = "NA
     """The error where a path does not say which array, with the arrays that there are."""
     shown = ", ".join(names[:8]) or "nothing with image axes"
     said = f"{reason}, as in {os.path.basename(path)}::{example}; it holds {shown}"
-    return UnsupportedImageError(make_printable(said), make_printable(path))
+    return UnsupportedImageError(make_printable(said))
 
 
 def _list_beside(
@@ -248,9 +240,10 @@ def _list_beside(
     """Arrays of one axis and the same length in the same group: columns of the items."""
     group = member.rpartition("/")[0]
     beside = {}
-    for full, array in arrays.list_arrays(group).items():
-        name = full.removeprefix(group).lstrip("/")
-        if array.shape != shape[:1] or "/" in name or full == member or array.holds_files:
+    for full, array in arrays.items():
+        *_, name = full.rpartition("/")
+        alike = array.shape == shape[:1] and full.rpartition("/")[0] == group
+        if not alike or full == member or array.holds_files:
             continue
         if array.is_pickled and find_identifier([name]):
             warnings.warn(

@@ -6,7 +6,6 @@ import io
 import logging
 import math
 import struct
-from dataclasses import replace
 from typing import Any
 
 import numpy.typing as npt
@@ -14,7 +13,6 @@ import numpy.typing as npt
 from galmorph.errors import (
     ImageError,
     ImageTooLargeError,
-    MissingExtraError,
     UnreadableImageError,
     UnsupportedImageError,
 )
@@ -22,9 +20,8 @@ from galmorph.images import pillow
 from galmorph.images.arrays import cutout_from_array
 from galmorph.images.compressed import DEFLATE_RATIO, decompress
 from galmorph.images.cutout import Cutout
+from galmorph.images.extras import import_extra
 from galmorph.settings import ReadOptions
-
-__all__ = ["read"]
 
 BITS_PER_SAMPLE = 258  # tags of a TIFF
 SILENT = logging.NullHandler()
@@ -68,17 +65,15 @@ def _has_more_pages(data: bytes) -> bool:
     return bool(struct.unpack_from(order + "I", data, after)[0])
 
 
-def read(data: bytes, options: ReadOptions, path: str) -> Cutout:
+def read(data: bytes, options: ReadOptions) -> Cutout:
     """Decode the first page of a file."""
     try:
-        cutout = pillow.decode(data, _open, "TIFF", options, path)
+        cutout = pillow.decode(data, _open, "TIFF", options)
     except UnreadableImageError as error:
         if "mode" not in str(error.__cause__):  # "unknown pixel mode", or what `_open` refuses
             raise
-        cutout = _read_by_tifffile(data, options, path, error)
-    if _has_more_pages(data):
-        return replace(cutout, notes={**cutout.notes, "page": "the first of several"})
-    return cutout
+        cutout = _read_by_tifffile(data, options)
+    return cutout.note(page="the first of several") if _has_more_pages(data) else cutout
 
 
 def _open(stream: io.BytesIO) -> Any:
@@ -91,48 +86,43 @@ def _open(stream: io.BytesIO) -> Any:
     return image
 
 
-def _read_by_tifffile(
-    data: bytes, options: ReadOptions, path: str, error: UnreadableImageError
-) -> Cutout:
+def _read_by_tifffile(data: bytes, options: ReadOptions) -> Cutout:
     """Read what Pillow refused: float64, several float or 16-bit channels."""
-    try:
-        import tifffile
-    except ImportError:
-        raise MissingExtraError("tifffile", "tiff", f"to read {path}") from error
+    tifffile = import_extra("tifffile", "tiff", "to read TIFF files of this kind")
     logging.getLogger("tifffile").addHandler(SILENT)  # of damaged tags, tag by tag
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            array = _read_first_page(tiff, options, path)
+            array = _read_first_page(tiff, options)
     except (ImageError, MemoryError):
         raise
     # As for the other decoders: a damaged file may raise nearly anything.
     except Exception as second:
-        raise UnreadableImageError("the TIFF is damaged or of a kind not read", path) from second
+        raise UnreadableImageError("the TIFF is damaged or of a kind not read") from second
     if array.ndim not in (2, 3):
-        raise UnsupportedImageError(f"the TIFF has the shape {array.shape}, not an image", path)
+        raise UnsupportedImageError(f"the TIFF has the shape {array.shape}, not an image")
     if array.ndim == 3 and array.shape[2] == 4 and options.bands is None:
         array = array[:, :, :3]
-    return cutout_from_array(array, options=options, path=path)
+    return cutout_from_array(array, options)
 
 
-def _read_first_page(tiff: Any, options: ReadOptions, path: str) -> npt.NDArray[Any]:
+def _read_first_page(tiff: Any, options: ReadOptions) -> npt.NDArray[Any]:
     # The first page alone: a damaged chain of pages may lead in a circle.
     page = tiff.pages.first
     shape = tuple(int(n) for n in page.shape)
     if math.prod(shape) > options.max_pixels:
         raise ImageTooLargeError(
-            f"the shape {shape} is more than max_pixels = {options.max_pixels}", path
+            f"the shape {shape} is more than max_pixels = {options.max_pixels}"
         )
-    _check_segments(tiff.filehandle, page, options.max_bytes, path)
+    _check_segments(tiff.filehandle, page, options.max_bytes)
     array: npt.NDArray[Any] = page.asarray(maxworkers=1)
     return array
 
 
-def _check_segments(file: Any, page: Any, limit: int, path: str) -> None:
+def _check_segments(file: Any, page: Any, limit: int) -> None:
     """Refuse strips that unpack to more than the image may take: their decoder has no bound."""
     method = UNBOUNDED_METHODS.get(int(page.compression))
     if method is None or sum(page.databytecounts) * DEFLATE_RATIO <= limit:
         return
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         file.seek(offset)
-        limit -= len(decompress(file.read(count), method, limit=limit, path=path))
+        limit -= len(decompress(file.read(count), method, limit=limit))

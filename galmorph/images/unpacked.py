@@ -10,14 +10,11 @@ import os
 import shutil
 import tempfile
 import threading
-from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
-from galmorph.errors import ImageTooLargeError, UnreadableImageError
-from galmorph.images.compressed import COMPRESSION_MAGIC, Unpacker
-from galmorph.images.source import FITS_MAGIC, make_printable
-
-__all__ = ["MAX_UNPACKED_BYTES", "find_unpacked"]
+from galmorph.errors import ImageError, ImageTooLargeError, UnreadableImageError
+from galmorph.images.compressed import Unpacker, find_method
+from galmorph.images.source import FITS_MAGIC
 
 MAX_UNPACKED_BYTES = 32 << 30
 """Largest unpacked mosaic: 92,000 x 92,000 float32 pixels."""
@@ -26,19 +23,16 @@ KEPT_FREE_BYTES = 1 << 30
 """What is left free on the disk in any case."""
 
 CHUNK_BYTES = 16 << 20
+NAME = "mosaic.fits"
 _lock = threading.Lock()
 _folders: dict[tuple[str, int, int], tempfile.TemporaryDirectory[str]] = {}
 
 
 def find_unpacked(path: str) -> str:
     """Give the file itself, or what is in it, where it is compressed."""
-    shown = make_printable(path)
     try:
         with open(path, "rb") as file:
-            head = file.read(8)
-            method = next(
-                (m for magic, m in COMPRESSION_MAGIC.items() if head.startswith(magic)), ""
-            )
+            method = find_method(file.read(8))
             if not method:
                 return path
             status = os.fstat(file.fileno())
@@ -46,37 +40,36 @@ def find_unpacked(path: str) -> str:
             with _lock:
                 if key not in _folders:
                     file.seek(0)
-                    _folders[key] = _unpack(file, method, shown)
-                return str(Path(_folders[key].name, "mosaic.fits"))
+                    _folders[key] = _unpack(Unpacker(file, method))
+                return os.path.join(_folders[key].name, NAME)
     except OSError as error:
-        if isinstance(error, (UnreadableImageError, ImageTooLargeError)):
+        if isinstance(error, ImageError):
             raise
-        raise UnreadableImageError(f"cannot be unpacked ({error.strerror})", shown) from error
+        raise UnreadableImageError(f"cannot be unpacked ({error.strerror})") from error
 
 
-def _unpack(file: BinaryIO, method: str, shown: str) -> tempfile.TemporaryDirectory[str]:
+def _unpack(stream: Unpacker) -> tempfile.TemporaryDirectory[str]:
     folder = tempfile.TemporaryDirectory(prefix="galmorph_")
     try:
-        with open(Path(folder.name, "mosaic.fits"), "wb") as out:
-            _copy(Unpacker(file, method, shown), out, shown)
+        with open(os.path.join(folder.name, NAME), "wb") as out:
+            _copy(stream, out)
     except BaseException:
         folder.cleanup()
         raise
     return folder
 
 
-def _copy(stream: Unpacker, out: IO[Any], shown: str) -> None:
+def _copy(stream: Unpacker, out: IO[Any]) -> None:
     written = 0
     while chunk := stream.read(CHUNK_BYTES):
         if not written and not chunk.startswith(FITS_MAGIC):
-            raise UnreadableImageError("what is compressed in it is no FITS", shown)
+            raise UnreadableImageError("what is compressed in it is no FITS")
         written += len(chunk)
         if written > MAX_UNPACKED_BYTES:
-            raise ImageTooLargeError(f"more than {MAX_UNPACKED_BYTES} bytes when unpacked", shown)
+            raise ImageTooLargeError(f"more than {MAX_UNPACKED_BYTES} bytes when unpacked")
         if shutil.disk_usage(out.name).free < KEPT_FREE_BYTES + len(chunk):
             raise ImageTooLargeError(
                 f"no room in {tempfile.gettempdir()} to unpack it; set TMPDIR to a larger disk, or "
-                "unpack it yourself",
-                shown,
+                "unpack it yourself"
             )
         out.write(chunk)

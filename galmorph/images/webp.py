@@ -12,19 +12,17 @@ from galmorph.settings import ReadOptions
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["read"]
 
-
-def read(data: bytes, options: ReadOptions, path: str) -> Cutout:
+def read(data: bytes, options: ReadOptions) -> Cutout:
     """Decode a file, of animations the first picture."""
 
     def open_image(stream: io.BytesIO) -> Image:
         from PIL.WebPImagePlugin import WebPImageFile
 
-        pillow.check_size(_find_size(data), 4, options, path)
+        pillow.check_size(_find_size(data), 4, options)
         return WebPImageFile(stream)
 
-    return pillow.decode(data, open_image, "WEBP", options, path)
+    return pillow.decode(data, open_image, "WEBP", options)
 
 
 def _find_size(data: bytes) -> tuple[int, int]:

@@ -12,12 +12,8 @@ from typing import Any, cast
 
 import numpy.typing as npt
 
-from galmorph.errors import (
-    GalmorphError,
-    ImageTooLargeError,
-    MissingExtraError,
-    UnreadableImageError,
-)
+from galmorph.errors import GalmorphError, ImageTooLargeError, UnreadableImageError
+from galmorph.images.extras import import_extra
 from galmorph.images.memory import InMemory
 from galmorph.images.parquet import read_columns
 from galmorph.images.quiet import quiet
@@ -27,13 +23,10 @@ from galmorph.images.source import (
     Source,
     find_identifier,
     make_object_id,
-    make_printable,
     place_columns,
 )
 from galmorph.images.stacks import StackItem, StoredArray, list_stack
 from galmorph.remote import ask, exists, fetch, is_url
-
-__all__ = ["list_items"]
 
 MAX_CHUNK_BYTES = 1 << 30
 """Of what is read together; Cutana makes a chunk of a thousand cutouts, 786 MB of three bands."""
@@ -50,12 +43,12 @@ def list_items(path: str, member: str) -> Iterator[Source]:
     images_to_zarr write it. Items of which a chunk holds several, or that are elsewhere, are read
     together, ahead of the work.
     """
-    items = list_stack(path, member, _ZarrFolder)
+    items = list_stack(path, member, _open_zarr)
     first = next(items, None)
     if not isinstance(first, StackItem) or first.index is None:
         return iter(()) if first is None else iter((first,))
     items = _add_columns(cast("Iterator[StackItem]", chain((first,), items)), path)
-    count = _count_together(_ZarrFolder(path)[first.member], elsewhere=is_url(path))
+    count = _count_together(_open_zarr(path)[first.member], elsewhere=is_url(path))
     return _read_ahead(items, count) if count > 1 else items
 
 
@@ -101,13 +94,12 @@ def _read_together(batch: list[StackItem]) -> list[Source]:
     rows = slice(first.index, (last.index or 0) + 1)
 
     def read() -> npt.NDArray[Any]:
-        return _ZarrFolder(first.path)[first.member].read(rows, MAX_CHUNK_BYTES)
+        return _open_zarr(first.path)[first.member].read(rows, MAX_CHUNK_BYTES)
 
     try:
         pixels = ask(first.path, read) if is_url(first.path) else read()
     except Exception as error:  # whatever a damaged chunk raises inside a library
-        said = f"the stack is damaged or cut short; {NEW_COPY}"
-        lost: GalmorphError = UnreadableImageError(said, make_printable(first.path))
+        lost: GalmorphError = UnreadableImageError(f"the stack is damaged or cut short; {NEW_COPY}")
         lost = error if isinstance(error, GalmorphError) else lost
         return [Lost(item.object_id, item.address, lost, item.columns) for item in batch]
     return [
@@ -116,40 +108,18 @@ def _read_together(batch: list[StackItem]) -> list[Source]:
     ]
 
 
-class _ZarrFolder:
-    """An open array, or group of arrays."""
-
-    def __init__(self, path: str) -> None:
-        self._shown = make_printable(path)
-        try:
-            import zarr
-        except ImportError as error:
-            raise MissingExtraError("zarr", "zarr", f"to read {self._shown}") from error
-        with quiet():
-            opened = partial(zarr.open, path, mode="r")
-            self._top: Any = ask(path, opened) if is_url(path) else opened()
-
-    def __getitem__(self, name: str) -> StoredArray:
-        node = self._top[name] if name else self._top
-        if not hasattr(node, "shape"):
-            raise KeyError(name)
-        return _ZarrArray(node, self._shown)
-
-    def list_arrays(self, group: str = "") -> dict[str, StoredArray]:
-        top = self._top[group] if group else self._top
-        if hasattr(top, "shape"):
-            return {} if group else {"": _ZarrArray(top, self._shown)}
-        with quiet():  # of files beside the arrays
-            members = [(f"{group}/{name}".lstrip("/"), node) for name, node in top.members(None)]
-        return {name: _ZarrArray(n, self._shown) for name, n in members if hasattr(n, "shape")}
+def _open_zarr(path: str) -> dict[str, StoredArray]:
+    """Arrays of a group, or the one without a name."""
+    zarr = import_extra("zarr", "zarr", "to read Zarr stacks")
+    with quiet():  # of files beside the arrays
+        opened = partial(zarr.open, path, mode="r")
+        top: Any = ask(path, opened) if is_url(path) else opened()
+        nodes = {"": top} if hasattr(top, "shape") else dict(top.members(None))
+    return {name: _ZarrArray(node) for name, node in nodes.items() if hasattr(node, "shape")}
 
 
 class _ZarrArray(StoredArray):
     """An array whose chunks are asked for their size before they are unpacked."""
-
-    def __init__(self, values: Any, shown: str) -> None:
-        super().__init__(values)
-        self._shown = shown
 
     def read(self, index: int | slice | None, limit: int) -> npt.NDArray[Any]:
         chunks = self.values.chunks
@@ -158,5 +128,5 @@ class _ZarrArray(StoredArray):
             rows = index if isinstance(index, slice) else slice(index, index + 1)
             counts[0] = -(-rows.stop // chunks[0]) - rows.start // chunks[0]
         if math.prod(chunks) * math.prod(counts) * self.dtype.itemsize > limit:
-            raise ImageTooLargeError(f"chunks of {chunks} are too much to unpack", self._shown)
+            raise ImageTooLargeError(f"chunks of {chunks} are too much to unpack")
         return super().read(index, limit)

@@ -113,7 +113,7 @@ class SkyPosition:
         data = self.fetch()
         whole = replace(options, min_side=None, seen=None, seen_side=None)
         try:
-            cutout = decode_image(data, options=whole, object_id=self.object_id, path=self.address)
+            cutout = decode_image(data, whole)
         except ImageError:
             _open_cache(find_folder()).drop(self.address)
             raise

@@ -25,10 +25,10 @@ from galmorph.errors import (
 from galmorph.images.containers import split_address
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
+from galmorph.images.members import Member
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source, make_object_id
 from galmorph.images.stacks import StackItem
-from galmorph.images.tar import TarMember
 from galmorph.preprocessing.render import render
 from galmorph.settings import ReadOptions
 
@@ -314,7 +314,7 @@ def test_bad_pattern() -> None:
 
 def test_location_of_members() -> None:
     addresses = {
-        TarMember("a", "s.tar", "x/a.jpg", 512, 9).address: ("s.tar", "x/a.jpg", None),
+        Member("a", "s.tar", "x/a.jpg", 512, 9).address: ("s.tar", "x/a.jpg", None),
         StackItem("a", "f.h5", "images", 12, open).address: ("f.h5", "images", 12),
         StackItem("a", "f.npy", "", 3, open).address: ("f.npy", "", 3),
         StackItem("a", "f.npy", "", None, open).address: ("f.npy", "", None),

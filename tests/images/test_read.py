@@ -68,7 +68,7 @@ ALLOWED = (ImageError, BandError, AmbiguousShapeError, MissingExtraError)
         (b"\xef\xbb\xbf<html>", UnsupportedImageError, "a web page; download"),
         (b"<!-- from a cache -->\n<html>", UnsupportedImageError, "a web page; download"),
         (b"<head><title>403 Forbidden</title>", UnsupportedImageError, r"page \(403 Forbidden\)"),
-        (b"Error: no such position\n", UnreadableImageError, "it is a text, perhaps the answer"),
+        (b"Error: no such position\n", UnreadableImageError, "it is a text: the answer"),
         (bytes(5000), UnreadableImageError, "it holds zeros alone"),
         (b'{"error": "no such field"}', UnsupportedImageError, "a text in XML or JSON: an error"),
         (b'<?xml version="1.0"?><VOTABLE>', UnsupportedImageError, "a text in XML or JSON"),
@@ -154,8 +154,8 @@ def test_concatenated_and_truncated_gzip() -> None:
     data = gzip.compress(b"abc") + gzip.compress(b"def")
     assert decompress(data, "gzip", limit=100) == b"abcdef"
     assert decompress(data + bytes(10), "gzip", limit=100) == b"abcdef"
-    with pytest.raises(UnreadableImageError, match="a: the gzip stream is cut short"):
-        decompress(data[:-4], "gzip", limit=100, path="a")
+    with pytest.raises(UnreadableImageError, match="the gzip stream is cut short"):
+        decompress(data[:-4], "gzip", limit=100)
     with pytest.raises(ImageTooLargeError, match="more than 5 bytes"):
         decompress(data, "gzip", limit=5)
 
@@ -288,12 +288,13 @@ def test_bands_may_stand_in_one_string(bands: str, names: tuple[str, ...]) -> No
     assert ReadOptions(bands=bands).bands == names
 
 
-@pytest.mark.parametrize(("name", "advised"), [("a.csv", True), ("a.XML", True), ("a.jpg", False)])
-def test_a_table_in_place_of_an_image(tmp_path: Path, name: str, advised: bool) -> None:
+@pytest.mark.parametrize("name", ["a.csv", "a.XML", "a.jpg"])
+def test_a_table_in_place_of_an_image(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("path,ra,dec\na.jpg,1,2\n")
-    with pytest.raises(UnreadableImageError, match="not an image") as caught:
+    with pytest.raises(
+        UnreadableImageError, match="it is a text: .*--catalogue FILE --path-column"
+    ):
         read_cutout(tmp_path / name)
-    assert ("--catalogue FILE --path-column NAME" in str(caught.value)) == advised
 
 
 def test_the_first_bytes_of_every_kind_without_reading_it(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from galmorph.errors import CatalogueError, TrainingError
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
 from galmorph.images.inputs import to_sources
-from galmorph.images.tar import TarMember
+from galmorph.images.members import Member
 from galmorph.pipeline import Pipeline
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.settings import EngineOptions
@@ -66,8 +66,8 @@ def test_labels_of_fits_tables(tmp_path: Path) -> None:
 
 def test_label_by_folder_on_disk_and_in_shards() -> None:
     assert label_by_folder(ImageFile("a", "set/edge-on/a.jpg")) == "edge-on"
-    assert label_by_folder(TarMember("a", "set/x.tar", "spiral/a.jpg", 0, 1)) == "spiral"
-    assert label_by_folder(TarMember("a", "set/x.tar", "a.jpg", 0, 1)) is None
+    assert label_by_folder(Member("a", "set/x.tar", "spiral/a.jpg", 0, 1)) == "spiral"
+    assert label_by_folder(Member("a", "set/x.tar", "a.jpg", 0, 1)) is None
 
 
 def test_field_of_view_is_a_fraction_of_the_original_frame() -> None:
