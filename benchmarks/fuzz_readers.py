@@ -331,12 +331,10 @@ def run_bombs(options: argparse.Namespace) -> int:
             writer.join()
             reader = Reader()
             what = "catalogue" if end.startswith("catalogue") else "image"
-            outcome, message, elapsed, _, memory = reader.read(what, str(path))
-            broken += outcome == "read" or is_bad(outcome, message, elapsed, memory)
+            outcome, message, elapsed, work, memory = reader.read(what, str(path))
+            broken += outcome == "read" or is_bad(outcome, message, work, memory)
             size = path.stat().st_size / 1e6
-            said = (
-                f"{size:8.2f} MB  {outcome:24} {elapsed:5.2f} s  {memory / 1e6:5.0f} MB of memory"
-            )
+            said = f"{size:8.2f} MB  {outcome:24} {elapsed:5.2f} s ({work:.2f} s of the processor)  {memory / 1e6:5.0f} MB of memory"
             print(f"{end:24} {said}  {message}", flush=True)
             reader.close()
             path.unlink()

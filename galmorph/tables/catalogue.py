@@ -57,6 +57,9 @@ POSITION_UCDS = {
 _OLD_EQUINOX = re.compile("1875|1900|1950|fk4", re.I)
 _RESERVED = re.compile(r"p_.*|e_[0-9]{3,}|provenance")
 """What formats add: probabilities, the embedding in CSV, and the provenance in npz."""
+MAX_PATH = 1 << 13
+"""Letters; no system has longer ones."""
+
 MAX_NAMED = MAX_SHOWN = 100
 """Columns that a message names, and letters of each."""
 
@@ -159,6 +162,7 @@ class Catalogue:
 
     def _find(self, text: str) -> str:
         """The path; without the blanks at its ends where only so there is a file."""
+        text = text[:MAX_PATH]
         root = self._root
         if is_url(text):
             return text

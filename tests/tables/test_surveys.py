@@ -218,7 +218,7 @@ def test_a_vector_that_no_cell_can_hold_is_left_out(tmp_path):
 @pytest.mark.parametrize("name", ["plain", "words"])
 def test_long_texts_of_parquet_take_no_more_memory_than_they_may(name, tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
-    monkeypatch.setattr("galmorph.tables.formats.parquet.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("galmorph.tables.formats.parquet.MAX_BYTES", 1 << 18)
     from bombs import write_texts
 
     path = tmp_path / "cat.parquet"

@@ -23,11 +23,8 @@ CHUNK_ROWS = 8192
 MAX_COLUMNS = MAX_VECTOR = 1 << 14
 """Columns as in a spreadsheet; numbers in a cell."""
 
-MAX_BYTES = 1 << 30
-"""Of memory, for a table that must be read whole; of the disk, for one that is packed."""
-
-PACKED_RATIO = 32
-"""By which packing shrinks a table at most, besides `MAX_BYTES`."""
+MAX_BYTES, PACKED_RATIO = 1 << 28, 32
+"""What may come out of a packed table, besides so many times its own size."""
 
 OWN_COLUMNS = {"object_id", "path", "flags", "message"}
 """What every result has that has names."""
@@ -93,7 +90,7 @@ class TableReader(ABC):
             said = f"has {count} columns; at most {MAX_COLUMNS} are read"
             raise CatalogueError(f"{self.path}: {said}")
 
-    def check_size(self, size: int, limit: int = MAX_BYTES) -> None:
+    def check_size(self, size: int, limit: int) -> None:
         """Refuse what would take more memory or room than a table may."""
         if size > limit:
             raise CatalogueError(

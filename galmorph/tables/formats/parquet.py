@@ -131,7 +131,7 @@ class ParquetReader(TableReader):
         for group in map(metadata.row_group, range(metadata.num_row_groups)):
             for column in map(group.column, range(group.num_columns)):
                 size = column.total_uncompressed_size
-                if column.path_in_schema.partition(".")[0] in wanted and size > MAX_BYTES // 4:
+                if column.path_in_schema.partition(".")[0] in wanted and size > MAX_BYTES:
                     self.check_size(size // max(group.num_rows, 1), MAX_CELL)
 
 

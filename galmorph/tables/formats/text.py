@@ -13,7 +13,7 @@ import csv
 import gzip
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
@@ -107,7 +107,7 @@ class TextReader(TableReader):
     """Rows of text."""
 
     delimiter = ","
-    spelled = staticmethod(restore_cell)
+    spelled: Callable[[str], str] | None = staticmethod(restore_cell)
 
     def _open(self) -> dict[str, ColumnSpec | None]:
         self.delimiter = "\t" if ".tsv" in self.path.name.lower() else ","
