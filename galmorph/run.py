@@ -22,7 +22,8 @@ from galmorph.tables.cells import normalize
 from galmorph.tables.finished import KEY_COLUMNS
 from galmorph.tables.formats import STDOUT, check_format
 from galmorph.tables.journal import partial_path
-from galmorph.tables.writers import TableWriter, open_writer
+from galmorph.tables.writer import TableWriter
+from galmorph.tables.writers import open_writer
 
 if TYPE_CHECKING:
     from galmorph.images.source import Source

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from galmorph.errors import CatalogueError
 from galmorph.remote import is_url
-from galmorph.tables.cells import Values
+from galmorph.tables.cells import Values, join_values
 from galmorph.tables.finished import KEY_COLUMNS
 from galmorph.tables.formats import bring_table, check_format, open_reader
 from galmorph.tables.formats.base import TableInMemory, TableReader
@@ -66,7 +66,7 @@ class SavedRun:
         """Whole columns, as `normalize` gives them; those that are not there are left out."""
         wanted = [name for name in dict.fromkeys(names) if name in self.specs]
         chunks = list(self._open(wanted).chunks())
-        return {name: _join([chunk[name] for chunk in chunks]) for name in wanted}
+        return {name: join_values([chunk[name] for chunk in chunks]) for name in wanted}
 
     def rows(self, places: Sequence[int]) -> dict[str, Values]:
         """All columns but the embedding, of some rows, in the order given."""
@@ -79,7 +79,7 @@ class SavedRun:
             first, last = np.searchsorted(ordered, (start, start + count))
             parts.append({n: _take(v, ordered[first:last] - start) for n, v in chunk.items()})
             start += count
-        joined = {name: _join([part[name] for part in parts]) for name in self.plain}
+        joined = {name: join_values([part[name] for part in parts]) for name in self.plain}
         return {name: _take(values, inverse) for name, values in joined.items()}
 
     @property
@@ -114,15 +114,6 @@ def list_rows(columns: Mapping[str, Values]) -> list[dict[str, Any]]:
     """Columns as rows."""
     lists = [v if isinstance(v, list) else v.tolist() for v in columns.values()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
-
-
-def _join(parts: Sequence[Values]) -> Values:
-    if not parts or isinstance(parts[0], list):
-        return [text for part in parts for text in part]
-    masked = any(isinstance(part, np.ma.MaskedArray) for part in parts)
-    join: Any = np.ma.concatenate if masked else np.concatenate
-    joined: npt.NDArray[Any] = join(parts)
-    return joined
 
 
 def _take(values: Values, places: npt.NDArray[Any]) -> Values:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from galmorph.tables.cells import Values, normalize
+from galmorph.tables.cells import Values, join_values, normalize
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.journal import read_journal
 from galmorph.tables.provenance import plain
@@ -94,12 +94,5 @@ def read_partial(path: str | os.PathLike[str]) -> Table:
         Where the file is no partial result of galmorph.
     """
     specs, fingerprint, rows = read_journal(Path(path))
-    columns = {spec.name: _join([row[k] for row in rows], spec) for k, spec in enumerate(specs)}
+    columns = {spec.name: join_values([row[k] for row in rows]) for k, spec in enumerate(specs)}
     return build_table(specs, columns, {"fingerprint": fingerprint})
-
-
-def _join(parts: Sequence[Values], spec: ColumnSpec) -> Values:
-    if spec.is_text:
-        return [text for part in parts for text in part]
-    joined: Any = np.ma.concatenate(parts) if parts else []  # type: ignore[no-untyped-call]
-    return normalize(joined, spec)

@@ -85,6 +85,14 @@ def _split_vectors(
     return np.array([[value or 0 for value in row] for row in rows], dtype=spec.dtype), mask
 
 
+def join_values(parts: Sequence[Values]) -> Values:
+    """One column of several parts."""
+    if not parts or isinstance(parts[0], list):
+        return [text for part in parts for text in part]
+    joined: Any = np.ma.concatenate(parts)  # type: ignore[no-untyped-call]
+    return joined if np.ma.getmaskarray(joined).any() else np.ma.getdata(joined)
+
+
 def missing_values(values: Values) -> npt.NDArray[np.bool_]:
     """Which are missing, shape (n,): "", NaN (a vector: all of it NaN) and masked values."""
     if isinstance(values, list):

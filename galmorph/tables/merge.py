@@ -14,7 +14,8 @@ from galmorph.tables.formats import open_reader
 from galmorph.tables.formats.base import TableReader
 from galmorph.tables.journal import partial_path
 from galmorph.tables.provenance import list_differences
-from galmorph.tables.writers import TableWriter, open_writer
+from galmorph.tables.writer import TableWriter
+from galmorph.tables.writers import open_writer
 
 __all__ = ["merge_tables"]
 

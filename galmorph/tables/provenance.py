@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 Scalar = str | int | float | bool
@@ -92,7 +93,11 @@ def nest_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
         *parents, name = key.split(".")
         place = nested
         for parent in parents:
-            place = place.setdefault(parent, {})
-        is_list = isinstance(value, str) and value.startswith("[") and value.endswith("]")
-        place[name] = json.loads(value) if is_list else None if value == "" else value
+            inner = place.get(parent)
+            inner = inner if isinstance(inner, dict) else {}
+            place[parent], place = inner, inner
+        place[name] = None if value == "" else value
+        if isinstance(value, str) and value.startswith("["):
+            with suppress(ValueError):
+                place[name] = json.loads(value)
     return nested

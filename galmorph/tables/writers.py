@@ -12,21 +12,22 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from galmorph.errors import OutputError, ResumeError, TableFormatError
 from galmorph.quantities import to_masked
-from galmorph.remote import Copy, exists, fetch, find_place, is_url, send
-from galmorph.tables.cells import Values, normalize
+from galmorph.remote import exists, fetch, find_place, is_url, send
+from galmorph.tables.cells import Values
 from galmorph.tables.columns import ColumnSpec, check_names
-from galmorph.tables.finished import WAY_OUT, FinishedTable, list_done
+from galmorph.tables.finished import FinishedWriter, describe_keys, list_done
 from galmorph.tables.formats import STDOUT, check_format, csv
 from galmorph.tables.formats.base import Format, table_specs
 from galmorph.tables.formats.text import join_rows
 from galmorph.tables.journal import Journal, partial_path
+from galmorph.tables.writer import Block, T, TableWriter
 from galmorph.writing import move_into_place, say_unwritable
 
 if TYPE_CHECKING:
@@ -34,106 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TableWriter", "open_writer", "write_table"]
 
-Block = Mapping[str, Any]
-T = TypeVar("T")
-
 WRITE_ROWS = 4096
 """Rows of a table in memory that are handed over at once."""
-
-
-class TableWriter:
-    """Takes blocks of rows. Use it in a ``with`` statement, or call `close`.
-
-    Attributes
-    ----------
-    specs : tuple of ColumnSpec
-    meta : dict
-        Provenance; may be changed until the writer is closed.
-    rows_done : int
-        Rows that are safe, those of an earlier run included.
-    rows_failed : int
-        Rows of an earlier run that have no label, once `skip_done` has looked at them.
-    finished : str
-        Empty, or where an earlier run has finished the table: a sentence that says so.
-    """
-
-    finished = ""
-
-    def __init__(self, specs: Sequence[ColumnSpec], meta: Mapping[str, Any]) -> None:
-        self.specs = tuple(specs)
-        self.meta = dict(meta)
-        self.rows_done = self.rows_failed = 0
-
-    def append(self, block: Block) -> None:
-        """Add rows.
-
-        Parameters
-        ----------
-        block : mapping of str to sequence
-            One sequence per column, all of one length, vectors as (n, d). None and masked values
-            are missing.
-
-        Raises
-        ------
-        ValueError
-            Where a column is absent, unknown, of another length, or cannot be converted.
-        """
-        columns = _normalize_block(block, self.specs)
-        if len(columns[0]):
-            self._write(columns)
-            self.rows_done += len(columns[0])
-
-    def _write(self, columns: Sequence[Values]) -> None:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Finish the table and put it under its final name."""
-
-    def abandon(self) -> None:
-        """Stop without a final table; what was written stays as a partial result."""
-
-    def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
-        """Leave out the inputs whose rows an earlier run has written.
-
-        Parameters
-        ----------
-        items : iterable
-            All inputs of the run, in order.
-        key : callable
-            Gives the ``object_id`` and ``path`` that the row of an input has.
-
-        Yields
-        ------
-        object
-            The inputs that are still to be done, in the order in which `append` takes their rows.
-
-        Raises
-        ------
-        ResumeError
-            Where an input is not the one whose row stands at its place.
-        """
-        return iter(items)
-
-    def __enter__(self) -> TableWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abandon()
-
-
-def _normalize_block(block: Block, specs: Sequence[ColumnSpec]) -> list[Values]:
-    names = [spec.name for spec in specs]
-    if set(block) != set(names):
-        absent, unknown = set(names) - set(block), set(block) - set(names)
-        raise ValueError(f"a block lacks the columns {sorted(absent)}, has {sorted(unknown)} more")
-    columns = [normalize(block[spec.name], spec) for spec in specs]
-    lengths = {spec.name: len(values) for spec, values in zip(specs, columns, strict=True)}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"the columns of a block differ in length: {lengths}")
-    return columns
 
 
 class _StreamWriter(TableWriter):
@@ -232,70 +135,13 @@ class _FileWriter(TableWriter):
                 now = [key(item) for item in islice(rest, 1)]
                 if now != [done.key]:
                     raise ResumeError(
-                        f"{self._journal.path}: row {row} is {_describe([done.key])}, but the "
-                        f"input at its place is now {_describe(now)}; the inputs have changed: "
+                        f"{self._journal.path}: row {row} is {describe_keys([done.key])}, but the "
+                        f"input at its place is now {describe_keys(now)}; the inputs have changed: "
                         "restore them, or start anew with --overwrite (the partial result is lost)"
                     )
                 self.rows_failed += done.failed
         self._compared, self.rows_done = True, self._journal.rows_done
         return chain(again, rest)
-
-
-class _FinishedWriter(TableWriter):
-    """A table that is there already: it is compared with the run, and left as it is."""
-
-    def __init__(
-        self,
-        path: Path,
-        form: Format,
-        specs: Sequence[ColumnSpec],
-        meta: Block,
-        fingerprint: Block,
-        copy: Copy | None = None,
-    ) -> None:
-        super().__init__(specs, meta)
-        self.path, self._form, self._copy = copy.url if copy else path, form, copy
-        with copy.naming() if copy else nullcontext():
-            self._table = FinishedTable(Path(copy.path) if copy else path, form, specs)
-        differences = self._table.list_differences(fingerprint, meta)
-        if differences:
-            self._refuse("; ".join(differences))
-        self.finished = f"{self.path}: was finished by an earlier run; nothing is left to do"
-        if not form.provenance:
-            self.finished += (
-                f". Only its rows and columns were compared: {form.name} records neither "
-                "weights nor options"
-            )
-
-    def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
-        """Compare all inputs with all rows; nothing is handed on."""
-        rest = iter(items)
-        for row, done in enumerate(self._table.rows(), 1):
-            now = [key(item) for item in islice(rest, 1)]
-            if not now or (done.key is not None and done.key != now[0]):
-                was = _describe([done.key])
-                self._refuse(f"row {row} is {was}, but the input at its place is {_describe(now)}")
-            self.rows_done = row
-            self.rows_failed += done.failed
-        more = [key(item) for item in islice(rest, 1)]
-        if more:
-            self._refuse(f"it has {self.rows_done} rows, but the inputs go on: {_describe(more)}")
-        return iter(())
-
-    def _write(self, columns: Sequence[Values]) -> None:
-        self._refuse("it takes no more rows")
-
-    def _refuse(self, reason: str) -> NoReturn:
-        raise ResumeError(
-            f"{self.path}: is finished already, by another run: {reason}. Repeat the options of "
-            f"that run, {WAY_OUT}"
-        )
-
-
-def _describe(keys: Sequence[tuple[str, str] | None]) -> str:
-    if not keys:
-        return "missing"
-    return "there" if keys[0] is None else repr(keys[0][1] or keys[0][0])
 
 
 def open_writer(
@@ -365,7 +211,8 @@ def open_writer(
         if resume and not partial_path(path).exists():
             copy = fetch(url) if url and exists(url) else None
             if copy is not None or final.is_file():
-                return _FinishedWriter(final, form, specs, meta, fingerprint, copy)
+                run = {"meta": meta, "fingerprint": fingerprint}
+                return FinishedWriter(form, final, copy, specs, **run)
         journal = _open_journal(final, specs, fingerprint, resume=resume)
     return _FileWriter(final, form, journal, meta, fingerprint, url)
 

@@ -122,14 +122,6 @@ class TableReader(ABC):
             self.specs = {name: None if name in gaps else spec for name, spec in specs.items()}
 
 
-def _nothing_to_refuse(specs: Sequence[ColumnSpec]) -> None:
-    """Most formats hold any columns."""
-
-
-def _own_names(specs: Sequence[ColumnSpec]) -> list[str]:
-    return [spec.name for spec in specs]
-
-
 @dataclass(frozen=True, slots=True)
 class Format:
     """One format: `write` makes a file that is not there yet; None where it is only read."""
@@ -144,9 +136,11 @@ class Format:
     provenance: bool = True
     package: str = ""
     """What must be installed for it, by the extra of the format's name."""
-    check: Callable[[Sequence[ColumnSpec]], None] = _nothing_to_refuse
+    check: Callable[[Sequence[ColumnSpec]], None] = lambda specs: None
     """Refuses columns that it cannot hold."""
-    list_names: Callable[[Sequence[ColumnSpec]], list[str]] = _own_names
+    list_names: Callable[[Sequence[ColumnSpec]], list[str]] = lambda specs: [
+        spec.name for spec in specs
+    ]
 
 
 def make_spec(

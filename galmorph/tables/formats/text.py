@@ -81,26 +81,14 @@ def _is_number(cell: str) -> bool:
 _TESTS = {"bool": _TRUTH.__contains__, "int64": _is_whole, "float64": _is_number}
 
 
-class _Guess:
-    """Type of a column of text, from all of its cells."""
-
-    def __init__(self, *, exact: bool) -> None:
-        self._possible = ["empty", "bool", "int64", *([] if exact else ["float64"])]
-
-    def update(self, cells: Sequence[str]) -> None:
-        filled = [cell for cell in cells if cell]
-        if filled and self.is_empty():
-            del self._possible[0]
-        self._possible = [
-            name for name in self._possible if name == "empty" or all(map(_TESTS[name], filled))
-        ]
-
-    def is_empty(self) -> bool:
-        return self._possible[:1] == ["empty"]
-
-    def dtype(self) -> str:
-        first = self._possible[0] if self._possible else "str"
-        return "float64" if first == "empty" else first
+def _narrow(possible: Sequence[str], cells: Sequence[str]) -> list[str]:
+    """Which types a column of text may still have."""
+    filled = [cell for cell in cells if cell]
+    return [
+        name
+        for name in possible
+        if (not filled if name == "empty" else all(map(_TESTS[name], filled)))
+    ]
 
 
 class TextReader(TableReader):
@@ -117,14 +105,16 @@ class TextReader(TableReader):
             self.remark = f" (if #{last} are the names, take the # away: it makes a comment)"
         names = self.names()
         only = set(names if self.only is None else self.only)
-        guesses = {
-            k: _Guess(exact=name in self.exact) for k, name in enumerate(names) if name in only
+        possible = {
+            k: ["empty", "bool", "int64", *([] if name in self.exact else ["float64"])]
+            for k, name in enumerate(names)
+            if name in only
         }
         for block in self._blocks():
-            for k, guess in guesses.items():
-                guess.update(block[k])
-        self.empty = {names[k] for k, guess in guesses.items() if guess.is_empty()}
-        dtypes = {k: guess.dtype() for k, guess in guesses.items()}
+            possible = {k: _narrow(types, block[k]) for k, types in possible.items()}
+        first = {k: types[0] if types else "str" for k, types in possible.items()}
+        self.empty = {names[k] for k, dtype in first.items() if dtype == "empty"}
+        dtypes = {k: "float64" if dtype == "empty" else dtype for k, dtype in first.items()}
         return {name: ColumnSpec(name, dtypes.get(k, "str")) for k, name in enumerate(names)}
 
     def comments(self) -> list[str]:
