@@ -1,11 +1,12 @@
 """Every kind of input to a FITS table: images per second of whole runs, start-up taken off.
 
-Makes its own inputs (2 GB with mosaics of the full size) and reads each with the command line, or,
-what is in memory, with `galmorph.classify`. With `--against FOLDER`, another checkout, each run is
-paired with one of that, and the ratio is printed.
+Makes its own inputs (1 GB with mosaics of the full size) and reads each with the command line, or,
+what is in memory, with `galmorph.classify`, once that is warm. With `--against FOLDER`, another
+checkout, each run is paired with one of that, and the ratio is printed; with `--plain`, FITS cubes
+also go through the usual pipeline of astropy and a DataLoader, with the same encoder.
 
     python benchmarks/bench_inputs.py
-    python benchmarks/bench_inputs.py --kinds fits fz --cores 0 --against ../before
+    python benchmarks/bench_inputs.py --kinds fits fz --cores 0 --against ../before --plain
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import ROOT, find_files, make_parser, print_machine, print_rows
+from common import ROOT, find_files, make_parser, print_machine
 
 CARDS = {
     **{"SURVEY": "LegacySurvey", "VERSION": "DR9", "IMAGETYP": "IMAGE", "BANDS": "grz"},
@@ -32,10 +33,22 @@ CARDS = {
 }
 SIDE = 256
 DIFFERENT = 100
-"""Files that differ; further ones are copies."""
+"""Files that differ; further ones are links to them."""
 
 STRETCHES = ("legacysurvey", "percentile", "gzdecals", "asinh", "lupton", "zscale")
 
+WHOLE = """
+import os, resource, sys, time
+from galmorph.cli.main import cli
+def run(name, *more):
+    words = [*sys.argv[2:], "-q", "-o", f"{sys.argv[1]}/{name}.fits", *more]
+    began = time.perf_counter()
+    cli.main(["classify", *words], prog_name="galmorph", standalone_mode=False)
+    seconds = time.perf_counter() - began
+    return os.path.getsize(f"{sys.argv[1]}/{name}.fits") and seconds
+run("warm", "--part", "1/20")
+print(run("out"), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
 IN_MEMORY = """
 import sys, time
 import numpy as np
@@ -57,16 +70,16 @@ def make_flux(number: int, side: int = SIDE) -> Any:
     return np.stack(planes).astype(np.float32)
 
 
-def write_copies(folder: Path, count: int, suffix: str, write: Callable[[Path, int], None]) -> None:
-    """``count`` files, the later ones copies of the first."""
-    folder.mkdir()
+def write_links(folder: Path, count: int, suffix: str, write: Callable[[Path, int], None]) -> None:
+    """``count`` files, a thousand in a folder, the later ones links to the first."""
     for number in range(count):
-        path = folder / f"g{number:05d}{suffix}"
+        path = folder / f"{number // 1000:04d}" / f"g{number:07d}{suffix}"
+        if number % 1000 == 0:
+            path.parent.mkdir(parents=True)
         if number < DIFFERENT:
             write(path, number)
         else:
-            first = folder / f"g{number % DIFFERENT:05d}{suffix}"
-            path.write_bytes(first.read_bytes())
+            path.symlink_to(folder / "0000" / f"g{number % DIFFERENT:07d}{suffix}")
 
 
 def write_cube(path: Path, number: int) -> None:
@@ -82,16 +95,16 @@ def write_tiles(path: Path, number: int) -> None:
     fits.HDUList([fits.PrimaryHDU(), tiles]).writeto(path)
 
 
-def write_bands(path: Path, number: int) -> None:
+def write_band(band: int, path: Path, number: int) -> None:
     from astropy.io import fits
 
     cards = {key: value for key, value in CARDS.items() if not key.startswith("BAND")}
-    plane = make_flux(number // 3)["grz".index(path.stem[-1])]
-    fits.PrimaryHDU(plane, fits.Header({**cards, "FILTER": path.stem[-1]})).writeto(path)
+    header = fits.Header({**cards, "FILTER": "grz"[band]})
+    fits.PrimaryHDU(make_flux(number)[band], header).writeto(path)
 
 
 def make_fits(folder: Path, count: int) -> list[str]:
-    write_copies(folder / "fits", count, ".fits", write_cube)
+    write_links(folder / "fits", count, ".fits", write_cube)
     return [str(folder / "fits")]
 
 
@@ -100,29 +113,24 @@ def make_crop_auto(folder: Path, count: int) -> list[str]:
 
 
 def make_fz(folder: Path, count: int) -> list[str]:
-    write_copies(folder / "fz", count, ".fits.fz", write_tiles)
+    write_links(folder / "fz", count, ".fits.fz", write_tiles)
     return [str(folder / "fz")]
 
 
 def make_jpeg(folder: Path, count: int, data: Path) -> list[str]:
-    files = find_files(data, count, folder)
-    (folder / "jpeg").mkdir()
-    for number, file in enumerate(files):
-        (folder / "jpeg" / f"g{number:05d}.jpg").write_bytes(Path(file).read_bytes())
+    files = find_files(data, min(count, 2000), folder)
+    for number in range(count):
+        path = folder / "jpeg" / f"{number // 1000:04d}" / f"g{number:07d}.jpg"
+        if number % 1000 == 0:
+            path.parent.mkdir(parents=True)
+        path.symlink_to(Path(files[number % len(files)]).resolve())
     return [str(folder / "jpeg")]
 
 
 def make_bands(folder: Path, count: int) -> list[str]:
-    (folder / "bands").mkdir()
-    for number in range(count):
-        for band in "grz":
-            path = folder / "bands" / f"g{number:05d}_{band}.fits"
-            first = folder / "bands" / f"g{number % DIFFERENT:05d}_{band}.fits"
-            if path == first:
-                write_bands(path, 3 * number)
-            else:
-                path.write_bytes(first.read_bytes())
-    return [str(folder / "bands"), "--bands-from-name", "{id}_{band}.fits"]
+    for n, band in enumerate("grz"):
+        write_links(folder / "bands" / band, count, f"_{band}.fits", partial(write_band, n))
+    return [str(folder / "bands"), "--bands-from-name", "*/*/{id}_{band}.fits"]
 
 
 def make_mosaic(folder: Path, count: int, side: int = 8192) -> list[str]:
@@ -159,6 +167,8 @@ def make_npy(folder: Path, count: int) -> list[str]:
     return [str(folder / "rgb.npy")]
 
 
+Timed = Callable[[list[int]], float]
+
 KINDS: dict[str, Callable[..., list[str]]] = {
     **{"fits": make_fits, "crop_auto": make_crop_auto, "fz": make_fz, "mosaic": make_mosaic},
     **{"bands": make_bands, "npy": make_npy, "jpeg": make_jpeg},
@@ -172,22 +182,25 @@ def run(command: list[str], root: Path, cores: list[int]) -> str:
         command,
         cwd=root,
         env=where,
-        check=True,
+        check=False,
         capture_output=True,
         text=True,
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
+    if done.returncode:
+        raise SystemExit(done.stderr)
     return done.stdout
 
 
-def time_command(arguments: list[str], root: Path, cores: list[int]) -> float:
-    """Seconds of one run of the command line."""
+def time_command(arguments: list[str], root: Path, cores: list[int]) -> tuple[float, float]:
+    """Seconds of one run of the command line, in a process that has run a part of it before.
+
+    And the most memory that it had, in MiB.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        out = str(Path(folder) / "out.fits")
-        began = time.perf_counter()
-        command = [sys.executable, "-m", "galmorph", "classify", *arguments, "-q", "-o", out]
-        run(command, root, cores)
-        return time.perf_counter() - began
+        said = run([sys.executable, "-c", WHOLE, folder, *arguments], root, cores)
+    seconds, peak = map(float, said.split()[-2:])
+    return seconds, peak
 
 
 def time_memory(file: Path, options: str, root: Path, cores: list[int]) -> float:
@@ -196,6 +209,12 @@ def time_memory(file: Path, options: str, root: Path, cores: list[int]) -> float
         code = IN_MEMORY.format(options=options)
         command = [sys.executable, "-c", code, str(file), str(Path(folder) / "out.fits")]
         return float(run(command, root, cores))
+
+
+def time_plain(folder: Path, cores: list[int]) -> float:
+    """Seconds of the usual pipeline on a folder of FITS files."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "plain_pipeline.py"), str(folder)]
+    return float(run(command, ROOT, cores).split()[-1])
 
 
 def list_works(
@@ -214,11 +233,30 @@ def list_works(
     arguments = KINDS[kind](folder, options.images, **more)
 
     def work(root: Path, cores: list[int]) -> float:
-        whole = time_command(arguments, root, cores)
-        return whole - time_command([*arguments, "--part", f"1/{options.images}"], root, cores)
+        return time_command(arguments, root, cores)[0]
 
     work.arguments = arguments  # type: ignore[attr-defined]
     return {kind: work}
+
+
+def compare(
+    name: str, work: Timed, rivals: dict[str, Timed], options: argparse.Namespace
+) -> tuple[str, ...]:
+    """A row: images per second, and how many times as fast as each rival in the same turn."""
+    seconds: dict[str, list[float]] = {key: [] for key in ("own", *rivals)}
+    for _ in range(options.runs):
+        for key, timed in {**rivals, "own": work}.items():
+            seconds[key].append(timed(options.cores))
+    said = [
+        f"{statistics.median(r / o for r, o in zip(seconds[key], seconds['own'], strict=True)):.2f} "
+        f"times as fast as {key} ({options.images / statistics.median(seconds[key]):.1f}/s)"
+        for key in rivals
+    ]
+    return (
+        f"{name:22s}",
+        f"{options.images / statistics.median(seconds['own']):8.1f} images/s",
+        *said,
+    )
 
 
 def main() -> None:
@@ -227,23 +265,19 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=[*KINDS, "arrays"])
     parser.add_argument("--cores", type=int, nargs="+", default=sorted(os.sched_getaffinity(0)))
     parser.add_argument("--against", type=Path, help="another checkout, run in turns with this one")
+    parser.add_argument("--plain", action="store_true", help="also astropy and a DataLoader")
     options = parser.parse_args()
     print_machine()
-    rows = []
+    print(f"{options.images} images, cores {options.cores}")
     for kind in options.kinds:
         with tempfile.TemporaryDirectory() as folder:
             for name, work in list_works(kind, Path(folder), options).items():
-                own, other = [], []
-                for _ in range(options.runs):
-                    if options.against is not None:
-                        other.append(work(options.against.resolve(), options.cores))
-                    own.append(work(ROOT, options.cores))
-                rate = options.images / statistics.median(own)
-                ratios = [o / s for o, s in zip(other, own, strict=True)] if other else []
-                said = f"{statistics.median(ratios):.2f} times as fast" if ratios else ""
-                rows.append((name, f"{rate:8.1f} images/s", said))
-                print("  ".join(rows[-1]), flush=True)
-    print_rows(f"{options.images} images, cores {options.cores}", rows)
+                rivals: dict[str, Timed] = {}
+                if options.against:
+                    rivals["before"] = partial(work, options.against.resolve())
+                if options.plain and kind in ("fits", "fz"):
+                    rivals["plain"] = partial(time_plain, Path(folder) / kind)
+                print("  ".join(compare(name, partial(work, ROOT), rivals, options)), flush=True)
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ class Inputs:
         positions = (
             Position(row.object_id, row.ra, row.dec, columns=row.columns) for row in catalogue
         )
-        bands = tuple(options.bands or ()) if len(options.mosaic) > 1 else None
+        bands = options.bands if len(options.mosaic) > 1 else None
         files = tuple(map(self._find_here, options.mosaic))
         found = mosaic_sources(files, positions, fov=float(options.fov or 0), bands=bands)
         return reduce(list_copied, self.copies.values(), found)

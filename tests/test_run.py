@@ -46,6 +46,19 @@ def test_a_catalogue_is_carried(model, folder):
         assert model.embed(catalogue=str(folder / "cat.csv"), **options).shape == (2, 512)
 
 
+def test_mosaics_of_several_bands_name_them_by_themselves(model, tmp_path):
+    paths = []
+    for band, plane in zip("grz", make_flux(side=120), strict=True):
+        paths.append(write_fits(tmp_path / f"{band}.fits", plane, FILTER=band))
+    catalogue = tmp_path / "c.csv"
+    catalogue.write_text("object_id,ra,dec\na,150.1,2.2\n")
+    options = {"mosaic": paths, "catalogue": str(catalogue), "fov": 20.0}
+    result = model.classify(**options, head="test", stretch="legacysurvey", **CPU)
+    assert "bands=g,r,z" in result["treatment"][0], result["treatment"]
+    result = model.classify(**options, bands=("r", "g", "z"), head="test", stretch="lupton", **CPU)
+    assert "bands=g,r,z" in result["treatment"][0], result["treatment"]
+
+
 def test_positions_are_cut_out_of_a_mosaic(model, tmp_path):
     path = write_fits(tmp_path / "m.fits", make_flux(side=300), BANDS="grz", SURVEY="LegacySurvey")
     header = make_header()
