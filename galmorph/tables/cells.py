@@ -93,6 +93,20 @@ def join_values(parts: Sequence[Values]) -> Values:
     return joined if np.ma.getmaskarray(joined).any() else np.ma.getdata(joined)
 
 
+def to_texts(values: Values) -> list[str]:
+    """A column as text: "" for what is missing."""
+    if isinstance(values, list):
+        return values
+    return ["" if value is None or value != value else str(value) for value in to_objects(values)]
+
+
+def to_objects(values: Values) -> list[Any]:
+    """A column as objects of Python, vectors as arrays; None for what is masked."""
+    if isinstance(values, list):
+        return values
+    return list(np.ma.getdata(values)) if values.ndim > 1 else list(values.tolist())
+
+
 def missing_values(values: Values) -> npt.NDArray[np.bool_]:
     """Which are missing, shape (n,): "", NaN (a vector: all of it NaN) and masked values."""
     if isinstance(values, list):

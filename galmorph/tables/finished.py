@@ -13,7 +13,7 @@ import numpy as np
 from galmorph.errors import CatalogueError, ResumeError
 from galmorph.flags import NO_LABEL
 from galmorph.remote import Copy
-from galmorph.tables.cells import Values, missing_values
+from galmorph.tables.cells import Values, missing_values, to_texts
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import STRINGS_KEY, restore, xml_text
 from galmorph.tables.formats.base import Format
@@ -41,17 +41,13 @@ def list_done(columns: Mapping[str, Values]) -> Iterator[DoneRow]:
     if KEY_COLUMNS[0] not in columns:
         gone = next((missing_values(values) for values in columns.values()), ())
         return (DoneRow(None, bool(nan)) for nan in gone)
-    ids, paths = (_texts(columns[name]) for name in KEY_COLUMNS)
+    ids, paths = (to_texts(columns[name]) for name in KEY_COLUMNS)
     flags = columns.get("flags")
     failed = repeat(False)
     if flags is not None:
         whole = np.ma.filled(np.ma.asarray(flags), 0).astype(np.int64)
         failed = iter((whole & NO_LABEL.value != 0).tolist())
     return (DoneRow((i, p), f) for i, p, f in zip(ids, paths, failed, strict=False))
-
-
-def _texts(values: Values) -> list[str]:
-    return values if isinstance(values, list) else list(map(str, values.tolist()))
 
 
 def describe_keys(keys: Sequence[tuple[str, str] | None]) -> str:
