@@ -144,11 +144,8 @@ class Catalogue:
         """Folder that relative paths start from: the catalogue's, unless the first says else."""
         folder = self.path.parent
         name = self._roles.path or next(iter(self._roles.bands), None)
-        text = (
-            next(iter(first_texts(self._reader, name) if name else []), "")
-            .partition("::")[0]
-            .strip()
-        )
+        texts = first_texts(self._reader, name) if name else []
+        text = texts[0].partition("::")[0].strip() if texts else ""
         beside, here = os.path.exists(folder / text), os.path.exists(text)
         return "." if text and here and not beside else os.fspath(folder)
 
@@ -176,8 +173,8 @@ def read_catalogue(
         Column that becomes ``object_id``; by default one of that name.
     ra_column, dec_column : str, optional
         Positions: numbers, in degrees unless the column says another unit of angle; or text like
-        "12:34:56.7" (hours for ``ra``) or "12h34m56.7s". By default ``ra`` and ``dec``, else those
-        of the UCDs of main positions, else the first pair of `galmorph.quantities.POSITION_NAMES` there is.
+        "12:34:56.7" (hours for ``ra``) or "12h34m56.7s". By default ``ra`` and ``dec``, else what
+        UCDs say, else the first pair of `galmorph.quantities.POSITION_NAMES` that is there.
     band_columns : sequence of str
         Columns with one path per band, in the order of the bands.
     root : path-like, optional

@@ -119,49 +119,41 @@ def probability_name(class_name: str) -> str:
     return "p_" + re.sub(r"\W+", "_", class_name, flags=re.ASCII).strip("_").lower()
 
 
-_IDENTIFIER = ColumnSpec("object_id", "str", "", "meta.id;meta.main", "Identifier of the cutout")
-_FILE = "File that the cutout was read from"
-_RA, _DEC = "Right ascension of the centre, ICRS", "Declination of the centre, ICRS"
-_PLACE = (
-    ColumnSpec("path", "str", "", "meta.id;meta.file", _FILE),
-    ColumnSpec("ra", "float64", "deg", "pos.eq.ra;meta.main", _RA),
-    ColumnSpec("dec", "float64", "deg", "pos.eq.dec;meta.main", _DEC),
+_FIRST = ColumnSpec("object_id", "str", "", "meta.id;meta.main", "Identifier of the cutout")
+_MASK = "Bit mask of what was wrong with the cutout or done to it"
+_MIDDLE = (
+    ColumnSpec("flags", "int32", "", "meta.code.qual", _MASK),
+    ColumnSpec("path", "str", "", "meta.id;meta.file", "File that the cutout was read from"),
+    *(
+        ColumnSpec(
+            name, "float64", "deg", f"pos.eq.{name};meta.main", f"{said} of the centre, ICRS"
+        )
+        for name, said in (("ra", "Right ascension"), ("dec", "Declination"))
+    ),
 )
+_VECTOR = "Output of the encoder; NaN where the cutout could not be encoded"
 _RANK = (
     "0 to 100: above 99 what is unlike the galaxies that the model was checked on, below it a rank "
     "among them"
 )
 _ATYPICALITY = ColumnSpec("atypicality", "float32", "", "stat.rank", _RANK)
-_MASK = "Bit mask of what was wrong with the cutout or done to it"
-_FLAGS = ColumnSpec("flags", "int32", "", "meta.code.qual", _MASK)
-_MESSAGE = ColumnSpec("message", "str", "", "meta.note", "Why there is no label, or a remark")
+_LAST = ColumnSpec("message", "str", "", "meta.note", "Why there is no label, or a remark")
 
 
 def class_columns(class_names: Sequence[str]) -> tuple[ColumnSpec, ...]:
     """Label, confidence and probabilities of a head of classes."""
     best = "Most probable class; empty where the cutout could not be classified"
-    kind, chance = "src.morph.type", "stat.probability"
+    kind, chance, of = "src.morph.type", "stat.probability", "Probability of"
     return (
         ColumnSpec("label", "str", "", f"meta.code.class;{kind}", best),
-        ColumnSpec("confidence", "float32", "", chance, "Probability of the label"),
+        ColumnSpec("confidence", "float32", "", chance, f"{of} the label"),
         *(
             ColumnSpec(
-                probability_name(name),
-                "float32",
-                "",
-                f"{chance};{kind}",
-                f"Probability of the class {name}",
+                probability_name(c), "float32", "", f"{chance};{kind}", f"{of} the class {c}"
             )
-            for name in class_names
+            for c in class_names
         ),
     )
-
-
-def _embedding_column(dim: int | None) -> list[ColumnSpec]:
-    description = "Output of the encoder; NaN where the cutout could not be encoded"
-    if dim is None:
-        return []
-    return [ColumnSpec("embedding", "float32", "", "src.morph.param", description, (dim,))]
 
 
 def result_columns(
@@ -202,17 +194,10 @@ def result_columns(
     >>> [c.name for c in result_columns(class_columns(["smooth", "spiral"]))][:6]
     ['object_id', 'label', 'confidence', 'p_smooth', 'p_spiral', 'flags']
     """
-    specs = (
-        _IDENTIFIER,
-        *head,
-        _FLAGS,
-        *_PLACE,
-        *_embedding_column(embedding_dim),
-        *([_ATYPICALITY] if atypicality else []),
-        *extra,
-        _MESSAGE,
-        *carried,
-    )
+    shape = () if embedding_dim is None else (embedding_dim,)
+    vector = ColumnSpec("embedding", "float32", "", "src.morph.param", _VECTOR, shape)
+    own = (*[vector] * bool(shape), *[_ATYPICALITY] * atypicality, *extra)
+    specs = (_FIRST, *head, *_MIDDLE, *own, _LAST, *carried)
     check_names(specs)
     return specs
 
