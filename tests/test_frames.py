@@ -133,5 +133,22 @@ def test_dask_maps_it_over_partitions(frame):
     pd.testing.assert_frame_equal(found, expected, rtol=1e-4)
 
 
+@pytest.mark.filterwarnings("default")  # of LSDB and what it brings
+def test_lsdb_maps_it_over_the_pixels_of_a_catalogue(frame):
+    lsdb = pytest.importorskip("lsdb", reason="lsdb is not installed")
+    options = {"workers": 1, "device": "cpu"}
+    spread = frame.reset_index(drop=True).assign(ra=20.0 * np.arange(8))
+    catalogue = lsdb.from_dataframe(spread, ra_column="ra", dec_column="dec", lowest_order=2)
+    assert catalogue.npartitions > 1
+    made = catalogue.map_partitions(
+        galmorph.partition, **options, meta=galmorph.partition(catalogue.meta, **options)
+    )
+    found = made.compute().sort_values("object_id")
+    expected = galmorph.partition(spread, **options)
+    for name in ("object_id", "label", "flags", "label_catalogue"):
+        assert list(found[name]) == list(expected[name]), name
+    np.testing.assert_allclose(found["confidence"], expected["confidence"], rtol=1e-4)
+
+
 def test_it_can_be_sent_to_another_process():
     assert pickle.loads(pickle.dumps(galmorph.partition)) is galmorph.partition
