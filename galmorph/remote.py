@@ -255,9 +255,9 @@ def _borrow(url: str, path: str) -> Copy:
 
 def fetch(url: str, stopped: threading.Event | None = None) -> Copy:
     """Copy a file to this machine; a small one takes one request."""
-    copy = Copy(url)
     first = _read(url, 0, PART_BYTES, stopped)
     try:
+        copy = Copy(url)
         with open(copy.path, "wb") as file:
             file.write(first)
             if len(first) == PART_BYTES:

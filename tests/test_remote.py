@@ -229,6 +229,13 @@ def test_a_large_file_comes_in_parts(bucket, monkeypatch):
         read_cutout(f"{TOP}/empty.jpg")
 
 
+def test_no_room_for_a_copy_is_an_error_of_the_row(bucket, tree, monkeypatch):
+    put(tree / "images", f"{TOP}/room")
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/full")
+    (lost, *_) = ahead.bring_ahead(discover_sources(f"{TOP}/room/g0.jpg"))
+    assert "no copy can be made in /dev/full" in str(lost.error)
+
+
 def test_a_service_that_is_down_stops_the_run(bucket, monkeypatch):
     monkeypatch.setattr(remote, "TRIES", 1)
     monkeypatch.setattr(remote, "SILENCE_S", 0.5)

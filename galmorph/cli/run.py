@@ -113,7 +113,9 @@ def _describe_device(pipeline: Pipeline) -> str:
 def _say_interrupted(run: Run) -> str:
     if not run.options.file:
         return f"Interrupted after {run.rows_done} rows."
+    from galmorph.tables.journal import partial_path
+
     return (
-        f"Interrupted: {run.rows_done} rows are kept beside {run.options.file}; "
+        f"Interrupted: {run.rows_done} rows are kept in {partial_path(run.options.file)}; "
         "run the same command with --resume to go on."
     )
