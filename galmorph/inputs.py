@@ -74,7 +74,7 @@ class Inputs:
         if self.options.hdu == "each":
             from galmorph.images.fits_hdus import list_hdus
 
-            found = list_hdus(found)
+            found = list_hdus(found, self.options.within)
         return islice(found, number - 1, None, count)
 
     def check_pattern(self) -> None:

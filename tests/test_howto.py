@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 from astropy.table import Table
-from bucket import SECRET, serve_bucket
+from bucket import SECRET, forget_connections, serve_bucket
 from click.testing import CliRunner
 from PIL import Image
 from survey_server import serve_surveys
 from synthetic import make_rgb
 
-from galmorph import remote
 from galmorph.cli.main import cli
 
 PAGES = Path(__file__).parents[1] / "docs/howto"
@@ -57,8 +56,7 @@ def test_buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"AWS_{name}", value)
     with serve_bucket() as bucket:
         monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.url)
-        s3fs.S3FileSystem.clear_instance_cache()
-        remote._get_system.cache_clear()
+        forget_connections()
         for k in range(3):
             Image.fromarray(make_rgb(424, seed=k)).save(f"g{k}.jpg")
             s3fs.S3FileSystem().put(f"g{k}.jpg", f"galaxies/cutouts/g{k}.jpg")

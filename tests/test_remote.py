@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from bucket import SECRET, Bucket, serve_bucket
+from bucket import SECRET, Bucket, forget_connections, serve_bucket
 from click.testing import CliRunner, Result
 from inference_model import make_model
 from PIL import Image
@@ -43,7 +43,7 @@ from galmorph.settings import RunOptions
 from galmorph.tables.catalogue import read_catalogue
 
 fsspec = pytest.importorskip("fsspec")
-s3fs = pytest.importorskip("s3fs")
+pytest.importorskip("s3fs")
 pytest.importorskip("moto.server")
 pq = pytest.importorskip("pyarrow.parquet")
 h5py = pytest.importorskip("h5py")
@@ -70,8 +70,7 @@ def bucket(served: Bucket, tmp_path, monkeypatch) -> Bucket:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     served.faults, served.pace = {}, 0.0
     served.asked.clear()
-    s3fs.S3FileSystem.clear_instance_cache()
-    remote._get_system.cache_clear()
+    forget_connections()
     return served
 
 
@@ -304,6 +303,19 @@ def test_commands_on_tables_of_a_bucket(bucket, tree, tmp_path, model_file):
     assert result.exit_code == 0, result.output
     copy = remote.fetch(page)
     assert "data:image/jpeg" in Path(copy.path).read_text()
+
+
+def test_a_row_for_each_hdu_of_a_bucket(bucket, tmp_path):
+    hdus = [fits.PrimaryHDU()]
+    for k in range(3):
+        header = make_header(BANDS="grz", SURVEY="LegacySurvey")
+        hdus.append(fits.ImageHDU(make_flux(seed=k), header, name=f"G{k}"))
+    fits.HDUList(hdus).writeto(tmp_path / "many.fits")
+    fsspec.filesystem("s3").put(str(tmp_path / "many.fits"), "galaxies/each/many.fits")
+    found = list(open_inputs(RunOptions(f"{TOP}/each", hdu="each")).list_sources())
+    assert [s.object_id for s in found] == ["many_G0", "many_G1", "many_G2"]
+    assert [s.address for s in found] == [f"{TOP}/each/many.fits[{k}]" for k in (1, 2, 3)]
+    assert np.array_equal(read_cutout(found[1]).array, make_flux(seed=1)[:, ::-1])
 
 
 def test_a_mosaic_of_a_bucket(bucket, tree, tmp_path):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from galmorph.errors import ImageError
+from galmorph.images.ahead import bring_ahead
 from galmorph.images.compressed import COMPRESSION_MAGIC
+from galmorph.images.copies import Copied, list_copied
 from galmorph.images.files import ImageFile
 from galmorph.images.fits import open_fits, reading_fits
 from galmorph.images.hdus import list_galaxies, split_hdu
@@ -16,10 +19,13 @@ TINY_SIDE = 8
 """A shorter image beside one of four times its side is a dummy, not a small galaxy."""
 
 
-def list_hdus(sources: Iterable[Source]) -> Iterator[Source]:
+def list_hdus(sources: Iterable[Source], within: str | None = None) -> Iterator[Source]:
     """The same sources, with one of each image of a galaxy in place of a FITS file of several."""
-    for source in sources:
-        if isinstance(source, ImageFile) and not split_hdu(source.path)[1]:
+    for source in bring_ahead(sources, within=within):
+        if isinstance(source, Copied) and isinstance(source.source, ImageFile):
+            inner = replace(source.source, columns=source.columns)
+            yield from list_copied(_list_file(inner), source.copy)
+        elif isinstance(source, ImageFile) and not split_hdu(source.path)[1]:
             yield from _list_file(source)
         else:
             yield source

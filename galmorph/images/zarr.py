@@ -48,8 +48,9 @@ def list_items(path: str, member: str) -> Iterator[Source]:
     if not isinstance(first, StackItem) or first.index is None:
         return iter(()) if first is None else iter((first,))
     items = _add_columns(cast("Iterator[StackItem]", chain((first,), items)), path)
-    count = _count_together(_open_zarr(path)[first.member], elsewhere=is_url(path))
-    return _read_ahead(items, count) if count > 1 else items
+    stack = _open_zarr(path)[first.member]
+    count = _count_together(stack, elsewhere=is_url(path))
+    return _read_ahead(items, stack, count) if count > 1 else items
 
 
 def _add_columns(items: Iterator[StackItem], path: str) -> Iterator[StackItem]:
@@ -79,23 +80,19 @@ def _count_together(stack: StoredArray, *, elsewhere: bool) -> int:
     return int(max(wanted // chunk, 1) * chunk)
 
 
-def _read_ahead(items: Iterator[StackItem], count: int) -> Iterator[Source]:
+def _read_ahead(items: Iterator[StackItem], stack: StoredArray, count: int) -> Iterator[Source]:
     with ThreadPoolExecutor(1, "galmorph-zarr") as pool:
         pending: Future[list[Source]] | None = None
         while batch := list(islice(items, count)):
-            following = pool.submit(_read_together, batch)
+            following = pool.submit(_read_together, batch, stack)
             yield from pending.result() if pending else ()
             pending = following
         yield from pending.result() if pending else ()
 
 
-def _read_together(batch: list[StackItem]) -> list[Source]:
+def _read_together(batch: list[StackItem], stack: StoredArray) -> list[Source]:
     first, last = batch[0], batch[-1]
-    rows = slice(first.index, (last.index or 0) + 1)
-
-    def read() -> npt.NDArray[Any]:
-        return _open_zarr(first.path)[first.member].read(rows, MAX_CHUNK_BYTES)
-
+    read = partial(stack.read, slice(first.index, (last.index or 0) + 1), MAX_CHUNK_BYTES)
     try:
         pixels = ask(first.path, read) if is_url(first.path) else read()
     except Exception as error:  # whatever a damaged chunk raises inside a library
