@@ -323,7 +323,7 @@ def run_bombs(options: argparse.Namespace) -> int:
     broken = 0
     with tempfile.TemporaryDirectory() as folder:
         for end, write in BOMBS.items():
-            if not end.startswith(options.kind) and options.kind != "images":
+            if not f"{end}.".startswith(f"{options.kind}.") and options.kind != "images":
                 continue
             path = Path(folder) / f"bomb.{end}"
             writer = mp.get_context("fork").Process(target=write, args=(path,))
@@ -332,7 +332,8 @@ def run_bombs(options: argparse.Namespace) -> int:
             reader = Reader()
             what = "catalogue" if end.startswith("catalogue") else "image"
             outcome, message, elapsed, work, memory = reader.read(what, str(path))
-            broken += outcome == "read" or is_bad(outcome, message, work, memory)
+            gone_off = outcome == "read" and what == "image"
+            broken += gone_off or is_bad(outcome, message, work, memory)
             size = path.stat().st_size / 1e6
             said = f"{size:8.2f} MB  {outcome:24} {elapsed:5.2f} s ({work:.2f} s of the processor)  {memory / 1e6:5.0f} MB of memory"
             print(f"{end:24} {said}  {message}", flush=True)

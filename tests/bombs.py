@@ -209,6 +209,6 @@ BOMBS: dict[str, Callable[[Path], None]] = {
     "catalogue.fits": _write_sparse_fits,
     "catalogue.vot": _write_wide_votable,
     "catalogue.plain.parquet": write_texts(8, 50 << 20, dictionary=False),
-    "catalogue.words.parquet": write_texts(100_000, 50 << 20, dictionary=True),
+    "catalogue.words.parquet": write_texts(50_000, 50 << 20, dictionary=True),
 }
 """By the end of the file's name: what writes it."""

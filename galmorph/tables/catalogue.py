@@ -104,7 +104,7 @@ class Catalogue:
         roles = self._roles
         for name in filter(None, (roles.path, *roles.bands)):
             texts = to_texts(chunk[name])
-            if any(map(is_url, texts)):
+            if any(is_url(text[:MAX_PATH]) for text in texts):
                 chunk = {**chunk, name: list(map(hide_secret, texts))}
         count = len(next(iter(chunk.values()), []))
         bands = [self._paths(chunk[name]) for name in roles.bands]

@@ -239,3 +239,17 @@ def test_texts_of_any_length_need_no_room_for_the_longest(tmp_path):
     end = "</TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>"
     (tmp_path / "cat.vot").write_text(VOTABLE.format(field) + rows + end)
     assert sum(1 for _ in read_catalogue(tmp_path / "cat.vot", path_column="file")) == 30_000
+
+
+def test_rows_that_pyarrow_leaves_out_are_missed(tmp_path, monkeypatch):
+    """As it does with some damaged pages."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_table(Table({"file": ["a.jpg", "b.jpg"]}), tmp_path / "cat.parquet")
+    whole = parquet.ParquetFile.iter_batches
+    monkeypatch.setattr(
+        parquet.ParquetFile,
+        "iter_batches",
+        lambda *args, **given: (batch.slice(1) for batch in whole(*args, **given)),
+    )
+    with pytest.raises(CatalogueError, match="1 of its rows cannot be read"):
+        list(read_catalogue(tmp_path / "cat.parquet", path_column="file", root=""))

@@ -124,8 +124,12 @@ class ParquetReader(TableReader):
         for path in self._files():  # a word of a dictionary stays one, however often it comes
             with parquet.ParquetFile(path, read_dictionary=texts) as file:
                 self._check_cells(file.metadata, wanted)
+                missing = file.metadata.num_rows
                 for batch in file.iter_batches(CHUNK_ROWS, columns=list(wanted)):
+                    missing -= batch.num_rows
                     yield {name: _values(batch.column(name), s) for name, s in wanted.items()}
+                if missing:  # of damaged pages pyarrow makes none, without a word
+                    raise CatalogueError(f"{path}: {missing} of its rows cannot be read")
 
     def _check_cells(self, metadata: Any, wanted: Mapping[str, ColumnSpec]) -> None:
         for group in map(metadata.row_group, range(metadata.num_row_groups)):
