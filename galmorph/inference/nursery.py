@@ -46,10 +46,10 @@ MEMORY_BYTES = 1 << 30
 MEMORY_PER_PIXEL = 24
 """What a process may take: the first, and this for every pixel of `ReadOptions.max_pixels`."""
 
-FILE_MEMORY_BYTES = 96 << 20
-FILE_MEMORY_PER_BYTE = 256
+FILE_MEMORY_BYTES = 80 << 20
+FILE_MEMORY_PER_BYTE = 128
 """What reading a plain file may add: the first, and this for every byte of the file. Images of
-ten pixels a byte fit; to fill a gigabyte takes as long as to read a hundred files."""
+five pixels a byte fit; to fill a gigabyte takes as long as to read a hundred files."""
 
 SLOW_SECONDS = 1.0
 """Whoever waits longer than this for one source steps aside."""

@@ -1,4 +1,4 @@
-"""Damage a partial result and look what comes of it; shared with benchmarks/attack_partial.py."""
+"""Damage a partial result and look what comes of it; shared with benchmarks/attack.py."""
 
 from __future__ import annotations
 

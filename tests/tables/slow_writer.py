@@ -1,4 +1,4 @@
-"""A run that writes slowly, to be killed: python slow_writer.py OUT [ROWS] [PAUSE]."""
+"""A run that writes slowly, to be killed: python slow_writer.py OUT ROWS PAUSE [STALE]."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from galmorph.tables import ColumnSpec, TableWriter, open_writer, result_columns
+from galmorph.tables import ColumnSpec, TableWriter, open_writer, owner, result_columns
 from galmorph.tables.columns import class_columns
 
 BLOCK = 64
@@ -67,6 +67,7 @@ def write_rest(writer: TableWriter, rows: int, pause: float) -> None:
 
 if __name__ == "__main__":
     count, wait = int(sys.argv[2]), float(sys.argv[3])
+    owner.STALE_S = float(sys.argv[4]) if sys.argv[4:] else owner.STALE_S
     run = open_run(Path(sys.argv[1]), count)
     print("ready", flush=True)
     write_rest(run, count, wait)

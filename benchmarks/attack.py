@@ -1,0 +1,360 @@
+"""Attack galmorph in every way that is known, and write down what happened.
+
+    python benchmarks/attack.py                  (some minutes)
+    python benchmarks/attack.py --long           (a night)
+    python benchmarks/attack.py --only mutants   (one attack, to the terminal alone)
+
+Each attack is tried so many times, and each try ends in one of a few ways; an end that begins with
+BROKEN is a promise that does not hold, and makes the exit status 1. The account of all attacks is
+written to docs/notes/reliability.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import functools
+import io
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
+
+PAGE = ROOT / "docs" / "notes" / "reliability.md"
+
+Line = tuple[str, int, str, bool]
+"""What was attacked, number of tries, how they ended, and whether a promise was broken."""
+
+
+def say(counts: collections.Counter[str]) -> str:
+    """Ends in words, the frequent ones first."""
+    return "; ".join(f"{number} {name}" for name, number in counts.most_common())
+
+
+def make_line(what: str, tries: int, counts: collections.Counter[str]) -> Line:
+    """One line of the account."""
+    return what, tries, say(counts), any(name.startswith("BROKEN") for name in counts)
+
+
+def attack_results(long: bool) -> Iterator[Line]:
+    """Partial results that are damaged, writers that are killed, full disks, two writers."""
+    import logging
+
+    from tests import attacks
+
+    logging.disable(logging.WARNING)  # each mended block is one
+    kills, disks, races, damages = (60, 200, 40, 2000) if long else (4, 12, 3, 300)
+    with tempfile.TemporaryDirectory() as folder:
+        found = attacks.damage_partial(Path(folder), damages, seed=0)
+    yield make_line("a partial result damaged in one place, then resumed", damages, found)
+    for what, attack, tries in (
+        ("SIGKILL, SIGTERM, SIGINT while a result is written", attacks.kill_writers, kills),
+        ("a disk that is full after so many bytes", attacks.fill_disk, disks),
+    ):
+        found = collections.Counter()
+        for suffix in attacks.FORMATS:
+            with tempfile.TemporaryDirectory() as folder:
+                found += attack(Path(folder), suffix, tries, random.Random(f"0 {suffix}"))
+        formats = ", ".join(f"`{suffix}`" for suffix in attacks.FORMATS)
+        yield make_line(f"{what}, as {formats}", tries * len(attacks.FORMATS), found)
+    for what, race in (
+        ("three runs with `--resume` on one result, one of them killed", attacks.race_writers),
+        ("a run stopped until another one has taken over, then let go on", attacks.stop_writers),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            yield make_line(what, races, race(Path(folder), races, random.Random(0)))
+    logging.disable(logging.NOTSET)
+
+
+def attack_pickles(long: bool) -> Iterator[Line]:
+    """Pickles that would make a folder if they were opened."""
+    from tests import attacks
+
+    with tempfile.TemporaryDirectory() as folder:
+        inner = Path(folder) / "in"
+        inner.mkdir()
+        found = attacks.open_pickles(inner)
+    yield make_line("pickles under the names of every kind of file", found.total(), found)
+
+
+QUICK_KINDS = (
+    *("images", "headers", "tar.gz", "packed.npz", "packed.h5", "parquet"),
+    *("catalogue.csv.gz", "catalogue.fits", "catalogue.vot", "catalogue.parquet", "result.fits"),
+    *("stored.model.safetensors", "stored.head.safetensors", "stored.model.onnx"),
+    *("stored.manifest.json", "stored.recipe.toml"),
+)
+
+
+def attack_readers(long: bool) -> Iterator[Line]:
+    """Mutants of whatever is read, each read in a process that may die."""
+    import fuzz_readers
+
+    options = argparse.Namespace(seed=0, count=3000 if long else 40, keep=None)
+    data = Path(os.environ.get("GALMORPH_DATA", str(ROOT / ".." / "shared" / "data")))
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = fuzz_readers.list_kinds("", data, Path(folder))
+        for name in kinds if long else QUICK_KINDS:
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                broken = fuzz_readers.run(name, kinds[name], options)
+            found = re.findall(r"^ +(\d+)  (.+)$", printed.getvalue(), re.MULTILINE)
+            counts = collections.Counter({end: int(number) for number, end in found})
+            bad = f"; BROKEN {broken}: {printed.getvalue().partition(name)[0]}" if broken else ""
+            yield f"mutants: `{name}`", counts.total(), say(counts) + bad, bool(broken)
+
+
+def attack_bombs(long: bool) -> Iterator[Line]:
+    """Small files that unpack to gigabytes."""
+    import fuzz_readers
+
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        broken = fuzz_readers.run_bombs()
+    lines = re.findall(r" MB  (\S+) +([\d.]+) s +(\d+) MB of memory", printed.getvalue())
+    counts = collections.Counter(end for end, _, _ in lines)
+    most = max(float(seconds) for _, seconds, _ in lines), max(int(size) for _, _, size in lines)
+    said = f"{say(counts)}; at most {most[0]:.1f} s and {most[1]} MB of memory"
+    yield "bombs, one of each container", len(lines), said, bool(broken)
+
+
+def classify_mutants(kind: str, count: int) -> str:
+    """How so many mutants of a compression end in a run of the command."""
+    from astropy.table import Table
+    from mutants import make_seeds, mutate
+
+    from galmorph.flags import decode_flags
+
+    whole, rng = make_seeds()[f"fits_{kind}"], random.Random(f"{kind} 0")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "in").mkdir()
+        for number in range(count):
+            (Path(folder) / "in" / f"m{number:05d}.fits").write_bytes(mutate(whole, rng))
+        out = Path(folder) / "out.ecsv"
+        command = ["classify", str(out.with_name("in")), "-q", "-o", str(out), "--strict"]
+        done = subprocess.run(
+            [sys.executable, "-m", "galmorph", *command],
+            cwd=ROOT,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 1 or "Traceback" in done.stderr:
+            return f"BROKEN status {done.returncode}: {done.stderr[-500:]}"
+        table = Table.read(out)
+    if list(table["object_id"]) != [f"m{number:05d}" for number in range(count)]:
+        return f"BROKEN {len(table)} rows of {count}, or in another order"
+    names = collections.Counter(name for flags in table["flags"] for name in decode_flags(flags))
+    failed, crashed = names["read_failed"], names["reader_crashed"]
+    return (
+        f"{count} rows in order, status as for bad files: {count - failed} read, {failed} refused, "
+        f"{crashed} of these since a library crashed or took too much memory"
+    )
+
+
+def attack_decoders(long: bool) -> Iterator[Line]:
+    """Mutants of compressed FITS through whole runs: libraries crash, rows are there."""
+    count = 2000 if long else 60
+    for kind in ("hcompress_1", "rice_1", "rice_float", "gzip_1", "gzip_2", "plio_1"):
+        said = classify_mutants(kind, count)
+        yield f"`galmorph classify` of mutants: `{kind}`", count, said, said.startswith("BROKEN")
+
+
+TESTS = {
+    "Ctrl-C and SIGTERM, up to three, at a real command; readers asleep": (
+        "tests/cli/test_leaving.py",
+        "",
+    ),
+    "model, head or graph replaced before `--resume`": (
+        "tests/cli/test_published.py",
+        "replaced",
+    ),
+    "user, host, home and environment sought in all that is written": (
+        "tests/cli/test_published.py",
+        "machine",
+    ),
+    "owner files: dead, stale, of another machine, without links": (
+        "tests/tables/test_owner.py",
+        "",
+    ),
+    "references to other files and to the network": (
+        "tests/images tests/tables/test_surveys.py tests/test_stored.py",
+        "no_other_file or fifo or within or bytes_of_a_file",
+    ),
+    "graphs that loop for ever, or give one row for all; models that are not finite": (
+        "tests/test_stored.py",
+        "no_working_encoder or not_finite or no_numbers",
+    ),
+}
+"""Attacks that are tests: files and an expression that selects some of them."""
+
+
+def attack_by_tests(long: bool) -> Iterator[Line]:
+    """What the test-suite attacks as thoroughly as can be."""
+    for what, (files, chosen) in TESTS.items():
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files.split()]
+        done = subprocess.run(
+            [*command, "-k", chosen], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed)", done.stdout)}
+        passed, failed = counts.get("passed", 0), counts.get("failed", 0)
+        said = f"{passed} as promised" + (f"; BROKEN {failed}" if done.returncode else "")
+        yield what, passed + failed, said, done.returncode != 0
+
+
+def attack_reading(long: bool) -> Iterator[Line]:
+    """One file in a hundred ends its process, sleeps, or eats memory."""
+    from hostile import Hostile
+    from inference_model import make_model
+    from synthetic import make_flux, write_fits
+
+    from galmorph.images.files import ImageFile
+    from galmorph.inference import nursery
+    from galmorph.inference.engine import run_inference
+    from galmorph.settings import EngineOptions
+
+    count, rounds = (5000, 5) if long else (500, 2)
+    nursery.SECONDS = 30.0 if long else 5.0
+    model, options = make_model(), EngineOptions(device="cpu", workers=2)
+    with tempfile.TemporaryDirectory() as folder:
+        write_fits(Path(folder) / "a.fits", make_flux(("g", "r", "z"), side=100), BANDS="grz")
+        files = [ImageFile(f"g{n}", f"{folder}/{n}.fits") for n in range(count)]
+        for file in files:
+            Path(file.path).hardlink_to(Path(folder) / "a.fits")
+
+        def time_run(kind: str) -> float:
+            listed = list(files)
+            for number in range(50, count, 100) if kind else ():
+                listed[number] = Hostile(kind, files[number].path)
+            began = time.perf_counter()
+            rows = [
+                row for block in run_inference(model, listed, options=options) for row in block.rows
+            ]
+            assert [row.object_id for row in rows] == [source.object_id for source in listed]
+            assert sum(bool(row.error) for row in rows) == sum(
+                a != b for a, b in zip(files, listed, strict=True)
+            )
+            return time.perf_counter() - began - nursery.SECONDS * (kind == "sleep")
+
+        time_run("")
+        kinds = {"abort": "calls `os.abort()`", "eat": "eats memory", "sleep": "sleeps"}
+        seconds = [{kind: time_run(kind) for kind in ("", *kinds)} for _ in range(rounds)]
+    for kind, words in kinds.items():
+        cost = 1 - min(one[""] for one in seconds) / min(one[kind] for one in seconds)
+        once = f", and {nursery.SECONDS:g} s once, at the end" if kind == "sleep" else ""
+        said = f"order kept, all rows there, {cost:.0%} of the throughput{once}"
+        yield f"a reader that {words}, at 1 in 100 files", count * rounds, said, cost >= 0.2
+
+
+def attack_places(long: bool) -> Iterator[Line]:
+    """The same to the last bit, wherever it is computed."""
+    import numpy as np
+    from common import to_onnx
+    from everywhere import USES, compare, write_files
+    from inference_model import make_model
+
+    model = make_model()
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_files(Path(folder))
+        for name, use in USES.items():
+            made, others = compare(use, model, files, 60 if long else 5)
+            said = "the same to the last bit" if not others else f"BROKEN {others} others"
+            yield f"a model used in: {name}", made, said, bool(others)
+
+        def embed_by(model: Any, **given: Any) -> Any:
+            settings = {"precision": "float32", "device": "cpu", "progress": False, **given}
+            return model.embed(files * 4, **settings)
+
+        embed = functools.partial(embed_by, model)
+
+        results = [embed(workers=workers) for workers in (1, 2, 4)]
+        same = all(np.array_equal(results[0], one) for one in results)
+        yield (
+            "1, 2 and 4 workers",
+            3,
+            "the same to the last bit" if same else "BROKEN others",
+            not same,
+        )
+        for what, tries, bound, others in (
+            ("batches of 1, 3, 7 and 32", 4, 1e-5, [embed(batch_size=n) for n in (1, 3, 7)]),
+            ("the backend onnx", 1, 1e-4, [embed_by(to_onnx(model))]),
+            ("precision bfloat16", 1, 0.05, [embed(precision="bfloat16")]),
+        ):
+            far = max(float(np.abs(one - results[0]).max()) for one in others)
+            far /= float(np.abs(results[0]).max())
+            said = f"at most {far:.0e} of the largest feature; {bound:g} is promised"
+            yield what, tries, said if far <= bound else f"BROKEN {said}", far > bound
+
+
+ATTACKS: dict[str, Callable[[bool], Iterator[Line]]] = {
+    "results": attack_results,
+    "tests": attack_by_tests,
+    "pickles": attack_pickles,
+    "bombs": attack_bombs,
+    "mutants": attack_readers,
+    "decoders": attack_decoders,
+    "readers": attack_reading,
+    "places": attack_places,
+}
+
+INTRODUCTION = """\
+# How galmorph is attacked
+
+This page is written by one command, `python benchmarks/attack.py{long}`. It was {seconds:.0f} minutes at work.
+Every line is an attack, the number of tries, and how they ended. A promise that did not hold would begin with BROKEN.
+
+The promises: a file costs its own row at most, and that row says why. What a run has done is never lost, and never done twice.
+Nothing that is read is executed, and no file is read that was not named.
+
+| attack | tries | what happened |
+|---|---|---|
+"""
+
+END = """
+Mutants are whole files with bits flipped, parts cut, repeated or overwritten, cards and values changed. `cutout` and `read` are files
+that could be read all the same. Names that end in `Error` are sentences of galmorph's own. Every mutant is read within 5 s and a gibibyte.
+
+A row that is refused has the flag `read_failed`; it has `reader_crashed` as well where the process that read it was ended.
+That process may take 30 s for a file. It may take 80 MiB of memory and 128 bytes for every byte of the file.
+Containers may take 1 GiB, and 24 bytes for each pixel of `--max-pixels`.
+
+The same is in the test-suite in small: `tests/test_attacks.py`, `tests/test_everywhere.py`, `tests/inference/test_crashes.py`.
+"""
+
+
+def main() -> int:
+    """Carry out the attacks; write the page where all of them were carried out."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--long", action="store_true", help="a night's work")
+    parser.add_argument("--only", choices=ATTACKS, help="this attack alone, without the page")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    began, lines = time.monotonic(), []
+    for name in [options.only] if options.only else ATTACKS:
+        for line in ATTACKS[name](options.long):
+            lines.append(line)
+            print(f"{line[1]:6d}  {line[0]}: {line[2]}", flush=True)
+    if not options.only:
+        minutes = (time.monotonic() - began) / 60
+        head = INTRODUCTION.format(long=" --long" * options.long, seconds=minutes)
+        rows = [
+            f"| {what} | {tries:,} | {said.replace('|', '/')} |\n" for what, tries, said, _ in lines
+        ]
+        PAGE.write_text(head + "".join(rows) + END, encoding="utf-8")
+    broken = sum(bad for *_, bad in lines)
+    print(
+        f"{len(lines)} attacks, {sum(line[1] for line in lines)} tries, promises broken: {broken}"
+    )
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
