@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -291,6 +292,33 @@ def test_others_go_on_while_a_file_is_slow(
     names = [f"wait{k}" for k in range(3)] + [f"g{k}" for k in range(60)]
     assert [(row.object_id, row.message) for row in found.rows] == [(name, "") for name in names]
     assert np.isfinite(found.embeddings).all()
+
+
+def test_few_rows_wait_for_a_slow_file(
+    model: Model, files: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nursery, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(engine, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(engine, "ROWS_WAITING", 12)
+    handed_out: list[str] = []
+
+    def hand_out() -> Iterator[Source]:
+        for source in (Hostile("wait", f"{tmp_path}/g0.fits"), *(files[1:] * 6)):
+            handed_out.append(source.object_id)
+            yield source
+
+    options = EngineOptions(device="cpu", batch_size=2, workers=1, precision="float32")
+    blocks = run_inference(model, hand_out(), options=options)
+    thread = threading.Thread(target=lambda: found.extend(blocks))
+    found: list[Any] = []
+    thread.start()
+    wait_for(lambda: len(handed_out) == 12)
+    time.sleep(0.5)
+    assert len(handed_out) == 12 and not found
+    (tmp_path / "g0.fits.go").touch()
+    thread.join(30)
+    assert [row.object_id for block in found for row in block.rows] == handed_out
+    assert len(handed_out) == 1 + 6 * 7
 
 
 def test_whoever_was_aside_comes_back_when_there_is_a_turn() -> None:
