@@ -226,7 +226,7 @@ def open_inputs(options: RunOptions, *, keep_missing: bool = False) -> Inputs:
     With ``keep_missing`` a path among several that names nothing becomes a row that failed.
     """
     paths, one = _find_paths(options.images)
-    for named in (*paths, options.catalogue, options.within):
+    for named in (*paths, options.catalogue, options.within, options.survey_url):
         if is_url(named):
             allow(str(named))
     if not options.has_images and options.catalogue is None:

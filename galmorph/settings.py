@@ -383,7 +383,7 @@ class FileOptions(Settings):
     )
     within: str | None = _option(
         None, File(),
-        "Read no image outside this folder, whatever paths a table holds.", metavar="DIR",
+        "Read no image outside this folder or URL, whatever paths a table holds.", metavar="DIR",
         rare=True,
     )  # fmt: skip
     max_pixels: int = _option(

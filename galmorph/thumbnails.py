@@ -23,6 +23,7 @@ from galmorph.inputs import open_inputs
 from galmorph.panels import make_panels, to_image
 from galmorph.preprocessing.pipeline import Prepared, Preprocessing
 from galmorph.preprocessing.render import render
+from galmorph.remote import check_named, is_url
 from galmorph.settings import FieldOptions, ReadOptions, RenderOptions, RunOptions, Settings
 from galmorph.tables.provenance import nest_meta
 
@@ -99,6 +100,10 @@ class Pictures:
         options = _restore(RunOptions, {**given, "images": images, "bands": self.read.bands})
         wanted, found = {str(row["path"]) for row in rows}, {}
         try:
+            # a table may say anything of its inputs: only what the command has named is asked
+            places = (*(images or ()), given.get("catalogue"), given.get("survey_url"))
+            for url in filter(is_url, places):
+                check_named(url, None)
             for source in open_inputs(options).list_sources():
                 if source.address in wanted:
                     found[source.address] = source

@@ -41,6 +41,7 @@ from galmorph.inputs import open_inputs
 from galmorph.model import write_model
 from galmorph.settings import RunOptions
 from galmorph.tables.catalogue import read_catalogue
+from galmorph.thumbnails import Pictures
 
 fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("s3fs")
@@ -316,6 +317,20 @@ def test_a_row_for_each_hdu_of_a_bucket(bucket, tmp_path):
     assert [s.object_id for s in found] == ["many_G0", "many_G1", "many_G2"]
     assert [s.address for s in found] == [f"{TOP}/each/many.fits[{k}]" for k in (1, 2, 3)]
     assert np.array_equal(read_cutout(found[1]).array, make_flux(seed=1)[:, ::-1])
+
+
+def test_a_table_shown_again_opens_nothing(bucket):
+    rows = [{"object_id": str(k), "path": path} for k, path in enumerate(
+        (f"{TOP}/a.jpg", f"{TOP}/s.tar::a.jpg", f"{TOP}/s.zarr::images[0]", "http://127.0.0.1:9/a.fits")
+    )]  # fmt: skip
+    joined = {"paths": [f"{TOP}/x"], "bands_from_name": "{id}_{band}.fits"}
+    survey = {"survey": "sdss", "survey_url": bucket.url, "catalogue": __file__}
+    for inputs in ({}, joined, survey, {"survey": "sdss", "catalogue": f"{TOP}/c.csv"}):
+        pictures = Pictures.of({"inputs": inputs})
+        for source in pictures.find(rows):
+            with pytest.raises(ImageError, match="opened only where the command names"):
+                pictures.open(source)
+    assert not bucket.asked
 
 
 def test_a_mosaic_of_a_bucket(bucket, tree, tmp_path):
