@@ -24,16 +24,9 @@ NANOMAGGY_IN_JANSKY = 3.631e-6
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the flux of a plane means.
+    """What the flux of a plane means: its unit, and the AB magnitude of a flux of 1 by a card.
 
-    Attributes
-    ----------
-    unit : str
-        As `find_unit` spells it; "" where unknown.
-    zeropoint : float
-        AB magnitude of a flux of 1 as a card says it; NaN where none does.
-    where : str
-        File or HDU, for messages.
+    "" and NaN stand for what is not known; ``where`` names the file or HDU, for messages.
     """
 
     unit: str = ""

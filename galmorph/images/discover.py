@@ -48,42 +48,19 @@ def discover_sources(
     keep_missing: bool = False,
     passed_over: Counter[str] | None = None,
 ) -> Iterator[Source]:
-    """List the cutouts of files, folders, globs and containers.
+    """List the cutouts of files, folders, globs and containers, lazily.
 
     The order is that of the arguments; inside a folder files come sorted by name, then its
-    subfolders. Folders give image files and tar shards and pass over hidden names. The rows of a
-    ``metadata.jsonl`` beside them (``file_name`` and others, as of Hugging Face) are their columns.
+    subfolders (if ``recursive``). Folders give image files and tar shards and pass over hidden
+    names; ``passed_over`` counts by suffix what else lies there. The rows of a ``metadata.jsonl``
+    (``file_name`` and others, as of Hugging Face) are columns of the files beside it.
 
-    Parameters
-    ----------
-    paths : path or iterable of paths
-        Files (taken whatever their suffix), folders, globs (``**`` allowed), tar shards, also as
-        ``shard-{000..999}.tar``, zip archives, ``file.h5::dataset``, npy, npz and Zarr stacks,
-        Parquet files with an image column, HDUs of FITS files (``file.fits[SCI]``).
-    recursive : bool
-        Go into subfolders.
-    bands_from_name : str, optional
-        Pattern such as ``"{id}_{band}.fits"`` by which the files of one galaxy are joined, one
-        file per band. Files that do not match stand for themselves. Without a slash it joins
-        within a folder; with one, as in ``"{band}/{id}.fits"``, across all folders and files
-        named, which are listed before the first source is given.
-    keep_missing : bool
-        An argument that names nothing becomes a source that raises when it is read.
-    passed_over : Counter, optional
-        Files in folders that are not taken are counted here, by suffix.
+    ``bands_from_name``, as in ``"{id}_{band}.fits"``, joins files of one galaxy, one file per band,
+    within a folder; with a slash across all that is named, which is then listed before the first
+    source is given. What does not match stands for itself.
 
-    Returns
-    -------
-    iterator of Source
-        Lazy: containers and folders are opened when their turn comes. What goes wrong later
-        becomes a source that raises when it is read, so that no row is lost.
-
-    Raises
-    ------
-    UnreadableImageError
-        An argument names nothing, before any work is done, unless these are kept.
-    BandError
-        The pattern lacks ``{id}`` or ``{band}``.
+    An argument that names nothing is an `UnreadableImageError` at once, or with ``keep_missing`` a
+    source that raises it. Whatever goes wrong later is such a source, so that no row is lost.
     """
     arguments = _expand(paths, keep_missing=keep_missing)
     pattern = BandPattern(bands_from_name) if bands_from_name else None

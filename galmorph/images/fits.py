@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
-import mmap
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +14,6 @@ import numpy.typing as npt
 from galmorph.errors import (
     BandError,
     GalmorphError,
-    ImageTooLargeError,
     UnreadableImageError,
 )
 from galmorph.flags import Flags
@@ -25,13 +21,11 @@ from galmorph.images.bands import RENDERED_NAMES, choose_planes, find_band, find
 from galmorph.images.calibration import Calibration, calibration_from_header, match_planes
 from galmorph.images.cards import Cards
 from galmorph.images.cutout import Cutout
-from galmorph.images.fits_structure import check_structure, find_cut
-from galmorph.images.fits_tiles import check_gzip_tiles
+from galmorph.images.fits_files import PixelsError, open_fits, reading_fits
+from galmorph.images.fits_tiles import check_shape, check_tiles
 from galmorph.images.grids import bring_to_one_grid
 from galmorph.images.hdus import HduChoice, choose_hdus
-from galmorph.images.plain_fits import open_plain
 from galmorph.images.planes import to_cutout_array
-from galmorph.images.quiet import quiet
 from galmorph.images.regions import find_region, find_size, read_pixels
 from galmorph.images.sky import (
     SkyFrame,
@@ -55,13 +49,7 @@ TIME_AXES = frozenset(
 NO_DITHER = -1
 """As astropy.io.fits numbers the ways of quantizing."""
 
-MAX_TILES = 50_000
-"""Tiles of a compressed image, which are unpacked one by one."""
 
-STRANGE_PIXELS = (
-    "the pixels of the FITS cannot be read: they are damaged, or not as its header says"
-)
-STRANGE_HEADER = "the header of the FITS is against the standard, so that it cannot be read"
 INHERITED_KEYS = (
     *("SURVEY", "BANDS", "FILTER", "BUNIT", "ORIGIN", "TELESCOP", "LEGPIPEV"),
     *ZEROPOINT_KEYS,
@@ -76,52 +64,6 @@ def read_fits(file: str | bytes, options: ReadOptions) -> Cutout:
     """
     with reading_fits(file), open_fits(file) as hdus:
         return cutout_from_hdus(hdus, options)
-
-
-@contextmanager
-def reading_fits(file: str | bytes | None = None) -> Iterator[None]:
-    """Turn whatever astropy says about a damaged file into one kind of error, without warnings."""
-    with quiet():
-        try:
-            yield
-        except (GalmorphError, MemoryError):
-            raise
-        # astropy answers a damaged file with nearly any exception; all of it means the same.
-        except Exception as error:
-            reason = STRANGE_PIXELS if isinstance(error, _PixelsError) else STRANGE_HEADER
-            if file is not None and (cut := find_cut(_open_stream(file))):
-                reason = f"the FITS is damaged or cut short: {cut}"
-            raise UnreadableImageError(reason) from error
-
-
-class _PixelsError(Exception):
-    """Whatever was raised while pixels were read."""
-
-
-def _open_stream(file: str | bytes) -> BinaryIO:
-    return io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb")
-
-
-def open_fits(file: str | bytes) -> HDUList:
-    """Open a FITS file without reading more than its first header, an ordinary one by itself."""
-    if (plain := open_plain(file)) is not None:
-        return cast("HDUList", plain)
-    from astropy.io import fits
-
-    opened: Any = io.BytesIO(file) if isinstance(file, bytes) else file
-    with _open_stream(file) as stream:
-        patches = check_structure(stream)
-        if patches:  # in a copy of their pages in memory
-            opened = bytearray(file) if isinstance(file, bytes) else _map(stream)
-            for offset, card in patches.items():
-                opened[offset : offset + len(card)] = card
-            opened = io.BytesIO(opened) if isinstance(file, bytes) else opened
-    # memmap=None maps where it can: not where BZERO, BSCALE or BLANK are to be applied
-    return fits.open(opened, memmap=None, lazy_load_hdus=True)
-
-
-def _map(stream: BinaryIO) -> mmap.mmap:
-    return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +112,7 @@ def cutout_from_hdus(
     except (GalmorphError, MemoryError):
         raise
     except Exception as error:
-        raise _PixelsError from error
+        raise PixelsError from error
     for hdu in () if keep else choice.hdus:
         vars(hdu).pop("data", None)
     planes.notes = {**_describe_choice(choice), **planes.notes}
@@ -270,7 +212,7 @@ def _read_planes(
         else:
             box = find_region(sky, size, region, remark)
             box.check_size(options)
-            _check_tiles(hdu, (*shape[:-2], box.side, box.side), options)
+            check_tiles(hdu, (*shape[:-2], box.side, box.side), options)
             frames.append(box.frame)
             flags |= Flags.PADDED if box.padded(*size) else Flags.NONE
             notes.setdefault("region", str(box))
@@ -284,40 +226,6 @@ def _read_planes(
     return Planes(array, grid.frame, flags | grid.flags, {**notes, **grid.notes}, each)
 
 
-def check_shape(
-    hdu: Any, count: int, options: ReadOptions, region: Region | None
-) -> tuple[int, ...]:
-    """Check what the header claims before any pixel is touched."""
-    shape = tuple(int(n) for n in hdu.shape)
-    if min(shape) < 1:
-        sides = " x ".join(map(str, shape[::-1]))
-        raise UnreadableImageError(f"the image is empty (NAXIS {sides})")
-    pixels = math.prod(shape) * count
-    if region is not None:
-        return shape
-    _check_tiles(hdu, shape, options)
-    if pixels > options.max_pixels:
-        raise ImageTooLargeError(
-            f"NAXIS {' x '.join(str(n) for n in shape[::-1])} is more than max_pixels = "
-            f"{options.max_pixels}; cut the galaxy out (center and fov, or --mosaic with a "
-            "catalogue), or raise the bound"
-        )
-    return shape
-
-
-def _check_tiles(hdu: Any, shape: tuple[int, ...], options: ReadOptions) -> None:
-    """Bound the tiles of a compressed image that must be unpacked for a part of that shape."""
-    tile = tuple(int(n) for n in getattr(hdu, "tile_shape", None) or ())
-    if not tile:
-        return
-    if min(tile) < 1 or math.prod(tile) > options.max_pixels:
-        raise ImageTooLargeError(f"tiles of {math.prod(tile)} pixels are beyond max_pixels")
-    tiles = math.prod(-(-n // t) for n, t in zip(shape, tile, strict=False))
-    if tiles > MAX_TILES:
-        raise ImageTooLargeError(f"{tiles} tiles are more than {MAX_TILES}")
-    check_gzip_tiles(hdu, options.max_bytes)
-
-
 def assemble_planes(
     planes: Planes,
     header: Mapping[str, Any],
@@ -328,7 +236,7 @@ def assemble_planes(
     array, flags, calibrations = planes.array, planes.flags, planes.calibrations
     notes = dict(planes.notes)
     if named is None and options.bands is None:
-        if _looks_rgb(array):
+        if array.dtype == np.uint8 and array.shape[0] == 3:
             named, flags = RENDERED_NAMES, flags | Flags.ASSUMED_STRETCH
             notes["bands"] = "8-bit planes without names taken for red, green, blue"
         _refuse_spectrum(header, array.shape[0])
@@ -348,7 +256,9 @@ def assemble_planes(
     if not math.isnan(calibration.zeropoint):
         notes["zeropoint"] = repr(calibration.zeropoint)
     survey = find_survey(header)
-    remarks = [notes.get("message", ""), frame.remark, _name_unread(header)]
+    unread = header.unread if isinstance(header, Cards) else []
+    unread_said = f"{', '.join(unread)} cannot be read" if unread else ""
+    remarks = [notes.get("message", ""), frame.remark, unread_said]
     if any(remarks):
         notes["message"] = "; ".join(filter(None, remarks))
     return Cutout(
@@ -360,15 +270,6 @@ def assemble_planes(
 def is_top_down(header: Mapping[str, Any]) -> bool:
     """Whether row 0 of the file is the top."""
     return str(header.get("ROWORDER", "")).strip().upper() == "TOP-DOWN"
-
-
-def _name_unread(header: Mapping[str, Any]) -> str:
-    unread = header.unread if isinstance(header, Cards) else []
-    return f"{', '.join(unread)} cannot be read" if unread else ""
-
-
-def _looks_rgb(array: Array) -> bool:
-    return array.dtype == np.uint8 and array.shape[0] == 3
 
 
 def _refuse_spectrum(header: Mapping[str, Any], planes: int) -> None:

@@ -10,7 +10,7 @@ from galmorph.images.ahead import bring_ahead
 from galmorph.images.compressed import COMPRESSION_MAGIC
 from galmorph.images.copies import Copied, list_copied
 from galmorph.images.files import ImageFile
-from galmorph.images.fits import open_fits, reading_fits
+from galmorph.images.fits_files import open_fits, reading_fits
 from galmorph.images.hdus import list_galaxies, split_hdu
 from galmorph.images.source import FITS_MAGIC, HDU_ADDRESS, Source, make_printable
 from galmorph.images.unpacked import find_unpacked

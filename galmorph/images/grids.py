@@ -137,6 +137,9 @@ def _trim(placed: Sequence[_Placed], frame: SkyFrame, size: tuple[int, ...]) -> 
     for one in placed:
         (top, left), (bottom, right) = low - one.origin, high - one.origin
         arrays.append(one.array[:, top:bottom, left:right])
-    notes = {"trimmed": f"to {high[1] - low[1]} x {high[0] - low[0]} pixels in common"}
+    cut = any(new.shape != one.array.shape for new, one in zip(arrays, placed, strict=True))
+    notes = (
+        {"trimmed": f"to {high[1] - low[1]} x {high[0] - low[0]} pixels in common"} if cut else {}
+    )
     y, x = (low + high - np.array(size)) / 2
     return Grid(arrays, shift(frame, x, y), notes=notes)

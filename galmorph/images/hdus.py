@@ -107,8 +107,13 @@ def list_galaxies(
     if images and not real:
         label = _label(*images[0])
         return images[:1], f"HDU {label} is no image of a galaxy by its name, but there is no other"
-    longest = max((min(find_image_shape(hdu.shape)) for _, hdu in real), default=0)
-    real = [pair for pair in real if not _is_small(pair[1], longest, small_side)]
+    sides = [min(find_image_shape(hdu.shape)) for _, hdu in real]
+    longest = max(sides, default=0)
+    real = [
+        pair
+        for pair, side in zip(real, sides, strict=True)
+        if side >= small_side or side * SMALL_SHARE > longest
+    ]
     return [pair for pair in real if _is_science(pair[1])] or real, ""
 
 
@@ -152,11 +157,6 @@ def _is_science(hdu: Any) -> bool:
     cards = Cards(hdu.header)
     values = (str(cards.get(key, "")).strip() for key in NAME_CARDS)
     return any(SCIENCE.fullmatch(value) for value in values if value.upper() not in UNNAMED)
-
-
-def _is_small(hdu: Any, longest: int, small_side: int) -> bool:
-    side = min(find_image_shape(hdu.shape))
-    return side < small_side and side * SMALL_SHARE <= longest
 
 
 def _is_another(hdu: Any, first: Any) -> bool:

@@ -21,32 +21,15 @@ from galmorph.images.source import Lost, Source, make_object_id, make_printable
 def to_sources(images: Any, *, recursive: bool = True) -> Iterator[Source]:
     """Turn one or many images of any kind into sources, lazily and in order.
 
-    Parameters
-    ----------
-    images : object
-        Path, glob, folder, container (see `discover_sources`); ``bytes`` or a binary file object;
-        PIL image; array (y, x), (y, x, 3), (3, y, x) or a stack with one more axis; torch
-        tensor; `NDData`, `CCDData`, `Cutout2D`, HDU, `HDUList`; `Cutout` or `Source`; or any
-        iterable of these, which is consumed one by one. Masked arrays, those of astropy as
-        well, keep their mask. Rows of data sets too: a mapping with an image in it, whose other
-        values are columns, or a tuple of an image and a label.
-    recursive : bool
-        As in `discover_sources`.
+    Path, glob, folder, container (see `discover_sources`); ``bytes`` or a binary file object; PIL
+    image; array (y, x), (y, x, 3), (3, y, x) or a stack with one more axis; torch tensor; `NDData`,
+    `CCDData`, `Cutout2D`, HDU, `HDUList`; `Cutout` or `Source`; any iterable of these, which is
+    consumed one by one. Masked arrays, those of astropy as well, keep their mask. Rows of data sets
+    too: a mapping with an image in it, whose other values are columns, or a tuple of an image and a
+    label. Objects get their position as identifier, HDUs their names where all are different.
 
-    Returns
-    -------
-    iterator of Source
-        Objects in memory get their position as identifier, a list of HDUs their names where all
-        are different.
-
-    Raises
-    ------
-    UnreadableImageError
-        A path that does not exist (for a single path, before the iteration starts).
-    AmbiguousShapeError
-        An array with fewer than two or more than four axes.
-    TypeError
-        Not an image at all.
+    Raises `UnreadableImageError` for a single path that does not exist, `AmbiguousShapeError` for
+    an array of fewer than two or more than four axes, `TypeError` for what is no image at all.
     """
     if isinstance(images, (str, os.PathLike)):
         return discover_sources(images, recursive=recursive)
@@ -56,10 +39,12 @@ def to_sources(images: Any, *, recursive: bool = True) -> Iterator[Source]:
         kind = type(images).__name__
         raise TypeError(f"a {kind} is not an image; give one of its columns, as in table['path']")
     images = _list_texts(images)
-    if _is_path_list(images):
+    if isinstance(images, (list, tuple)) and images and all(map(_is_path, images)):
         return discover_sources(images, recursive=recursive, keep_missing=True)
     if _is_single(images):
-        _check_axes(images)
+        if _is_array(images) and images.ndim not in (2, 3, 4):
+            shape = tuple(images.shape)
+            raise AmbiguousShapeError(f"an array of shape {shape} is no image; {WAY_OUT}")
         return _number(_split(images))
     if not isinstance(images, Iterable) and hasattr(images, "__getitem__"):
         images = map(images.__getitem__, range(len(images)))  # a data set of torch
@@ -87,34 +72,20 @@ def _is_missing(item: Any) -> bool:
     return empty or (isinstance(item, float) and item != item)
 
 
-def _is_path_list(images: Any) -> bool:
-    return isinstance(images, (list, tuple)) and len(images) > 0 and all(map(_is_path, images))
-
-
 def _is_single(item: Any) -> bool:
-    return (
-        isinstance(item, (bytes, bytearray, memoryview, np.ndarray, Cutout, Source))
-        or _is_pil(item)  # ahead of the array interface, which would decode it here
-        or hasattr(item, "__array_interface__")
-        or is_tensor(item)
-        or hasattr(item, "read")
-        or hasattr(item, "header")
-        or _is_nddata(item)
-        or _is_hdu_list(item)
+    """Whether it is one image; of PIL ahead of the array interface, which would decode it here."""
+    if isinstance(item, (bytes, bytearray, memoryview, np.ndarray, Cutout, Source)):
+        return True
+    signs = (
+        ("getbands", "mode"),
+        ("__array_interface__",),
+        ("read",),
+        ("header",),
+        ("data", "wcs"),
     )
-
-
-def _is_nddata(item: Any) -> bool:
-    return hasattr(item, "data") and hasattr(item, "wcs")
-
-
-def _is_hdu_list(item: Any) -> bool:
     # a list of HDUs is a list of images; an HDUList has more methods
-    return isinstance(item, list) and hasattr(item, "fileinfo")
-
-
-def _is_pil(item: Any) -> bool:
-    return hasattr(item, "getbands") and hasattr(item, "mode")
+    is_hdu_list = isinstance(item, list) and hasattr(item, "fileinfo")
+    return is_hdu_list or is_tensor(item) or any(all(hasattr(item, s) for s in n) for n in signs)
 
 
 def _list_hdu_names(images: Sequence[Any]) -> list[str]:
@@ -163,12 +134,6 @@ def _look_into(path: str, recursive: bool) -> Iterator[Source]:
 
 def _is_array(item: Any) -> bool:
     return is_tensor(item) or isinstance(item, np.ndarray)
-
-
-def _check_axes(item: Any) -> None:
-    if _is_array(item) and item.ndim not in (2, 3, 4):
-        shape = tuple(item.shape)
-        raise AmbiguousShapeError(f"an array of shape {shape} is no image; {WAY_OUT}")
 
 
 def _split(item: Any) -> Iterator[Any]:

@@ -13,7 +13,7 @@ from galmorph.images.band_files import BandFiles
 from galmorph.images.bands import UNKNOWN_BAND, find_band_names, sort_by_wavelength
 from galmorph.images.cutout import Cutout
 from galmorph.images.files import read_head
-from galmorph.images.fits import open_fits, reading_fits
+from galmorph.images.fits_files import open_fits, reading_fits
 from galmorph.images.hdus import choose_hdus
 from galmorph.images.open_fits import read_part
 from galmorph.images.sky import load_sky
@@ -72,12 +72,11 @@ def mosaic_sources(
     fov: float,
     bands: Sequence[str] | None = None,
 ) -> Iterator[Source]:
-    """List cutouts of a mosaic at given positions.
+    """List cutouts of a mosaic, or of one per band, at given positions.
 
-    The mosaic is never read whole: each cutout is read from the memory-mapped file when its turn
-    comes, of a tile-compressed one only the tiles that it touches. A file in gzip, bzip2 or xz is
-    unpacked once, before anything else, into the temporary folder (`galmorph.images.unpacked`).
-    A position outside the mosaic gives a row with an error.
+    Nothing is read whole: each cutout comes from the memory-mapped file when its turn comes, of a
+    tile-compressed one only by the tiles that it touches. A compressed file is unpacked once,
+    before anything else (`galmorph.images.unpacked`). A position outside is a row with an error.
     """
     if not fov > 0:
         raise ValueError(f"fov must be positive arcseconds, not {fov}")

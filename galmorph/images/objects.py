@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import (
-    GalmorphError,
     ImageTooLargeError,
-    UnreadableImageError,
     UnsupportedImageError,
 )
 from galmorph.flags import Flags
@@ -25,12 +23,13 @@ from galmorph.images.fits import (
     cutout_from_hdus,
     find_wanted_region,
     is_top_down,
-    reading_fits,
 )
+from galmorph.images.fits_files import reading_fits
 from galmorph.images.pillow import check_size, cutout_from_pil
 from galmorph.images.planes import ASINH_NOTE, drop_axes, undo_asinh
 from galmorph.images.regions import cut_array, find_region
 from galmorph.images.sky import frame_from_wcs
+from galmorph.images.source import reading
 from galmorph.images.survey import find_unit
 from galmorph.settings import ReadOptions
 
@@ -44,7 +43,9 @@ def cutout_from_object(item: Any, options: ReadOptions) -> Cutout:
     if isinstance(item, Cutout):
         return item
     if hasattr(item, "getbands"):
-        return _from_pil(item, options)
+        check_size(item.size, len(item.getbands()), options)
+        with reading("the image is damaged or cut short"):  # decoding is lazy
+            return cutout_from_pil(item)
     is_hdu = hasattr(item, "header") and hasattr(item, "is_image")
     if isinstance(item, list) or is_hdu:
         with reading_fits():  # data are read lazily, so a damaged file shows here
@@ -55,16 +56,6 @@ def cutout_from_object(item: Any, options: ReadOptions) -> Cutout:
     cutout = cutout_from_array(to_array(item), options, unit)
     masked = find_masked(item, cutout.array.shape[1:])
     return cutout if masked is None else replace(cutout, bad=masked)
-
-
-def _from_pil(item: Any, options: ReadOptions) -> Cutout:
-    check_size(item.size, len(item.getbands()), options)
-    try:
-        return cutout_from_pil(item)
-    except GalmorphError:
-        raise
-    except Exception as error:  # decoding is lazy, so a damaged file shows here
-        raise UnreadableImageError("the image is damaged or cut short") from error
 
 
 def _from_nddata(item: Any, options: ReadOptions) -> Cutout:

@@ -11,7 +11,8 @@ from typing import Any
 
 from galmorph.errors import ImageError
 from galmorph.images.cutout import Cutout
-from galmorph.images.fits import Chosen, choose_images, cutout_from_hdus, open_fits, reading_fits
+from galmorph.images.fits import Chosen, choose_images, cutout_from_hdus
+from galmorph.images.fits_files import open_fits, reading_fits
 from galmorph.images.source import Region
 from galmorph.settings import ReadOptions
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import ImageError, ImageTooLargeError, UnreadableImageError
+from galmorph.errors import ImageTooLargeError, UnreadableImageError
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
 from galmorph.images.planes import lay_on_black
 from galmorph.images.quiet import quiet
+from galmorph.images.source import reading
 from galmorph.settings import ReadOptions
 
 if TYPE_CHECKING:
@@ -30,20 +31,14 @@ def decode(
 
     Not by ``Image.open``, which tries several and warns of large images: the size is checked here.
     """
-    try:
-        with quiet():  # Pillow warns of damaged tags, which say nothing of the pixels
-            image = open_image(io.BytesIO(data))
-            width = image.width
-            check_size(image.size, len(image.getbands()), options)
-            if options.min_side is not None and name == "JPEG":
-                image.draft(None, (options.min_side, options.min_side))
-            cutout = cutout_from_pil(image)
-    except (ImageError, MemoryError):
-        raise
-    # A damaged file may raise nearly anything inside a decoder; all of it means the same.
-    except Exception as error:
-        reason = f"the {name} is damaged or cut short, or of a rare kind that is not read"
-        raise UnreadableImageError(reason) from error
+    damaged = f"the {name} is damaged or cut short, or of a rare kind that is not read"
+    with reading(damaged), quiet():  # Pillow warns of tags, which say nothing of the pixels
+        image = open_image(io.BytesIO(data))
+        width = image.width
+        check_size(image.size, len(image.getbands()), options)
+        if options.min_side is not None and name == "JPEG":
+            image.draft(None, (options.min_side, options.min_side))
+        cutout = cutout_from_pil(image)
     factor = round(width / cutout.array.shape[2])
     return cutout if factor == 1 else cutout.note(reduced=str(factor))
 

@@ -131,7 +131,10 @@ def _read_hdus(raw: memoryview) -> PlainHdus:
             position += -(-size // BLOCK) * BLOCK
             continue
         _check_order(header, primary=not hdus)
-        dtype, shape = TYPES[header["BITPIX"]], _find_shape(header)
+        dtype, shape = (
+            TYPES[header["BITPIX"]],
+            tuple(header[f"NAXIS{n}"] for n in range(header["NAXIS"], 0, -1)),
+        )
         count = math.prod(shape) if shape else 0
         size = count * np.dtype(dtype).itemsize
         end = position + -(-size // BLOCK) * BLOCK
@@ -213,7 +216,3 @@ def _check_order(header: PlainHeader, *, primary: bool) -> None:
         raise UnusualError
     if not (right and whole and none and plain):
         raise UnusualError
-
-
-def _find_shape(header: PlainHeader) -> tuple[int, ...]:
-    return tuple(header[f"NAXIS{n}"] for n in range(header["NAXIS"], 0, -1))

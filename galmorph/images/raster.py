@@ -5,12 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 from galmorph.images.cutout import Cutout
 from galmorph.settings import ReadOptions
-
-Decode = Callable[[bytes, ReadOptions], Cutout]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +45,8 @@ def read_raster(data: bytes, name: str, options: ReadOptions) -> Cutout:
     An EXIF orientation is ignored on purpose: it tells how a camera was held, and the sky has no
     upright.
     """
-    return _find_decoder(name)(data, options)
-
-
-@cache
-def _find_decoder(name: str) -> Decode:
     module = next(raster.module for raster in RASTERS if raster.name == name)
-    read: Decode = importlib.import_module(f"galmorph.images.{module}").read
-    return read
+    read: Callable[[bytes, ReadOptions], Cutout] = importlib.import_module(
+        f"galmorph.images.{module}"
+    ).read
+    return read(data, options)

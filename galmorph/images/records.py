@@ -55,8 +55,9 @@ def make_record_source(
     object_id = make_printable(known) or (make_object_id(file) if file else name)
     if image is not None:
         return InMemory(object_id, image, address, columns)
-    if file and (found := _find_file(file, folder)):
-        return ImageFile(object_id, found, columns)
+    for path in (os.path.join(folder, file), file):
+        if file and os.path.isfile(path):
+            return ImageFile(object_id, path, columns)
     reason = f"the row names a file that is not there: {file}" if file else "the row is empty"
     return Lost(object_id, address, UnreadableImageError(make_printable(reason)), columns)
 
@@ -83,7 +84,3 @@ def read_metadata(path: str) -> dict[str, dict[str, Any]]:
             name = os.path.join(os.path.dirname(path), row["file_name"])
             found[name] = _find_columns(row, "file_name")
     return found
-
-
-def _find_file(file: str, folder: str) -> str:
-    return next((p for p in (os.path.join(folder, file), file) if os.path.isfile(p)), "")

@@ -22,9 +22,10 @@ from galmorph.images.planes import (
     find_stokes,
     undo_asinh,
 )
-from galmorph.images.sky import SkyFrame, frame_at, to_pixel
+from galmorph.images.sky import SkyFrame, frame_at
 from galmorph.images.source import Region
 from galmorph.images.tan import Tan
+from galmorph.images.wcs import to_pixel
 from galmorph.settings import ReadOptions
 
 ROUNDING = 1e-6

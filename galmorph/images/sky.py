@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.images.tan import EQUATORIAL, Matrix, Tan, deproject, find_tan
+from galmorph.images.tan import Matrix, Tan, deproject, find_tan
+from galmorph.images.wcs import build_wcs, find_celestial, to_icrs
 from galmorph.images.wcs_cards import (
     J2000,
     Gathered,
     UnusableError,
-    WcsCards,
     find_system,
     gather_cards,
     pick_wcs_cards,
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 DEGENERATE_SCALE = 1e-12  # degrees per pixel below which a matrix says nothing
 SYSTEM_CARDS = frozenset(("RADESYS", "RADECSYS", "EQUINOX", "EPOCH", "RA", "DEC"))
-TABLES = {"CPDIS": ("WCSDVARR", "cpdis"), "D2IMDIS": ("D2IMARR", "det2im")}
-"""Extension that holds a table of distortions, and its place in an `astropy.wcs.WCS`."""
 
 B1950, FIRST_FK5 = 1950.0, 1984.0  # FITS 4.0, 8.3
 RIGHT_ANGLE_TOLERANCE = 1.0  # degrees within which "north up" is said
@@ -68,7 +66,7 @@ UNKNOWN_SKY = SkyFrame()
 
 def load_wcs(header: Header, hdus: Any = None) -> tuple[Any, str]:
     """WCS of the celestial axes (None: none can be had), with its tables in `hdus`; a remark."""
-    return _build_wcs(pick_wcs_cards(gather_cards(header)), hdus)
+    return build_wcs(pick_wcs_cards(gather_cards(header)), hdus)
 
 
 def load_sky(header: Header, hdus: Any = None) -> tuple[Any, str]:
@@ -77,48 +75,7 @@ def load_sky(header: Header, hdus: Any = None) -> tuple[Any, str]:
     tan = find_tan(cards)
     if tan is not None and _measure(tan.matrix)[0] > DEGENERATE_SCALE:
         return tan, cards.remark
-    return _build_wcs(cards, hdus)
-
-
-def _build_wcs(cards: WcsCards, hdus: Any) -> tuple[Any, str]:
-    """WCS or None, and a remark on what is wrong with it."""
-    from astropy.io.fits import Header
-    from astropy.wcs import WCS
-
-    if not cards:
-        return None, cards.remark
-    # wcslib and astropy refuse bad headers with a dozen different exceptions.
-    try:
-        wcs = WCS(Header(cards.values))
-        if not wcs.has_celestial:
-            return None, ""
-    except Exception:
-        return None, "the WCS is not used, because its cards contradict each other"
-    lost = [f"{name}{n}" for name, n in cards.tables if not _add_table(wcs, cards, name, n, hdus)]
-    said = f"the distortion of {', '.join(lost)} is not applied, as its table is missing"
-    return wcs, said if lost else cards.remark
-
-
-def _add_table(wcs: Any, cards: WcsCards, name: str, axis: int, hdus: Any) -> bool:
-    """Read a table of distortions from its own HDU, so that wcslib never sees its records."""
-    from astropy.wcs import DistortionLookupTable
-
-    version, first = cards.tables[name, axis]
-    extension, attribute = TABLES[name]
-    try:
-        hdu = hdus[extension, version]
-        grid = [
-            tuple(float(hdu.header.get(f"{key}{n}", default)) for n in (1, 2))
-            for key, default in (("CRPIX", 0), ("CRVAL", 0), ("CDELT", 1))
-        ]
-        data = hdu.data if first == axis else hdu.data.T
-        table = np.ascontiguousarray(data, dtype=np.float32)
-        if table.ndim != 2 or not np.isfinite(grid).all() or not all(grid[2]):
-            return False
-        setattr(wcs, f"{attribute}{axis}", DistortionLookupTable(table, *grid))
-    except Exception:  # not there, no image, damaged
-        return False
-    return True
+    return build_wcs(cards, hdus)
 
 
 def frame_from_header(header: Header, shape: tuple[int, int], hdus: Any = None) -> SkyFrame:
@@ -131,7 +88,7 @@ def frame_from_header(header: Header, shape: tuple[int, int], hdus: Any = None) 
     wcs: Any = find_tan(cards)
     remark = cards.remark
     if wcs is None:
-        wcs, remark = _build_wcs(cards, hdus)
+        wcs, remark = build_wcs(cards, hdus)
     frame = frame_from_wcs(wcs, shape)
     if math.isnan(frame.ra):
         frame = _from_keywords(found)
@@ -177,7 +134,7 @@ def frame_at(wcs: Any, x: float, y: float) -> SkyFrame:
     if wcs is None or not getattr(wcs, "has_celestial", False):
         return UNKNOWN_SKY
     try:
-        wcs = _find_celestial(wcs)
+        wcs = find_celestial(wcs)
         ra, dec = to_icrs(wcs, x + CROSS[:, 0], y + CROSS[:, 1])
         matrix = _matrix_of_tan(wcs)
         if matrix is None:
@@ -186,11 +143,6 @@ def frame_at(wcs: Any, x: float, y: float) -> SkyFrame:
     except Exception:
         return UNKNOWN_SKY
     return _make_frame(float(ra[0]), float(dec[0]), matrix)
-
-
-def _find_celestial(wcs: Any) -> Any:
-    """Its two celestial axes; itself where there are no others, as copies take most of the time."""
-    return wcs if wcs.naxis == 2 else wcs.celestial
 
 
 def _matrix_of_tan(wcs: Any) -> Array | None:
@@ -229,62 +181,6 @@ def _measure(matrix: Matrix) -> tuple[float, str]:
     scale = math.sqrt(abs(float(np.linalg.det(matrix))))
     known = math.isfinite(scale) and scale >= DEGENERATE_SCALE
     return scale, describe_orientation(matrix) if known else ""
-
-
-def _is_icrs(wcs: Any) -> bool:
-    """Whether the axes are those of the ICRS, or of FK5 J2000, which counts as the same."""
-    system, equinox = str(wcs.wcs.radesys).strip(), float(wcs.wcs.equinox)
-    if wcs.wcs.lngtyp != "RA" or system not in EQUATORIAL:
-        return False
-    return system == "ICRS" or math.isnan(equinox) or equinox == J2000
-
-
-def to_icrs(wcs: Any, x: Array, y: Array) -> tuple[Array, Array]:
-    """Right ascension and declination in degrees of pixels (0-based)."""
-    first, second = wcs.all_pix2world(x, y, 0)
-    longitude, latitude = (second, first) if wcs.wcs.lat < wcs.wcs.lng else (first, second)
-    if _is_icrs(wcs):
-        return longitude % 360.0, latitude
-    from astropy.coordinates import SkyCoord
-
-    sky = SkyCoord(longitude, latitude, unit="deg", frame=_find_frame(wcs)).icrs
-    return sky.ra.deg, sky.dec.deg
-
-
-def to_pixel(wcs: Any, ra: float, dec: float) -> tuple[float, float]:
-    """Pixel (x, y, 0-based) of a position; NaN where it is not in the projection."""
-    if isinstance(wcs, Tan):
-        return wcs.to_pixel(ra, dec)
-    from astropy.wcs import NoConvergence
-
-    wcs = _find_celestial(wcs)
-    if not _is_icrs(wcs):
-        ra, dec = _from_icrs(wcs, ra, dec)
-    world = (dec, ra) if wcs.wcs.lat < wcs.wcs.lng else (ra, dec)
-    try:
-        x, y = wcs.all_world2pix(*world, 0)
-    except NoConvergence:  # so far outside that the distortion has no inverse
-        return math.nan, math.nan
-    return float(x), float(y)
-
-
-def _from_icrs(wcs: Any, ra: float, dec: float) -> tuple[float, float]:
-    """Longitude and latitude in degrees in the system of a WCS."""
-    from astropy.coordinates import SkyCoord
-
-    sky = SkyCoord(ra, dec, unit="deg", frame="icrs").transform_to(_find_frame(wcs))
-    return float(sky.spherical.lon.deg), float(sky.spherical.lat.deg)
-
-
-def _find_frame(wcs: Any) -> Any:
-    """System of the axes; astropy takes ecliptic ones for equatorial, others it does not know."""
-    from astropy.coordinates import BarycentricMeanEcliptic, Supergalactic
-    from astropy.wcs.utils import wcs_to_celestial_frame
-
-    if wcs.wcs.lngtyp == "ELON":
-        equinox = float(wcs.wcs.equinox)
-        return BarycentricMeanEcliptic(equinox=f"J{J2000 if math.isnan(equinox) else equinox}")
-    return Supergalactic() if wcs.wcs.lngtyp == "SLON" else wcs_to_celestial_frame(wcs)
 
 
 def describe_orientation(matrix: Any) -> str:

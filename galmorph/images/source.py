@@ -15,6 +15,7 @@ from galmorph.errors import (
     ImageError,
     ImageTooLargeError,
     MissingExtraError,
+    UnreadableImageError,
 )
 from galmorph.quantities import list_positions
 
@@ -71,6 +72,17 @@ class Source(Protocol):
 
     def read_head(self, count: int) -> bytes:
         """First bytes of the file, or member, that holds the pixels; b"" where none can be had."""
+
+
+@contextmanager
+def reading(reason: str) -> Iterator[None]:
+    """Whatever a library throws at a damaged file means the same, and is this sentence."""
+    try:
+        yield
+    except (GalmorphError, MemoryError):
+        raise
+    except Exception as error:
+        raise UnreadableImageError(reason) from error
 
 
 @contextmanager

@@ -17,11 +17,9 @@ import numpy.typing as npt
 
 from galmorph.errors import (
     BandError,
-    GalmorphError,
     GalmorphWarning,
     ImageError,
     ImageTooLargeError,
-    UnreadableImageError,
     UnsupportedImageError,
 )
 from galmorph.images.arrays import cutout_from_array
@@ -36,11 +34,14 @@ from galmorph.images.source import (
     make_object_id,
     make_printable,
     place_columns,
+    reading,
     to_text,
 )
 from galmorph.remote import is_url
 from galmorph.settings import ReadOptions
 
+DAMAGED = "the stack is damaged or cut short, or packed in a way that is not known here; "
+DAMAGED += f"{NEW_COPY}, or save it plainly"
 OPEN_FILES = 4
 ROWS_AT_ONCE = 1024
 """For which the columns beside a stack are read."""
@@ -100,7 +101,7 @@ class StackItem:
 
     def read(self, options: ReadOptions) -> Cutout:
         """Read it alone; the file stays open for the next one."""
-        with _lock, _explain():
+        with _lock, reading(DAMAGED):
             stack = _get_file(self.path, self.open_arrays)[self.member]
             shape = stack.shape
             one = shape if self.index is None else shape[1:]
@@ -127,7 +128,7 @@ def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Sour
     The array may be left unnamed where there is only one with image axes. Arrays of one axis and
     the same length beside it are columns of its items, with their identifiers and positions.
     """
-    with _lock, _explain():
+    with _lock, reading(DAMAGED):
         arrays = _get_file(path, open_arrays)
         member = member.strip("/") or _find_member(arrays, path)
         try:
@@ -143,7 +144,7 @@ def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Sour
         raise UnsupportedImageError(f"an array of shape {shape} is not a stack of images")
     for start in range(0, shape[0], ROWS_AT_ONCE):
         rows = slice(start, min(start + ROWS_AT_ONCE, shape[0]))
-        with _lock, _explain():
+        with _lock, reading(DAMAGED):
             columns = {name: _read_column(array, rows) for name, array in beside.items()}
         names = columns.get(find_identifier(columns) or "")
         columns = place_columns(columns)
@@ -151,18 +152,6 @@ def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Sour
             object_id = str(names[n]) if names else f"{make_object_id(path)}_{start + n}"
             row = {name: values[n] for name, values in columns.items()}
             yield StackItem(object_id, path, member, start + n, open_arrays, row)
-
-
-@contextmanager
-def _explain() -> Iterator[None]:
-    """Whatever a library throws at a damaged file is one sentence."""
-    try:
-        yield
-    except (GalmorphError, MemoryError):
-        raise
-    except Exception as error:
-        reason = "the stack is damaged or cut short, or packed in a way that is not known here"
-        raise UnreadableImageError(f"{reason}; {NEW_COPY}, or save it plainly") from error
 
 
 def _get_file(path: str, open_arrays: OpenArrays) -> ArrayFile:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy.typing as npt
 
 from galmorph.errors import (
-    ImageError,
     ImageTooLargeError,
     UnreadableImageError,
     UnsupportedImageError,
@@ -21,6 +20,7 @@ from galmorph.images.arrays import cutout_from_array
 from galmorph.images.compressed import DEFLATE_RATIO, decompress
 from galmorph.images.cutout import Cutout
 from galmorph.images.extras import import_extra
+from galmorph.images.source import reading
 from galmorph.settings import ReadOptions
 
 BITS_PER_SAMPLE = 258  # tags of a TIFF
@@ -90,14 +90,11 @@ def _read_by_tifffile(data: bytes, options: ReadOptions) -> Cutout:
     """Read what Pillow refused: float64, several float or 16-bit channels."""
     tifffile = import_extra("tifffile", "tiff", "to read TIFF files of this kind")
     logging.getLogger("tifffile").addHandler(SILENT)  # of damaged tags, tag by tag
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            array = _read_first_page(tiff, options)
-    except (ImageError, MemoryError):
-        raise
-    # As for the other decoders: a damaged file may raise nearly anything.
-    except Exception as second:
-        raise UnreadableImageError("the TIFF is damaged or of a kind not read") from second
+    with (
+        reading("the TIFF is damaged or of a kind not read"),
+        tifffile.TiffFile(io.BytesIO(data)) as tiff,
+    ):
+        array = _read_first_page(tiff, options)
     if array.ndim not in (2, 3):
         raise UnsupportedImageError(f"the TIFF has the shape {array.shape}, not an image")
     if array.ndim == 3 and array.shape[2] == 4 and options.bands is None:

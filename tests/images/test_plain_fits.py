@@ -12,7 +12,7 @@ from mutants import make_seeds, mutate
 from synthetic import make_flux, make_header, write_fits
 
 from galmorph.errors import GalmorphError
-from galmorph.images import fits as general
+from galmorph.images import fits_files as general
 from galmorph.images.cutout import Cutout
 from galmorph.images.plain_fits import open_plain
 from galmorph.images.read import read_cutout

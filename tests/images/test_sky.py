@@ -33,10 +33,10 @@ from galmorph.images.sky import (
     frame_from_wcs,
     load_sky,
     load_wcs,
-    to_pixel,
 )
 from galmorph.images.survey import find_survey, find_unit, find_zeropoint, is_magnitude
 from galmorph.images.tan import Tan
+from galmorph.images.wcs import to_pixel
 
 SHAPE = (64, 64)
 STEP = 0.262 / 3600

@@ -20,7 +20,8 @@ from synthetic import as_stored, make_header, make_profile, write_cards, write_f
 from galmorph.errors import ImageError, UnsupportedImageError
 from galmorph.images.mosaic import mosaic_sources
 from galmorph.images.read import read_cutout
-from galmorph.images.sky import frame_from_header, load_wcs, to_pixel
+from galmorph.images.sky import frame_from_header, load_wcs
+from galmorph.images.wcs import to_pixel
 from galmorph.settings import ReadOptions
 
 SHAPE = (64, 64)
