@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -109,29 +110,19 @@ def parse_degrees(texts: Sequence[str], *, hours: bool) -> list[float]:
     "12:34:56.7", "12 34 56.7", "12h34m56.7s", "+41d16m09s", or a plain number of degrees; `hours`
     is what three numbers without letters begin with.
     """
-    return [_parse(text.strip(), hours) for text in texts]
+    return [to_degrees(text, hours=hours) for text in texts]
 
 
 def to_degrees(value: Any, *, hours: bool) -> float:
-    """`parse_degrees` for one value of a table, which may be a number of degrees or None."""
+    """The same for one value of a table, which may be a number of degrees or None."""
     if isinstance(value, float):
         return value
-    return parse_degrees(["" if value is None else str(value)], hours=hours)[0]
-
-
-def _parse(text: str, hours: bool) -> float:
-    if not text:
-        return math.nan
-    try:
-        return float(text)
-    except ValueError:
-        return _parse_sexagesimal(text, "hourangle" if hours else "deg")
-
-
-def _parse_sexagesimal(text: str, unit: Any) -> float:
+    text = "" if value is None else str(value).strip()
+    with suppress(ValueError):
+        return float(text or "nan")
     from astropy.coordinates import Angle
 
     try:
-        return float(Angle(text, unit=unit).degree)
+        return float(Angle(text, unit="hourangle" if hours else "deg").degree)
     except (ValueError, TypeError):  # what astropy raises for text that is no angle
         return math.nan

@@ -134,7 +134,9 @@ class Journal:
         self.path = path
         self._owner = owner
         # Unbuffered: what a full disk has refused is not tried again on closing.
-        self._file: Any = open(path, "r+b", 0, opener=_open_to_append)  # noqa: SIM115
+        self._file: Any = open(  # noqa: SIM115
+            path, "r+b", 0, opener=lambda name, flags: os.open(name, flags | os.O_APPEND)
+        )
         self._synced = time.monotonic()
         try:
             self.specs, self._record, self._head = _read_head(self._file, path)
@@ -257,10 +259,6 @@ class Journal:
         """Let the file go; it stays."""
         self._file.close()
         self._owner.release()
-
-
-def _open_to_append(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_APPEND)
 
 
 def _read_rows(

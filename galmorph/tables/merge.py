@@ -53,11 +53,12 @@ def merge_tables(
     for part, own in zip(parts, provenance, strict=True):
         _check_same(part, provenance[0], own)
     seen, ids = set[int](), set[int]()
-    meta = _shared(provenance)
+    meta = {k: v for k, v in provenance[0].items() if all(p.get(k, ...) == v for p in provenance)}
     with open_writer(output, specs, meta) as writer:
         try:
             writer.meta["parts"] = [
-                _append(writer, part, (seen, ids)) | _without(own, meta)
+                _append(writer, part, (seen, ids))
+                | {key: value for key, value in own.items() if key not in meta}
                 for part, own in zip(parts, provenance, strict=True)
             ]
         except BaseException:  # a half is worth nothing here
@@ -126,16 +127,3 @@ def _check_same(part: TableReader, first: Mapping[str, Any], own: Mapping[str, A
     )
     if different:
         raise CatalogueError(f"{part.path}: is of another run: {'; '.join(different)}")
-
-
-def _shared(provenance: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    first, *others = provenance
-    return {
-        key: value
-        for key, value in first.items()
-        if all(key in other and other[key] == value for other in others)
-    }
-
-
-def _without(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in own.items() if key not in shared}

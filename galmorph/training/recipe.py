@@ -141,7 +141,7 @@ def _check_keys(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
 def _from_toml(text: str, origin: str) -> Recipe:
     try:
         return recipe_from_dict(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, TrainingError, RecursionError) as error:
+    except (ValueError, TrainingError, RecursionError) as error:
         raise TrainingError(f"{origin}: {error}") from error
 
 

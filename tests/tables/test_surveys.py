@@ -190,7 +190,7 @@ def test_a_part_of_negative_size_has_an_end(tmp_path):
 
 @pytest.mark.parametrize("end", [name for name in BOMBS if name.startswith("catalogue.fits")])
 def test_a_header_without_end_or_bound_is_refused(end, tmp_path, monkeypatch):
-    monkeypatch.setattr("galmorph.tables.formats.fits.MAX_BYTES", 1 << 24)
+    monkeypatch.setattr("galmorph.tables.formats.base.MAX_BYTES", 1 << 24)
     monkeypatch.setattr("bombs.GIB", 1 << 25)
     BOMBS[end](tmp_path / end)
     with pytest.raises(CatalogueError, match="would take more than .. MiB|a header .* no end"):

@@ -511,3 +511,6 @@ def test_wrong_values_of_recipes_are_named(tmp_path: Path, text: str, message: s
     file.write_text(text)
     with pytest.raises(TrainingError, match=rf"mine\.toml: {message}"):
         load_recipe(str(file))
+    file.write_text("epochs = " + "9" * 5000)
+    with pytest.raises(TrainingError, match="digits"):
+        load_recipe(str(file))

@@ -98,6 +98,10 @@ class TableReader(ABC):
                 "CSV or Parquet of it, which are read some rows at a time"
             )
 
+    def check_unpacked(self, size: int) -> None:
+        """The same for what comes out of a packed file."""
+        self.check_size(size, MAX_BYTES + PACKED_RATIO * self.path.stat().st_size)
+
     @contextmanager
     def _refusing(self) -> Iterator[None]:
         """Whatever a parser says of a file becomes one sentence."""

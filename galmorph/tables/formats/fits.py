@@ -30,14 +30,7 @@ from galmorph.errors import CatalogueError, TableFormatError
 from galmorph.tables.cells import Values, missing_values, normalize
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import STRINGS_KEY, STRINGS_NOTE, escape_ascii, is_plain, unescape
-from galmorph.tables.formats.base import (
-    CHUNK_ROWS,
-    MAX_BYTES,
-    PACKED_RATIO,
-    Format,
-    TableReader,
-    make_spec,
-)
+from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_spec
 from galmorph.tables.journal import Journal, Measure
 from galmorph.tables.provenance import flatten_meta, plain
 
@@ -174,11 +167,10 @@ class FitsReader(TableReader):
             return self.path
         file = tempfile.NamedTemporaryFile()  # noqa: SIM115 (as long as this)
         weakref.finalize(self, file.close)
-        limit = MAX_BYTES + PACKED_RATIO * self.path.stat().st_size
         with gzip.open(self.path) as packed:
             while piece := packed.read(1 << 20):
                 file.write(piece)
-                self.check_size(file.tell(), limit)
+                self.check_unpacked(file.tell())
         file.flush()
         return file.name
 

@@ -15,28 +15,20 @@ import numpy as np
 
 from galmorph.tables.cells import Values, normalize
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.formats.base import (
-    CHUNK_ROWS,
-    MAX_BYTES,
-    PACKED_RATIO,
-    Format,
-    TableReader,
-    make_spec,
-)
+from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_spec
 from galmorph.tables.formats.npy import to_bytes, write_header
-from galmorph.tables.journal import Journal, Measure
+from galmorph.tables.journal import Journal
 from galmorph.tables.provenance import plain
 
 PROVENANCE = "provenance"
 
 
-def _dtype(spec: ColumnSpec, measure: Measure) -> np.dtype[Any]:
-    return np.dtype(f"U{max(measure.length, 1)}" if spec.is_text else spec.dtype)
-
-
 def write(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
     """Write every column as an array of its own, uncompressed."""
-    dtypes = list(map(_dtype, rows.specs, rows.measure()))
+    dtypes = [
+        np.dtype(f"U{max(measure.length, 1)}" if spec.is_text else spec.dtype)
+        for spec, measure in zip(rows.specs, rows.measure(), strict=True)
+    ]
     with ExitStack() as stack:
         # A zip member must be written in one go, so each column is gathered in a file first.
         spools = [stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for _ in rows.specs]
@@ -59,8 +51,7 @@ class NpzReader(TableReader):
 
     def _open(self) -> dict[str, ColumnSpec | None]:
         with self.path.open("rb") as file, np.load(file) as arrays:
-            size = sum(info.file_size for info in arrays.zip.infolist())
-            self.check_size(size, MAX_BYTES + PACKED_RATIO * self.path.stat().st_size)
+            self.check_unpacked(sum(info.file_size for info in arrays.zip.infolist()))
             self.provenance = json.loads(arrays[PROVENANCE].item())
             names = [name for name in arrays.files if name != PROVENANCE]
             return {n: make_spec(n, arrays[n].dtype, arrays[n].shape[1:]) for n in names}
