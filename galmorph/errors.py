@@ -124,7 +124,7 @@ class NotCoveredError(ImageError):
 
 
 class NotAnsweredError(ImageError):
-    """The service of a survey gave no image, or another one than was asked for."""
+    """The service of a survey or bucket gave no image, or another one than was asked for."""
 
 
 class SurveyError(GalmorphError, OSError):

@@ -31,7 +31,7 @@ class Flags(enum.IntFlag):
     NOT_COVERED = 1 << 5
     """The survey has no image there: the tile is empty."""
     NOT_ANSWERED = 1 << 6
-    """The survey's service gave no image, or another than the one asked for."""
+    """A survey's service or a bucket gave no image, or another than the one asked for."""
     HEAD_FAILED = 1 << 7
     """The head gave numbers that are not finite, or probabilities that do not sum to one."""
 

@@ -34,6 +34,7 @@ from galmorph.errors import (
     UnreadableImageError,
 )
 from galmorph.images import ahead
+from galmorph.images.copies import Copied
 from galmorph.images.discover import discover_sources
 from galmorph.images.read import read_cutout
 from galmorph.inference import reading
@@ -170,6 +171,32 @@ def test_from_bucket_to_bucket(bucket, tree, tmp_path, model_file):
     again = classify(model_file, there, f"{TOP}/tree/images", "--resume")
     assert (again.exit_code, "was finished by an earlier run" in again.output) == (0, True)
     assert not list((tmp_path / "cache").rglob("*.partial"))
+
+
+def test_a_run_that_is_stopped_goes_on(bucket, tree, tmp_path, model_file, monkeypatch):
+    data = (tree / "images/g0.jpg").read_bytes()
+    for k in range(24):
+        fsspec.filesystem("s3").pipe(f"galaxies/stopped/{k:02}.jpg", data)
+    bucket.faults = {"07.jpg": ["403*"]}
+    words = (model_file, f"{TOP}/stopped.parquet", f"{TOP}/stopped", "--batch-size", 4)
+    usual, read = Copied.read, []
+
+    def stop(source, options):
+        read.append(source.object_id)
+        if len(read) == 16:
+            raise KeyboardInterrupt
+        return usual(source, options)
+
+    monkeypatch.setattr(Copied, "read", stop)
+    result = classify(*words)
+    (partial,) = (tmp_path / "cache").rglob("*.partial")
+    assert (result.exit_code, f"rows are kept in {partial}" in result.output) == (130, True)
+    monkeypatch.setattr(Copied, "read", usual)
+    result = classify(*words, "--resume")
+    assert result.exit_code == 0, result.output
+    table = read_back("stopped.parquet").to_pylist()
+    assert [row["object_id"] for row in table] == [f"{k:02}" for k in range(24)]
+    assert [row["object_id"] for row in table if not row["label"]] == ["07"]
 
 
 def test_an_output_that_cannot_be_sent_is_kept(bucket, tree, tmp_path, model_file):
