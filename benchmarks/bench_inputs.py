@@ -167,6 +167,15 @@ def make_npy(folder: Path, count: int) -> list[str]:
     return [str(folder / "rgb.npy")]
 
 
+LABELS = {
+    "fits": "FITS cube, 3 x 256 x 256 float32",
+    "crop_auto": "the same with `--crop auto`",
+    "fz": "the same in RICE tiles, `.fits.fz`",
+    "mosaic": "positions in three mosaics, 40 arcsec",
+    "bands": "three FITS files each, one per band",
+    "npy": "uint8 stack in a npy file, 256 px",
+    "jpeg": "JPEG, 424 px",
+}
 Timed = Callable[[list[int]], float]
 
 KINDS: dict[str, Callable[..., list[str]]] = {
@@ -242,21 +251,16 @@ def list_works(
 def compare(
     name: str, work: Timed, rivals: dict[str, Timed], options: argparse.Namespace
 ) -> tuple[str, ...]:
-    """A row: images per second, and how many times as fast as each rival in the same turn."""
+    """A row: images per second; those of each rival in the same turns, and the ratio."""
     seconds: dict[str, list[float]] = {key: [] for key in ("own", *rivals)}
     for _ in range(options.runs):
         for key, timed in {**rivals, "own": work}.items():
             seconds[key].append(timed(options.cores))
-    said = [
-        f"{statistics.median(r / o for r, o in zip(seconds[key], seconds['own'], strict=True)):.2f} "
-        f"times as fast as {key} ({options.images / statistics.median(seconds[key]):.1f}/s)"
-        for key in rivals
-    ]
-    return (
-        f"{name:22s}",
-        f"{options.images / statistics.median(seconds['own']):8.1f} images/s",
-        *said,
-    )
+    said = [f"{options.images / statistics.median(seconds['own']):,.0f}"]
+    for key in rivals:
+        ratio = statistics.median(r / o for r, o in zip(seconds[key], seconds["own"], strict=True))
+        said += [f"{options.images / statistics.median(seconds[key]):,.0f}", f"{ratio:.2f}"]
+    return (LABELS.get(name, name), f"{options.images:,}", *said)
 
 
 def main() -> None:
@@ -268,7 +272,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="also astropy and a DataLoader")
     options = parser.parse_args()
     print_machine()
-    print(f"{options.images} images, cores {options.cores}")
+    print("| input | images | images/s | then those of each rival, and the ratio |")
     for kind in options.kinds:
         with tempfile.TemporaryDirectory() as folder:
             for name, work in list_works(kind, Path(folder), options).items():
@@ -277,7 +281,8 @@ def main() -> None:
                     rivals["before"] = partial(work, options.against.resolve())
                 if options.plain and kind in ("fits", "fz"):
                     rivals["plain"] = partial(time_plain, Path(folder) / kind)
-                print("  ".join(compare(name, partial(work, ROOT), rivals, options)), flush=True)
+                row = compare(name, partial(work, ROOT), rivals, options)
+                print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,14 +22,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench_inputs import KINDS, list_works
-from common import ROOT, make_parser, print_machine, print_rows
+from bench_inputs import KINDS, LABELS, list_works
+from common import ROOT, make_parser, print_machine
 
 CORES = (8, 32, 128)
 
 
-def measure_lock(arguments: list[str], images: int) -> tuple[float, float]:
-    """Milliseconds per image of this process, and MiB at its highest."""
+def read_private(pid: int) -> float:
+    """MiB that a process has for itself."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    private = (line.split()[1] for line in lines if line.startswith("Private_"))
+    return sum(map(int, private)) / 1024
+
+
+def measure_lock(arguments: list[str], images: int) -> tuple[float, float, float]:
+    """Milliseconds per image of this process, MiB at its highest, and MiB of one that reads."""
     from click.testing import CliRunner
 
     from galmorph.cli.main import cli
@@ -42,7 +49,14 @@ def measure_lock(arguments: list[str], images: int) -> tuple[float, float]:
         encode: Any = lambda pixels: np.zeros((len(pixels), width), np.float32)  # noqa: E731
         return replace(open_backend(model, **given), encode=encode)
 
+    private, close = [0.0], processes._Pool.close
+
+    def note_memory(pool: Any) -> None:
+        private.extend(read_private(child._pid) for child in pool._children if not child.ended)
+        close(pool)
+
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes._Pool, "close", note_memory)
         patch.setattr(engine, "open_backend", open_nothing)
         patch.setattr(engine, "MANY_WORKERS", 0)
         patch.setattr(processes, "BLOCKS_HERE", 0)
@@ -60,7 +74,7 @@ def measure_lock(arguments: list[str], images: int) -> tuple[float, float]:
         CliRunner().invoke(cli, [*words, "--part", f"1/{images}"], prog_name="galmorph")
         used[-1] -= time.process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return max(used[-1], 0.0) / images * 1000, peak
+    return max(used[-1], 0.0) / images * 1000, peak, max(private)
 
 
 def main() -> None:
@@ -70,23 +84,27 @@ def main() -> None:
     options: argparse.Namespace = parser.parse_args()
     print_machine()
     cores = sorted(os.sched_getaffinity(0))[:2]
-    rows = [("kind", "one core", "two cores", "gain", "lock held", *map("{} cores".format, CORES))]
+    print("measured with one core and two; at most, as it follows, with more")
+    names = ["kind", "one core", "two cores", "gain", "lock held", *map("{} cores".format, CORES)]
+    print(f"| {' | '.join(names)} |")
     for kind in options.kinds:
         with tempfile.TemporaryDirectory() as folder:
             ((_, work),) = list_works(kind, Path(folder), options).items()
             pairs = [(work(ROOT, cores[:1]), work(ROOT, cores)) for _ in range(options.runs)]
-            held, peak = measure_lock(work.arguments, options.images)  # type: ignore[attr-defined]
+            held, peak, each = measure_lock(work.arguments, options.images)  # type: ignore[attr-defined]
         one, two = (
             options.images / statistics.median(seconds) for seconds in zip(*pairs, strict=True)
         )
         gain = statistics.median(first / second for first, second in pairs)
         bound = 1000 / held if held else float("inf")
-        bounds = (f"at most {min(n * one, bound):.0f}/s" for n in CORES)
-        rows.append(
-            (kind, f"{one:.0f}/s", f"{two:.0f}/s", f"{gain:.2f}", f"{held:.3f} ms", *bounds)
+        rates = [min(n * one, bound) for n in CORES]
+        memory = [(peak + n * each) / 1024 for n in CORES]
+        bounds = (
+            f"{rate:,.0f}/s, {rate * 0.0036:.1f} M an hour, {size:.1f} GiB"
+            for rate, size in zip(rates, memory, strict=True)
         )
-        print("  ".join(rows[-1]), f"  {peak:.0f} MiB", flush=True)
-    print_rows(f"{options.images} images; for more cores what follows, not what was measured", rows)
+        row = (LABELS[kind], f"{one:.0f}/s", f"{two:.0f}/s", f"{gain:.2f}", f"{held:.3f} ms")
+        print(f"| {' | '.join([*row, *bounds])} |", flush=True)
 
 
 if __name__ == "__main__":
