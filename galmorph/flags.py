@@ -69,6 +69,8 @@ NO_LABEL = (
 )
 """A row with any of these bits has no label."""
 
+_NAMES = {flag.value: str(flag.name).lower() for flag in Flags}
+
 ADVICE = {
     "atypical": "little like the galaxies that the model was checked on: look at these",
     "padded": "the field reaches beyond the frame: give larger cutouts, or a smaller --crop",
@@ -113,6 +115,6 @@ def decode_flags(flags: int) -> list[str]:
     if getattr(flags, "ndim", 0) or isinstance(flags, (list, tuple)):
         raise TypeError('decode_flags takes one value; of a column: map(decode_flags, t["flags"])')
     value = int(flags)
-    if value != flags or value < 0 or value & ~sum(Flags):
+    if value != flags or value < 0 or value & ~sum(_NAMES):
         raise ValueError(f"{flags!r} is no value of the flags column")
-    return [flag.name.lower() for flag in Flags if flag.value & value and flag.name]
+    return [name for bit, name in _NAMES.items() if bit & value]

@@ -28,7 +28,7 @@ def bring_ahead(
     listed = iter(sources)
     try:
         while True:
-            while len(pending) < bound and not isinstance(next(iter(pending), None), Source):
+            while len(pending) < bound and (not pending or isinstance(pending[0], Future)):
                 source = next(listed, None)
                 if source is None:
                     break

@@ -151,7 +151,7 @@ def _walk_arguments(
     across = pattern is not None and pattern.spans_folders
     gathered: list[str] = []
     for item in _list_arguments(arguments, walk):
-        if isinstance(item, Source):
+        if not isinstance(item, list):
             yield item
         elif across:
             gathered.extend(item)
@@ -164,7 +164,7 @@ def _list_arguments(arguments: list[str | Source], walk: _Walk) -> Iterator[list
     """Files that are grouped together, and what stands for itself."""
     files: list[str] = []
     for number, path in enumerate(arguments):
-        if isinstance(path, Source):
+        if not isinstance(path, str):
             yield files
             files = []
             yield path

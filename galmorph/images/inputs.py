@@ -15,7 +15,7 @@ from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
 from galmorph.images.records import find_image, make_record_source
-from galmorph.images.source import Lost, Source, make_object_id, make_printable
+from galmorph.images.source import Lost, Source, is_source, make_object_id, make_printable
 
 
 def to_sources(images: Any, *, recursive: bool = True) -> Iterator[Source]:
@@ -74,7 +74,7 @@ def _is_missing(item: Any) -> bool:
 
 def _is_single(item: Any) -> bool:
     """Whether it is one image; of PIL ahead of the array interface, which would decode it here."""
-    if isinstance(item, (bytes, bytearray, memoryview, np.ndarray, Cutout, Source)):
+    if isinstance(item, (bytes, bytearray, memoryview, np.ndarray, Cutout)) or is_source(item):
         return True
     signs = (
         ("getbands", "mode"),
@@ -150,4 +150,4 @@ def _number(items: Iterable[Any], names: Sequence[str] = ()) -> Iterator[Source]
         if isinstance(item, _Record):
             yield item.make_source(name)
         else:
-            yield item if isinstance(item, Source) else InMemory(name, item)
+            yield item if is_source(item) else InMemory(name, item)

@@ -13,7 +13,7 @@ from galmorph.images.cutout import Cutout
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
 from galmorph.images.names import find_position
-from galmorph.images.source import Source, make_printable, naming
+from galmorph.images.source import Source, is_source, make_printable, naming
 from galmorph.remote import allow, is_url, to_path
 from galmorph.settings import ReadOptions
 
@@ -60,7 +60,7 @@ def read_cutout(
         source = ImageFile.of(to_path(os.fspath(source)))
         if is_url(source.path):
             allow(source.path)
-    elif not isinstance(source, (ImageFile, InMemory, Source)):  # the protocol is slow to ask
+    elif not is_source(source):
         source = InMemory("", source)
     if options.bands is not None:
         options = _spell_bands(options)

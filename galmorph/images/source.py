@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, cast
 
 from galmorph.errors import (
     AmbiguousShapeError,
@@ -51,7 +51,6 @@ class Region:
     fov: float = float("nan")
 
 
-@runtime_checkable
 class Source(Protocol):
     """One row-to-be. Each kind is a frozen dataclass with slots beside the code that lists it."""
 
@@ -107,6 +106,11 @@ def naming(address: str) -> Iterator[None]:
         raise MissingExtraError(error.package, error.extra, purpose) from error
     except MemoryError as error:
         raise ImageTooLargeError("not enough memory", make_printable(address) or None) from error
+
+
+def is_source(item: object) -> TypeGuard[Source]:
+    """Whether it is one; to ask the protocol itself takes as long as to read a header."""
+    return hasattr(item, "read_head") and hasattr(item, "object_id")
 
 
 @dataclass(frozen=True, slots=True)
