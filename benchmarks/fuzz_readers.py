@@ -318,11 +318,11 @@ def main() -> int:
 
 def run_bombs(options: argparse.Namespace) -> int:
     """Read every bomb in a process of its own, or those whose names begin with a kind."""
-    from bombs import BOMBS
+    from bombs import BOMBS, TABLES
 
     broken = 0
     with tempfile.TemporaryDirectory() as folder:
-        for end, write in BOMBS.items():
+        for end, write in {**BOMBS, **TABLES}.items():
             if not f"{end}.".startswith(f"{options.kind}.") and options.kind != "images":
                 continue
             path = Path(folder) / f"bomb.{end}"
@@ -330,7 +330,7 @@ def run_bombs(options: argparse.Namespace) -> int:
             writer.start()  # not here: the memory of this process counts as that of its children
             writer.join()
             reader = Reader()
-            what = "catalogue" if end.startswith("catalogue") else "image"
+            what = "catalogue" if end in TABLES else "image"
             outcome, message, elapsed, work, memory = reader.read(what, str(path))
             gone_off = outcome == "read" and what == "image"
             broken += gone_off or is_bad(outcome, message, work, memory)

@@ -202,6 +202,10 @@ BOMBS: dict[str, Callable[[Path], None]] = {
     "large_chunk.h5": _write_large_chunk,
     "parquet": _write_parquet,
     "plain.parquet": _write_plain_parquet,
+}
+"""By the end of the file's name: what writes it."""
+
+TABLES: dict[str, Callable[[Path], None]] = {
     "catalogue.csv.gz": _write(lambda: gzip_zeros(6 * GIB, b"file,id\n")),
     "catalogue.csv": _write(lambda: b",".join(b"c%d" % n for n in range(200_000)) + b"\n"),
     "catalogue.ecsv": _write(lambda: ECSV),
@@ -211,4 +215,4 @@ BOMBS: dict[str, Callable[[Path], None]] = {
     "catalogue.plain.parquet": write_texts(8, 50 << 20, dictionary=False),
     "catalogue.words.parquet": write_texts(50_000, 50 << 20, dictionary=True),
 }
-"""By the end of the file's name: what writes it."""
+"""The same for catalogues."""

@@ -58,6 +58,8 @@ def make_catalogue() -> Table:
 
 def write_seeds(folder: Path, kind: str) -> list[bytes]:
     """Whole files of a kind: of galmorph's own, and where that is another, of astropy's."""
+    from pyarrow import parquet
+
     from galmorph.tables import open_writer, result_columns, write_table
     from galmorph.tables.columns import class_columns
 
@@ -76,6 +78,8 @@ def write_seeds(folder: Path, kind: str) -> list[bytes]:
             _write_columns(other)
         elif form == "vot":
             make_catalogue().write(other, format="votable", tabledata_format="binary2")
+        elif form == "parquet":  # unpacked, so that the pages themselves are broken
+            parquet.write_table(parquet.read_table(path), other, compression="none")
         elif form == "ecsv":
             make_catalogue().write(other)
     seeds = [file.read_bytes() for file in (path, other) if file.exists()]

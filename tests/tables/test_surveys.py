@@ -9,7 +9,7 @@ import random
 import numpy as np
 import pytest
 from astropy.table import Table
-from bombs import BOMBS, ECSV, VOTABLE
+from bombs import ECSV, TABLES, VOTABLE
 from mutants import mutate
 
 from galmorph.errors import CatalogueError
@@ -188,11 +188,11 @@ def test_a_part_of_negative_size_has_an_end(tmp_path):
         read_catalogue(tmp_path / "cat.fits", path_column="file")
 
 
-@pytest.mark.parametrize("end", [name for name in BOMBS if name.startswith("catalogue.fits")])
+@pytest.mark.parametrize("end", [name for name in TABLES if name.startswith("catalogue.fits")])
 def test_a_header_without_end_or_bound_is_refused(end, tmp_path, monkeypatch):
     monkeypatch.setattr("galmorph.tables.formats.base.MAX_BYTES", 1 << 24)
     monkeypatch.setattr("bombs.GIB", 1 << 25)
-    BOMBS[end](tmp_path / end)
+    TABLES[end](tmp_path / end)
     with pytest.raises(CatalogueError, match="would take more than .. MiB|a header .* no end"):
         read_catalogue(tmp_path / end, path_column="file")
 
