@@ -123,19 +123,16 @@ def check_named(url: str, within: str | None) -> None:
         )
 
 
-def join(folder: str, name: str) -> str:
-    """The URL of a name in a folder."""
-    return f"{folder.rstrip('/')}/{name}"
-
-
 def find_name(url: str) -> str:
     """The last part of a URL, as a file may be called."""
     place = url.partition("?")[0] if is_web(url) else url
-    return re.sub(r"[^\w.+-]", "_", place.rstrip("/").rpartition("/")[2])[-100:] or "file"
+    name = re.sub(r"[^\w.+-]", "_", place.rstrip("/").rpartition("/")[2])
+    return name.lstrip(".")[-100:] or "file"
 
 
 @cache
-def _get_system(scheme: str) -> Any:
+def _get_system(scheme: str, process: int) -> Any:
+    """The one of this process: after a fork the connections of the other are of no use."""
     try:
         import fsspec
     except ImportError as error:
@@ -148,13 +145,6 @@ def _get_system(scheme: str) -> Any:
         raise MissingExtraError(needed, "remote", f"for {scheme}:// URLs") from error
     except ValueError as error:
         raise OptionError(f"{scheme}://: fsspec knows no such service") from error
-
-
-def _split(url: str) -> tuple[Any, str]:
-    found = URL.match(url)
-    assert found is not None  # whoever asks has looked
-    system = _get_system(found[1])
-    return system, system._strip_protocol(url)
 
 
 def ask(url: str, call: Callable[[], T], stopped: threading.Event | None = None) -> T:
@@ -205,7 +195,7 @@ def _find_status(error: BaseException) -> int:
 
 
 def _call(url: str, method: str, *first: Any, limit: float = 0, **words: Any) -> Any:
-    system = _get_system(url.partition("://")[0])
+    system = _get_system(url.partition("://")[0], os.getpid())
     place = system._strip_protocol(url)
     if not system.async_impl:
         return getattr(system, method)(*first, place, **words)
@@ -294,7 +284,8 @@ def _fetch_rest(url: str, descriptor: int, stopped: threading.Event | None) -> N
 def fetch_tree(url: str, suffixes: tuple[str, ...]) -> Copy:
     """Copy the files of these suffixes in a folder and those below it."""
     copy = Copy(url)
-    names = [name for name in _list(url, "find") if name.lower().endswith(suffixes)]
+    found = map(to_path, _list(url, "find"))  # none goes up and out of the copy
+    names = [name for name in found if name.lower().endswith(suffixes)]
 
     def bring(name: str) -> None:
         target = os.path.join(copy.path, name[len(url.rstrip("/")) + 1 :])

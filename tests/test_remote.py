@@ -434,6 +434,15 @@ def test_memory(tree):
     assert galmorph.embed(mixed, model=make_model(), device="cpu", progress=False).shape == (2, 512)
 
 
+def test_no_name_of_a_service_leads_out_of_a_copy(monkeypatch):
+    assert remote.find_name("s3://b/a/..") == "file"
+    assert remote.find_name("https://h/.x y.jpg?q=1") == "x_y.jpg"
+    names = ["memory://t/a.parquet", "memory://t/../b.parquet"]
+    monkeypatch.setattr(remote, "_list", lambda *_: names)
+    with pytest.raises(OptionError, match="goes up"):
+        remote.fetch_tree("memory://t", (".parquet",))
+
+
 def test_a_library_that_is_not_there(monkeypatch):
     remote._get_system.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)

@@ -44,43 +44,29 @@ class Service:
     treatment: str = ""  # what is done to each picture by itself
 
 
-SERVICES = {
-    service.name: service
-    for service in (
-        Service(
-            "legacysurvey",
-            ("https://www.legacysurvey.org",),
-            "/viewer/cutout.jpg?ra={ra}&dec={dec}&layer={id}&pixscale={scale}&size={side}",
-            "ls-dr10",
-            "a flat JPEG; for FITS an error, as 500",
-            sides=(16, 3000),
-            bands="griz",
-            flux=".fits",
-        ),
-        Service(
-            "sdss",
-            ("https://skyserver.sdss.org",),
-            "/{id}/SkyServerWS/ImgCutout/getjpeg?ra={ra}&dec={dec}&scale={scale}"
-            "&width={side}&height={side}",
-            "dr18",
-            "a black JPEG",
-            sides=(64, 2048),
-            side=SCALED_SIDE,
-            scale=0.396127,
-            scaled=True,
-        ),
-        Service(
-            "hips",
-            ("https://alasky.cds.unistra.fr", "https://alaskybis.cds.unistra.fr"),
-            "/hips-image-services/hips2fits?hips={id}&width={side}&height={side}"
-            "&projection=TAN&coordsys=icrs&ra={ra}&dec={dec}&fov={fov}&format=jpg",
-            "",
-            "a flat JPEG, or JSON with title and description",
-            sides=(16, 4000),
-            treatment="percentiles of each image by itself",
-        ),
-    )
-}
+_ALL = (
+    Service(
+        "legacysurvey", ("https://www.legacysurvey.org",),
+        "/viewer/cutout.jpg?ra={ra}&dec={dec}&layer={id}&pixscale={scale}&size={side}",
+        "ls-dr10", "a flat JPEG; for FITS an error, as 500",
+        sides=(16, 3000), bands="griz", flux=".fits",
+    ),
+    Service(
+        "sdss", ("https://skyserver.sdss.org",),
+        "/{id}/SkyServerWS/ImgCutout/getjpeg?ra={ra}&dec={dec}&scale={scale}"
+        "&width={side}&height={side}",
+        "dr18", "a black JPEG",
+        sides=(64, 2048), side=SCALED_SIDE, scale=0.396127, scaled=True,
+    ),
+    Service(
+        "hips", ("https://alasky.cds.unistra.fr", "https://alaskybis.cds.unistra.fr"),
+        "/hips-image-services/hips2fits?hips={id}&width={side}&height={side}"
+        "&projection=TAN&coordsys=icrs&ra={ra}&dec={dec}&fov={fov}&format=jpg",
+        "", "a flat JPEG, or JSON with title and description",
+        sides=(16, 4000), treatment="percentiles of each image by itself",
+    ),
+)  # fmt: skip
+SERVICES = {service.name: service for service in _ALL}
 
 
 def find_service(survey: str, url: str | None = None) -> Service:
