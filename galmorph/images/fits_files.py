@@ -6,7 +6,7 @@ import io
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from galmorph.errors import GalmorphError, UnreadableImageError
 from galmorph.images.fits_structure import check_structure, find_cut
@@ -33,7 +33,7 @@ def reading_fits(file: str | bytes | None = None) -> Iterator[None]:
         # astropy answers a damaged file with nearly any exception; all of it means the same.
         except Exception as error:
             reason = STRANGE_PIXELS if isinstance(error, PixelsError) else STRANGE_HEADER
-            if file is not None and (cut := find_cut(_open_stream(file))):
+            if file is not None and (cut := find_cut(memoryview(_map(file)))):
                 reason = f"the FITS is damaged or cut short: {cut}"
             raise UnreadableImageError(reason) from error
 
@@ -42,8 +42,12 @@ class PixelsError(Exception):
     """Whatever was raised while pixels were read."""
 
 
-def _open_stream(file: str | bytes) -> BinaryIO:
-    return io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb")
+def _map(file: str | bytes) -> Any:
+    """Bytes of a file, of which a copy is made in memory where they are written to."""
+    if isinstance(file, bytes):
+        return file
+    with open(file, "rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
 def open_fits(file: str | bytes) -> HDUList:
@@ -52,18 +56,13 @@ def open_fits(file: str | bytes) -> HDUList:
         return cast("HDUList", plain)
     from astropy.io import fits
 
-    opened: Any = io.BytesIO(file) if isinstance(file, bytes) else file
-    with _open_stream(file) as stream:
-        patches = check_structure(stream)
-        if patches:  # in a copy of their pages in memory
-            held = isinstance(file, bytes)
-            opened = (
-                bytearray(cast("bytes", file))
-                if held
-                else mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
-            )
-            for offset, card in patches.items():
-                opened[offset : offset + len(card)] = card
-            opened = io.BytesIO(opened) if held else opened
+    raw = _map(file)
+    patches = check_structure(memoryview(raw))
+    opened: Any = io.BytesIO(raw) if isinstance(file, bytes) else file
+    if patches:
+        raw = bytearray(raw) if isinstance(file, bytes) else raw
+        for offset, card in patches.items():
+            raw[offset : offset + len(card)] = card
+        opened = io.BytesIO(raw) if isinstance(file, bytes) else raw
     # memmap=None maps where it can: not where BZERO, BSCALE or BLANK are to be applied
     return fits.open(opened, memmap=None, lazy_load_hdus=True)

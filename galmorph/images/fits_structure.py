@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from galmorph.errors import UnreadableImageError
 
@@ -40,12 +39,12 @@ OPTIONAL_KEYS = {
 VALUE = re.compile(rb" *(?:(?P<text>'(?:[^']|'')*')|(?P<bare>[^/]*)) *(?:/.*)?", re.DOTALL)
 
 
-def check_structure(stream: BinaryIO) -> dict[int, bytes]:
+def check_structure(raw: memoryview) -> dict[int, bytes]:
     """Refuse headers that would keep astropy busy for minutes; cards to replace, by offset."""
     patches: dict[int, bytes] = {}
     seen = 0  # bytes of pixels
     try:
-        for _, size in _walk(stream, patches):
+        for _, size in _walk(raw, patches):
             seen += size
     except _NoNumberError as error:
         if not seen:
@@ -53,53 +52,50 @@ def check_structure(stream: BinaryIO) -> dict[int, bytes]:
     return patches
 
 
-def find_cut(stream: BinaryIO) -> str:
+def find_cut(raw: memoryview) -> str:
     """Which HDU is not there as a whole, in words; "" where all are."""
-    total = stream.seek(0, 2)
     end = 0
     try:
-        for number, (start, size) in enumerate(_walk(stream, {})):
+        for number, (start, size) in enumerate(_walk(raw, {})):
             end = start + -(-size // BLOCK) * BLOCK
-            if start + size > total:
-                return f"HDU {number} lacks {start + size - total} of {size} bytes"
+            if start + size > len(raw):
+                return f"HDU {number} lacks {start + size - len(raw)} of {size} bytes"
     except (UnreadableImageError, _NoNumberError):
         return ""
-    return "a header ends early" if end < total else ""
+    return "a header ends early" if end < len(raw) else ""
 
 
 class _NoNumberError(Exception):
     """A size that cannot be read."""
 
 
-def _walk(stream: BinaryIO, patches: dict[int, bytes]) -> Iterator[tuple[int, int]]:
+def _walk(raw: memoryview, patches: dict[int, bytes]) -> Iterator[tuple[int, int]]:
     """Start and length of the data of each HDU, in bytes; what is to be mended is added."""
     position = 0
     for number in range(MAX_HDUS):
-        header = _read_header(stream, position)
+        header = read_header(raw, position, MAX_HEADER_BLOCKS)
         if not header:
             if number == 0:
                 raise UnreadableImageError("the FITS header has no END card")
             return
         size = _check_header(header, position, patches)
-        position += len(header)
+        position += -(-len(header) // BLOCK) * BLOCK
         yield position, size
         position += -(-size // BLOCK) * BLOCK
 
 
-def _read_header(stream: BinaryIO, position: int) -> bytes:
-    """Blocks up to the END card; empty where there is none."""
-    stream.seek(position)
-    header = bytearray()
-    for _ in range(MAX_HEADER_BLOCKS):
-        block = stream.read(BLOCK)
-        if not block:
-            return b""
+def read_header(raw: memoryview, position: int, most: int) -> bytes:
+    """Blocks up to that of the END card, the last perhaps cut short; none without such a card."""
+    header = b""
+    for _ in range(most):
+        start = position + len(header)
+        block = bytes(raw[start : start + BLOCK])
         header += block
-        start = block.find(END_CARD)
-        while start >= 0 and start % CARD:
-            start = block.find(END_CARD, start + 1)
-        if start >= 0:
-            return bytes(header)
+        end = block.find(END_CARD)
+        while end >= 0 and end % CARD:
+            end = block.find(END_CARD, end + 1)
+        if end >= 0 or len(block) < BLOCK:
+            return header if end >= 0 else b""
     return b""
 
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from galmorph.images.fits_structure import BLOCK, CARD, read_header
 from galmorph.images.plain_tiles import PlainTiles, UnusualError, read_tiles
 
-BLOCK, CARD = 2880, 80
 MAX_BLOCKS = 64
 """Of a header: some 2,300 cards."""
 
@@ -27,7 +27,6 @@ MAX_HDUS = 64
 SMALL_BYTES = 1 << 22
 """Files up to this are read whole: mapping a cutout takes three times as long."""
 
-END = b"END" + b" " * 77
 TYPES = {8: "u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
 
 VALUE = re.compile(
@@ -148,21 +147,11 @@ def _read_hdus(raw: memoryview) -> PlainHdus:
 
 def _find_cards(raw: memoryview, position: int) -> bytes:
     """Cards of a header up to END, after which there are blanks alone."""
-    header = b""
-    for _ in range(MAX_BLOCKS):
-        start = position + len(header)
-        block = bytes(raw[start : start + BLOCK])
-        if len(block) < BLOCK:
-            break
-        header += block
-        end = block.find(END)
-        while end >= 0 and end % CARD:
-            end = block.find(END, end + 1)
-        if end >= 0:
-            if block[end + CARD :].strip(b" "):
-                break
-            return header[: len(header) - BLOCK + end]
-    raise UnusualError
+    header = read_header(raw, position, MAX_BLOCKS)
+    cards, end, rest = header.rpartition(b"END")
+    if not end or rest.strip(b" ") or len(header) % BLOCK or len(cards) % CARD:
+        raise UnusualError
+    return cards
 
 
 def _parse_header(cards: bytes) -> PlainHeader:
