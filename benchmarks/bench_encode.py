@@ -4,6 +4,7 @@ The matrix rate is the fastest of several large matrix products, as products and
 convolutions (torch has two libraries for them), in one thread and the same precision.
 
     python benchmarks/bench_encode.py
+    python benchmarks/bench_encode.py --steps wei2022
 """
 
 from __future__ import annotations
@@ -56,11 +57,33 @@ def measure_encoder(encode: Any, pixels: np.ndarray[Any, Any], runs: int) -> Tim
     return measure(lambda: [encode(b) for b in batches], len(pixels), runs=runs, cpu=True)
 
 
+def print_steps(architecture: str, runs: int) -> None:
+    """Where the time of a batch goes in bfloat16: the steps of torch, and their part."""
+    from torch.profiler import ProfilerActivity, profile
+
+    encode = _make_ready(make_model(architecture), "bfloat16").encode
+    pixels = np.zeros((BATCH, 3, 84, 84), dtype=np.uint8)
+    encode(pixels)
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for _ in range(runs):
+            encode(pixels)
+    steps = [(e.key, e.self_cpu_time_total, e.count) for e in profiled.key_averages()]
+    total = sum(time for _, time, _ in steps)
+    steps.sort(key=lambda step: -step[1])
+    rows = [(key, f"{time / total:.1%}", f"{count // runs} times") for key, time, count in steps]
+    print_rows(f"{architecture}, bfloat16, one thread, {BATCH} images", rows[:12])
+
+
 def main() -> None:
     """Time every encoder, in one thread."""
-    options = make_parser(__doc__, images=128).parse_args()
+    parser = make_parser(__doc__, images=128)
+    parser.add_argument("--steps", metavar="ENCODER", help="only where the time of this one goes")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     print_machine()
+    if options.steps:
+        print_steps(options.steps, options.runs)
+        return
     precisions: list[Precision] = ["float32", "bfloat16"] if cpu_has_bfloat16() else ["float32"]
     limits = {precision: measure_matrix_rate(precision) for precision in precisions}
     for precision, limit in limits.items():

@@ -25,7 +25,7 @@ MAX_BLOCKS = 64
 
 MAX_HDUS = 64
 SMALL_BYTES = 1 << 22
-"""Files up to this are read whole: mapping a cutout takes three times as long."""
+"""Files up to this are read whole: mapping a cutout takes longer."""
 
 TYPES = {8: "u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
 
