@@ -34,7 +34,10 @@ FIELD = 180
 
 
 def whiten(reference: np.ndarray, count: int, power: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Principal components divided by their variance to some power; 0.5 makes all alike."""
+    """Principal components divided by their variance to some power.
+
+    0.5 makes all alike, and a power below zero gives more weight to the first.
+    """
     mean = reference.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov((reference - mean).T.astype(np.float64)))
     scaled = (vectors[:, ::-1][:, :count] / values[::-1][:count] ** power).astype(np.float32)
@@ -44,7 +47,10 @@ def whiten(reference: np.ndarray, count: int, power: float) -> Callable[[np.ndar
 def list_measures(
     reference: np.ndarray, train: bool
 ) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    plain = {"plain": lambda embeddings: embeddings}
+    plain = {
+        "plain": lambda embeddings: embeddings,
+        "64 components, weighted": whiten(reference, 64, -0.1),
+    }
     if not train:
         return plain
     mean = reference.mean(axis=0)

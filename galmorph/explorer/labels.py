@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ class Labels:
     What stands in the file for galaxies of other runs stays there.
     """
 
-    def __init__(self, path: str | Path, object_ids: Iterable[Any], paths: Iterable[Any]) -> None:
+    def __init__(self, path: str | Path, object_ids: Sequence[Any], paths: Sequence[Any]) -> None:
         self.path = Path(path)
-        self._keys = [(str(i), str(p)) for i, p in zip(object_ids, paths, strict=True)]
-        self._rows = {key: row for row, key in enumerate(self._keys)}
+        self._ids, self._paths = object_ids, paths
+        self._rows: dict[Key, int] = {}
         self._stored: dict[Key, str] = {}
         self._before: list[tuple[int, str]] = []
         self._stamp: tuple[int, int] | None = None
@@ -41,7 +41,7 @@ class Labels:
 
     def get(self, row: int) -> str:
         """The label of a row, "" for none."""
-        return self._stored.get(self._keys[row], "")
+        return self._stored.get(self._make_key(row), "")
 
     def count(self) -> Counter[str]:
         """How often each label was given in this run."""
@@ -65,14 +65,16 @@ class Labels:
     def _write(self, row: int, label: str) -> None:
         self._refresh()
         changed = dict(self._stored)
-        changed.pop(self._keys[row], None)
+        key = self._make_key(row)
+        changed.pop(key, None)
         if label:
-            changed[self._keys[row]] = label
+            changed[key] = label
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(FIELDS)
         writer.writerows((*key, label) for key, label in changed.items())
         write_whole(self.path, text.getvalue().encode("utf-8", "surrogateescape"))
+        self._rows[key] = row
         self._stored, self._stamp = changed, self._find_stamp()
 
     def _refresh(self) -> None:
@@ -88,11 +90,20 @@ class Labels:
                     "label); name another file with --labels"
                 )
             found = [(r["object_id"], r.get("path") or "", r["label"]) for r in reader]
-        by_id = {key[0]: key for key in reversed(self._keys)} if found else {}
-        self._stored = {
-            (i, p) if p else by_id.get(i, (i, p)): label for i, p, label in found if label
-        }
-        self._stamp = stamp
+        self._stored, self._stamp = self._place(found), stamp
+
+    def _place(self, found: Sequence[tuple[str, str, str]]) -> dict[Key, str]:
+        """Labels by key; one without a path belongs to the first row of its identifier."""
+        wanted, first = {i for i, _, _ in found}, dict[str, Key]()
+        for row, each in enumerate(self._ids if wanted else ()):
+            if str(each) in wanted:
+                key = self._make_key(row)
+                self._rows[key] = row
+                first.setdefault(key[0], key)
+        return {(i, p) if p else first.get(i, (i, p)): label for i, p, label in found if label}
+
+    def _make_key(self, row: int) -> Key:
+        return str(self._ids[row]), str(self._paths[row])
 
     def _find_stamp(self) -> tuple[int, int] | None:
         try:

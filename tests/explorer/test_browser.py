@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def address(tmp_path):
-    """The address of an explorer in a process of its own, in whose folder labels are kept."""
+def server(tmp_path):
+    """An explorer in a process of its own, in whose folder labels are kept."""
     run = make_run(tmp_path)
     command = [sys.executable, "-m", "galmorph", "explore", run.name, "--port", "0", "--no-browser"]
     process = subprocess.Popen(
@@ -39,17 +39,23 @@ def address(tmp_path):
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    said = process.stderr.readline()
-    assert re.fullmatch(r"http://127\.0\.0\.1:[0-9]+/[\w-]{32}\n", said), said
-    yield said.strip()
+    yield process
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
 
 
 @pytest.fixture
-def page(address):
+def address(server):
+    said = server.stderr.readline()
+    assert re.fullmatch(r"http://127\.0\.0\.1:[0-9]+/[\w-]{32}\n", said), said
+    return said.strip()
+
+
+@pytest.fixture
+def page(address, request):
+    more = getattr(request, "param", ())
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *more])
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(PATIENCE)
         page.elsewhere, page.errors = [], []
@@ -162,6 +168,22 @@ def select_by_lasso(page, timeout):
         page.mouse.move(*place, steps=8)
     page.mouse.up()
     expect(page.get_by_role("button", name="Whole map")).to_be_visible(**timeout)
+
+
+@pytest.mark.parametrize("page", [["--disable-3d-apis"]], indirect=True)
+def test_a_killed_server_has_all_labels_that_were_shown_also_without_webgl(page, server, tmp_path):
+    title, timeout = page.locator(".portrait h3"), {"timeout": PATIENCE}
+    assert page.evaluate("document.createElement('canvas').getContext('webgl')") is None
+    select_by_lasso(page, timeout)  # on a map without WebGL
+    page.get_by_role("button", name="Whole map").click()
+    expect(title).to_have_text("g000", **timeout)
+    for number in range(3):
+        page.keyboard.press("1")
+        expect(page.get_by_role("button", name=f"1 yes ({number + 1})")).to_be_visible(**timeout)
+    page.keyboard.press("2")
+    expect(page.get_by_role("button", name="2 no (1)")).to_be_visible(**timeout)
+    server.kill()
+    assert sorted(read_labels(tmp_path).values()) == ["no", "yes", "yes", "yes"]
 
 
 def test_nothing_is_told_without_the_token(page, address):

@@ -104,14 +104,14 @@ def test_a_killed_process_loses_no_label_that_it_has_shown(tmp_path):
     code = (
         "import os, signal, sys\n"
         "from galmorph.explorer.labels import Labels\n"
-        "labels = Labels(sys.argv[1], map(str, range(50)), [''] * 50)\n"
+        "labels = Labels(sys.argv[1], list(map(str, range(50))), [''] * 50)\n"
         "for row in range(50):\n"
         "    labels.put(row, 'arms')\n"
         "    if row == 20: os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     path = tmp_path / "labels.csv"
     subprocess.run([sys.executable, "-c", code, path], check=False, env=dict(os.environ))
-    assert len(Labels(path, map(str, range(50)), [""] * 50).rows) == 21
+    assert len(Labels(path, list(map(str, range(50))), [""] * 50).rows) == 21
 
 
 def test_orders(tmp_path):
