@@ -20,10 +20,12 @@ Array = npt.NDArray[Any]
 
 
 def _sample(embeddings: Array, encoded: Array) -> Array:
-    rows = np.flatnonzero(encoded)
-    if len(rows) > SAMPLE:
-        rows = np.sort(np.random.default_rng(0).choice(rows, SAMPLE, replace=False))
-    return embeddings[rows].astype(np.float32)
+    """Some rows in float32, picked while all pass by: memory holds little of a mapped file."""
+    chosen = encoded
+    if encoded.sum() > SAMPLE:
+        rows = np.random.default_rng(0).choice(np.flatnonzero(encoded), SAMPLE, replace=False)
+        chosen = np.isin(np.arange(len(encoded)), rows)
+    return np.concatenate([block[chosen[rows]] for rows, block in list_blocks(embeddings)])
 
 
 def compute_pca(embeddings: Array, encoded: Array, dimensions: int = 2) -> Array:

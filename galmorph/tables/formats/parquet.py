@@ -125,9 +125,10 @@ class ParquetReader(TableReader):
             with parquet.ParquetFile(path, read_dictionary=texts) as file:
                 self._check_cells(file.metadata, wanted)
                 missing = file.metadata.num_rows
-                for batch in file.iter_batches(CHUNK_ROWS, columns=list(wanted)):
-                    missing -= batch.num_rows
-                    yield {name: _values(batch.column(name), s) for name, s in wanted.items()}
+                for group in range(file.num_row_groups):  # all at once would stay in memory
+                    for batch in file.iter_batches(CHUNK_ROWS, [group], list(wanted)):
+                        missing -= batch.num_rows
+                        yield {name: _values(batch.column(name), s) for name, s in wanted.items()}
                 if missing:  # of damaged pages pyarrow makes none, without a word
                     raise CatalogueError(f"{path}: {missing} of its rows cannot be read")
 
