@@ -71,8 +71,12 @@ def test_what_is_selected_there_is_told_here_and_the_other_way(other, tmp_path):
     other.notify_all({"samp.mtype": "table.select.rowList",
                       "samp.params": {"table-id": name, "row-list": ["0", "2", "9"]}})  # fmt: skip
     assert told.get(timeout=PATIENCE) == [7, 70]
-    other.call_all("1", {"samp.mtype": "table.highlight.row",
-                         "samp.params": {"table-id": name, "row": "1"}})  # fmt: skip
+    answer = other.call_and_wait(
+        sent._samp._client.get_public_id(),
+        {"samp.mtype": "table.highlight.row", "samp.params": {"table-id": name, "row": "1"}},
+        timeout=str(PATIENCE),
+    )
+    assert answer["samp.status"] == "samp.ok"
     assert told.get(timeout=PATIENCE) == [3]
     sent.close()
 

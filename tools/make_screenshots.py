@@ -122,18 +122,21 @@ def label_galaxies(page: Any) -> None:
     names.press("Enter")
     page.get_by_role("button", name="1 arms (0)").wait_for()
     title.click()
-    for share, key in (("spiral", "1"), ("round", "2"), ("edge on", "2")):
-        first = page.locator(".cell").first
+    counts = {"1 arms": 0, "2 none": 0}
+    for share, name in (("spiral", "1 arms"), ("round", "2 none"), ("edge on", "2 none")):
         page.get_by_label("sort by").select_option(share)
-        page.wait_for_timeout(1500)
+        first = page.locator(".cell").first
+        first.filter(has_text=f"1.00 {share.replace(' ', '_')}").wait_for()
         first.click()
+        title.filter(has_text=first.get_attribute("title")).wait_for()
         for _ in range(4):
-            page.wait_for_timeout(700)
-            page.keyboard.press(key)
+            counts[name] += 1
+            page.keyboard.press(name[0])
+            page.get_by_role("button", name=f"{name} ({counts[name]})").wait_for()
     page.get_by_role("button", name="Learn").click()
     page.get_by_text("in cross-validation").wait_for()
     page.get_by_label("sort by").select_option("yours: arms")
-    page.wait_for_timeout(1500)
+    page.get_by_text("1–30 of 228").wait_for()  # without the labelled ones
     page.locator(".cell").nth(2).click()
 
 

@@ -25,7 +25,7 @@ class Labels:
     What stands in the file for galaxies of other runs stays there.
     """
 
-    def __init__(self, path: str | Path, object_ids: Sequence[Any], paths: Sequence[Any]) -> None:
+    def __init__(self, path: str | Path, object_ids: Any, paths: Any) -> None:
         self.path = Path(path)
         self._ids, self._paths = object_ids, paths
         self._rows: dict[Key, int] = {}

@@ -192,8 +192,8 @@ class View:
         self._say("")
         if row == self.browsing.chosen:
             self.browsing.step(1)
-        self._draw_names()
         self._follow()
+        self._draw_names()
 
     def _undo(self) -> None:
         row = self.browsing.labels.undo()
