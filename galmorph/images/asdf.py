@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from galmorph.errors import ImageTooLargeError, UnsupportedImageError
+from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from galmorph.images.extras import import_extra
 from galmorph.images.quiet import quiet
-from galmorph.images.source import Source, make_printable
+from galmorph.images.source import NEW_COPY, Source, make_printable
 from galmorph.images.stacks import StoredArray, list_stack
 from galmorph.settings import ReadOptions
 
@@ -59,6 +59,8 @@ def _check_blocks(path: str) -> None:
     with open(path, "rb") as file:
         start = file.read(MAX_TREE_BYTES)
         at = start.find(BLOCK_MAGIC, max(start.find(TREE_END), 0))
+        if TREE_END not in start and len(start) < MAX_TREE_BYTES:
+            raise UnreadableImageError(f"the ASDF file is cut short; {NEW_COPY}")
         if TREE_END not in start:
             raise ImageTooLargeError("the tree of the file is too large")
         while at > 0:

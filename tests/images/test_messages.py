@@ -165,3 +165,11 @@ def test_an_npy_that_is_cut_says_by_how_much(tmp_path: Path) -> None:
     (source,) = discover_sources(tmp_path / "s.npy")
     with pytest.raises(ImageError, match=r"s\.npy: the array is cut short by 100 bytes"):
         read_cutout(source)
+
+
+def test_an_asdf_that_ends_in_its_tree_is_cut_short(tmp_path: Path) -> None:
+    pytest.importorskip("asdf")
+    (tmp_path / "s.asdf").write_bytes(b"#ASDF 1.0.0\n%YAML 1.1\n--- !core/asdf-1.1.0\nroman: {da")
+    (source,) = discover_sources(tmp_path / "s.asdf")
+    with pytest.raises(ImageError, match=r"s\.asdf: the ASDF file is cut short; copy"):
+        read_cutout(source)
