@@ -264,4 +264,14 @@ def open_pipeline(options: RunOptions) -> Pipeline:
         model = load_model(model, backend=options.runs_with)
     head = options.head if isinstance(options, ClassifyOptions) else None
     found = find_head(model, head) if head is not None else None
+    if found is not None and isinstance(options, ClassifyOptions) and options.coverage is not None:
+        _check_calibrated(found)
     return Pipeline(model, found, options.read, options.field, options.rendering, engine)
+
+
+def _check_calibrated(head: Head) -> None:
+    if head.find_sets(np.zeros((1, head.num_features), np.float32), 0.5) is None:
+        raise OptionError(
+            f"--coverage: the head {head.name!r} holds no calibration; heads of classes have one, "
+            "and those that `galmorph fit` makes anew"
+        )

@@ -123,9 +123,11 @@ class Run:
         """Provenance of the result."""
         from galmorph.origin import describe_origin
 
+        coverage = self.plan.coverage
         return {
             **describe_origin(self.command),
             **self.pipeline.describe(),
+            **({} if coverage is None else {"coverage": coverage}),
             "inputs": self.inputs.describe(),
         }
 
@@ -149,6 +151,7 @@ def open_run(options: RunOptions, *, keep_missing: bool = False, command: str = 
     """
     classifies = isinstance(options, ClassifyOptions)
     with_embedding = options.with_embedding if isinstance(options, ClassifyOptions) else True
+    coverage = options.coverage if isinstance(options, ClassifyOptions) else None
     check_format(options.target or STDOUT, "classify" if not with_embedding else "embed")
     if classifies and options.target.lower().endswith(".npy"):
         raise OptionError(f"{options.target}: npy holds embeddings only, no classes; use .npz")
@@ -156,9 +159,7 @@ def open_run(options: RunOptions, *, keep_missing: bool = False, command: str = 
     if options.file:
         _check_unasked(options)
     pipeline = open_pipeline(options)
-    plan = ResultPlan(
-        pipeline.model, pipeline.head, with_embedding=with_embedding, carried=inputs.carried
-    )
+    plan = ResultPlan(pipeline.model, pipeline.head, with_embedding, inputs.carried, coverage)
     return Run(options, inputs, pipeline, plan, command)
 
 

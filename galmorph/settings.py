@@ -119,6 +119,15 @@ class Fraction(Number):
         return float(value)
 
 
+class Inside(Number):
+    """A part of a whole, but neither none nor all of it."""
+
+    def check(self, value: Any) -> float:
+        if not (_is_number(value) and 0 < float(value) < 1):
+            raise ValueError(f"must be between 0 and 1, not {value!r}")
+        return float(value)
+
+
 class Whole(Kind):
     """A whole number from 1 on."""
 
@@ -748,9 +757,15 @@ class ClassifyOptions(RunOptions):
     group = "Model"
     head: Any = _option(
         "gz2", Kind(),
-        "What to tell: classes (gz2, sdss, decals, decals4), shares of votes (tree, gz2_votes), "
+        "What to tell: classes (gz2, gz2_clean, sdss, decals, decals4), all votes (tree), "
         "attributes (efigi), or a file of `galmorph fit`.",
         metavar="NAME|FILE",
+    )  # fmt: skip
+    coverage: float | None = _option(
+        None, Inside(),
+        "Add label_set: the fewest classes of which one is right for this part of the cutouts of "
+        "each class, as long as they are like those that the head was calibrated on.",
+        default="no such column", metavar="F",
     )  # fmt: skip
     with_embedding: bool = _option(
         False, Flag(), "Add the embedding as a vector column: both in one pass."

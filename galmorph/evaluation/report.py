@@ -123,11 +123,12 @@ def evaluate_probabilities(
     probabilities: npt.NDArray[Any],
     class_names: Sequence[str],
     *,
+    predicted: npt.NDArray[Any] | None = None,
     seed: int = 0,
     details: Mapping[str, Any] | None = None,
 ) -> ProtocolResult:
     """As `evaluate_labels`, with calibration; probabilities are (n, num_classes)."""
-    predicted = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1) if predicted is None else predicted
     result = evaluate_labels(protocol, labels, predicted, class_names, seed=seed, details=details)
     return dataclasses.replace(
         result,

@@ -74,6 +74,10 @@ class Head(ABC):
     def fill(self, embeddings: npt.NDArray[Any]) -> dict[str, Any]:
         """Values of its columns, (n, num_features) to n each; finite for finite rows."""
 
+    def find_sets(self, embeddings: npt.NDArray[Any], coverage: float) -> list[str] | None:
+        """Names of which one is the truth so often, as text; None where that is not known."""
+        return None
+
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Plain values of its kind: for the file, and for the provenance of a result."""

@@ -8,12 +8,15 @@ from typing import Any
 from galmorph.heads.base import Head
 from galmorph.heads.linear import LinearHead
 from galmorph.heads.regression import RegressionHead
+from galmorph.heads.shares import SharesHead
 from galmorph.heads.votes import VoteHead
 from galmorph.typicality import Typicality
 
 __all__ = ["KINDS", "head_from_parts"]
 
-KINDS: dict[str, type[Head]] = {kind.kind: kind for kind in (LinearHead, VoteHead, RegressionHead)}
+KINDS: dict[str, type[Head]] = {
+    kind.kind: kind for kind in (LinearHead, SharesHead, VoteHead, RegressionHead)
+}
 
 
 def head_from_parts(name: str, values: Mapping[str, Any], tensors: Mapping[str, Any]) -> Head:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.heads.base import Head
+from galmorph.heads.sets import find_sets, list_sets
 from galmorph.tables.columns import ColumnSpec, class_columns, probability_name
 
 __all__ = ["LinearHead", "softmax"]
@@ -39,6 +40,8 @@ class LinearHead(Head):
     bias : ndarray of float32, shape (num_classes,)
     temperature : float
         Divides the logits (Guo et al. 2017, ICML).
+    scores : ndarray of float32, shape (num_classes, m), or None
+        Of calibration cutouts, as `galmorph.heads.sets.make_scores` gives them.
     """
 
     kind: ClassVar[str] = "linear"
@@ -46,6 +49,7 @@ class LinearHead(Head):
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
     temperature: float = 1.0
+    scores: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         k = len(self.class_names)
@@ -67,6 +71,8 @@ class LinearHead(Head):
             raise ValueError(f"{k} classes but weight {self.weight.shape}, bias {self.bias.shape}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, not {self.temperature}")
+        if self.scores is not None and (self.scores.ndim != 2 or len(self.scores) != k):
+            raise ValueError(f"{k} classes but scores {self.scores.shape}")
 
     @property
     def num_features(self) -> int:
@@ -86,19 +92,30 @@ class LinearHead(Head):
         """Values of these columns."""
         probabilities = self.compute_probabilities(embeddings)
         columns = {probability_name(c): probabilities[:, k] for k, c in enumerate(self.class_names)}
-        labels = [self.class_names[k] for k in probabilities.argmax(axis=1)]
-        return {"label": labels, "confidence": probabilities.max(axis=1), **columns}
+        chosen = self.choose(embeddings)
+        labels = [self.class_names[k] for k in chosen]
+        confidence = np.take_along_axis(probabilities, chosen[:, None], axis=1)[:, 0]
+        return {"label": labels, "confidence": confidence, **columns}
+
+    def choose(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+        """Index of the label."""
+        return np.asarray(self.compute_probabilities(embeddings).argmax(axis=1))
+
+    def find_sets(self, embeddings: npt.NDArray[Any], coverage: float) -> list[str] | None:
+        """Classes of which one is the truth so often, as text; None without calibration."""
+        if self.scores is None:
+            return None
+        found = find_sets(self.compute_probabilities(embeddings), self.scores, coverage)
+        return list_sets(found, self.class_names)
 
     def describe(self) -> dict[str, Any]:
         """Classes and temperature."""
         return {"class_names": list(self.class_names), "temperature": self.temperature}
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Weight and bias."""
-        return {
-            "weight": np.asarray(self.weight, dtype=np.float32),
-            "bias": np.asarray(self.bias, dtype=np.float32),
-        }
+        """Weight, bias, and scores."""
+        scores = {} if self.scores is None else {"scores": self.scores}
+        return {"weight": self.weight, "bias": self.bias, **scores}
 
     @classmethod
     def from_parts(
@@ -110,6 +127,7 @@ class LinearHead(Head):
             weight=np.asarray(tensors["weight"], dtype=np.float32),
             bias=np.asarray(tensors["bias"], dtype=np.float32),
             temperature=float(values["temperature"]),
+            scores=np.asarray(tensors["scores"], np.float32) if "scores" in tensors else None,
             **common,
         )
 

@@ -41,7 +41,7 @@ def write_onnx(path: str | Path, model: Model) -> None:
     exported = onnx.load_from_string(encoder.graph)
     _put_weights_in(exported, encoder, onnx)
     _drop_heads(exported.graph)
-    for head in (h for h in model.heads.values() if isinstance(h, LinearHead)):
+    for head in (h for h in model.heads.values() if type(h) is LinearHead):
         _add_head(exported.graph, head, onnx)
     _describe(exported, model, onnx)
     onnx.checker.check_model(exported, full_check=True)

@@ -72,12 +72,15 @@ class ResultPlan:
         Add the embedding as a vector column.
     carried : tuple of ColumnSpec
         Catalogue columns to carry along.
+    coverage : float or None
+        Adds the set of classes that holds the truth so often.
     """
 
     model: Model
     head: Head | None = None
     with_embedding: bool = False
     carried: tuple[ColumnSpec, ...] = ()
+    coverage: float | None = None
 
     @property
     def typicality(self) -> Typicality | None:
@@ -90,12 +93,21 @@ class ResultPlan:
         """The columns in order."""
         width = self.model.num_features
         return result_columns(
-            self.head.columns() if self.head else (),
+            (*(self.head.columns() if self.head else ()), *self._set_column()),
             embedding_dim=width if self.with_embedding else None,
             atypicality=self.typicality is not None,
             extra=TREATMENT_COLUMNS,
             carried=self.carried,
         )
+
+    def _set_column(self) -> tuple[ColumnSpec, ...]:
+        if self.coverage is None or self.head is None:
+            return ()
+        text = (
+            f"Classes, one of them right for {self.coverage:.4g} of the cutouts of each class that "
+            f"are like {self.head.notes.get('calibrated_on', 'those that the head was fitted on')}"
+        )
+        return (ColumnSpec("label_set", "str", ucd="meta.code.class", description=text),)
 
     def fill(self, block: Block) -> dict[str, Any]:
         """Columns of one block, by name.
@@ -121,7 +133,7 @@ class ResultPlan:
         if self.typicality is not None:
             columns["atypicality"] = self._fill_atypicality(self.typicality, block)
         if self.head is not None:
-            columns |= self._fill_head(self.head, block)
+            columns |= self._fill_head(self.head, block, self.coverage)
         columns["message"] = [row.message for row in rows]
         columns["flags"] = np.array([int(row.flags) for row in rows], dtype=np.int32)
         for spec in self.carried:
@@ -140,13 +152,15 @@ class ResultPlan:
         return values
 
     @staticmethod
-    def _fill_head(head: Head, block: Block) -> dict[str, Any]:
+    def _fill_head(head: Head, block: Block, coverage: float | None) -> dict[str, Any]:
         columns = head.fill(block.embeddings)
         _take_away(columns, _find_odd(head, columns), block)
-        if "label" in columns:
-            columns["label"] = [
-                "" if row.flags & NO_LABEL else label
-                for row, label in zip(block.rows, columns["label"], strict=True)
+        if coverage is not None:
+            columns["label_set"] = head.find_sets(block.embeddings, coverage)
+        for name in columns.keys() & {"label", "label_set"}:
+            columns[name] = [
+                "" if row.flags & NO_LABEL else text
+                for row, text in zip(block.rows, columns[name], strict=True)
             ]
         return columns
 

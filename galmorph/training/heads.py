@@ -15,6 +15,7 @@ from galmorph.evaluation.classification import bootstrap_interval, compute_accur
 from galmorph.evaluation.linear_probe import stratified_folds
 from galmorph.evaluation.reliability import compute_ece, compute_log_loss, fit_temperature
 from galmorph.heads import LinearHead, softmax
+from galmorph.heads.sets import make_scores
 from galmorph.training.logistic import (
     Coefficients,
     class_weights,
@@ -140,6 +141,7 @@ def fit_head(
         weight=weight.astype(np.float32),
         bias=bias.astype(np.float32),
         temperature=temperature,
+        scores=make_scores(softmax(judged / temperature), labels[judges]),
         crop=crop,
         notes={**chosen, **(notes or {})},
     )

@@ -15,6 +15,7 @@ from galmorph.evaluation.linear_probe import cross_validate, stratified_folds
 from galmorph.evaluation.merging import ClassMerge
 from galmorph.evaluation.report import ProtocolResult, evaluate_labels, evaluate_probabilities
 from galmorph.heads import LinearHead
+from galmorph.heads.shares import SharesHead
 from galmorph.training.heads import fit_head
 from galmorph.training.labelled import LabelledSet
 
@@ -53,8 +54,13 @@ class Protocols:
         """A head that was fitted before, on the test set."""
         probabilities = head.compute_probabilities(self.test.embeddings)
         details = {"temperature": head.temperature, "crop": self.crop}
+        chosen = head.choose(self.test.embeddings) if isinstance(head, SharesHead) else None
         return self._from_probabilities(
-            f"linear head {head.name!r} on the test set", probabilities, head.class_names, details
+            f"linear head {head.name!r} on the test set",
+            probabilities,
+            head.class_names,
+            details,
+            chosen,
         )
 
     def linear_probe(self, train: LabelledSet) -> ProtocolResult:
@@ -207,12 +213,20 @@ class Protocols:
         probabilities: npt.NDArray[Any],
         class_names: Sequence[str],
         details: dict[str, Any],
+        chosen: npt.NDArray[Any] | None = None,
     ) -> ProtocolResult:
         names = self.merge.rename(class_names)
         merged = self.merge.merge_probabilities(probabilities, class_names)
-        labels = self._true_labels(names)
+        if chosen is not None:
+            chosen, _ = self._merge_labels(chosen, class_names)
         return evaluate_probabilities(
-            protocol, labels, merged, names, seed=self.seed, details=details
+            protocol,
+            self._true_labels(names),
+            merged,
+            names,
+            predicted=chosen,
+            seed=self.seed,
+            details=details,
         )
 
     def _from_labels(

@@ -1,0 +1,51 @@
+"""Sets of classes that hold the truth so often: split conformal prediction, class by class.
+
+Vovk et al. 2005, "Algorithmic learning in a random world"; the score of a class is 1 minus its
+probability, or share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["MAX_SCORES", "find_sets", "list_sets", "make_scores"]
+
+Array = npt.NDArray[Any]
+
+MAX_SCORES = 400
+"""Calibration cutouts that a head keeps of each class."""
+
+
+def make_scores(probabilities: Array, labels: Array) -> Array:
+    """Sorted scores of the true classes (k, m), NaN where a class has fewer.
+
+    ``probabilities`` (n, k) come from cutouts that the head has not learnt from.
+    """
+    found = np.full((probabilities.shape[1], MAX_SCORES), np.nan, dtype=np.float32)
+    for row, of_class in enumerate(found):
+        scores = 1 - probabilities[labels == row, row][:MAX_SCORES]
+        of_class[: len(scores)] = np.sort(scores)
+    return found[:, ~np.isnan(found).all(axis=0)]
+
+
+def find_sets(probabilities: Array, scores: Array, coverage: float) -> npt.NDArray[np.bool_]:
+    """Which classes are in the set of each row, (n, k).
+
+    A class is in it unless its score is larger than those of ``coverage`` of the calibration
+    cutouts that truly are of the class; one without enough of them always is.
+    """
+    known = np.isfinite(scores).sum(axis=1)
+    rank = np.ceil((known + 1) * coverage).astype(int)  # from 1
+    reached = np.take_along_axis(scores, np.clip(rank, 1, scores.shape[1])[:, None] - 1, axis=1)
+    limit = np.where(rank > known, np.inf, reached[:, 0])
+    return np.asarray(1 - probabilities <= limit)
+
+
+def list_sets(members: npt.NDArray[np.bool_], class_names: Sequence[str]) -> list[str]:
+    """Names of the classes in each row of (n, k), with blanks between them."""
+    names = class_names[: members.shape[1]]
+    return [" ".join(c for c, inside in zip(names, row, strict=True) if inside) for row in members]

@@ -1,0 +1,95 @@
+"""Shares heads: what people would say of a galaxy, and the class that it counts as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.heads.linear import LinearHead, softmax
+from galmorph.heads.sets import find_sets, list_sets
+from galmorph.tables.columns import ColumnSpec, probability_name
+
+__all__ = ["SharesHead"]
+
+_OWN = ("label_weight", "label_bias")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharesHead(LinearHead):
+    """Shares of people's answers; the last class is for what is no galaxy.
+
+    Its share is a logistic function of its row; the others share the rest by softmax. Where it is
+    the largest it is the label; which of the others is goes by a linear map of its own, that may
+    prefer another one than most people do.
+
+    Attributes
+    ----------
+    label_weight : ndarray of float32, shape (num_classes - 1, num_features)
+    label_bias : ndarray of float32, shape (num_classes - 1,)
+    """
+
+    kind: ClassVar[str] = "shares"
+    label_weight: npt.NDArray[np.float32]
+    label_bias: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expected = (len(self.class_names) - 1, self.num_features)
+        if self.label_weight.shape != expected or self.label_bias.shape != expected[:1]:
+            raise ValueError(f"labels by {self.label_weight.shape}, not {expected}")
+
+    def compute_probabilities(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Expected shares, (n, num_features) to (n, num_classes); rows sum to 1."""
+        logits = self.compute_logits(embeddings)
+        none = 0.5 + 0.5 * np.tanh(logits[:, -1:] / 2)
+        galaxies = softmax(logits[:, :-1] / self.temperature) * (1 - none)
+        return np.concatenate([galaxies, none], axis=1).astype(np.float32)
+
+    def choose(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+        """Index of the label."""
+        galaxies = (embeddings @ self.label_weight.T + self.label_bias).argmax(axis=1)
+        last = len(self.class_names) - 1
+        none = self.compute_probabilities(embeddings).argmax(axis=1) == last
+        return np.where(none, last, galaxies)
+
+    def find_sets(self, embeddings: npt.NDArray[Any], coverage: float) -> list[str] | None:
+        """Classes of galaxies, one of which has the most votes so often; or the last class."""
+        if self.scores is None:
+            return None
+        shares = self.compute_probabilities(embeddings)[:, :-1]
+        shares /= shares.sum(axis=1, keepdims=True)
+        texts = list_sets(find_sets(shares, self.scores[:-1], coverage), self.class_names)
+        none = self.choose(embeddings) == len(self.class_names) - 1
+        return [self.class_names[-1] if n else t for n, t in zip(none, texts, strict=True)]
+
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """Those of classes, with what they mean here."""
+        texts = {
+            "label": "Class by the rules of Galaxy Zoo 2's clean samples, or artifact; empty where "
+            "the cutout could not be classified",
+            "confidence": "Share of people expected to give the label",
+            **{
+                probability_name(c): f"Share of people expected to say {c}"
+                for c in self.class_names
+            },
+        }
+        return tuple(replace(spec, description=texts[spec.name]) for spec in super().columns())
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Fitted numbers."""
+        own = {name: getattr(self, name) for name in _OWN}
+        return {**super().arrays(), **own}
+
+    @classmethod
+    def from_parts(
+        cls, values: Mapping[str, Any], tensors: Mapping[str, Any], **common: Any
+    ) -> Self:
+        """Rebuild from the parts in a file."""
+        own = {
+            name: np.asarray(tensors[name], np.float32) for name in ("label_weight", "label_bias")
+        }
+        return super().from_parts(values, tensors, **common, **own)
