@@ -26,7 +26,7 @@ from galmorph.heads import LinearHead, make_class_name, softmax
 from galmorph.heads.galaxy_zoo import GZ2_CODES, GZ2_QUESTIONS
 from galmorph.heads.questions import slice_answers
 from galmorph.heads.regression import Target
-from galmorph.heads.sets import make_scores
+from galmorph.heads.sets import NO_SCORE, make_scores
 from galmorph.heads.shares import SharesHead
 from galmorph.heads.votes import VoteHead
 from galmorph.images.discover import discover_sources
@@ -431,7 +431,7 @@ def fit_leaves(rows: tuple[Array, ...], count: int, none: Any, clean: LinearHead
         np.concatenate([weight, none[0][None]]).astype(np.float32),
         np.append(bias, none[1]).astype(np.float32),
         temperature,
-        np.concatenate([scores, np.full_like(scores[:1], np.nan)]),
+        np.concatenate([scores, np.full_like(scores[:1], NO_SCORE)]),
         label_weight=(AS_PEOPLE * weight / temperature + as_clean * clean.weight).astype(
             np.float32
         ),

@@ -11,8 +11,10 @@ import click
 from galmorph.cli.labelled import (
     Labels,
     embed_set,
+    embed_values,
     label_options,
     parse_crops,
+    parse_values,
     split_classes,
     split_list,
     take_options,
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
     from galmorph.encoders.fused import ProjectionHead
     from galmorph.evaluation.merging import ClassMerge
     from galmorph.evaluation.report import ProtocolResult
+    from galmorph.evaluation.values import ValueResult
     from galmorph.pipeline import Pipeline
     from galmorph.training.labelled import LabelledSet
     from galmorph.training.protocols import Protocols
+    from galmorph.training.values import Wanted
 
 __all__ = ["evaluate"]
 
@@ -121,13 +125,13 @@ def evaluate(
     from galmorph.heads import make_class_name
 
     columns = (given.pop("label_column"), given.pop("id_column"), given.pop("path_column"))
-    test = Labels(
-        labels, data, *columns, split_classes(given.pop("classes")), given.pop("data_frame")
-    )
+    classes, frame = split_classes(given.pop("classes")), given.pop("data_frame")
+    wanted = parse_values(given.pop("votes"), given.pop("numbers"))
+    test = Labels(labels, data, *columns, classes, frame, wanted)
     train = None
     if train_data:
         train = Labels(
-            train_labels or labels, train_data, *columns[:2], None, test.class_names, train_frame
+            train_labels or labels, train_data, *columns[:2], None, classes, train_frame, wanted
         )
     elif train_labels:
         raise click.UsageError("--train-labels needs --train-data.")
@@ -147,10 +151,13 @@ def evaluate(
     inputs = (*test.list_inputs(), *(train.list_inputs() if train is not None else ()))
     _check_outputs(output, figure, inputs)
     pipeline = _make_pipeline(given, head)
-    results: list[ProtocolResult] = []
+    evaluation = _Evaluation(pipeline, test, train, merge, **options)
+    if wanted is not None and figure:
+        raise click.UsageError("--figure draws classes, not --votes or --numbers.")
+    results: list[Any] = []
     complete = False
     try:
-        for result in _Evaluation(pipeline, test, train, merge, **options).run():
+        for result in evaluation.run() if wanted is None else evaluation.run_values(wanted):
             click.echo(result.summarize())
             results.append(result)
         complete = True
@@ -165,7 +172,7 @@ def evaluate(
 
 
 def _write(
-    output: str | None, figure: str | None, results: list[ProtocolResult], meta: dict[str, Any]
+    output: str | None, figure: str | None, results: list[Any], meta: dict[str, Any]
 ) -> None:
     if output:
         from galmorph.evaluation.report import write_report
@@ -276,6 +283,29 @@ class _Evaluation:
             yield protocols.leave_one_out_knn()
             if projection is not None:
                 yield protocols.leave_one_out_knn_on_projection(projection)
+
+    def run_values(self, wanted: Wanted) -> Iterator[ValueResult]:
+        """Votes or numbers: by a head, from the training part, or by folds."""
+        from galmorph.training.values import cross_predict_values, measure_values, predict_values
+
+        how = {"crop": self._crop(), "quiet": self.quiet}
+        test, values = embed_values(self.pipeline, self.test, **how)
+        told = {}
+        head = self.pipeline.head
+        if head is not None and self.wants("head"):
+            wanted.check(head)
+            told[f"head {head.name!r}"] = predict_values(head, test.embeddings)
+        if self.train is not None and self.wants("probe"):
+            train, known = embed_values(self.pipeline, self.train, **how)
+            test.check_apart(train)
+            fitted = wanted.fit(train.embeddings, known, name="probe", seed=self.seed)
+            told["training part to test set"] = predict_values(fitted, test.embeddings)
+        if self.folds is not None and self.wants("probe"):
+            told[f"{self.folds}-fold cross-validation"] = cross_predict_values(
+                wanted, test.embeddings, values, folds=self.folds, seed=self.seed
+            )
+        for protocol, each in told.items():
+            yield from measure_values(wanted, values, each, protocol=protocol, seed=self.seed)
 
     def _load_projection(self) -> ProjectionHead | None:
         """The projection head, where one is asked for."""

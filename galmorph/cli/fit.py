@@ -14,8 +14,10 @@ import click
 from galmorph.cli.labelled import (
     Labels,
     embed_set,
+    embed_values,
     label_options,
     parse_crops,
+    parse_values,
     split_classes,
     take_options,
 )
@@ -23,11 +25,12 @@ from galmorph.cli.options import GroupedCommand
 from galmorph.cli.outputs import overwrite_option, prepare_output
 
 if TYPE_CHECKING:
-    from galmorph.heads import LinearHead
+    from galmorph.heads import Head, LinearHead
     from galmorph.model import Model
     from galmorph.pipeline import Pipeline
     from galmorph.training.heads import HeadFit
     from galmorph.training.labelled import LabelledSet
+    from galmorph.training.values import Wanted
 
 __all__ = ["fit"]
 
@@ -118,6 +121,9 @@ def fit(
     (10-fold, 5-fold from 2,000 cutouts on, or as many as the rarest class has cutouts), its
     temperature calibrated on the out-of-fold predictions. The accuracy that is printed is that of
     the cross-validation; for test data of your own use `galmorph evaluate`.
+
+    With --votes the head tells shares of answers, each with an interval, as `tree` does; with
+    --numbers it tells numbers, each with its error, as `efigi` does.
     """
     from galmorph.pipeline import open_pipeline
 
@@ -136,7 +142,10 @@ def fit(
         given.pop("path_column"),
         split_classes(given.pop("classes")),
         given.pop("data_frame"),
+        parse_values(given.pop("votes"), given.pop("numbers")),
     )
+    if wanted.wanted is not None:
+        _check_of_classes(given, select_crop)
     options = take_options(given)
     seed, quiet, balanced = given.pop("seed"), given.pop("quiet"), given.pop("balanced")
     recut, held_out = given.pop("recut"), given.pop("held_out")
@@ -153,11 +162,16 @@ def fit(
         options.describe(),
     )
     _check_held_out(fitting.pipeline.model, held_out)
+    if wanted.wanted is not None:
+        found, embedded = fitting.fit_values(wanted.wanted)
+        target.write(found, embedded, fitting.pipeline.model, seed)
+        click.echo(_describe_values(found, embedded, target.path))
+        return
     if select_crop is None:
         crops = [_find_crop(fitting.pipeline)]
-    found, embedded = fitting.choose(crops)
-    target.write(found, embedded, fitting.pipeline.model, seed)
-    click.echo(_describe(found, embedded, target.path))
+    fit, embedded = fitting.choose(crops)
+    target.write(fit.head, embedded, fitting.pipeline.model, seed)
+    click.echo(_describe(fit, embedded, target.path))
 
 
 @dataclass(frozen=True)
@@ -190,11 +204,11 @@ class _Target:
             )
         return cls(path, bool(add_to), name or Path(path).stem, typicality)
 
-    def write(self, found: HeadFit, embedded: LabelledSet, model: Model, seed: int) -> None:
+    def write(self, head: Head, embedded: LabelledSet, model: Model, seed: int) -> None:
         from galmorph.model import compute_signature, write_heads
         from galmorph.typicality import ENOUGH_ROWS, fit_typicality
 
-        head, typical = found.head, None
+        typical = None
         if self.typicality or len(embedded.labels) >= ENOUGH_ROWS:
             typical = fit_typicality(embedded.embeddings, seed=seed)
         if not self.typicality:  # else it is the model's, for all that has none of its own
@@ -256,6 +270,22 @@ class _Fitting:
             best[0].head.notes["crops_tried"] = tried  # type: ignore[index]
         return best
 
+    def fit_values(self, wanted: Wanted) -> tuple[Head, LabelledSet]:
+        """A head of votes or numbers."""
+        crop = _find_crop(self.pipeline)
+        embedded, values = embed_values(self.pipeline, self.labels, crop=crop, quiet=self.quiet)
+        options = {"name": self.name, "seed": self.seed, "crop": crop, "notes": self._note()}
+        return wanted.fit(embedded.embeddings, values, **options), embedded
+
+    def _note(self) -> dict[str, Any]:
+        data = [_short_name(path) for path in self.labels.data or [self.labels.labels]]
+        notes = {"data": data, "held_out": self.held_out, **self.notes}
+        if self.pipeline.field.fov is not None:
+            notes["fov"] = self.pipeline.field.fov
+        if self.pixels:
+            notes["pixels"] = self.pixels
+        return notes
+
     def _fit(self, crop: Any) -> tuple[HeadFit, LabelledSet]:
         import numpy as np
 
@@ -263,13 +293,7 @@ class _Fitting:
         from galmorph.training.labelled import join_sets
 
         embedded = embed_set(self.pipeline, self.labels, crop=crop, quiet=self.quiet)
-        data = [_short_name(path) for path in self.labels.data or [self.labels.labels]]
-        notes = {"data": data, "held_out": self.held_out, **self.notes}
-        if self.pipeline.field.fov is not None:
-            notes["fov"] = self.pipeline.field.fov
-        if self.pixels:
-            notes["pixels"] = self.pixels
-        rows = embedded
+        notes, rows = self._note(), embedded
         if self.recut is not None:
             notes["recut"] = self.recut
             rows = join_sets(embedded, self._embed_recut(crop, embedded.class_names))
@@ -353,6 +377,29 @@ def _describe_field(head: LinearHead) -> str:
     if head.crop is None:
         return f"field of view {head.notes['fov']} arcsec"
     return f"crop {head.crop if head.crop == 'auto' else round(head.crop, 4)}"
+
+
+def _check_of_classes(given: Mapping[str, Any], select_crop: str | None) -> None:
+    """Refuse what only classes have."""
+    asked = {"select_crop": select_crop, **{n: given[n] for n in ("balanced", "held_out", "recut")}}
+    name = next((n for n, value in asked.items() if value), None)
+    if name is not None:
+        raise click.UsageError(
+            f"--{name.replace('_', '-')} is for classes, not --votes, --numbers."
+        )
+
+
+def _describe_values(head: Head, embedded: LabelledSet, path: str) -> str:
+    from galmorph.heads.regression import RegressionHead
+
+    lines = [f"{path}: head {head.name!r}, {len(embedded.labels)} cutouts"]
+    if isinstance(head, RegressionHead):
+        errors = zip(head.names, head.error, strict=True)
+        said = ", ".join(f"{name} {error:.4g}" for name, error in errors)
+    else:
+        said = f"{head.notes['cross_validated_rmse']:.4f} of the shares of all people"
+    lines.append(f"{head.notes['folds']}-fold cross-validation: rms error {said}")
+    return "\n".join(lines)
 
 
 def _describe(found: HeadFit, embedded: LabelledSet, path: str) -> str:

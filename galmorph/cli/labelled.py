@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from galmorph.pipeline import Pipeline
     from galmorph.training.labelled import LabelledSet
     from galmorph.training.recut import Recut
+    from galmorph.training.values import ValueTable, Wanted
 
 __all__ = [
     "Labels",
     "embed_set",
+    "embed_values",
     "label_options",
     "parse_crops",
+    "parse_values",
     "split_classes",
     "split_list",
     "take_options",
@@ -68,6 +71,36 @@ def split_classes(text: str | None) -> tuple[str, ...] | None:
     return made
 
 
+def parse_values(votes: Sequence[str], numbers: str | None) -> Wanted | None:
+    """What is to be told in place of classes; None for classes."""
+    from galmorph.heads.questions import Question
+    from galmorph.training.values import Wanted
+
+    if votes and numbers:
+        raise click.UsageError("Give --votes or --numbers: a head tells one or the other.")
+    if not votes and numbers is None:
+        return None
+    pairs = [text.partition("=") for text in votes]
+    bad = next(
+        (text for text, (name, _, a) in zip(votes, pairs, strict=True) if not name or not a), ""
+    )
+    if bad:
+        raise click.UsageError(f"--votes reads QUESTION=A,B,..., not {bad!r}.")
+    try:
+        questions = tuple(Question(name, split_list(answers) or ()) for name, _, answers in pairs)
+    except ValueError as error:
+        raise click.UsageError(f"--votes: {error}") from error
+    return Wanted(questions, split_list(numbers) or ())
+
+
+def embed_values(pipeline: Pipeline, labels: Labels, **options: Any) -> tuple[LabelledSet, Any]:
+    """Embed cutouts with votes or numbers; the set, and its values (n, num_columns)."""
+    from galmorph.training.values import take_rows
+
+    found = embed_set(pipeline, labels, **options)
+    return found, take_rows(found.class_names, found.labels, labels.read_values())
+
+
 def label_options(command: Command) -> Command:
     """Arguments and options that say which cutouts there are and of which class each is."""
     options = (
@@ -96,6 +129,18 @@ def label_options(command: Command) -> Command:
             "--classes",
             metavar="A,B,...",
             help="Classes to keep, in this order [default: all, sorted].",
+        ),
+        click.option(
+            "--votes",
+            multiple=True,
+            metavar="QUESTION=A,B,...",
+            help="Instead of classes: the columns A, B, ... of LABELS count who gave these answers "
+            "to a question. Repeat for more questions.",
+        ),
+        click.option(
+            "--numbers",
+            metavar="A,B,...",
+            help="Instead of classes: columns of LABELS that hold numbers.",
         ),
         click.option(
             "--data-frame",
@@ -136,6 +181,8 @@ class Labels:
     class_names : tuple of str or None
     data_frame : float
         See `galmorph.training.labelled.choose_field`.
+    wanted : Wanted or None
+        Votes or numbers in place of classes.
     """
 
     labels: str
@@ -145,8 +192,13 @@ class Labels:
     path_column: str | None = None
     class_names: tuple[str, ...] | None = None
     data_frame: float = 1.0
+    wanted: Wanted | None = None
 
     def __post_init__(self) -> None:
+        if self.wanted is not None and (self.path_column or self.class_names):
+            raise click.UsageError("--votes and --numbers go by --id-column, and have no classes.")
+        if self.wanted is not None and self.labels == "folders":
+            raise click.UsageError("--votes and --numbers need a table as LABELS.")
         if bool(self.data) == bool(self.path_column):
             raise click.UsageError("Give DATA, or --path-column NAME of a table LABELS.")
         if self.path_column and self.labels == "folders":
@@ -160,11 +212,20 @@ class Labels:
         """What says the class of a source: a function, or classes by object_id."""
         from galmorph.training.labelled import FOLDERS, label_by_folder, read_labels
 
+        if self.wanted is not None:  # the row is the class
+            return {name: str(row) for name, row in self.read_values().rows.items()}
         if self.labels == FOLDERS:
             return label_by_folder
         if self.path_column is not None:
             return _label_by_column
         return read_labels(self.labels, label_column=self.label_column, id_column=self.id_column)
+
+    def read_values(self) -> ValueTable:
+        """Votes or numbers, by object_id."""
+        from galmorph.training.values import read_values
+
+        assert self.wanted is not None
+        return read_values(self.labels, self.wanted, id_column=self.id_column)
 
     def list_sources(self) -> Iterator[Source]:
         """List the cutouts in order, lazily."""

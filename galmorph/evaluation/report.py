@@ -21,6 +21,7 @@ from galmorph.evaluation.reliability import (
     compute_ece_floor,
     compute_reliability,
 )
+from galmorph.evaluation.values import ValueResult
 from galmorph.writing import write_whole
 
 __all__ = ["ProtocolResult", "evaluate_labels", "evaluate_probabilities", "write_report"]
@@ -139,7 +140,7 @@ def evaluate_probabilities(
 
 
 def write_report(
-    path: str | Path, results: Sequence[ProtocolResult], *, meta: Mapping[str, Any]
+    path: str | Path, results: Sequence[ProtocolResult | ValueResult], *, meta: Mapping[str, Any]
 ) -> None:
     """Write results and ``meta`` (model, data, settings) as JSON, whole or not at all."""
     text = json.dumps({**meta, "results": [r.to_dict() for r in results]}, indent=2) + "\n"

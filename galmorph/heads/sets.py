@@ -12,24 +12,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MAX_SCORES", "find_sets", "list_sets", "make_scores"]
+__all__ = ["MAX_SCORES", "NO_SCORE", "find_sets", "list_sets", "make_scores"]
 
 Array = npt.NDArray[Any]
 
 MAX_SCORES = 400
 """Calibration cutouts that a head keeps of each class."""
 
+NO_SCORE = 2.0
+"""Above all scores."""
+
 
 def make_scores(probabilities: Array, labels: Array) -> Array:
-    """Sorted scores of the true classes (k, m), NaN where a class has fewer.
+    """Sorted scores of the true classes (k, m), `NO_SCORE` where a class has fewer.
 
     ``probabilities`` (n, k) come from cutouts that the head has not learnt from.
     """
-    found = np.full((probabilities.shape[1], MAX_SCORES), np.nan, dtype=np.float32)
+    found = np.full((probabilities.shape[1], MAX_SCORES), NO_SCORE, dtype=np.float32)
     for row, of_class in enumerate(found):
         scores = 1 - probabilities[labels == row, row][:MAX_SCORES]
         of_class[: len(scores)] = np.sort(scores)
-    return found[:, ~np.isnan(found).all(axis=0)]
+    return found[:, (found != NO_SCORE).any(axis=0)]
 
 
 def find_sets(probabilities: Array, scores: Array, coverage: float) -> npt.NDArray[np.bool_]:
@@ -38,10 +41,10 @@ def find_sets(probabilities: Array, scores: Array, coverage: float) -> npt.NDArr
     A class is in it unless its score is larger than those of ``coverage`` of the calibration
     cutouts that truly are of the class; one without enough of them always is.
     """
-    known = np.isfinite(scores).sum(axis=1)
+    known = (scores != NO_SCORE).sum(axis=1)
     rank = np.ceil((known + 1) * coverage).astype(int)  # from 1
     reached = np.take_along_axis(scores, np.clip(rank, 1, scores.shape[1])[:, None] - 1, axis=1)
-    limit = np.where(rank > known, np.inf, reached[:, 0])
+    limit = np.where(rank > known, NO_SCORE, reached[:, 0])
     return np.asarray(1 - probabilities <= limit)
 
 

@@ -116,11 +116,11 @@ class _Features:
         return own.astype(np.float32), (bias - own @ mean).astype(np.float32)
 
 
-def deal_folds(count: int, seed: int) -> Array:
+def deal_folds(count: int, seed: int, folds: int = FOLDS) -> Array:
     """A fold for each of so many galaxies."""
     if count < MIN_ROWS:
         raise TrainingError(f"{count} cutouts are too few to fit on; {MIN_ROWS} are needed")
-    return np.asarray(np.random.default_rng(seed).permutation(np.arange(count) % FOLDS))
+    return np.asarray(np.random.default_rng(seed).permutation(np.arange(count) % folds))
 
 
 @one_thread

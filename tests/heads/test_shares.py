@@ -18,7 +18,7 @@ def make_head(**changes: object) -> SharesHead:
     values: dict[str, object] = {
         "label_weight": rng.normal(size=(3, 6)).astype(np.float32),
         "label_bias": np.zeros(3, np.float32),
-        "scores": np.array([[0.1, 0.4], [0.3, np.nan], [0.2, 0.9], [np.nan] * 2], np.float32),
+        "scores": np.array([[0.1, 0.4], [0.3, 2], [0.2, 0.9], [2, 2]], np.float32),
     }
     weight = rng.normal(size=(4, 6)).astype(np.float32)
     bias = np.array([0.1, -0.2, 0.3, -2], np.float32)

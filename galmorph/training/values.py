@@ -1,0 +1,139 @@
+"""Votes and numbers of a user's own: read from a table, fitted, and told from others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import CatalogueError, TrainingError
+from galmorph.evaluation.values import ValueResult, compare_numbers, compare_shares
+from galmorph.heads import Head
+from galmorph.heads.questions import Question, slice_answers
+from galmorph.heads.regression import RegressionHead, Target
+from galmorph.heads.votes import VoteHead
+from galmorph.training.labelled import to_label
+from galmorph.training.votes import deal_folds, fit_numbers, fit_votes
+
+__all__ = ["ValueTable", "Wanted", "measure_values", "read_values"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be told: shares of the answers to questions, or else numbers."""
+
+    questions: tuple[Question, ...] = ()
+    numbers: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Where it stands in a table."""
+        return tuple(a for q in self.questions for a in q.answers) + self.numbers
+
+    def fit(self, embeddings: Array, values: Array, *, name: str, seed: int, **more: Any) -> Head:
+        """A head for it, from ``values`` (n, num_columns)."""
+        if self.questions:
+            options = {"name": name, "seed": seed, **more}
+            return fit_votes(embeddings, np.nan_to_num(values), self.questions, **options).head
+        ends = zip(self.numbers, values.T, strict=True)
+        targets = [Target(n, float(np.nanmin(v)), float(np.nanmax(v))) for n, v in ends]
+        flat = [t.name for t in targets if not t.low < t.high]
+        if flat:
+            raise TrainingError(f"{flat[0]}: one value throughout is nothing to learn")
+        return fit_numbers(embeddings, values, targets, name=name, seed=seed, **more)[0]
+
+    def check(self, head: Head) -> None:
+        """Refuse a head that tells something else."""
+        own = head.names if isinstance(head, VoteHead | RegressionHead) else ()
+        asked = tuple(c for q in self.questions for c in q.columns) + self.numbers
+        if own != asked:
+            raise TrainingError(
+                f"the head {head.name!r} tells {', '.join(head.names)}, and the table has "
+                f"{', '.join(asked)}: name the same columns in the same order"
+            )
+
+
+@dataclass(frozen=True)
+class ValueTable:
+    """Rows of a table by identifier, (n, num_columns); NaN where a cell is empty."""
+
+    rows: dict[str, int]
+    values: Array
+
+
+def read_values(path: Any, wanted: Wanted, *, id_column: str = "object_id") -> ValueTable:
+    """Read votes or numbers by object_id from a table.
+
+    Raises
+    ------
+    CatalogueError
+        The table cannot be read, lacks a column, names an object twice, or a cell is no number.
+    """
+    from galmorph.tables.formats import open_reader
+
+    reader = open_reader(path, exact={id_column})
+    for name in (id_column, *wanted.columns):
+        if name not in reader.specs:
+            raise CatalogueError(f"{path}: no column {name!r}; there are {', '.join(reader.specs)}")
+    rows: dict[str, int] = {}
+    values = []
+    for chunk in reader.chunks():
+        for cell, *numbers in zip(*(chunk[n] for n in (id_column, *wanted.columns)), strict=True):
+            object_id = to_label(cell)
+            if object_id in rows:
+                raise CatalogueError(f"{path}: {object_id!r} stands in two rows")
+            rows[object_id] = len(values)
+            values.append([_to_number(c, f"{path}: {object_id}") for c in numbers])
+    return ValueTable(rows, np.array(values).reshape(len(rows), -1))
+
+
+def _to_number(cell: Any, where: str) -> float:
+    text = to_label(cell) if not isinstance(cell, float) else str(cell)
+    try:
+        return float(text) if text not in ("", "nan") else float("nan")
+    except ValueError:
+        raise CatalogueError(f"{where}: {text!r} is no number") from None
+
+
+def predict_values(head: Head, embeddings: Array) -> Array:
+    """What a head tells, in the order of the columns of the table."""
+    if isinstance(head, VoteHead):
+        return head.compute_shares(embeddings)
+    assert isinstance(head, RegressionHead)
+    return head.compute_values(embeddings)
+
+
+def measure_values(
+    wanted: Wanted, values: Array, told: Array, *, protocol: str, seed: int
+) -> list[ValueResult]:
+    """One result for a question or a number."""
+    if wanted.questions:
+        return [
+            compare_shares(protocol, q.name, values[:, part], told[:, part], seed=seed)
+            for q, part in slice_answers(wanted.questions)
+        ]
+    columns = zip(wanted.numbers, values.T, told.T, strict=True)
+    return [compare_numbers(protocol, n, v, t, seed=seed) for n, v, t in columns]
+
+
+def cross_predict_values(
+    wanted: Wanted, embeddings: Array, values: Array, *, folds: int, seed: int
+) -> Array:
+    """What heads tell of the rows that they have not seen; everything is chosen inside a fold."""
+    fold = deal_folds(len(embeddings), seed, folds)
+    told = np.empty(values.shape)
+    for number in range(folds):
+        left = fold == number
+        head = wanted.fit(embeddings[~left], values[~left], name="fold", seed=seed)
+        told[left] = predict_values(head, embeddings[left])
+    return told
+
+
+def take_rows(names: Sequence[str], labels: Array, table: ValueTable) -> Array:
+    """Values of cutouts whose class is the number of their row."""
+    return table.values[np.array([int(name) for name in names])[labels]]
