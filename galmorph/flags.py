@@ -55,6 +55,8 @@ class Flags(enum.IntFlag):
     """Many pixels at the top of the range."""
     RESAMPLED = 1 << 17
     """Bands of coarser pixels, or turned ones, were resampled to the finest."""
+    BADLY_FRAMED = 1 << 18
+    """The galaxy looks off-centre, cut off, or like a small one beside a big one."""
 
 
 NO_LABEL = (
@@ -79,6 +81,7 @@ ADVICE = {
     "outside_colour_domain": "fewer than three bands: give three, or do not trust the colours",
     "bad_pixels_filled": "bad pixels were filled: --nan refuse leaves such cutouts out",
     "many_bad_pixels": "do not trust these labels",
+    "badly_framed": "off-centre, cut off, or beside a bigger one: check position and frame",
     "no_central_source": "nothing at the centre: check the positions",
     "resampled": "bands of unlike pixels were brought to the finest: fine detail is interpolated",
     "saturated": "bright beyond the range: see galmorph inspect, choose another --stretch",

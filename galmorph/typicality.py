@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from galmorph.errors import TrainingError
 
-__all__ = ["ATYPICAL_PERCENTILE", "ENOUGH_ROWS", "Doubts", "Typicality", "fit_typicality"]
+__all__ = ["ATYPICAL_PERCENTILE", "ENOUGH_ROWS", "Doubts", "Frames", "Typicality", "fit_typicality"]
 
 ATYPICAL_PERCENTILE = 99.0
 """Rows above this percentile of held-out training data are flagged."""
@@ -72,6 +72,30 @@ class Doubts:
 
 
 @dataclass(frozen=True)
+class Frames:
+    """Tells frames that show a galaxy badly: off-centre, cut off, or small beside a big one.
+
+    Attributes
+    ----------
+    weight, bias : ndarray of float32, shapes (1 + k, num_features) and (1 + k,)
+        First the logit of a good frame, made so much larger that few are called bad; then those of
+        k kinds of bad ones.
+    """
+
+    weight: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.weight.ndim != 2 or self.weight.shape[:1] != self.bias.shape or len(self.bias) < 2:
+            raise ValueError(f"no frames: {self.weight.shape}, {self.bias.shape}")
+
+    def measure(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Logit of a bad frame, (n, num_features) to (n,); above 0 it is one."""
+        logits = embeddings @ self.weight.T + self.bias
+        return np.asarray(np.logaddexp.reduce(logits[:, 1:], axis=1) - logits[:, 0])
+
+
+@dataclass(frozen=True)
 class Typicality:
     """Distance to the nearest training embeddings, in whitened principal components.
 
@@ -87,6 +111,7 @@ class Typicality:
     neighbours : int
         The distance is the mean to this many nearest references.
     doubts : Doubts or None
+    frames : Frames or None
     """
 
     mean: npt.NDArray[np.float32]
@@ -95,6 +120,7 @@ class Typicality:
     quantiles: npt.NDArray[np.float32]
     neighbours: int = 5
     doubts: Doubts | None = None
+    frames: Frames | None = None
 
     def __post_init__(self) -> None:
         width, k = len(self.mean), self.components.shape[-1]
@@ -140,9 +166,10 @@ class Typicality:
 
     def to_tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Arrays to store, float16 where that loses nothing that matters."""
-        doubts = {} if self.doubts is None else vars(self.doubts)
+        parts = {"doubts": self.doubts, "frames": self.frames}
+        own = {f"{part}.{k}": a for part, of in parts.items() if of for k, a in vars(of).items()}
         return {
-            **{f"typicality.doubts.{name}": array for name, array in doubts.items()},
+            **{f"typicality.{name}": array for name, array in own.items()},
             "typicality.mean": self.mean,
             "typicality.components": self.components.astype(np.float16),
             "typicality.references": self.references.astype(np.float16),
@@ -160,12 +187,15 @@ class Typicality:
         arrays = {
             name: np.asarray(tensors[f"typicality.{name}"], dtype=np.float32) for name in names
         }
-        start = "typicality.doubts."
-        doubts = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+        own: dict[str, dict[str, Any]] = {"doubts": {}, "frames": {}}
+        for part, found in own.items():
+            start = f"typicality.{part}."
+            found |= {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
         return cls(
             **arrays,
             neighbours=int(values["neighbours"]),
-            doubts=Doubts(**doubts) if doubts else None,
+            doubts=Doubts(**own["doubts"]) if own["doubts"] else None,
+            frames=Frames(**own["frames"]) if own["frames"] else None,
         )
 
 

@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from odd_frames import KINDS, make_odd_frames
 from PIL import Image
 
 from galmorph.heads import LinearHead, make_class_name, softmax
 from galmorph.heads.galaxy_zoo import GZ2_CODES, GZ2_QUESTIONS
 from galmorph.heads.questions import slice_answers
-from galmorph.heads.regression import Target
+from galmorph.heads.regression import RegressionHead, Target
 from galmorph.heads.sets import NO_SCORE, make_scores
 from galmorph.heads.shares import SharesHead
 from galmorph.heads.votes import VoteHead
@@ -44,7 +45,7 @@ from galmorph.training.votes import (
     join_shares,
     make_hidden,
 )
-from galmorph.typicality import Doubts, Typicality, fit_typicality
+from galmorph.typicality import Doubts, Frames, Typicality, fit_typicality
 
 Array = np.ndarray[Any, Any]
 
@@ -72,6 +73,9 @@ SHARPER, DOUBTFUL = 2.0, 0.7
 
 PENALTY = 3e-2
 """Of the shares, as in `galmorph.training.logistic`."""
+
+CALLED_BAD = 0.02
+"""Part of the good frames of a survey that may be called bad."""
 
 AS_PEOPLE = 0.6
 """How far the label goes by the shares; for the rest by the head of the clean samples.
@@ -106,6 +110,8 @@ class Images:
         if where == "artifacts as shards":  # else what tells them from galaxies is the format
             files = sorted((self.data / "artifacts").glob("*.jpg"))
             return to_sources([make_small(file) for file in files])
+        if where in KINDS:
+            return to_sources(list(make_odd_frames(where, self.data)))
         if where.startswith("empty"):  # as many images as the number says
             return to_sources([make_empty(seed) for seed in range(int(where[5:]))])
         return discover_sources([str(self.data / where)])
@@ -350,8 +356,8 @@ def fit_union(galaxies: list[Array], none: tuple[Array, Array], clean: LinearHea
     known = [x[: 2 * len(x) // 3] for x in galaxies]
     typical = fit_typicality(np.concatenate([x[:700] for x in known]), num_components=128)
     doubts = Doubts(
-        np.concatenate([none[0][None], clean.weight]).astype(np.float32),
-        np.concatenate([none[1][None], clean.bias]).astype(np.float32),
+        np.vstack([none[0], clean.weight]).astype(np.float32),
+        np.append(none[1], clean.bias).astype(np.float32),
         np.zeros((2, 2), np.float32),
     )
     levels = np.linspace(0, 1, 401)
@@ -360,6 +366,22 @@ def fit_union(galaxies: list[Array], none: tuple[Array, Array], clean: LinearHea
     far = [np.quantile(typical.compute_distance(x[2 * len(x) // 3 :]), levels) for x in galaxies]
     distances = np.quantile(np.concatenate(far), np.linspace(0, 1, 201)).astype(np.float32)
     return replace(typical, quantiles=distances, doubts=replace(doubts, quantiles=quantiles))
+
+
+def fit_frames(known: list[Array], held_out: list[Array], odd: list[Array]) -> Frames:
+    """Good frames against bad ones; of each survey 2 % at most are called bad."""
+    sets = [*known, *odd]
+    group = np.repeat(np.arange(len(sets)), [len(s) for s in sets])
+    labels = np.maximum(group - len(known) + 1, 0)
+    weights = 1 / np.bincount(group)[group] * np.where(labels, len(known) / len(odd), 1)
+    x = np.concatenate(sets)
+    scale = standardize(x)
+    targets = np.eye(len(odd) + 1)[labels]
+    path = fit_path(scale.apply(x), targets, [1e-2], weights=weights / weights.mean())
+    weight, bias = (part.astype(np.float32) for part in scale.fold(next(path)))
+    draft = Frames(weight, bias)
+    bias[0] += max(np.quantile(draft.measure(x), 1 - CALLED_BAD) for x in held_out)
+    return draft
 
 
 EFIGI = (
@@ -377,15 +399,38 @@ EFIGI_COLUMNS = (
 )
 
 
-def fit_efigi(images: Images, hidden: Hidden) -> tuple[Any, Array, Array]:
-    """Attributes that experts gave: head, values out of fold, and what the experts said."""
+def fit_efigi(images: Images, hidden: Hidden) -> RegressionHead:
+    """Attributes that experts gave."""
     rows = read_rows(images.data, "efigi")
     embedded = images.embed("efigi_auto", "votes/efigi", "auto", VIEWS)
     values = np.array([[float(row[name]) for name in EFIGI_COLUMNS] for row in rows])
     values[:, 1:][values[:, 1:] < -0.5] = np.nan  # not known
     x = find(embedded, [row["file"] for row in rows])
     head, found = fit_numbers(x, values, EFIGI, name="efigi", hidden=hidden, crop="auto")
-    return head, found, values
+    return replace(head, notes={**head.notes, **measure_efigi(found, values)})
+
+
+def measure_efigi(found: Array, values: Array) -> dict[str, float]:
+    """How well what was found out of fold tells bars, arms and perturbed galaxies from others."""
+    column = {target.name: k for k, target in enumerate(EFIGI)}
+    face_on = values[:, column["inclination"]] <= 0.5
+    bar, arms, odd = (column[n] for n in ("bar_length", "arm_strength", "perturbation"))
+    pairs = {
+        "bar": (bar, face_on & (values[:, bar] >= 0.5), face_on & (values[:, bar] == 0)),
+        "arms": (arms, values[:, arms] >= 0.5, values[:, arms] <= 0.25),
+        "perturbation": (odd, values[:, odd] >= 0.75, values[:, odd] <= 0.25),
+    }
+    return {
+        f"cross_validated_auc_{name}": compute_auc(found[yes, k], found[no, k])
+        for name, (k, yes, no) in pairs.items()
+    }
+
+
+def compute_auc(high: Array, low: Array) -> float:
+    """How often one of ``high`` is larger than one of ``low``."""
+    order = np.concatenate([low, high]).argsort(kind="stable").argsort(kind="stable")
+    rank = order[len(low) :].sum() - len(high) * (len(high) - 1) / 2
+    return float(rank / (len(high) * len(low)))
 
 
 def fit_leaves(rows: tuple[Array, ...], count: int, none: Any, clean: LinearHead) -> SharesHead:
@@ -475,7 +520,7 @@ def main() -> None:
     x, votes, surveys, weights, groups = ordinary
     labels: dict[str, Any] = {"surveys": surveys, "weights": weights, "groups": groups}
     tree = fit_votes(x, votes, GZ2_QUESTIONS, name="tree", hidden=hidden, **labels).head
-    efigi, _, _ = fit_efigi(images, hidden)
+    efigi = fit_efigi(images, hidden)
     galaxies, classes = read_clean(images)
     some = np.random.default_rng(0).permutation(len(classes))[:4000]
     surveyed = gather_galaxies(images)
@@ -486,7 +531,14 @@ def main() -> None:
         "tree": tree,
         "efigi": efigi,
     }
-    union = fit_union(surveyed, logit, clean)
+    union = replace(
+        fit_union(surveyed, logit, clean),
+        frames=fit_frames(
+            [x[: 2 * len(x) // 3] for x in surveyed],
+            [x[2 * len(x) // 3 :] for x in surveyed],
+            [images.embed(kind.replace(" ", "_"), kind, None)[0] for kind in KINDS],
+        ),
+    )
     add_to_model(options.model, found, typicality=union, scaled_frame=424)
     for name, head in found.items():
         print(name, json.dumps({k: v for k, v in head.notes.items() if k != "class_counts"}))

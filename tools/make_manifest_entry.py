@@ -62,12 +62,12 @@ RECIPE = {
 }
 PAPER = "Wei et al. 2022, PASP 134, 114508 (the fusion of branches and the pretraining by contrast)"
 HEAD_DATA = {
-    "gz2_votes": "Votes on 330 Galaxy Zoo 2, 263 SDSS and 213 DECaLS galaxies; 8,000 clean galaxies "
-    "and artifacts with shares that the tree gives",
     "tree": "Votes on 330 Galaxy Zoo 2 (Hart et al. 2016), 263 SDSS and 213 DECaLS galaxies (Willett "
     "et al. 2013)",
     "efigi": "EFIGI, 1,915 galaxies with attributes by experts (Baillard et al. 2011)",
-    "gz2": "Galaxy Zoo 2 training part, 23,919 cutouts",
+    "gz2": "Votes on 330 Galaxy Zoo 2, 263 SDSS and 213 DECaLS galaxies; 4,000 clean galaxies with "
+    "shares that the tree gives; artifacts, and made images without a galaxy",
+    "gz2_clean": "Galaxy Zoo 2 training part, 23,919 cutouts",
     "sdss": "SDSS training part, 4,506 cutouts with Galaxy Zoo 1 labels (largest vote)",
     "decals": "Galaxy10 DECaLS, 820 cutouts",
     "decals4": "Galaxy10 DECaLS, the 480 cutouts of four classes",

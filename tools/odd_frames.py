@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,24 @@ KINDS = ("shifted", "cut off", "beside a big one")
 
 FIELD = 180 / 424
 """Part of the frame that shows the galaxy."""
+
+
+def make_odd_frames(kind: str, data: Path) -> Iterator[Array]:
+    """Of every second galaxy of votes/gz2, every fourth of DECaLS, every twelfth of EFIGI."""
+    files = [
+        *sorted((data / "votes" / "gz2").glob("*.jpg"))[::2],
+        *sorted((data / "decals").rglob("*.jpg"))[::4],
+        *sorted((data / "votes" / "efigi").glob("*"))[::12],
+    ]
+    return make_odd_of(kind, files)
+
+
+def make_odd_of(kind: str, files: list[Path]) -> Iterator[Array]:
+    """One of each file, with another one beside it where the kind has two galaxies."""
+    images = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+    others = np.random.default_rng(0).permutation(len(images))
+    for seed, (image, other) in enumerate(zip(images, others, strict=True)):
+        yield make_odd(kind, image, images[other], seed)
 
 
 def make_odd(kind: str, image: Array, other: Array, seed: int) -> Array:

@@ -140,8 +140,7 @@ class ResultPlan:
             columns[spec.name] = [row.source.columns[spec.name] for row in rows]
         return columns
 
-    @staticmethod
-    def _fill_atypicality(typicality: Typicality, block: Block) -> Any:
+    def _fill_atypicality(self, typicality: Typicality, block: Block) -> Any:
         good = [i for i, row in enumerate(block.rows) if not row.flags & NO_LABEL]
         values = np.full(len(block.rows), np.nan, dtype=np.float32)
         if good:
@@ -149,6 +148,10 @@ class ResultPlan:
         for i in good:
             if values[i] > ATYPICAL_PERCENTILE:
                 block.rows[i].flags |= Flags.ATYPICAL
+        frames = self.model.typicality and self.model.typicality.frames
+        if frames and good:
+            for i in np.array(good)[frames.measure(block.embeddings[good]) > 0]:
+                block.rows[i].flags |= Flags.BADLY_FRAMED
         return values
 
     @staticmethod

@@ -201,27 +201,46 @@ def join_shares(shares: Array, questions: Sequence[Question]) -> Array:
 
 
 def measure_votes(votes: Array, shares: Array, questions: Sequence[Question]) -> dict[str, float]:
-    """Root mean square difference from the shares of all people that were counted."""
+    """Root mean square difference from the shares of all people; coverage of the intervals."""
     counted = votes / votes[:, : len(questions[0].answers)].sum(axis=1, keepdims=True)
     difference = join_shares(shares, questions) - counted
-    return {"cross_validated_rmse": float(np.sqrt((difference**2).mean()))}
+    return {
+        "cross_validated_rmse": float(np.sqrt((difference**2).mean())),
+        "cross_validated_coverage": measure_coverage(votes, shares, questions),
+    }
 
 
 def _find_concentrations(votes: Array, shares: Array, questions: Sequence[Question]) -> Array:
     """For each question the one whose intervals hold as many counted shares as they should."""
     found = []
     for question, answers in slice_answers(questions):
-        people = votes[:, answers].sum(axis=1)
-        some = people >= min(MIN_VOTES, people.max())
-        counted = votes[some, answers] / people[some, None]
-        misses = []
-        for concentration in CONCENTRATIONS:
-            low, high = find_interval(shares[some, answers], concentration, np.rint(people[some]))
-            held = (counted >= low - ROUNDING) & (counted <= high + ROUNDING)
-            misses.append(abs(held.mean() - COVERAGE))
+        held = [_find_held(votes[:, answers], shares[:, answers], c) for c in CONCENTRATIONS]
+        misses = [abs(each.mean() - COVERAGE) for each in held]
         logger.info("%s: %.3f from the coverage", question.name, min(misses))
         found.append(CONCENTRATIONS[int(np.argmin(misses))])
     return np.array(found, dtype=np.float32)
+
+
+def _find_held(votes: Array, shares: Array, concentration: float) -> Array:
+    """Whether intervals hold what was counted, (m, k), where enough people answered."""
+    people = votes.sum(axis=1)
+    some = people >= min(MIN_VOTES, people.max())
+    counted = votes[some] / people[some, None]
+    low, high = find_interval(shares[some], concentration, np.rint(people[some]))
+    return np.asarray((counted >= low - ROUNDING) & (counted <= high + ROUNDING))
+
+
+def measure_coverage(votes: Array, shares: Array, questions: Sequence[Question]) -> float:
+    """Part of the counted shares in intervals that the other half of the rows has chosen."""
+    half, held = np.arange(len(votes)) % 2 == 0, []
+    for chosen, left in ((half, ~half), (~half, half)):
+        concentrations = _find_concentrations(votes[chosen], shares[chosen], questions)
+        for concentration, (_, answers) in zip(
+            concentrations, slice_answers(questions), strict=True
+        ):
+            part = votes[left][:, answers], shares[left][:, answers]
+            held.append(_find_held(*part, float(concentration)).ravel())
+    return float(np.concatenate(held).mean())
 
 
 @one_thread

@@ -90,14 +90,14 @@ def test_cells_and_columns_that_are_no_numbers(
     model_file: Path, galaxies: Path, table: Path, tmp_path: Path
 ) -> None:
     common = ["--model", model_file, "-o", tmp_path / "h.safetensors", "-q"]
-    found = call("fit", table, galaxies, *common, "--numbers", "mass", status=1)
+    found = call("fit", table, galaxies, *common, "--numbers", "mass", status=2)
     assert "no column 'mass'; there are object_id, smooth, disk, size" in found.output
     bad = tmp_path / "bad.csv"
     bad.write_text("object_id,size\na,big\n")
-    found = call("fit", bad, galaxies, *common, "--numbers", "size", status=1)
+    found = call("fit", bad, galaxies, *common, "--numbers", "size", status=2)
     assert "a: 'big' is no number" in found.output
     bad.write_text("object_id,size\na,1\na,2\n")
-    found = call("fit", bad, galaxies, *common, "--numbers", "size", status=1)
+    found = call("fit", bad, galaxies, *common, "--numbers", "size", status=2)
     assert "'a' stands in two rows" in found.output
 
 
