@@ -77,12 +77,6 @@ PENALTY = 3e-2
 CALLED_BAD = 0.02
 """Part of the good frames of a survey that may be called bad."""
 
-AS_PEOPLE = 0.6
-"""How far the label goes by the shares; for the rest by the head of the clean samples.
-
-More of it makes more clean galaxies wrong than ordinary ones right: docs/notes/votes.md.
-"""
-
 LARGEST = ("Class1.1", "Class1.2", "Class6.1", "Class6.2")
 
 
@@ -436,7 +430,8 @@ def compute_auc(high: Array, low: Array) -> float:
 def fit_leaves(rows: tuple[Array, ...], count: int, none: Any, clean: LinearHead) -> SharesHead:
     """Shares of the leaves; as sure, on average, as people agree on ordinary galaxies.
 
-    Of the rows the first ``count`` are ordinary galaxies of Galaxy Zoo 2, which judge.
+    Of the rows the first ``count`` are ordinary galaxies of Galaxy Zoo 2, which judge. The label
+    is that of ``clean``: docs/notes/votes.md.
     """
     x, targets, weights, groups = rows
     weights = weights / weights.mean()
@@ -453,17 +448,12 @@ def fit_leaves(rows: tuple[Array, ...], count: int, none: Any, clean: LinearHead
     shares = np.concatenate([own * (1 - other), other], axis=1)
     scale = standardize(x)
     weight, bias = scale.fold(next(fit_path(scale.apply(x), leaves, [PENALTY], weights=weights)))
-    as_clean = (1 - AS_PEOPLE) / clean.temperature
-    label = AS_PEOPLE * logits / temperature + as_clean * clean.compute_logits(x[:count])
-    answers = said.argmax(axis=1)
+    label, answers = clean.choose(x[:count]), said.argmax(axis=1)
     notes = {
         "calibrated_on": "ordinary galaxies of Galaxy Zoo 2, the truth being what most people say",
-        "cross_validated_most_votes": float((label.argmax(axis=1) == answers).mean()),
+        "cross_validated_most_votes": float((label == answers).mean()),
         "cross_validated_largest_share": float((shares.argmax(axis=1) == answers).mean()),
         "cross_validated_rmse": float(np.sqrt(((shares - said) ** 2).mean())),
-        "cross_validated_confidence": float(
-            np.take_along_axis(shares, label.argmax(axis=1)[:, None], axis=1).mean()
-        ),
         "mean_largest_share": float(most),
         "rows": len(x),
         "ordinary_rows": count,
@@ -477,10 +467,8 @@ def fit_leaves(rows: tuple[Array, ...], count: int, none: Any, clean: LinearHead
         np.append(bias, none[1]).astype(np.float32),
         temperature,
         np.concatenate([scores, np.full_like(scores[:1], NO_SCORE)]),
-        label_weight=(AS_PEOPLE * weight / temperature + as_clean * clean.weight).astype(
-            np.float32
-        ),
-        label_bias=(AS_PEOPLE * bias / temperature + as_clean * clean.bias).astype(np.float32),
+        label_weight=clean.weight,
+        label_bias=clean.bias,
         notes=notes,
     )
 

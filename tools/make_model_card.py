@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 TITLES = {
-    "gz2": "Galaxy Zoo 2, five classes (`gz2/test`)",
+    "gz2": "Galaxy Zoo 2, five classes of clean galaxies (`gz2/test`)",
     "gz2_smooth": "Galaxy Zoo 2, smooth / edge-on / spiral (`gz2/test`)",
     "sdss": "SDSS, three classes (`sdss/test`)",
     "decals": "DECaLS, eight classes (`decals`, cross-validated)",
@@ -28,10 +28,10 @@ TITLES = {
     ),
 }
 END_TO_END = {
-    "gz2_classify": "`gz2/test`, head gz2",
+    "gz2_classify": "`gz2/test`, the head of clean galaxies",
     "sdss_classify": "`sdss/test`, head sdss",
-    "gz2_on_decals_classify": "`decals`, head gz2 with `--crop auto`",
-    "artifacts_classify": "`artifacts` (no galaxies; only the last column means anything)",
+    "gz2_on_decals_classify": "`decals`, the same head with `--crop auto`",
+    "artifacts_classify": "`artifacts`, the same head (no galaxies; only the last column means anything)",
 }
 
 

@@ -92,10 +92,8 @@ class LinearHead(Head):
         """Values of these columns."""
         probabilities = self.compute_probabilities(embeddings)
         columns = {probability_name(c): probabilities[:, k] for k, c in enumerate(self.class_names)}
-        chosen = self.choose(embeddings)
-        labels = [self.class_names[k] for k in chosen]
-        confidence = np.take_along_axis(probabilities, chosen[:, None], axis=1)[:, 0]
-        return {"label": labels, "confidence": confidence, **columns}
+        labels = [self.class_names[k] for k in self.choose(embeddings)]
+        return {"label": labels, "confidence": probabilities.max(axis=1), **columns}
 
     def choose(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
         """Index of the label."""

@@ -15,6 +15,9 @@ from galmorph.tables.columns import ColumnSpec, probability_name
 
 __all__ = ["SharesHead"]
 
+MOST = 0.6
+"""Share from which the last class is the label."""
+
 _OWN = ("label_weight", "label_bias")
 
 
@@ -22,9 +25,9 @@ _OWN = ("label_weight", "label_bias")
 class SharesHead(LinearHead):
     """Shares of people's answers; the last class is for what is no galaxy.
 
-    Its share is a logistic function of its row; the others share the rest by softmax. Where it is
-    the largest it is the label; which of the others is goes by a linear map of its own, that may
-    prefer another one than most people do.
+    Its share is a logistic function of its row; the others share the rest by softmax. It is the
+    label where most people say so; which of the others is goes by a linear map of its own, that
+    may prefer another one than most people do.
 
     Attributes
     ----------
@@ -53,7 +56,7 @@ class SharesHead(LinearHead):
         """Index of the label."""
         galaxies = (embeddings @ self.label_weight.T + self.label_bias).argmax(axis=1)
         last = len(self.class_names) - 1
-        none = self.compute_probabilities(embeddings).argmax(axis=1) == last
+        none = self.compute_probabilities(embeddings)[:, -1] >= MOST
         return np.where(none, last, galaxies)
 
     def find_sets(self, embeddings: npt.NDArray[Any], coverage: float) -> list[str] | None:
@@ -71,7 +74,7 @@ class SharesHead(LinearHead):
         texts = {
             "label": "Class by the rules of Galaxy Zoo 2's clean samples, or artifact; empty where "
             "the cutout could not be classified",
-            "confidence": "Share of people expected to give the label",
+            "confidence": "Largest of the shares: how far people are expected to agree",
             **{
                 probability_name(c): f"Share of people expected to say {c}"
                 for c in self.class_names
