@@ -81,7 +81,7 @@ def read_values(path: Any, wanted: Wanted, *, id_column: str = "object_id") -> V
         if name not in reader.specs:
             raise CatalogueError(f"{path}: no column {name!r}; there are {', '.join(reader.specs)}")
     rows: dict[str, int] = {}
-    values = []
+    values: list[list[float]] = []
     for chunk in reader.chunks():
         for cell, *numbers in zip(*(chunk[n] for n in (id_column, *wanted.columns)), strict=True):
             object_id = to_label(cell)
@@ -136,4 +136,5 @@ def cross_predict_values(
 
 def take_rows(names: Sequence[str], labels: Array, table: ValueTable) -> Array:
     """Values of cutouts whose class is the number of their row."""
-    return table.values[np.array([int(name) for name in names])[labels]]
+    rows = np.array([int(name) for name in names])
+    return np.asarray(table.values[rows[labels]])
