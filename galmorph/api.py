@@ -76,16 +76,20 @@ def _spell_out(options: Callable[P, RunOptions]) -> Callable[[Callable[[Any], R]
     return decorate
 
 
+def _list_keywords(options: Any) -> Iterator[tuple[Any, Any, str]]:
+    return (found for found in list_options(options) if found[1].only != "command")
+
+
 def _sort(signature: inspect.Signature, options: Any) -> inspect.Signature:
     """The keywords in the order in which they are described."""
-    names = ["images", *(each.name for each, _, _ in list_options(options))]
+    names = ["images", *(each.name for each, _, _ in _list_keywords(options))]
     return signature.replace(parameters=[signature.parameters[name] for name in names])
 
 
 def _describe(options: Any) -> str:
     """Parameters as numpydoc has them."""
     lines = []
-    for each, option, _ in list_options(options):
+    for each, option, _ in _list_keywords(options):
         default = option.default or ("" if each.default in (None, ()) else repr(each.default))
         end = f" By default {default}." if default else ""
         lines.append(f"    {each.name} : {each.type}\n        {say_in_python(option.help)}{end}")

@@ -148,6 +148,13 @@ class Inputs:
             positions, survey, url=options.survey_url, fov=options.fov, bands=options.bands
         )
 
+    def allow(self) -> None:
+        """Let the buckets and hosts that are named be asked, in this process."""
+        options = self.options
+        for named in (*self.paths, options.catalogue, options.within, options.survey_url):
+            if is_url(named):
+                allow(str(named))
+
     def bring(self, sources: Iterator[Source]) -> Iterator[Source]:
         """The same, with what lies elsewhere downloaded ahead of the work."""
         given = self.options.connections
@@ -226,9 +233,7 @@ def open_inputs(options: RunOptions, *, keep_missing: bool = False) -> Inputs:
     With ``keep_missing`` a path among several that names nothing becomes a row that failed.
     """
     paths, one = _find_paths(options.images)
-    for named in (*paths, options.catalogue, options.within, options.survey_url):
-        if is_url(named):
-            allow(str(named))
+    Inputs(options, paths).allow()
     if not options.has_images and options.catalogue is None:
         raise OptionError("Give PATHs, or --catalogue FILE with --path-column NAME.")
     if options.file:

@@ -371,3 +371,8 @@ def send(place: Path, url: str) -> None:
     _ask(url, "put_file", os.fspath(place), limit=SILENCE_S + size / UPLOAD_BYTES_PER_S)
     if _ask(url, "info")["size"] != size:
         raise NotAnsweredError("it is not there whole", url)
+
+
+def remove(url: str) -> None:
+    """Remove a file."""
+    _ask(url, "rm_file")

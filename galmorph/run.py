@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from galmorph.errors import OptionError
-from galmorph.inference.engine import Block
+from galmorph.inference.engine import Block, Row
 from galmorph.inference.results import ResultPlan, concatenate
 from galmorph.inputs import Inputs, open_inputs
 from galmorph.pipeline import Pipeline, open_pipeline
@@ -28,7 +28,10 @@ from galmorph.tables.writers import open_writer
 if TYPE_CHECKING:
     from galmorph.images.source import Source
 
-__all__ = ["Run", "open_run"]
+__all__ = ["Run", "Tell", "open_run"]
+
+Tell = Callable[[Sequence[Row], Mapping[str, Any]], Any]
+"""Makes something of the rows of a part and their columns."""
 
 PLACE = ("device", "torch", "numpy", "python", "onnxruntime", "command", "date", "commit")
 """Provenance that may differ on resuming."""
@@ -52,6 +55,8 @@ class Run:
         Where an earlier run has finished the table: a sentence that says so.
     passed_over : Counter
         Files in folders that were not taken, by suffix.
+    where : str
+        What computes, in words; empty for this process.
     """
 
     options: RunOptions
@@ -64,10 +69,17 @@ class Run:
     resumed_failed: int = 0
     finished: str = ""
     passed_over: Counter[str] = field(default_factory=Counter)
+    where: str = ""
 
     def blocks(self) -> Generator[Block, None, None]:
         """Embed everything, block by block, without a result."""
         return self.pipeline.run(self.inputs.bring(self.inputs.list_sources()))
+
+    def parts(self, tell: Tell) -> Generator[Any, None, None]:
+        """Embed and write everything; what is told of each part, as it is done."""
+        with closing(self.results()) as results:
+            for block, columns in results:
+                yield tell(block.rows, columns)
 
     def results(self) -> Generator[tuple[Block, dict[str, Any]], None, None]:
         """Embed everything, block by block, with its columns; write them where that is wanted.

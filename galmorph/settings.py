@@ -21,6 +21,7 @@ from galmorph.remote import to_path
 __all__ = [
     "BackendName",
     "ClassifyOptions",
+    "ClusterOptions",
     "EngineOptions",
     "FieldOptions",
     "InputOptions",
@@ -324,7 +325,7 @@ class Option:
         What holds where nothing is given, if the default itself does not say so.
     rare : bool
         Listed below the others.
-    only : {"", "python"}
+    only : {"", "python", "command"}
         Where there is such an option; "" for everywhere.
     metavar : str
     flag : str
@@ -335,7 +336,7 @@ class Option:
     kind: Kind
     default: str = ""
     rare: bool = False
-    only: Literal["", "python"] = ""
+    only: Literal["", "python", "command"] = ""
     metavar: str = ""
     flag: str = ""
 
@@ -563,6 +564,23 @@ class EngineOptions(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterOptions(Settings):
+    """Where the work is done; in Python `galmorph.ray` has a function of its own."""
+
+    group = "Engine"
+    engine: Literal["local", "ray"] = _option(
+        "local", Choice("local", "ray"),
+        "ray shares the work among the nodes of a Ray cluster, or the GPUs of this machine; -o is "
+        "then a folder, or its URL, of Parquet parts (needs the extra ray).", only="command",
+    )  # fmt: skip
+    address: str | None = _option(
+        None, Kind(), "Address of a Ray cluster; auto is the one that this machine belongs to.",
+        default="RAY_ADDRESS, else Ray is started here", only="command", rare=True,
+        metavar="ADDRESS",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputOptions(Settings):
     """Which cutouts there are."""
 
@@ -663,7 +681,9 @@ class OutputOptions(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, OutputOptions):
+class RunOptions(
+    InputOptions, PixelOptions, ModelOptions, EngineOptions, ClusterOptions, OutputOptions
+):
     """All options of a run; says what does not go together."""
 
     def __post_init__(self) -> None:
@@ -673,6 +693,8 @@ class RunOptions(InputOptions, PixelOptions, ModelOptions, EngineOptions, Output
         self._check_catalogue()
         if self.resume and not self.file:
             raise OptionError("Only a file can be resumed: name it with -o.")
+        if self.address is not None and self.engine == "local":
+            raise OptionError("--address is for --engine ray.")
         if self.resume and self.overwrite:
             raise OptionError("Give --resume or --overwrite, not both.")
 

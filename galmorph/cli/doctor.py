@@ -36,6 +36,7 @@ EXTRAS = {
     "asdf": ("asdf", "ASDF"),
     "fsspec": ("remote", "URLs in place of paths"),
     "s3fs": ("remote", "s3://"),
+    "ray": ("ray", "--engine ray"),
     "onnxruntime": ("onnx", "--backend onnx"),
     "simplejpeg": ("jpeg", "faster reading of JPEG files"),
     "tifffile": ("tiff", "TIFF of more than 8 bits and three bands"),

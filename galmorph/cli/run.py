@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from galmorph.cli.status import NOTHING_READ, OK, SOME_FAILED, get_interrupt_status
-from galmorph.cli.summary import Summary, say_failed
+from galmorph.cli.summary import Summary, say_failed, summarize
 from galmorph.settings import ClassifyOptions, RunOptions
 
 if TYPE_CHECKING:
@@ -32,10 +32,16 @@ def carry_out(options: RunOptions, *, strict: bool, quiet: bool) -> int:
     from galmorph.origin import say_command
     from galmorph.run import open_run
 
-    keep_freed_memory()
-    expect_files([*(options.mosaic or ()), *(options.images or ())])
-    typed = click.get_current_context().find_root().obj["typed"]
-    run = open_run(options, command=say_command(typed))
+    command = say_command(click.get_current_context().find_root().obj["typed"])
+    run: Run
+    if options.engine == "ray":
+        from galmorph.ray import open_cluster_run
+
+        run = open_cluster_run(options, command=command)
+    else:
+        keep_freed_memory()
+        expect_files([*(options.mosaic or ()), *(options.images or ())])
+        run = open_run(options, command=command)
     summary = Summary(passed_over=run.passed_over)
     began = time.monotonic()
     try:
@@ -56,9 +62,11 @@ def _go(run: Run, summary: Summary, *, quiet: bool) -> None:
     from galmorph.progress import show_progress
 
     items = () if quiet or not run.inputs.can_be_counted else run.inputs.list_sources()
-    with show_progress(not quiet, items=items) as report, closing(run.results()) as results:
-        for block, columns in results:
-            summary.add(block.rows, columns)
+    tell = summary.add if run.options.engine == "local" else summarize
+    with show_progress(not quiet, items=items) as report, closing(run.parts(tell)) as parts:
+        for part in parts:
+            if part is not None:
+                summary.merge(part)
             report(run.rows_done, run.resumed_failed + summary.failed, run.resumed)
 
 
@@ -66,7 +74,7 @@ def _summarize(run: Run, summary: Summary, seconds: float) -> str:
     return summary.format(
         verb="classified" if isinstance(run.options, ClassifyOptions) else "embedded",
         seconds=seconds,
-        device=_describe_device(run.pipeline),
+        device=run.where or _describe_device(run.pipeline),
         output=run.options.target,
         resumed=run.resumed,
         resumed_failed=run.resumed_failed,
@@ -115,7 +123,8 @@ def _say_interrupted(run: Run) -> str:
         return f"Interrupted after {run.rows_done} rows."
     from galmorph.tables.journal import partial_path
 
+    place = run.options.file if run.where else partial_path(run.options.file)
     return (
-        f"Interrupted: {run.rows_done} rows are kept in {partial_path(run.options.file)}; "
+        f"Interrupted: {run.rows_done} rows are kept in {place}; "
         "run the same command with --resume to go on."
     )

@@ -15,7 +15,7 @@ from galmorph.images.source import make_object_id, make_printable
 if TYPE_CHECKING:
     from galmorph.inference.engine import Row
 
-__all__ = ["Summary", "format_duration", "say_failed"]
+__all__ = ["Summary", "format_duration", "say_failed", "summarize"]
 
 MAX_SHOWN = 10
 """Failures that are shown one by one; all of them stand in the table."""
@@ -87,6 +87,15 @@ class Summary:
             if len(self.failures) < MAX_SHOWN:
                 self.failures.append(_describe_failure(row))
 
+    def merge(self, other: Summary) -> None:
+        """Add what was counted elsewhere; identifiers are compared within each part alone."""
+        for name in ("rows", "failed", "unsure", "repeated"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("labels", "remarks", "fields"):
+            getattr(self, name).update(getattr(other, name))
+        self.failures = (self.failures + other.failures)[:MAX_SHOWN]
+        self.example = self.example or other.example
+
     def _look_at_name(self, object_id: str) -> None:
         if object_id in self._seen:
             self.repeated += 1
@@ -149,3 +158,11 @@ class Summary:
         yield from (f"  {failure}" for failure in self.failures)
         if self.failed > len(self.failures):
             yield f"  and {self.failed - len(self.failures)} more: see the column message"
+
+
+def summarize(rows: Sequence[Row], columns: Mapping[str, Any]) -> Summary:
+    """Counts of a part, light enough to be sent."""
+    summary = Summary()
+    summary.add(rows, columns)
+    summary._seen.clear()
+    return summary

@@ -30,6 +30,9 @@ ROW_GROUP_BYTES = 32 << 20
 MAX_CELL = 1 << 18
 """Bytes of a value on the average, where there are very many."""
 
+PROVENANCE = "provenance.json"
+"""In a folder of parts, for all of them."""
+
 _ARROW_NAMES = {
     **{"large_string": "str", "string_view": "str"},
     **{"float": "float32", "double": "float64", "halffloat": "float32"},
@@ -113,6 +116,9 @@ class ParquetReader(TableReader):
         metadata = schema.metadata or {}
         if b"galmorph" in metadata:
             self.provenance = json.loads(metadata[b"galmorph"])
+        beside = self.path / PROVENANCE
+        if not self.provenance and beside.is_file():
+            self.provenance = json.loads(beside.read_bytes())
         declared = _declared(metadata)
         return {field.name: _spec(field, declared.get(field.name, {})) for field in schema}
 

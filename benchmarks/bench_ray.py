@@ -1,0 +1,161 @@
+"""Files to Parquet parts on Ray against the local engine, and what a hundred million would take.
+
+Whole commands, each with few and with many files: the difference of the two is the pace, without
+the start of Python, torch and Ray. What is computed from it is printed apart from what is measured.
+
+    python benchmarks/bench_ray.py --lengths 4000 20000
+    python benchmarks/bench_ray.py --parts --images 4096      # without Ray: what cutting costs
+    python benchmarks/bench_ray.py --rate 600 --row-bytes 120 --image-bytes 20000   # compute only
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from bench_scale import link_files
+from common import ROOT, find_files, make_parser, measure, print_machine, print_rows
+
+
+def run_command(folder: Path, output: Path, *more: str) -> float:
+    """Seconds of a whole ``galmorph classify``."""
+    command = [sys.executable, "-m", "galmorph", "classify", str(folder), "-o", str(output), "-q"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    began = time.perf_counter()
+    subprocess.run([*command, *more], check=True, cwd=ROOT, env=env)
+    return time.perf_counter() - began
+
+
+def measure_engines(files: list[Path], lengths: list[int], runs: int) -> dict[str, list[float]]:
+    """Seconds by engine, for each length the least of several runs in turns."""
+    found: dict[str, list[float]] = {"local": [], "ray": []}
+    for count in lengths:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "links").mkdir()
+            link_files(files, count, folder / "links")
+            outputs = {"local": folder / "one.parquet", "ray": folder / "parts"}
+            seconds: dict[str, list[float]] = {"local": [], "ray": []}
+            for _ in range(runs):
+                for engine, output in outputs.items():
+                    more = ("--overwrite", "--engine", engine)
+                    seconds[engine].append(run_command(folder / "links", output, *more))
+            for engine, each in seconds.items():
+                found[engine].append(min(each))
+            parts = sum(part.stat().st_size for part in outputs["ray"].glob("*.parquet"))
+            found["row_bytes"] = [parts / count]
+            shutil.rmtree(outputs["ray"])
+    return found
+
+
+def measure_parts(files: list[Path], folder: Path, runs: int) -> dict[str, float]:
+    """Processor seconds in this process, one thread, of a whole run and of the same in parts."""
+    from galmorph.parts import Folder, Lister, Worker
+    from galmorph.ray import PART_ROWS
+    from galmorph.run import open_run
+    from galmorph.settings import ClassifyOptions
+
+    images = tuple(map(os.fspath, files))
+    run = open_run(ClassifyOptions(images=images, workers=1, device="cpu"))
+    whole = ClassifyOptions(images=images, workers=1, device="cpu", output=folder / "one.parquet")
+
+    def work_whole() -> None:
+        for _ in open_run(replace(whole, overwrite=True)).results():
+            pass
+
+    def work_parts() -> None:
+        out = Folder(str(folder / "parts"))
+        there = out.begin(run.describe(), resume=False, overwrite=True)
+        worker = Worker.of(run, out, lambda *_: None)
+        for part in Lister(run.options, out, there, PART_ROWS["cpu"], os.getcwd())():
+            worker(part)
+
+    works = {"whole": work_whole, "in parts": work_parts}
+    return {
+        name: min(measure(work, len(files), runs=runs, warm=runs > 1, cpu=True).seconds)
+        for name, work in works.items()
+    }
+
+
+def compute_bill(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """What so many cutouts take: arithmetic, nothing measured."""
+    rate = options.rate * options.cores * options.efficiency  # images/s of a machine
+    hours = options.cutouts / rate / 3600  # of machines
+    read, written = options.cutouts * options.image_bytes, options.cutouts * options.row_bytes
+    return [
+        ("machine-hours", f"{hours:,.1f}, at {rate:,.0f} images/s of a machine"),
+        (f"time on {options.machines} machines", f"{60 * hours / options.machines:,.0f} min"),
+        ("money", f"{hours * options.price:,.1f}, at {options.price:g} an hour of a machine"),
+        (
+            "money for requests",
+            f"{options.cutouts / 1e6 * options.request_price:,.0f}, where each "
+            f"image is an object, at {options.request_price:g} a million",
+        ),
+        ("bytes read", f"{read / 1e12:,.2f} TB"),
+        ("read by a machine", f"{rate * options.image_bytes * 8 / 1e9:,.1f} Gbit/s"),
+        ("bytes written", f"{written / 1e9:,.1f} GB"),
+        ("parts", f"{-(-options.cutouts // 2048):,d}"),
+    ]
+
+
+def main() -> None:
+    """Measure both engines, then compute."""
+    parser = make_parser(__doc__, images=2000)
+    parser.add_argument("--lengths", type=int, nargs=2, default=[4000, 20000])
+    parser.add_argument("--rate", type=float, help="images/s of a core; measured by default")
+    parser.add_argument("--row-bytes", type=float, default=0.0)
+    parser.add_argument("--image-bytes", type=float, default=0.0)
+    parser.add_argument("--cutouts", type=int, default=100_000_000)
+    parser.add_argument("--machines", type=int, default=10)
+    parser.add_argument("--cores", type=int, default=64, help="of a machine")
+    parser.add_argument("--price", type=float, default=3.0, help="of an hour of a machine")
+    parser.add_argument("--request-price", type=float, default=0.4, help="of a million requests")
+    parser.add_argument("--efficiency", type=float, default=0.8, help="of many cores and Ray")
+    parser.add_argument("--parts", action="store_true", help="measure the cutting alone")
+    options = parser.parse_args()
+    if options.parts:
+        print_machine()
+        with tempfile.TemporaryDirectory() as name:
+            files = find_files(options.data, options.images, Path(name))
+            found = measure_parts(files, Path(name), options.runs)
+        rows = [(way, f"{seconds:.2f} s of a core") for way, seconds in found.items()]
+        more = found["in parts"] / found["whole"] - 1
+        print_rows(f"measured: {len(files)} files, {more:+.0%} in parts", rows)
+        return
+    if options.rate is None:
+        print_machine()
+        with tempfile.TemporaryDirectory() as simulated:
+            files = find_files(options.data, options.images, Path(simulated))
+            options.image_bytes = sum(file.stat().st_size for file in files) / len(files)
+            report_engines(options, measure_engines(files, options.lengths, options.runs))
+    given = f"{options.rate:,.0f} images/s of a core, {options.image_bytes:,.0f} bytes an image, "
+    given += f"{options.row_bytes:,.0f} a row, {options.cores} cores a machine"
+    print_rows(f"computed for {options.cutouts:,d} cutouts from {given}", compute_bill(options))
+
+
+def report_engines(options: argparse.Namespace, found: dict[str, list[float]]) -> None:
+    """Print what was measured; the rate of a core goes into the options."""
+    few, many = options.lengths
+    pace = {name: (many - few) / (s[1] - s[0]) for name, s in found.items() if len(s) == 2}
+    rows = [
+        (name, f"{few}: {s[0]:.1f} s", f"{many}: {s[1]:.1f} s", f"{pace[name]:.0f} images/s")
+        for name, s in found.items()
+        if len(s) == 2
+    ]
+    print_rows(f"measured: whole commands, least of {options.runs}, and the pace between", rows)
+    whole = found["ray"][1] / found["local"][1] - 1
+    print(f"overhead of Ray: {pace['local'] / pace['ray'] - 1:.0%} of the pace, {whole:.0%} of "
+          f"the whole command with {many} files")  # fmt: skip
+    options.rate = pace["local"] / len(os.sched_getaffinity(0))
+    options.row_bytes = options.row_bytes or found["row_bytes"][0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""A run in parts: the list of the cutouts is cut, and each part becomes a Parquet file.
+
+A file is there whole or not at all, and its name is the number of its part. So a part that is made
+twice, because a node died meanwhile, is the same file: nothing is lost or doubled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from galmorph.errors import OptionError, ResumeError, UnreadableImageError
+from galmorph.flags import NO_LABEL
+from galmorph.images.copies import Copied
+from galmorph.images.source import Source
+from galmorph.inference.blocks import chunk
+from galmorph.inference.memory import keep_freed_memory
+from galmorph.inference.results import ResultPlan, concatenate
+from galmorph.inputs import Inputs, open_inputs
+from galmorph.pipeline import Pipeline
+from galmorph.remote import fetch, is_url, list_folder, remove, send
+from galmorph.run import PLACE, Run, Tell
+from galmorph.settings import RunOptions
+from galmorph.tables.escape import readable
+from galmorph.tables.finished import KEY_COLUMNS, list_done
+from galmorph.tables.formats import open_reader
+from galmorph.tables.formats.parquet import PROVENANCE
+from galmorph.tables.provenance import list_differences, plain
+from galmorph.tables.writers import open_writer
+from galmorph.writing import say_unwritable, write_whole
+
+__all__ = ["Done", "Folder", "Lister", "Worker"]
+
+
+class Done(NamedTuple):
+    """A part that is in the folder; where an earlier run has made it, nothing is told of it."""
+
+    rows: int
+    failed: int
+    told: Any = None
+
+
+def _name_part(number: int) -> str:
+    return f"part-{number:06d}.parquet"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of parts, on a disk that all nodes see or at a URL, and what run they are of."""
+
+    url: str
+
+    def place(self, name: str) -> str:
+        """Path or URL of a file in it."""
+        return f"{self.url.rstrip('/')}/{name}"
+
+    def list_parts(self) -> frozenset[str]:
+        """Names of the parts in it."""
+        names: list[str] = []
+        if is_url(self.url):
+            with suppress(UnreadableImageError):
+                names = [name.rpartition("/")[2] for name, _ in list_folder(self.url)]
+        elif os.path.isdir(self.url):
+            names = os.listdir(self.url)
+        return frozenset(n for n in names if n.startswith("part-") and n.endswith(".parquet"))
+
+    def write(self, name: str, place: Path) -> None:
+        """Put a file into it, whole or not at all."""
+        with say_unwritable(self.place(name), "make room and go on with --resume"):
+            if is_url(self.url):
+                send(place, self.place(name))
+            else:
+                os.makedirs(self.url, exist_ok=True)
+                write_whole(self.place(name), place.read_bytes())
+
+    def begin(self, meta: dict[str, Any], *, resume: bool, overwrite: bool) -> frozenset[str]:
+        """Compare with what is there, else say in the folder what run this is; parts to keep."""
+        there = self.list_parts()
+        if there and resume:
+            self._compare(meta)
+            return there
+        if there and not overwrite:
+            raise OptionError(
+                f"{self.url} holds {len(there)} parts of an earlier run; go on with --resume, or "
+                "start anew with --overwrite"
+            )
+        for name in there:
+            (remove if is_url(self.url) else os.remove)(self.place(name))
+        with TemporaryDirectory() as own:
+            (place := Path(own) / PROVENANCE).write_text(json.dumps(plain(meta), indent=1))
+            self.write(PROVENANCE, place)
+        return frozenset()
+
+    def _compare(self, meta: dict[str, Any]) -> None:
+        beside = self.place(PROVENANCE)
+        copy = fetch(beside) if is_url(beside) else None
+        try:
+            before = json.loads(Path(copy.path if copy else beside).read_bytes())
+        except (OSError, ValueError) as error:
+            raise ResumeError(f"{beside}: cannot be read; start anew with --overwrite") from error
+        compared = ({k: v for k, v in each.items() if k not in PLACE} for each in (before, meta))
+        if differences := list_differences(*compared):
+            raise ResumeError(
+                f"{self.url}: belongs to another run. {'; '.join(differences)}. Repeat the options "
+                "of that run, or start anew with --overwrite"
+            )
+
+    def look(self, name: str, part: Sequence[Source]) -> Done:
+        """The part of that name, which must be of these sources."""
+        reader = open_reader(self.place(name), exact=KEY_COLUMNS, only={*KEY_COLUMNS, "flags"})
+        rows = [row for columns in reader.chunks() for row in list_done(columns)]
+        now = [(readable(source.object_id), readable(source.address)) for source in part]
+        if [row.key for row in rows] != now:
+            raise ResumeError(
+                f"{self.place(name)}: holds other cutouts than the inputs at its place; the "
+                "inputs have changed: restore them, or start anew with --overwrite"
+            )
+        return Done(len(rows), sum(row.failed for row in rows))
+
+
+@dataclass(frozen=True)
+class Lister:
+    """Cuts the list of the cutouts, on the node of the program, whose folder is `home`."""
+
+    options: RunOptions
+    folder: Folder
+    there: frozenset[str]
+    rows: int
+    home: str
+
+    def __call__(self, _: Any = None) -> Iterator[dict[str, list[Any]]]:
+        """Parts, pickled: sources, or `Done` where they are in the folder."""
+        os.chdir(self.home)
+        left = set(self.there)
+        for number, part in enumerate(chunk(open_inputs(self.options).list_sources(), self.rows)):
+            _refuse_copies(part)
+            name = _name_part(number)
+            found = self.folder.look(name, part) if name in left else part
+            left.discard(name)
+            yield {"name": [name], "part": [pickle.dumps(found)]}
+        if left:
+            raise ResumeError(f"{self.folder.place(min(left))}: the inputs end before it")
+
+
+def _refuse_copies(part: Sequence[Source]) -> None:
+    copied = next((source for source in part if isinstance(source, Copied)), None)
+    if copied is not None:
+        raise OptionError(
+            f"{copied.copy.url}: with --engine ray a container lies on a disk that all nodes see, "
+            "or is a data set of Ray for galmorph.ray.classify"
+        )
+
+
+@dataclass
+class Worker:
+    """Makes the files of parts, with a model that it keeps."""
+
+    inputs: Inputs
+    pipeline: Pipeline
+    plan: ResultPlan
+    folder: Folder
+    tell: Tell
+    home: str
+
+    @classmethod
+    def of(cls, run: Run, folder: Folder, tell: Tell) -> Worker:
+        """What can be sent of a run."""
+        light = replace(run.inputs.options, model=None)
+        inputs = replace(run.inputs, options=light, catalogue=None)
+        return cls(inputs, run.pipeline, run.plan, folder, tell, os.getcwd())
+
+    def start(self) -> None:
+        """Make this process ready."""
+        keep_freed_memory()
+        self.inputs.allow()
+        with suppress(OSError):  # then only paths from the root and URLs are found here
+            os.chdir(self.home)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        """Make one part, and tell of it."""
+        part = pickle.loads(batch["part"][0])
+        done = part if isinstance(part, Done) else self._make(str(batch["name"][0]), part)
+        return {"done": [pickle.dumps(done)]}
+
+    def _make(self, name: str, sources: Sequence[Source]) -> Done:
+        blocks = list(self.pipeline.run(self.inputs.bring(iter(sources))))
+        columns = concatenate([self.plan.fill(block) for block in blocks])
+        rows = [row for block in blocks for row in block.rows]
+        with TemporaryDirectory() as own:
+            with open_writer(Path(own) / name, self.plan.specs) as writer:
+                writer.append(columns)
+            self.folder.write(name, Path(own) / name)
+        failed = sum(bool(row.flags & NO_LABEL) for row in rows)
+        return Done(len(rows), failed, self.tell(rows, columns))

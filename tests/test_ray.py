@@ -1,0 +1,172 @@
+"""A cluster gives the rows of one machine, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from test_parts import IMAGES, PART, digest, list_parts, make_options, make_place
+
+from galmorph.cli.main import cli
+from galmorph.errors import OptionError, OutputError
+from galmorph.settings import ClassifyOptions
+
+ray = pytest.importorskip("ray", reason="the engine ray needs the extra ray")
+pytest.importorskip("ray.data", reason="the engine ray needs the extra ray")
+
+pytestmark = pytest.mark.filterwarnings("default")  # of Ray and what it brings
+
+OPTIONS = ["--head", "test", "--precision", "float32", "--batch-size", "4", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes on this machine."""
+    from ray.cluster_utils import Cluster
+
+    given = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+    try:
+        made = Cluster(initialize_head=True, head_node_args=given)
+        made.second = made.add_node(**given)
+    except Exception as error:
+        pytest.skip(f"Ray gives its processes 15 s to start, and here they take longer ({error})")
+    ray.init(address=made.address, log_to_driver=False)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return make_place(tmp_path_factory.mktemp("ray"))
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch):
+    monkeypatch.setattr("galmorph.ray.PART_ROWS", {"cpu": PART})
+
+
+def open_run(place, output, **more):
+    from galmorph.ray import open_cluster_run
+
+    return open_cluster_run(make_options(place, output=str(output), engine="ray", **more))
+
+
+def test_the_command_gives_the_rows_of_one_machine(cluster, place):
+    words = ["classify", str(place / "images"), "-o", str(place / "out"), "--engine", "ray"]
+    words += ["--address", cluster.address, "--model", str(place / "m.safetensors"), *OPTIONS]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    assert f"classified {IMAGES - 1} of {IMAGES} cutouts" in done.output
+    assert "failed: 1" in done.output and "g21.png: not an image" in done.output
+    assert "2 node(s) of Ray, an actor for each 1 core(s), float32" in done.output
+    assert digest(place / "out") == digest(place / "one.parquet")
+    list_parts(place / "out")[1].unlink()
+    done = CliRunner().invoke(cli, [*words, "--resume"])
+    assert done.exit_code == 0, done.output
+    assert f"{IMAGES - PART} rows were there from an earlier run, 1 of them failed" in done.output
+    assert digest(place / "out") == digest(place / "one.parquet")
+
+
+def test_a_worker_that_dies_after_its_part_was_written(cluster, place, tmp_path):
+    mark = tmp_path / "killed"
+
+    def tell(rows, columns):
+        import os
+        import signal
+
+        if not mark.exists():
+            mark.write_text("")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return len(rows)
+
+    told = list(open_run(place, tmp_path / "out").parts(tell))
+    assert mark.exists()
+    assert sum(told) == IMAGES
+    assert digest(tmp_path / "out") == digest(place / "one.parquet")
+
+
+def test_a_full_disk_stops_the_run_which_goes_on_later(cluster, place, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(out)]
+    if os.name != "posix" or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        with pytest.raises(OutputError, match=r"No space left.*go on with --resume"):
+            list(open_run(place, out).parts(lambda *_: 1))
+        there = len(list_parts(out))
+        assert 0 < there < -(-IMAGES // PART)
+        subprocess.run(["mount", "-o", "remount,size=1m", str(out)], check=True)
+        assert sum(1 for told in open_run(place, out, resume=True).parts(lambda *_: 1) if told)
+        assert digest(out) == digest(place / "one.parquet")
+        assert not [name for name in os.listdir(out) if name.endswith(".tmp")]
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
+
+
+def test_a_data_set_of_bytes_is_classified(cluster, place):
+    import galmorph.ray
+
+    model, options = str(place / "m.safetensors"), {"head": "test", "precision": "float32"}
+    files = ray.data.read_binary_files(str(place / "images"), include_paths=True)
+    found = galmorph.ray.classify(files, model=model, device="cpu", **options).to_pandas()
+    assert len(found) == IMAGES and set(found["object_id"]) == {f"g{n:02}" for n in range(IMAGES)}
+    assert found.loc[found["label"] == "", "object_id"].tolist() == ["g21"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"output": ""}, "name one, as -o out/"),
+        ({"output": "a.fits"}, "name one, as -o out/"),
+        ({"output": "images/out"}, "which is searched"),
+        ({"output": "out", "device": "cuda"}, "the nodes of the cluster have none"),
+        ({"output": "out", "images": None, "catalogue": "c.csv", "survey": "sdss"}, "Download"),
+    ],
+)
+def test_what_does_not_go_together_is_said(cluster, place, monkeypatch, given, said):
+    from galmorph.ray import open_cluster_run
+
+    monkeypatch.chdir(place)
+    Path("c.csv").write_text("ra,dec\n1,2\n")
+    options = {"images": ("images",), "model": "m.safetensors", "head": "test", "engine": "ray"}
+    with pytest.raises(OptionError, match=said):
+        open_cluster_run(ClassifyOptions(**options | given))
+
+
+def test_a_node_that_dies_in_the_middle(cluster, place, tmp_path):  # the last: one is left
+    mark, second = tmp_path / "begun", cluster.second.node_id
+
+    def tell(rows, columns):
+        import time
+
+        import ray
+
+        if ray.get_runtime_context().get_node_id() == second:
+            mark.write_text("")
+            time.sleep(60)
+        return len(rows)
+
+    def kill():
+        while not mark.exists():
+            time.sleep(0.1)
+        cluster.remove_node(cluster.second, allow_graceful=False)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    told = list(open_run(place, tmp_path / "out").parts(tell))
+    killer.join(1)
+    assert not killer.is_alive()
+    assert sum(told) == IMAGES
+    assert digest(tmp_path / "out") == digest(place / "one.parquet")
+
+
+def test_an_address_needs_the_engine():
+    with pytest.raises(OptionError, match="--address is for --engine ray"):
+        ClassifyOptions(images=("a",), address="auto")
