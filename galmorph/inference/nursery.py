@@ -7,6 +7,7 @@ more.) Results come back through shared memory, finished rows of a process that 
 
 from __future__ import annotations
 
+import gc
 import io
 import math
 import mmap
@@ -46,7 +47,7 @@ MEMORY_BYTES = 1 << 30
 MEMORY_PER_PIXEL = 24
 """What a process may take: the first, and this for every pixel of `ReadOptions.max_pixels`."""
 
-FILE_MEMORY_BYTES = 80 << 20
+FILE_MEMORY_BYTES = 72 << 20
 FILE_MEMORY_PER_BYTE = 128
 """What reading a plain file may add: the first, and this for every byte of the file. Images of
 five pixels a byte fit; to fill a gigabyte takes as long as to read a hundred files."""
@@ -198,10 +199,13 @@ def main(number: int, with_torch: bool) -> None:
     while True:
         if waiting and not select.select([control], (), (), 0)[0]:
             import_module(waiting.pop())
+            if not waiting:
+                gc.collect()
             continue
         message, descriptors, *_ = socket.recv_fds(control, 1, 2)
         if not message:
             return
+        gc.freeze()  # a collection in each process would copy all memory that they share
         if os.fork() == 0:
             control.close()
             _serve(socket.socket(fileno=descriptors[0]), descriptors[1])
