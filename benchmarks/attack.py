@@ -119,7 +119,7 @@ def attack_bombs(long: bool) -> Iterator[Line]:
     import fuzz_readers
 
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        broken = fuzz_readers.run_bombs(argparse.Namespace(kind=""))
+        broken = fuzz_readers.run_bombs(argparse.Namespace(kind="images"))
     form = r" MB  (\S+) .*\(([\d.]+) s of the processor\) +(\d+) MB of memory"
     lines = re.findall(form, printed.getvalue())
     counts = collections.Counter(end for end, _, _ in lines)
