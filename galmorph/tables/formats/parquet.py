@@ -169,10 +169,18 @@ def _spec(field: Any, declared: Mapping[str, Any]) -> ColumnSpec | None:
     return make_spec(field.name, _ARROW_NAMES.get(str(kind), str(kind)), shape, facts)
 
 
+def _find_longest(texts: Any) -> int:
+    import pyarrow.compute as pc
+
+    return int(pc.max(pc.binary_length(texts)).as_py() or 0)
+
+
 def _values(column: Any, spec: ColumnSpec) -> Values:
     if hasattr(column, "dictionary"):
-        words = [*column.dictionary.to_pylist(), None]
-        return normalize([words[k] for k in column.indices.fill_null(-1).to_pylist()], spec)
+        if spec.is_text and _find_longest(column.dictionary) > MAX_CELL:
+            words = [*column.dictionary.to_pylist(), None]
+            return normalize([words[k] for k in column.indices.fill_null(-1).to_pylist()], spec)
+        column = column.dictionary_decode()
     flat = column.flatten() if spec.shape else None
     gaps = flat is not None and flat.null_count and not spec.is_float
     if spec.is_text or column.null_count or gaps:
