@@ -66,3 +66,18 @@ def test_every_head_gives_probabilities(realdata: Path, head: str, count: int) -
     assert len(names) == count
     total = np.sum([np.asarray(table[name]) for name in names], axis=0)
     np.testing.assert_allclose(total, 1, atol=1e-5)
+
+
+def test_sky_without_a_galaxy_is_an_artifact_and_half_a_galaxy_badly_framed() -> None:
+    rng = np.random.default_rng(0)
+    sky = np.clip(rng.normal(20, 8, (424, 424, 3)), 0, 255).astype(np.uint8)
+    y, x = np.mgrid[:424, :424] - 212.0
+    light = 200 * np.exp(-np.hypot(x, y) / 25)[..., None]
+    whole = np.clip(sky / 4 + light, 0, 255).astype(np.uint8)
+    half = whole.copy()
+    half[:210] = 0
+    table = galmorph.classify([sky, whole, half], device="cpu")
+    assert list(table["label"][:2]) == ["artifact", "round"]
+    assert table["p_artifact"][0] > 0.6 > 0.5 > table["p_artifact"][1]
+    flagged = [bool(flags & galmorph.Flags.BADLY_FRAMED) for flags in table["flags"]]
+    assert flagged[1:] == [False, True]

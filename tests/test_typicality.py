@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from galmorph.errors import TrainingError
-from galmorph.typicality import ATYPICAL_PERCENTILE, Doubts, Typicality, fit_typicality
+from galmorph.typicality import ATYPICAL_PERCENTILE, Doubts, Frames, Typicality, fit_typicality
 
 
 def make_embeddings(n: int, seed: int) -> np.ndarray:
@@ -99,3 +99,20 @@ def test_doubts_rank_the_unsure_and_flag_what_is_no_galaxy() -> None:
     np.testing.assert_allclose(
         back.compute_atypicality(rows), typical.compute_atypicality(rows), atol=0.5
     )
+
+
+def test_bad_frames_by_the_formula_and_back_from_their_parts() -> None:
+    rng = np.random.default_rng(11)
+    typical = fit_typicality(rng.normal(size=(200, 5)).astype(np.float32))
+    weight, bias = rng.normal(size=(3, 5)).astype(np.float32), np.array([1, 0, -1], np.float32)
+    frames = Frames(weight, bias)
+    x = rng.normal(size=(30, 5)).astype(np.float32)
+    for row, found in zip(x, frames.measure(x), strict=True):
+        good, *bad = (float(np.dot(w, row) + b) for w, b in zip(weight, bias, strict=True))
+        assert found == pytest.approx(np.log(sum(np.exp(z) for z in bad)) - good, abs=1e-5)
+    kept = replace(typical, frames=frames)
+    again = Typicality.from_parts(kept.to_dict(), kept.to_tensors())
+    assert again.frames is not None
+    np.testing.assert_array_equal(again.frames.measure(x), frames.measure(x))
+    with pytest.raises(ValueError, match="no frames"):
+        Frames(weight[:1], bias[:1])
