@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium o
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-PATIENCE = 30_000
+PATIENCE = 90_000
 """Milliseconds, on a machine with much else to do."""
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +41,7 @@ def server(tmp_path):
     )
     yield process
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=90)
 
 
 @pytest.fixture
