@@ -197,11 +197,11 @@ TESTS = {
         "no_working_encoder or not_finite or no_numbers",
     ),
 }
-"""Attacks that are tests: files and an expression that selects some of them."""
+"""What is attacked, files of tests, and an expression that selects some of them."""
 
 
 def attack_by_tests(long: bool) -> Iterator[Line]:
-    """What the test-suite attacks as thoroughly as can be."""
+    """Attacks that are tests of the suite."""
     for what, (files, chosen) in TESTS.items():
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files.split()]
         done = subprocess.run(
