@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -181,6 +182,9 @@ class FitsReader(TableReader):
             head = file.read(MAX_HEADER)
         if head and b"END".ljust(80) not in head:
             raise CatalogueError(f"{self.path}: a header in it has no end")
+        axes = re.search(rb"NAXIS   = *([0-9]+)", head)
+        if axes and int(axes[1]) > MAX_COLUMNS:  # astropy would make a list of them
+            raise CatalogueError(f"{self.path}: a header in it tells of {int(axes[1])} axes")
 
     def _list_hdus(self, hdus: Any) -> Iterator[Any]:
         for hdu in islice(hdus, MAX_HDUS):

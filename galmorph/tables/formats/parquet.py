@@ -129,7 +129,7 @@ class ParquetReader(TableReader):
         texts = [name for name, spec in wanted.items() if spec.is_text]
         for path in self._files():  # a word of a dictionary stays one, however often it comes
             with parquet.ParquetFile(path, read_dictionary=texts) as file:
-                self._check_cells(file.metadata, wanted)
+                self._check_cells(file.metadata)
                 missing = file.metadata.num_rows
                 for group in range(file.num_row_groups):  # all at once would stay in memory
                     for batch in file.iter_batches(CHUNK_ROWS, [group], list(wanted)):
@@ -138,12 +138,11 @@ class ParquetReader(TableReader):
                 if missing:  # of damaged pages pyarrow makes none, without a word
                     raise CatalogueError(f"{path}: {missing} of its rows cannot be read")
 
-    def _check_cells(self, metadata: Any, wanted: Mapping[str, ColumnSpec]) -> None:
+    def _check_cells(self, metadata: Any) -> None:
+        """By whole groups: pyarrow aborts where it is asked for a damaged column."""
         for group in map(metadata.row_group, range(metadata.num_row_groups)):
-            for column in map(group.column, range(group.num_columns)):
-                size = column.total_uncompressed_size
-                if column.path_in_schema.partition(".")[0] in wanted and size > MAX_BYTES:
-                    self.check_size(size // max(group.num_rows, 1), MAX_CELL)
+            if group.total_byte_size > MAX_BYTES:
+                self.check_size(group.total_byte_size // max(group.num_rows, 1), MAX_CELL)
 
 
 def _declared(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, Any]]:
