@@ -111,6 +111,10 @@ class Map:
         at = np.flatnonzero(self.rows == row)
         self.marked.data = {"x": self.x[at], "y": self.y[at]}
 
+    def unselect(self) -> None:
+        """Show all points alike."""
+        self.points.selected.indices = []
+
     def _colour(self, values: Array, rows: Array, name: str) -> Array:
         """Numbers for the colour scale: the values themselves, or those of classes."""
         mapper, bar = self.mapper, self.bar

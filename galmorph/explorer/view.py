@@ -38,7 +38,7 @@ class View:
         self._alone = alone
         self.page = 0
         self.sent: Sent | None = None
-        self._document = pn.state.curdoc
+        self._document, self._laid_out = pn.state.curdoc, False
         if alone:
             pn.state.on_session_destroyed(lambda _: self.sent and self.sent.close())
         ink = "#ddd" if pn.config.theme == "dark" else "#444"
@@ -54,6 +54,7 @@ class View:
         self._draw_gallery()
         self._draw_chosen()
         self.layout = self._lay_out()
+        self._laid_out = True
 
     def _greet(self) -> str:
         if self.browsing.galaxies.embeddings is None:
@@ -262,7 +263,7 @@ class View:
             self._tell(lambda sent: sent.select([] if rows is None else rows))
         self.all.visible = rows is not None
         if rows is None:
-            self.map.points.selected.indices = []
+            self._change_map(self.map.unselect)
         self._begin()
 
     def _sort(self, event: Any) -> None:
@@ -359,10 +360,16 @@ class View:
             found = browsing.compute_map(kind)
             axes, names = (found[:, 0], found[:, 1]), (f"{kind} 1", f"{kind} 2")
         colour = self.colour.value
-        self.map.show(
-            *axes, browsing.get_colour(colour), rows=browsing.passing, names=(*names, colour)
-        )
-        self.map.mark(browsing.chosen)
+        shown: dict[str, Any] = {"rows": browsing.passing, "names": (*names, colour)}
+        self._change_map(partial(self.map.show, *axes, browsing.get_colour(colour), **shown))
+        self._change_map(partial(self.map.mark, browsing.chosen))
+
+    def _change_map(self, change: Callable[[], None]) -> None:
+        """At once, or, as Panel may call without the lock of the document, when that is held."""
+        if self._document is None or not self._laid_out:
+            change()
+        else:
+            self._document.add_next_tick_callback(change)
 
     def _items(self, rows: Iterable[int], notes: Any) -> list[dict[str, Any]]:
         get, labels = self.browsing.galaxies.get, self.browsing.labels
@@ -410,7 +417,7 @@ class View:
         near = browsing.find_neighbours(NEIGHBOURS)
         self.near.items = self._items(near, None)
         self.gallery.chosen = row
-        self.map.mark(row)
+        self._change_map(partial(self.map.mark, row))
 
     def _draw_names(self) -> None:
         counts = self.browsing.labels.count()
