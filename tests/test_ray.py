@@ -30,12 +30,14 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     given = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
-    try:
-        made = Cluster(initialize_head=True, head_node_args=given)
-        made.second = made.add_node(**given)
-    except Exception as error:
-        pytest.skip(f"Ray gives its processes 15 s to start, and here they take longer ({error})")
-    ray.init(address=made.address, log_to_driver=False)
+    with pytest.MonkeyPatch.context() as patch:  # no dashboard, which is slow to start
+        patch.setattr("ray._private.utils.get_dashboard_dependency_error", ImportError)
+        try:
+            made = Cluster(initialize_head=True, head_node_args=given)
+            made.second = made.add_node(**given)
+        except Exception as error:
+            pytest.skip(f"Ray gives its processes 15 s to start; here they take longer ({error})")
+        ray.init(address=made.address, log_to_driver=False)
     yield made
     ray.shutdown()
     made.shutdown()
