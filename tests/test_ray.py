@@ -153,6 +153,8 @@ def test_a_node_that_dies_in_the_middle(cluster, place, tmp_path):  # the last: 
         if ray.get_runtime_context().get_node_id() == second:
             mark.write_text("")
             time.sleep(60)
+        for _ in range(300):  # until the pool has grown to the other node
+            time.sleep(0 if mark.exists() else 0.2)
         return len(rows)
 
     def kill():
