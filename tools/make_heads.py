@@ -451,7 +451,7 @@ def fit_leaves(rows: tuple[Array, ...], count: int, none: Any, clean: LinearHead
     label, answers = clean.choose(x[:count]), said.argmax(axis=1)
     notes = {
         "calibrated_on": "ordinary galaxies of Galaxy Zoo 2, the truth being what most people say",
-        "cross_validated_most_votes": float((label == answers).mean()),
+        "most_votes": float((label == answers).mean()),
         "cross_validated_largest_share": float((shares.argmax(axis=1) == answers).mean()),
         "cross_validated_rmse": float(np.sqrt(((shares - said) ** 2).mean())),
         "mean_largest_share": float(most),

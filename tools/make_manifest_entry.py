@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from manifest_file import replace_entry, write_manifest
 
+from galmorph.heads.regression import RegressionHead
 from galmorph.model import Model, read_model
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.weights.entry import ExpectedInput, FieldOfView, Golden, Head, ManifestEntry, Metric
@@ -80,6 +82,20 @@ MEASURED_ON = {
     "decals4": "decals, four classes",
 }
 
+OUT_OF_FOLD = "10-fold cross-validation"
+ORDINARY = "votes/gz2, 330 ordinary galaxies"
+NOTED = (
+    ("tree", "cross_validated_rmse", "rmse", f"{ORDINARY}, 37 joint shares"),
+    ("tree", "cross_validated_coverage", "coverage", f"{ORDINARY}, 80 % intervals"),
+    ("gz2", "cross_validated_rmse", "rmse", f"{ORDINARY}, shares of five leaves and artifact"),
+    ("gz2", "most_votes", "accuracy", f"{ORDINARY}, label = most votes"),
+    ("gz2", "cross_validated_largest_share", "accuracy", f"{ORDINARY}, largest share = most votes"),
+    ("efigi", "cross_validated_auc_bar", "auc", "votes/efigi, bar"),
+    ("efigi", "cross_validated_auc_arms", "auc", "votes/efigi, arms"),
+    ("efigi", "cross_validated_auc_perturbation", "auc", "votes/efigi, perturbation"),
+)
+"""Head, note, kind of figure, and the data it was found on."""
+
 
 def describe_input(preprocessing: Preprocessing, crop: float | str | None = None) -> ExpectedInput:
     """What the encoder, or a head with a field of its own, expects."""
@@ -124,6 +140,20 @@ def collect_metrics(figures: dict[str, Any]) -> tuple[Metric, ...]:
     return tuple(metrics)
 
 
+def collect_notes(model: Model) -> Iterator[Metric]:
+    """What the heads of votes and numbers found out of fold when `make_heads.py` fitted them."""
+    for name, key, kind, data in NOTED:
+        if name in model.heads:
+            value = float(model.heads[name].notes[key])
+            how = OUT_OF_FOLD if key.startswith("cross_validated") else "no vote was used for it"
+            yield Metric(kind, value, data, f"head {name!r}, {how}")
+    efigi = model.heads.get("efigi")
+    if isinstance(efigi, RegressionHead):
+        for target, error in zip(efigi.targets, efigi.error, strict=True):
+            found_by = f"head 'efigi', {OUT_OF_FOLD}"
+            yield Metric("rmse", float(error), f"votes/efigi, {target.name}", found_by)
+
+
 def compute_golden(model: Model) -> Golden:
     """The first values of the first embedding for a stated input."""
     preprocessing = model.preprocessing
@@ -160,7 +190,7 @@ def make_entry(file: Path, figures: dict[str, Any]) -> ManifestEntry:
         recipe=RECIPE[model.name],
         paper=PAPER,
         heads=describe_heads(model),
-        metrics=collect_metrics(figures),
+        metrics=(*collect_metrics(figures), *collect_notes(model)),
         golden=compute_golden(model),
     )
 
