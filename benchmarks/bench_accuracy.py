@@ -41,7 +41,7 @@ class FixedReduction(Preprocessing):
 
 def compute(model: Any, sources: Iterator[Source], precision: str | None) -> Any:
     """Probabilities of every source, (n, num_classes)."""
-    head = model.get_head("gz2")
+    head = model.get_head("gz2_clean")
     pipeline = Pipeline(model, head, options=EngineOptions(device="cpu", precision=precision))
     blocks = [block.embeddings for block in pipeline.run(sources)]
     return head.compute_probabilities(np.concatenate(blocks))
@@ -91,7 +91,7 @@ def main() -> None:
     exact = compute(replace(model, preprocessing=whole), enlarge(files), "float32")
     found = compute(model, enlarge(files), "float32")
     rows.append(compare("files of 2,120 px decoded at 1/2", found, exact))
-    print_rows(f"{model.name}, head gz2, gz2/test, against float32 and whole files", rows)
+    print_rows(f"{model.name}, head gz2_clean, gz2/test, against float32 and whole files", rows)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from galmorph.errors import GalmorphError
+from galmorph.errors import OutputError
 
-__all__ = ["KINDS", "Samp"]
+__all__ = ["KINDS", "Samp", "import_samp"]
 
 HOST = "127.0.0.1"
 KINDS = {".fits": "table.load.fits", ".vot": "table.load.votable"}
 """Message that loads a file, by its suffix."""
 
 SELECT, HIGHLIGHT = "table.select.rowList", "table.highlight.row"
+
+
+def import_samp() -> Any:
+    """The library: pyvo's where it is there, since astropy 8 calls its own outdated."""
+    try:
+        return import_module("pyvo.samp")
+    except ImportError:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "astropy.samp was deprecated")
+            return import_module("astropy.samp")
 
 
 class Samp:
@@ -25,16 +37,15 @@ class Samp:
     """
 
     def __init__(self, hear: Callable[[str, list[int]], None] | None = None) -> None:
-        from astropy.samp import SAMPHubError, SAMPIntegratedClient
-
+        samp = import_samp()
         self._hear = hear
-        self._client = SAMPIntegratedClient(
+        self._client = samp.SAMPIntegratedClient(
             metadata={"samp.name": "galmorph"}, addr=HOST, callable=hear is not None
         )
         try:
             self._client.connect()
-        except (SAMPHubError, OSError) as error:
-            raise GalmorphError(
+        except (samp.SAMPHubError, OSError) as error:
+            raise OutputError(
                 f"no SAMP hub answers on this machine ({error}): start TOPCAT or Aladin first"
             ) from error
         if hear is not None:
@@ -57,12 +68,10 @@ class Samp:
         self._notify(HIGHLIGHT, {"table-id": name, "row": str(row)})
 
     def _notify(self, kind: str, given: dict[str, Any]) -> Any:
-        from astropy.samp import SAMPProxyError
-
         try:
             return self._client.notify_all({"samp.mtype": kind, "samp.params": given})
-        except (SAMPProxyError, OSError) as error:
-            raise GalmorphError(f"the SAMP hub does not answer any more: {error}") from error
+        except (import_samp().SAMPProxyError, OSError) as error:
+            raise OutputError(f"the SAMP hub does not answer any more: {error}") from error
 
     def _receive(
         self, private_key: str, sender: str, kind: str, params: dict[str, Any], extra: Any

@@ -168,7 +168,7 @@ def test_every_keyword_is_spelled_out_and_described(function):
 def test_every_option_of_the_command_is_a_keyword():
     from galmorph.cli.classify import classify
 
-    only_there = {"strict", "quiet", "debug", "images", "report"}
+    only_there = {"strict", "quiet", "debug", "images", "report", "samp"}
     only_there |= {"engine", "address"}  # galmorph.ray.classify
     names = {param.name for param in classify.params} - only_there
     assert names <= set(inspect.signature(galmorph.classify).parameters)

@@ -11,9 +11,9 @@ from made_run import make_run
 from galmorph.errors import GalmorphError
 from galmorph.explorer.galaxies import open_galaxies
 from galmorph.explorer.selection import Sent
-from galmorph.samp import Samp
+from galmorph.samp import Samp, import_samp
 
-samp = pytest.importorskip("astropy.samp")
+samp = import_samp()
 PATIENCE = 20
 
 

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from galmorph.flags import Flags
 
+__all__ = ["Cutout"]
+
 RENDERED_BANDS = ("red", "green", "blue")
 
 

@@ -17,6 +17,8 @@ from galmorph.images.source import Source, is_source, make_printable, naming
 from galmorph.remote import allow, is_url, to_path
 from galmorph.settings import ReadOptions
 
+__all__ = ["read_cutout"]
+
 DEFAULT_OPTIONS = ReadOptions()
 
 

@@ -29,6 +29,7 @@ Array = npt.NDArray[np.float32]
 
 pytestmark = pytest.mark.realdata
 
+HEAD = "gz2_clean"
 STEP = 4  # every fourth image of gz2/test: 727 of 2,908
 MAX_CHANGED_BFLOAT16 = 0.002
 MAX_CHANGED_REDUCED = 0.002
@@ -58,8 +59,8 @@ def trained() -> Model:
         model = _api.load_model()
     except GalmorphError as error:
         pytest.skip(f"no trained weights here ({error})")
-    if "gz2" not in model.heads:
-        pytest.skip(f"the default model {model.name} has no gz2 head")
+    if HEAD not in model.heads:
+        pytest.skip(f"the default model {model.name} has no head {HEAD}")
     return model
 
 
@@ -94,13 +95,15 @@ def reference(trained: Model, files: list[Path]) -> Run:
         for start in range(0, len(files), 64):
             batch = [prepare_naively(path, trained) for path in files[start : start + 64]]
             embeddings.append(trained.encoder(torch.from_numpy(np.stack(batch))).numpy())
-    return Run(compute_naively(np.concatenate(embeddings), trained.heads["gz2"]))
+    return Run(compute_naively(np.concatenate(embeddings), trained.heads[HEAD]))
 
 
 def classify(model: Model, files: list[Path], **given: object) -> Run:
-    table = galmorph.classify(files, model=model, device="cpu", on_error="raise", **given)
+    table = galmorph.classify(
+        files, model=model, head=HEAD, device="cpu", on_error="raise", **given
+    )
     assert list(table["object_id"]) == [path.stem for path in files]
-    names = model.heads["gz2"].class_names
+    names = model.heads[HEAD].class_names
     return Run(np.stack([np.asarray(table[f"p_{name}"]) for name in names], axis=1))
 
 
@@ -156,6 +159,6 @@ def test_reduced_decoding_keeps_the_labels(
 
 
 def test_a_usual_file_is_never_decoded_at_a_reduced_size(trained: Model, files: list[Path]) -> None:
-    pipeline = _api.Pipeline(replace(trained, typicality=None), trained.heads["gz2"])
+    pipeline = _api.Pipeline(replace(trained, typicality=None), trained.heads[HEAD])
     rows = [row for block in pipeline.run(discover_sources(files[:8])) for row in block.rows]
     assert len(rows) == 8 and not any("reduced" in row.notes for row in rows)
