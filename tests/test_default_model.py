@@ -24,7 +24,7 @@ def test_simulated_examples_get_the_class_in_their_names() -> None:
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("model", ["fused_fast", "wei2022"])
+@pytest.mark.parametrize("model", ["fused_fast", "wei2022", "labelfree"])
 def test_real_galaxies_are_classified_as_published(realdata: Path, model: str) -> None:
     files = sorted((realdata / "gz2" / "test").rglob("*.jpg"))
     table = galmorph.classify(files, model=model, device="cpu", on_error="raise")

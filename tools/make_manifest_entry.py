@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from manifest_file import replace_entry, write_manifest
 
+from galmorph.heads import LinearHead
 from galmorph.heads.regression import RegressionHead
 from galmorph.model import Model, read_model
 from galmorph.preprocessing.pipeline import Preprocessing
@@ -52,7 +53,10 @@ DESCRIPTION = {
     "wei2022": "The encoder of Wei et al. 2022 as published, with weights of our own training",
 }
 RECIPE = {
-    "labelfree": "VICReg on random views: labelfree.toml (480 steps), labelfree_last.toml (941 steps)",
+    "labelfree": (
+        "VICReg on random views: labelfree.toml (480 steps), labelfree_last.toml (941 steps), "
+        "labelfree.toml (2,058 steps)"
+    ),
     "fused_fast": (
         "contrastive (678 of 1,674 steps), guided without classifiers (1,814 steps), guided (2,930 "
         "steps), guided again (3,208 steps)"
@@ -114,13 +118,18 @@ def describe_input(preprocessing: Preprocessing, crop: float | str | None = None
     )
 
 
+def _find_data(head: Any) -> str:
+    """A model without votes has the head of clean galaxies under the name that is asked for first."""
+    return "gz2_clean" if head.name == "gz2" and isinstance(head, LinearHead) else str(head.name)
+
+
 def describe_heads(model: Model) -> tuple[Head, ...]:
     """Entries of the heads in the file."""
     return tuple(
         Head(
             name,
             head.names,
-            HEAD_DATA[name],
+            HEAD_DATA[_find_data(head)],
             None if head.crop is None else describe_input(model.preprocessing, head.crop),
         )
         for name, head in model.heads.items()
@@ -143,7 +152,7 @@ def collect_metrics(figures: dict[str, Any]) -> tuple[Metric, ...]:
 def collect_notes(model: Model) -> Iterator[Metric]:
     """What the heads of votes and numbers found out of fold when `make_heads.py` fitted them."""
     for name, key, kind, data in NOTED:
-        if name in model.heads:
+        if name in model.heads and key in model.heads[name].notes:
             value = float(model.heads[name].notes[key])
             how = OUT_OF_FOLD if key.startswith("cross_validated") else "no vote was used for it"
             yield Metric(kind, value, data, f"head {name!r}, {how}")
