@@ -118,7 +118,7 @@ def _draw_histograms(facts: Facts) -> str:
     confidence, atypicality = facts.numbers("confidence"), facts.numbers("atypicality")
     charts = ""
     if np.isfinite(confidence).any():
-        charts += draw_histogram(confidence, 0, 1, "Confidence: the share of the label")
+        charts += draw_histogram(confidence, 0, 1, "Confidence: the largest share or probability")
     if np.isfinite(atypicality).any():
         said = facts.saved.specs["atypicality"].description
         caption = f"Atypicality: {said[:1].lower()}{said[1:]}" if said else "Atypicality"
