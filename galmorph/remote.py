@@ -6,20 +6,16 @@ says of a failure is not repeated, for it may hold a key; requests that may pass
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import re
-import shutil
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from galmorph.errors import (
     GalmorphError,
@@ -30,6 +26,9 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
 
@@ -205,10 +204,20 @@ def _call(url: str, method: str, *first: Any, limit: float = 0, **words: Any) ->
     return sync(system.loop, function, *first, place, timeout=limit or SILENCE_S, **words)
 
 
+def make_pool(threads: int, name: str) -> ThreadPoolExecutor:
+    """Threads; what they need is not imported where no URL is given."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(threads, name)
+
+
 class Copy:
     """A copy of what a URL names, in a folder that goes with it (but not with a pickle of it)."""
 
     def __init__(self, url: str) -> None:
+        import shutil
+        import tempfile
+
         folder = tempfile.mkdtemp(prefix="galmorph_")
         self.url, self.path = url, os.path.join(folder, find_name(url))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -255,6 +264,8 @@ def fetch(url: str, stopped: threading.Event | None = None) -> Copy:
     except OSError as error:
         if isinstance(error, ImageError):
             raise
+        import tempfile
+
         said = f"no copy can be made in {tempfile.gettempdir()} ({error.strerror}); set TMPDIR"
         raise UnreadableImageError(said, url) from error
     return copy
@@ -272,7 +283,7 @@ def _fetch_rest(url: str, descriptor: int, stopped: threading.Event | None) -> N
             raise NotAnsweredError(f"{len(part)} bytes came, not {end - start}", url)
         os.pwrite(descriptor, part, start)
 
-    with ThreadPoolExecutor(PARTS_AT_ONCE, "galmorph-part") as pool:
+    with make_pool(PARTS_AT_ONCE, "galmorph-part") as pool:
         try:
             for _ in pool.map(bring, range(PART_BYTES, size, PART_BYTES)):
                 pass
@@ -293,7 +304,7 @@ def fetch_tree(url: str, suffixes: tuple[str, ...]) -> Copy:
         part = fetch(name)
         os.replace(part.path, target)
 
-    with ThreadPoolExecutor(CONNECTIONS, "galmorph-part") as pool:
+    with make_pool(CONNECTIONS, "galmorph-part") as pool:
         for _ in pool.map(bring, names):
             pass
     return copy
@@ -332,7 +343,10 @@ class Ahead:
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[Future[Copy], threading.Event]] = {}
-        self._pool = ThreadPoolExecutor(1, "galmorph-ahead")
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return make_pool(1, "galmorph-ahead")
 
     def expect(self, url: str) -> None:
         """Begin to fetch."""
@@ -361,6 +375,8 @@ def find_place(path: str | os.PathLike[str]) -> Path:
     if not is_url(name):
         return Path(name)
     top = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    import hashlib
+
     key = hashlib.sha256(name.encode()).hexdigest()[:16]
     return Path(top, "galmorph/outputs", key, find_name(name))
 

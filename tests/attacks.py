@@ -58,6 +58,13 @@ def _judge(path: Path, whole: bytes, good: str) -> str:
     return good if left == [path.name] else f"BROKEN files are left over: {left}"
 
 
+def _finish(path: Path, whole: bytes) -> str:
+    """How the result is once a run has been let finish."""
+    if not path.exists():
+        slow_writer.write_rest(slow_writer.open_run(path, ROWS), ROWS, 0)
+    return _judge(path, whole, "the same table in the end")
+
+
 def kill_writers(folder: Path, suffix: str, tries: int, dice: random.Random) -> Counts:
     """Signals at random moments to runs that resume; then one that is let finish."""
     counts: Counts = Counter()
@@ -78,8 +85,7 @@ def kill_writers(folder: Path, suffix: str, tries: int, dice: random.Random) -> 
             counts["ended, its rows kept"] += 1
         else:
             counts["BROKEN no table"] += 1
-    slow_writer.write_rest(slow_writer.open_run(path, ROWS), ROWS, 0)
-    counts[_judge(path, whole, "the same table in the end")] += 1
+    counts[_finish(path, whole)] += 1
     return counts
 
 
@@ -108,9 +114,7 @@ def fill_disk(folder: Path, suffix: str, tries: int, dice: random.Random) -> Cou
             counts["one sentence" if "\n" not in str(error) else "BROKEN message"] += 1
         except Exception as error:
             counts[f"BROKEN {type(error).__name__}: {error}"] += 1
-        if not path.exists():
-            slow_writer.write_rest(slow_writer.open_run(path, ROWS), ROWS, 0)
-        counts[_judge(path, whole, "the same table in the end")] += 1
+        counts[_finish(path, whole)] += 1
         path.unlink()
     return counts
 
@@ -134,9 +138,7 @@ def race_writers(folder: Path, tries: int, dice: random.Random) -> Counts:
                 counts["refused in one sentence"] += 1
             else:
                 counts[f"BROKEN {last}"] += 1
-        if not path.exists():
-            slow_writer.write_rest(slow_writer.open_run(path, ROWS), ROWS, 0)
-        counts[_judge(path, whole, "the same table in the end")] += 1
+        counts[_finish(path, whole)] += 1
         path.unlink()
     return counts
 

@@ -57,6 +57,14 @@ def make_header(**cards: Any) -> Any:
     return header
 
 
+def load_wcs(header: Any) -> tuple[Any, str]:
+    """The WCS of astropy that the cards make, also where a run would do without; a remark."""
+    from galmorph.images.wcs import build_wcs
+    from galmorph.images.wcs_cards import gather_cards, pick_wcs_cards
+
+    return build_wcs(pick_wcs_cards(gather_cards(header)), None)
+
+
 def as_stored(array: Any) -> Any:
     """Row 0 at the bottom, as FITS has it."""
     return np.ascontiguousarray(array[..., ::-1, :])

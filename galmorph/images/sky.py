@@ -64,13 +64,11 @@ class SkyFrame:
 UNKNOWN_SKY = SkyFrame()
 
 
-def load_wcs(header: Header, hdus: Any = None) -> tuple[Any, str]:
-    """WCS of the celestial axes (None: none can be had), with its tables in `hdus`; a remark."""
-    return build_wcs(pick_wcs_cards(gather_cards(header)), hdus)
-
-
 def load_sky(header: Header, hdus: Any = None) -> tuple[Any, str]:
-    """The same for `to_pixel` and `frame_at`, which need no `astropy.wcs.WCS` where it is plain."""
+    """WCS of the celestial axes (None: none can be had), with its tables in `hdus`; a remark.
+
+    For `to_pixel` and `frame_at`, which need no `astropy.wcs.WCS` where it is plain.
+    """
     cards = pick_wcs_cards(gather_cards(header))
     tan = find_tan(cards)
     if tan is not None and _measure(tan.matrix)[0] > DEGENERATE_SCALE:

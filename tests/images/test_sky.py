@@ -11,7 +11,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
-from synthetic import make_header, make_profile, write_fits, write_jpeg
+from synthetic import load_wcs, make_header, make_profile, write_fits, write_jpeg
 
 from galmorph.errors import BandError
 from galmorph.images.bands import (
@@ -32,7 +32,6 @@ from galmorph.images.sky import (
     frame_from_header,
     frame_from_wcs,
     load_sky,
-    load_wcs,
 )
 from galmorph.images.survey import find_survey, find_unit, find_zeropoint, is_magnitude
 from galmorph.images.tan import Tan

@@ -15,12 +15,12 @@ from astropy.coordinates import FK4, FK5, SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 from mutants import WCS_SEEDS, make_header_mutant
-from synthetic import as_stored, make_header, make_profile, write_cards, write_fits
+from synthetic import as_stored, load_wcs, make_header, make_profile, write_cards, write_fits
 
 from galmorph.errors import ImageError, UnsupportedImageError
 from galmorph.images.mosaic import mosaic_sources
 from galmorph.images.read import read_cutout
-from galmorph.images.sky import frame_from_header, load_wcs
+from galmorph.images.sky import frame_from_header
 from galmorph.images.wcs import to_pixel
 from galmorph.settings import ReadOptions
 
