@@ -105,7 +105,10 @@ def naming(address: str) -> Iterator[None]:
         purpose = f"{error.purpose} such as {shown}"
         raise MissingExtraError(error.package, error.extra, purpose) from error
     except MemoryError as error:
-        raise ImageTooLargeError("not enough memory", make_printable(address) or None) from error
+        raise ImageTooLargeError(
+            "not enough memory: it is damaged, or larger than a run allows",
+            make_printable(address) or None,
+        ) from error
 
 
 def is_source(item: object) -> TypeGuard[Source]:
