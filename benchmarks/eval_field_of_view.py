@@ -28,7 +28,7 @@ FIELD = 180
 """Side of the expected field in pixels of the originals."""
 
 SCALES = (0.5, 0.7, 1.5, 2.5)
-CROPS: dict[str, Any] = {"auto": "auto", "whole": 1.0, "default": None}
+CROPS: dict[str, Any] = {"auto": "auto", "whole": 1.0, "fixed": 180 / 424}
 
 
 def recut(image: np.ndarray, side: int) -> np.ndarray:
@@ -72,7 +72,7 @@ def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", help="name or file [default: the bundled model]")
-    parser.add_argument("--head", default="gz2")
+    parser.add_argument("--head", default="gz2_clean")
     parser.add_argument("--limit", type=int, default=700, help="galaxies, 0 for all of them")
     parser.add_argument("--seed", type=int, default=0, help="of their choice")
     options = parser.parse_args()

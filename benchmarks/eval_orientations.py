@@ -21,7 +21,7 @@ from galmorph import classify, load_model
 from galmorph.evaluation.reliability import compute_ece
 from galmorph.model import Model
 
-SETS = {"gz2": "gz2", "sdss": "sdss"}
+SETS = {"gz2_clean": "gz2", "sdss": "sdss"}
 """Head and folder."""
 
 

@@ -74,7 +74,11 @@ class Inputs:
         if self.options.hdu == "each":
             from galmorph.images.fits_hdus import list_hdus
 
-            found = list_hdus(found, self.options.within)
+            found = list_hdus(
+                found,
+                connections=self.options.connections or URLS_AT_ONCE,
+                within=self.options.within,
+            )
         return islice(found, number - 1, None, count)
 
     def check_pattern(self) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 
 from galmorph.errors import GalmorphWarning, OptionError, UnknownHeadError, UnknownModelError
 from galmorph.heads import Head
-from galmorph.images.ahead import bring_ahead
 from galmorph.images.source import Source
 from galmorph.inference.backends import check_backend
 from galmorph.inference.engine import Block, run_inference
@@ -219,10 +218,10 @@ class Pipeline:
         return FieldOptions(crop=self.head.crop)
 
     def run(self, sources: Iterator[Source]) -> Generator[Block, None, None]:
-        """Embed the sources, block by block."""
+        """Embed the sources, block by block; those elsewhere are brought before (`bring_ahead`)."""
         return run_inference(
             self.model,
-            bring_ahead(sources, within=self.read.within),
+            sources,
             read=self.read,
             field=self.field_of_view,
             rendering=self.rendering,
@@ -273,5 +272,5 @@ def _check_calibrated(head: Head) -> None:
     if head.find_sets(np.zeros((1, head.num_features), np.float32), 0.5) is None:
         raise OptionError(
             f"--coverage: the head {head.name!r} holds no calibration; heads of classes have one, "
-            "and those that `galmorph fit` makes anew"
+            "once `galmorph fit` has made them anew"
         )

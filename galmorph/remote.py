@@ -369,16 +369,20 @@ class Ahead:
 AHEAD = Ahead()
 
 
+def find_cache() -> Path:
+    """The folder of galmorph in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "galmorph"
+
+
 def find_place(path: str | os.PathLike[str]) -> Path:
     """Where an output is made before it is sent: its own place, or one in the user's cache."""
     name = os.fspath(path)
     if not is_url(name):
         return Path(name)
-    top = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     import hashlib
 
     key = hashlib.sha256(name.encode()).hexdigest()[:16]
-    return Path(top, "galmorph/outputs", key, find_name(name))
+    return find_cache() / "outputs" / key / find_name(name)
 
 
 def send(place: Path, url: str) -> None:

@@ -103,18 +103,16 @@ def draw(figures: dict[str, Any]) -> str:
         reliability = draw_reliability(results[0])
         if reliability:
             parts += ["Calibration, by the same:", "", *reliability, ""]
-    parts += [
-        "### The table that a user gets",
-        "",
-        "| images | rows | accuracy | flagged atypical |",
-    ]
-    parts += ["|---|---:|---:|---:|"]
+    rows = []
     for key, title in END_TO_END.items():
         if key in figures:
             found = figures[key]
             accuracy = _number(found.get("accuracy"))
             atypical = _number(found["atypical_fraction"])
-            parts.append(f"| {title} | {found['count']} | {accuracy} | {atypical} |")
+            rows.append(f"| {title} | {found['count']} | {accuracy} | {atypical} |")
+    if rows:
+        parts += ["### The table that a user gets", ""]
+        parts += ["| images | rows | accuracy | flagged atypical |", "|---|---:|---:|---:|", *rows]
     return "\n".join(parts) + "\n"
 
 

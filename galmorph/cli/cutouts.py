@@ -84,6 +84,8 @@ def _save_all(inputs: Inputs, folder: Path) -> tuple[int, int]:
 def _choose_name(object_id: str, taken: set[str]) -> str:
     """A name for a file that no other row has, on no file system."""
     name = re.sub(r"[^\w.+-]", "_", object_id).lstrip(".") or "cutout"
-    free = name if name.lower() not in taken else f"{name}-{len(taken)}"
+    free, number = name, len(taken)
+    while free.lower() in taken:
+        free, number = f"{name}-{number}", number + 1
     taken.add(free.lower())
     return free

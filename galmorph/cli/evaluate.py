@@ -10,6 +10,7 @@ import click
 
 from galmorph.cli.labelled import (
     Labels,
+    check_of_classes,
     embed_set,
     embed_values,
     label_options,
@@ -120,6 +121,9 @@ def evaluate(
     Protocols: a fitted head on DATA; a linear probe and kNN from --train-data to DATA; both inside
     DATA by K-fold cross-validation; leave-one-out kNN inside DATA. Intervals are 95 % bootstrap
     intervals over the cutouts of DATA.
+
+    With --votes or --numbers: the rms error of shares or numbers, by --head, from --train-data, or
+    by --folds.
     """
     from galmorph.evaluation.merging import parse_merges
     from galmorph.heads import make_class_name
@@ -149,11 +153,17 @@ def evaluate(
         raise click.UsageError("--select-crop needs --folds: nothing is chosen on test data.")
     options["crops"] = parse_crops(select_crop, given["crop"], given["fov"]) if select_crop else []
     inputs = (*test.list_inputs(), *(train.list_inputs() if train is not None else ()))
+    if wanted is not None:
+        check_of_classes(
+            figure=figure,
+            merge=merge.parts,
+            select_crop=select_crop,
+            checkpoint=options["checkpoint"],
+            protocols={"knn", "loo"} & set(options["asked"] or ()),
+        )
     _check_outputs(output, figure, inputs)
     pipeline = _make_pipeline(given, head)
     evaluation = _Evaluation(pipeline, test, train, merge, **options)
-    if wanted is not None and figure:
-        raise click.UsageError("--figure draws classes, not --votes or --numbers.")
     results: list[Any] = []
     complete = False
     try:
@@ -289,11 +299,12 @@ class _Evaluation:
         from galmorph.training.values import cross_predict_values, measure_values, predict_values
 
         how = {"crop": self._crop(), "quiet": self.quiet}
+        head = self.pipeline.head if self.wants("head") else None
+        if head is not None:
+            wanted.check(head)
         test, values = embed_values(self.pipeline, self.test, **how)
         told = {}
-        head = self.pipeline.head
-        if head is not None and self.wants("head"):
-            wanted.check(head)
+        if head is not None:
             told[f"head {head.name!r}"] = predict_values(head, test.embeddings)
         if self.train is not None and self.wants("probe"):
             train, known = embed_values(self.pipeline, self.train, **how)

@@ -13,6 +13,7 @@ import click
 
 from galmorph.cli.labelled import (
     Labels,
+    check_of_classes,
     embed_set,
     embed_values,
     label_options,
@@ -47,6 +48,8 @@ OWN_NOTES = frozenset(
         "fov",
         "cross_validated_accuracy",
         "cross_validated_ece",
+        "cross_validated_rmse",
+        "cross_validated_coverage",
         "temperature_from",
         "data",
         "held_out",
@@ -122,7 +125,8 @@ def fit(
     temperature calibrated on the out-of-fold predictions. The accuracy that is printed is that of
     the cross-validation; for test data of your own use `galmorph evaluate`.
 
-    With --votes the head tells shares of answers, each with an interval, as `tree` does; with
+    With --votes or --numbers LABELS is a table with these columns in place of label. With
+    --votes the head tells shares of answers, each with an interval, as `tree` does; with
     --numbers it tells numbers, each with its error, as `efigi` does.
     """
     from galmorph.pipeline import open_pipeline
@@ -145,7 +149,8 @@ def fit(
         parse_values(given.pop("votes"), given.pop("numbers")),
     )
     if wanted.wanted is not None:
-        _check_of_classes(given, select_crop)
+        own = {name: given[name] for name in ("balanced", "held_out", "recut")}
+        check_of_classes(select_crop=select_crop, **own)
     options = take_options(given)
     seed, quiet, balanced = given.pop("seed"), given.pop("quiet"), given.pop("balanced")
     recut, held_out = given.pop("recut"), given.pop("held_out")
@@ -377,16 +382,6 @@ def _describe_field(head: LinearHead) -> str:
     if head.crop is None:
         return f"field of view {head.notes['fov']} arcsec"
     return f"crop {head.crop if head.crop == 'auto' else round(head.crop, 4)}"
-
-
-def _check_of_classes(given: Mapping[str, Any], select_crop: str | None) -> None:
-    """Refuse what only classes have."""
-    asked = {"select_crop": select_crop, **{n: given[n] for n in ("balanced", "held_out", "recut")}}
-    name = next((n for n, value in asked.items() if value), None)
-    if name is not None:
-        raise click.UsageError(
-            f"--{name.replace('_', '-')} is for classes, not --votes, --numbers."
-        )
 
 
 def _describe_values(head: Head, embedded: LabelledSet, path: str) -> str:

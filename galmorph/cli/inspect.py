@@ -121,6 +121,7 @@ def _explain(
 
 def _inspect(pipeline: Pipeline, source: Source) -> tuple[Cutout, Prepared]:
     """Print all that is known."""
+    from galmorph.images.ahead import bring_ahead
     from galmorph.images.read import read_cutout
 
     cutout = read_cutout(source, options=pipeline.read)
@@ -128,7 +129,7 @@ def _inspect(pipeline: Pipeline, source: Source) -> tuple[Cutout, Prepared]:
     _print_pairs(described)
     prepared = _prepare(pipeline, cutout)
     _print_pairs(_describe_prepared(prepared, cutout, described))
-    block = next(pipeline.run(iter([source])))
+    block = next(pipeline.run(bring_ahead([source], within=pipeline.read.within)))
     _print_pairs(_describe_result(pipeline, block))
     return cutout, prepared
 

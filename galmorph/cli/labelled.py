@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -98,7 +98,16 @@ def embed_values(pipeline: Pipeline, labels: Labels, **options: Any) -> tuple[La
     from galmorph.training.values import take_rows
 
     found = embed_set(pipeline, labels, **options)
-    return found, take_rows(found.class_names, found.labels, labels.read_values())
+    return found, take_rows(found.class_names, found.labels, labels.values)
+
+
+def check_of_classes(**asked: Any) -> None:
+    """Refuse options that only classes have; what is not given is empty."""
+    name = next((n for n, value in asked.items() if value), None)
+    if name is not None:
+        raise click.UsageError(
+            f"--{name.replace('_', '-')} is for classes, not --votes, --numbers."
+        )
 
 
 def label_options(command: Command) -> Command:
@@ -213,14 +222,15 @@ class Labels:
         from galmorph.training.labelled import FOLDERS, label_by_folder, read_labels
 
         if self.wanted is not None:  # the row is the class
-            return {name: str(row) for name, row in self.read_values().rows.items()}
+            return {name: str(row) for name, row in self.values.rows.items()}
         if self.labels == FOLDERS:
             return label_by_folder
         if self.path_column is not None:
             return _label_by_column
         return read_labels(self.labels, label_column=self.label_column, id_column=self.id_column)
 
-    def read_values(self) -> ValueTable:
+    @cached_property
+    def values(self) -> ValueTable:
         """Votes or numbers, by object_id."""
         from galmorph.training.values import read_values
 

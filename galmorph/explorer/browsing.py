@@ -14,6 +14,7 @@ from galmorph.explorer.labels import Labels
 from galmorph.explorer.learning import Learnt, learn
 from galmorph.explorer.maps import compute_pca, compute_umap, has_umap
 from galmorph.flags import Flags
+from galmorph.neighbours.search import find_nearest
 from galmorph.neighbours.vectors import compute_similarity, to_unit
 from galmorph.tables.where import Where
 
@@ -122,9 +123,8 @@ class Browsing:
         """The rows most like the chosen one, without it."""
         if self.galaxies.embeddings is None or not self.galaxies.encoded[self.chosen]:
             return np.empty(0, dtype=int)
-        near = self.compute_similarity([self.chosen])
-        order = np.argsort(-near, kind="stable")
-        return np.asarray(order[(order != self.chosen) & self.galaxies.encoded[order]][:count])
+        query = to_unit(self.galaxies.embeddings[[self.chosen]])[0]
+        return find_nearest(self.galaxies.embeddings, query, count, left_out=[self.chosen])[0]
 
     def step(self, by: int) -> None:
         """Choose the next galaxy in the order, or the one before."""

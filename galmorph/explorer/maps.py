@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import MissingExtraError
 from galmorph.neighbours.vectors import list_blocks
 
 SAMPLE = 20_000
 """Rows, at most, that axes of a map are found from."""
-
-BLOCK = 65_536
 
 Array = npt.NDArray[Any]
 
@@ -48,8 +45,6 @@ def has_umap() -> bool:
 
 def compute_umap(embeddings: Array, encoded: Array) -> Array:
     """UMAP (n, 2) of the 32 first principal components, fitted on `SAMPLE` rows at most."""
-    if not has_umap():
-        raise MissingExtraError("umap-learn", "umap", "for a map by UMAP")
     from umap import UMAP
 
     reduced = compute_pca(embeddings, encoded, min(32, embeddings.shape[1]))

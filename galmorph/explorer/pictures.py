@@ -71,10 +71,11 @@ class Thumbnails:
         missing = [row for row in rows if not self._kept.get(row, ("", ""))[0]]
         with ThreadPoolExecutor(4) as threads:
             drawn = threads.map(lambda source: self._draw(source, THUMBNAIL), self._find(missing))
-            while len(self._kept) > KEPT:
-                del self._kept[next(iter(self._kept))]
             self._kept |= dict(zip(missing, drawn, strict=True))
-        return [self._kept[row] for row in rows]
+        shown = [self._kept[row] for row in rows]
+        while len(self._kept) > KEPT:
+            del self._kept[next(iter(self._kept))]
+        return shown
 
     def _find(self, rows: Sequence[int]) -> list[Source]:
         get = self.galaxies.get

@@ -119,7 +119,7 @@ class Map:
         """Numbers for the colour scale: the values themselves, or those of classes."""
         mapper, bar = self.mapper, self.bar
         bar.title = name
-        if values.dtype.kind in "iuf" and values.dtype.kind != "b":
+        if values.dtype.kind in "iuf":
             numbers = values[rows].astype(float)
             finite = numbers[np.isfinite(numbers)]
             low, high = np.percentile(finite, (1, 99)) if finite.size else (0, 1)

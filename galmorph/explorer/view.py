@@ -89,9 +89,6 @@ class View:
         self.save = pn.widgets.FileDownload(
             callback=self._export, filename="selection.csv", label="Save these", **small
         )
-        self.send = pn.widgets.Button(
-            name="Send by SAMP", on_click=lambda _: self._send(), margin=0
-        )
         self.gallery = Gallery(
             self._hear, typed=True, alone=self._alone, sizing_mode="stretch_width"
         )

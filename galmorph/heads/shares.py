@@ -63,8 +63,7 @@ class SharesHead(LinearHead):
         """Classes of galaxies, one of which has the most votes so often; or the last class."""
         if self.scores is None:
             return None
-        shares = self.compute_probabilities(embeddings)[:, :-1]
-        shares /= shares.sum(axis=1, keepdims=True)
+        shares = softmax(self.compute_logits(embeddings)[:, :-1] / self.temperature)
         texts = list_sets(find_sets(shares, self.scores[:-1], coverage), self.class_names)
         none = self.choose(embeddings) == len(self.class_names) - 1
         return [self.class_names[-1] if n else t for n, t in zip(none, texts, strict=True)]
@@ -92,7 +91,5 @@ class SharesHead(LinearHead):
         cls, values: Mapping[str, Any], tensors: Mapping[str, Any], **common: Any
     ) -> Self:
         """Rebuild from the parts in a file."""
-        own = {
-            name: np.asarray(tensors[name], np.float32) for name in ("label_weight", "label_bias")
-        }
+        own = {name: np.asarray(tensors[name], np.float32) for name in _OWN}
         return super().from_parts(values, tensors, **common, **own)

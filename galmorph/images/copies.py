@@ -30,8 +30,7 @@ class Copied:
     def read(self, options: ReadOptions) -> Cutout:
         """Read it from the copy."""
         with self.copy.naming():
-            cutout = self.source.read(replace(options, within=None))
-        return replace(cutout, path=self.address)
+            return self.source.read(replace(options, within=None))
 
     def read_head(self, count: int) -> bytes:
         """First bytes of what holds the pixels."""

@@ -14,14 +14,17 @@ from galmorph.images.fits_files import open_fits, reading_fits
 from galmorph.images.hdus import list_galaxies, split_hdu
 from galmorph.images.source import FITS_MAGIC, HDU_ADDRESS, Source, make_printable
 from galmorph.images.unpacked import find_unpacked
+from galmorph.remote import CONNECTIONS
 
 TINY_SIDE = 8
 """A shorter image beside one of four times its side is a dummy, not a small galaxy."""
 
 
-def list_hdus(sources: Iterable[Source], within: str | None = None) -> Iterator[Source]:
+def list_hdus(
+    sources: Iterable[Source], *, connections: int = CONNECTIONS, within: str | None = None
+) -> Iterator[Source]:
     """The same sources, with one of each image of a galaxy in place of a FITS file of several."""
-    for source in bring_ahead(sources, within=within):
+    for source in bring_ahead(sources, connections=connections, within=within):
         if isinstance(source, Copied) and isinstance(source.source, ImageFile):
             inner = replace(source.source, columns=source.columns)
             yield from list_copied(_list_file(inner), source.copy)

@@ -13,7 +13,7 @@ from galmorph.images.compressed import decompress
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.files import IMAGE_SUFFIXES, open_regular, read_bytes, read_head
-from galmorph.images.source import Source
+from galmorph.images.source import Source, make_printable
 from galmorph.settings import ReadOptions
 
 ZIP_HEADER = 30
@@ -83,4 +83,4 @@ def pick_member(sources: Iterator[Source], path: str, member: str) -> Iterator[S
         if source.address in (f"{path}::{member}", path):
             yield source
             return
-    raise UnreadableImageError("there is no such member", f"{path}::{member}")
+    raise UnreadableImageError("there is no such member", make_printable(f"{path}::{member}"))

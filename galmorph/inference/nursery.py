@@ -225,6 +225,7 @@ class Child:
         """Packed rows and their pixels; fewer than sources where the process has ended."""
         HEADER.pack_into(self._memory, 0, 0, 0, 0, 0, time.monotonic())
         try:
+            self._connection.settimeout(None)
             self._connection.sendall(pickle.dumps(sources, protocol=5))
             self.ended = self._wait(step_aside) != b"d"
         except OSError:

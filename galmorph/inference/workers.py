@@ -37,7 +37,8 @@ class Workers:
         return future
 
     def _begin(self) -> None:
-        if self._idle > self._coming_back and self._tasks:
+        """Give a free place to what waits, as long as there are threads for all who are aside."""
+        if self._idle > self._coming_back and self._tasks and self.aside <= MOST_ASIDE:
             self._idle -= 1
             self._pool.submit(self._work)
 
@@ -59,6 +60,7 @@ class Workers:
         with self._lock:
             self.aside += 1
             self._idle += 1
+            self._lock.notify()
             self._begin()
         try:
             yield
@@ -69,6 +71,7 @@ class Workers:
                 self._coming_back -= 1
                 self._idle -= 1
                 self.aside -= 1
+                self._begin()
 
     def close(self) -> None:
         """Forget what has not begun, and wait for the rest."""

@@ -60,6 +60,8 @@ def open_index(vectors: Vectors, beside: Path | None) -> Any:
         with suppress(OSError, RuntimeError):  # where nothing can be written, next time again
             faiss.write_index(index, str(temporary))
             temporary.replace(place)
+        with suppress(OSError):
+            temporary.unlink()
     return index
 
 

@@ -212,13 +212,14 @@ class _Finder:
 
     def _embed(self, files: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embed files as those of the result were."""
+        from galmorph.images.ahead import bring_ahead
         from galmorph.images.discover import discover_sources
         from galmorph.inference.engine import Row
 
         pictures = Pictures.of(self.saved.provenance)
         model = load_model_of(self.saved.name, self.saved.provenance, self.model)
         pipeline = Pipeline(model, None, pictures.read, pictures.field, pictures.rendering)
-        blocks = list(pipeline.run(discover_sources(list(files))))
+        blocks = list(pipeline.run(bring_ahead(discover_sources(list(files)))))
         rows: list[Row] = [row for block in blocks for row in block.rows]
         failed = next((row for row in rows if row.error is not None), None)
         if failed is not None:

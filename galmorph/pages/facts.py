@@ -28,9 +28,18 @@ class Facts:
     def __init__(self, saved: SavedRun) -> None:
         self.saved, self.meta = saved, saved.provenance
         asked = [name for name in saved.specs if name.endswith(ASKED)]
-        names = [*self.share_names, *asked, "confidence", "atypicality", "flags", "ra", "dec"]
-        self._columns: dict[str, Any] = saved.columns([*names, *self._label_names])
-        self.rows = len(next(iter(saved.columns(["object_id"]).values())))
+        names = [
+            "object_id",
+            *self.share_names,
+            *asked,
+            "confidence",
+            "atypicality",
+            "flags",
+            "ra",
+            "dec",
+        ]
+        self._columns: dict[str, Any] = saved.columns([*names, "ra", "dec", *self._label_names])
+        self.rows = len(self._columns["object_id"])
 
     @property
     def _label_names(self) -> list[str]:

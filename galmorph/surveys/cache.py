@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from galmorph.remote import find_cache
 from galmorph.writing import say_unwritable, write_whole
 
 MAX_BYTES = 4 << 30
@@ -18,7 +19,7 @@ DIGEST_BYTES = 32
 
 def find_folder() -> Path:
     """``galmorph/surveys`` in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "galmorph/surveys"
+    return find_cache() / "surveys"
 
 
 class Cache:

@@ -69,6 +69,8 @@ class FinishedWriter(TableWriter):
         only = {*KEY_COLUMNS, "flags"} if KEY_COLUMNS[0] in self._names else None
         with copy.naming() if copy else nullcontext(), self._reading():
             self._reader = form.reader(Path(copy.path) if copy else path, KEY_COLUMNS, only)
+            if copy:
+                self._reader.name, self._reader.copy = copy.url, copy
             if form.provenance and self._reader.provenance is None:
                 raise CatalogueError(f"{self.path}: it has no provenance")
         self._reader.restore = self._reader.spelled or self._reader.restore

@@ -84,7 +84,7 @@ def _check_rows(part: TableReader, seen: set[int], ids: set[int]) -> Iterator[Ma
             object_id, path = done.key or ("", "")
             if hash(done.key) in seen:
                 named = path or object_id
-                raise CatalogueError(f"{part.path}: {named!r} is there in an earlier row as well")
+                raise CatalogueError(f"{part.name}: {named!r} is there in an earlier row as well")
             seen.add(hash(done.key))
             ids.add(hash(object_id))
         yield chunk
@@ -98,13 +98,13 @@ def _unify(parts: Sequence[TableReader]) -> tuple[ColumnSpec, ...]:
         if list(part.specs) != list(first.specs):
             different = set(part.specs) ^ set(first.specs) or {"their order"}
             raise CatalogueError(
-                f"{part.path}: has other columns than {first.path}: {', '.join(sorted(different))}"
+                f"{part.name}: has other columns than {first.name}: {', '.join(sorted(different))}"
             )
         refused = [name for name, spec in part.specs.items() if spec is None]
         absent = [name for name in KEY_COLUMNS if name not in part.specs]
         if refused or absent:
             said = ", ".join(refused) or f"no {absent[0]}"
-            raise CatalogueError(f"{part.path}: is no result of galmorph: {said}")
+            raise CatalogueError(f"{part.name}: is no result of galmorph: {said}")
     return tuple(_widest(name, filled) for name in first.specs)
 
 
@@ -118,7 +118,7 @@ def _widest(name: str, parts: Sequence[TableReader]) -> ColumnSpec:
         return replace(spec, dtype="float64")
     if "str" in kinds and all(part.path.suffix.lower() in (".csv", ".tsv") for part in parts):
         return replace(spec, dtype="str")
-    raise CatalogueError(f"{parts[-1].path}: column {spec.name} is of other types in other parts")
+    raise CatalogueError(f"{parts[-1].name}: column {spec.name} is of other types in other parts")
 
 
 def _check_same(part: TableReader, first: Mapping[str, Any], own: Mapping[str, Any]) -> None:
@@ -126,4 +126,4 @@ def _check_same(part: TableReader, first: Mapping[str, Any], own: Mapping[str, A
         *({key: found[key] for key in SAME_KEYS if key in found} for found in (first, own))
     )
     if different:
-        raise CatalogueError(f"{part.path}: is of another run: {'; '.join(different)}")
+        raise CatalogueError(f"{part.name}: is of another run: {'; '.join(different)}")

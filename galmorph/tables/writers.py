@@ -207,7 +207,7 @@ def open_writer(
         return _StreamWriter(stream or sys.stdout.buffer, specs, safe=csv_safe)
     final, meta, fingerprint = find_place(path), meta or {}, fingerprint or {}
     url = os.fspath(path) if is_url(path) else ""
-    with say_unwritable(final, "name a file in a folder where files can be written"):
+    with say_unwritable(url or final, "name a file in a folder where files can be written"):
         if resume and not partial_path(path).exists():
             copy = fetch(url) if url and exists(url) else None
             if copy is not None or final.is_file():

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from galmorph.errors import CatalogueError, TrainingError
 from galmorph.heads import make_class_name
+from galmorph.images.ahead import bring_ahead
 from galmorph.images.containers import split_address
 from galmorph.images.source import Source, make_printable, replace_columns
 from galmorph.inference.engine import Row
@@ -269,7 +270,8 @@ def embed_labelled(
     embeddings, labels, object_ids, addresses, failed = [], [], [], [], []
     picked = picker.pick(sources)
     done = 0
-    for block in pipeline.run(picked if change is None else change(picked)):
+    wanted = bring_ahead(picked if change is None else change(picked), within=pipeline.read.within)
+    for block in pipeline.run(wanted):
         good: npt.NDArray[np.bool_] = np.isfinite(block.embeddings).all(axis=1)  # type: ignore[assignment]
         embeddings.append(block.embeddings[good])
         for row, usable in zip(block.rows, good, strict=True):
@@ -285,9 +287,10 @@ def embed_labelled(
     if not labels:
         raise TrainingError(picker.explain_nothing(failed))
     names = tuple(class_names) if class_names is not None else tuple(sorted(set(labels)))
+    number = {name: k for k, name in enumerate(names)}
     return LabelledSet(
         np.concatenate(embeddings),
-        np.array([names.index(label) for label in labels], dtype=np.int64),
+        np.array([number[label] for label in labels], dtype=np.int64),
         names,
         tuple(object_ids),
         tuple(addresses),

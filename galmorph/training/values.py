@@ -85,6 +85,8 @@ def read_values(path: Any, wanted: Wanted, *, id_column: str = "object_id") -> V
     for chunk in reader.chunks():
         for cell, *numbers in zip(*(chunk[n] for n in (id_column, *wanted.columns)), strict=True):
             object_id = to_label(cell)
+            if not object_id:
+                continue
             if object_id in rows:
                 raise CatalogueError(f"{path}: {object_id!r} stands in two rows")
             rows[object_id] = len(values)
@@ -93,9 +95,9 @@ def read_values(path: Any, wanted: Wanted, *, id_column: str = "object_id") -> V
 
 
 def _to_number(cell: Any, where: str) -> float:
-    text = to_label(cell) if not isinstance(cell, float) else str(cell)
+    text = to_label(cell)
     try:
-        return float(text) if text not in ("", "nan") else float("nan")
+        return float(text or "nan")
     except ValueError:
         raise CatalogueError(f"{where}: {text!r} is no number") from None
 

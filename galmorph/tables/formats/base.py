@@ -107,7 +107,9 @@ class TableReader(ABC):
         """Whatever a parser says of a file becomes one sentence."""
         try:
             yield
-        except GalmorphError:
+        except GalmorphError as error:
+            if self.copy is not None:
+                self.copy.rename_error(error)
             raise
         except Exception as error:  # each parser has errors of many kinds
             reason = str(error).strip().partition("\n")[0][:300] or type(error).__name__
