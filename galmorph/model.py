@@ -158,10 +158,7 @@ def _say_incomplete(path: Path) -> Iterator[None]:
 def _check_metadata(metadata: Any, path: Path, kind: str) -> dict[str, Any]:
     """Refuse metadata that are not those of a "model" or a "head_file"."""
     if not isinstance(metadata, dict):
-        raise CheckpointError(
-            f"{path}: not written by galmorph; to use the authors' checkpoint run: galmorph "
-            "weights convert CHECKPOINT -o model.safetensors"
-        )
+        raise CheckpointError(f"{path}: not written by galmorph")
     version = metadata.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise CheckpointError(f"{path}: written by a newer galmorph; upgrade galmorph to read it")

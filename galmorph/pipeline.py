@@ -31,9 +31,8 @@ from galmorph.settings import (
     RenderOptions,
     RunOptions,
 )
-from galmorph.weights.entry import ManifestEntry
 from galmorph.weights.locate import WeightsFile, locate_weights
-from galmorph.weights.manifest import load_manifest
+from galmorph.weights.manifest import ManifestEntry, load_manifest
 
 __all__ = ["Pipeline", "find_head", "list_models", "load_model", "open_pipeline"]
 
@@ -99,9 +98,9 @@ def load_model(
 def _load_file(file: WeightsFile, backend: BackendName) -> Model:
     timm = file.entry if file.entry is not None and file.entry.kind == "timm" else None
     if timm is None:
-        model = read_model(file.path, backend=backend, sha256=file.digest)
+        model = read_model(file.path, backend=backend, sha256=file.sha256)
     elif backend == "torch":
-        model = _read_timm(file.path, timm, file.digest)
+        model = _read_timm(file.path, timm, file.sha256)
     else:
         raise UnknownModelError(f"{timm.name} is a timm encoder, which needs --backend torch")
     found = {"sha256": file.sha256, "revision": file.revision or "", "file": file.path.name}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `import synthetic`
-
 ROOT = Path(__file__).resolve().parent.parent
+# For the helpers beside the tests, and what maintainers run.
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
 
 
 def find_real_data() -> Path | None:

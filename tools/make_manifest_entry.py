@@ -24,9 +24,16 @@ from galmorph.heads import LinearHead
 from galmorph.heads.regression import RegressionHead
 from galmorph.model import Model, read_model
 from galmorph.preprocessing.pipeline import Preprocessing
-from galmorph.weights.entry import ExpectedInput, FieldOfView, Golden, Head, ManifestEntry, Metric
 from galmorph.weights.locate import BUNDLED
-from galmorph.weights.manifest import load_manifest
+from galmorph.weights.manifest import (
+    ExpectedInput,
+    FieldOfView,
+    Golden,
+    Head,
+    ManifestEntry,
+    Metric,
+    load_manifest,
+)
 from galmorph.weights.verify import compute_sha256
 
 MANIFEST = Path(__file__).resolve().parent.parent / "weights_manifest.json"

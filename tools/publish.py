@@ -25,8 +25,7 @@ from galmorph.errors import DownloadError, GalmorphError, ManifestError, Weights
 from galmorph.schema import parse_json
 from galmorph.weights import ManifestEntry, load_manifest
 from galmorph.weights.environment import get_endpoint, is_offline
-from galmorph.weights.hub import get_facts
-from galmorph.weights.hub_errors import HubPlace, offline_error, say_failures
+from galmorph.weights.hub import HubPlace, get_facts, offline_error, say_failures
 from galmorph.weights.manifest import entry_from_dict, entry_to_dict, manifest_path
 from galmorph.weights.verify import compute_sha256, read_header
 

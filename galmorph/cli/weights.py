@@ -1,4 +1,4 @@
-"""``galmorph weights``: list, fetch, check and convert weights."""
+"""``galmorph weights``: list, fetch and check weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["weights"]
 
 @click.group()
 def weights() -> None:
-    """List, download, verify and convert weights."""
+    """List, download and verify weights."""
 
 
 @weights.command("list")
@@ -136,27 +136,3 @@ def path(name: str) -> None:
     from galmorph.weights import find_weights
 
     click.echo(find_weights(name))
-
-
-@weights.command()
-@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE"
-)
-@click.option(
-    "--survey",
-    type=click.Choice(["gz2", "sdss", "decals"]),
-    default="gz2",
-    show_default=True,
-    help="What it was trained on: sets the channel mean and standard deviation.",
-)
-def convert(checkpoint: Path, output: Path, survey: str) -> None:
-    """Convert a checkpoint of Wei and others (2022) to safetensors.
-
-    Nothing in it is executed.
-    """
-    from galmorph.cli.outputs import prepare_output
-    from galmorph.weights.convert import convert_checkpoint
-
-    prepare_output(str(output))
-    click.echo(convert_checkpoint(checkpoint, output, survey=survey))

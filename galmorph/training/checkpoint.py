@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from galmorph.errors import OutputError, TrainingError
-from galmorph.weights.verify import OWN_CHECKPOINT
 
 __all__ = ["CHECKPOINT", "all_finite", "get_kept", "load_checkpoint", "save_checkpoint"]
 
 CHECKPOINT = "checkpoint.pt"
+KEYS = frozenset({"encoder", "projection", "step", "fingerprint"})
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{path}: there is no checkpoint to go on from") from None
     except Exception as error:
         raise TrainingError(f"{path}: the checkpoint cannot be read ({error})") from error
-    if not isinstance(state, dict) or not set(state) >= OWN_CHECKPOINT:
+    if not isinstance(state, dict) or not set(state) >= KEYS:
         raise TrainingError(f"{path}: not a checkpoint of galmorph pretrain")
     return state
 

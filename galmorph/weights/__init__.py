@@ -3,10 +3,18 @@
 Importing this package loads neither torch nor huggingface_hub.
 """
 
-from galmorph.weights.entry import ExpectedInput, FieldOfView, Golden, Head, ManifestEntry, Metric
 from galmorph.weights.hub import HubFile, fetch_hub_file
 from galmorph.weights.locate import WeightsFile, find_weights, locate_weights
-from galmorph.weights.manifest import Manifest, load_manifest
+from galmorph.weights.manifest import (
+    ExpectedInput,
+    FieldOfView,
+    Golden,
+    Head,
+    Manifest,
+    ManifestEntry,
+    Metric,
+    load_manifest,
+)
 
 __all__ = [
     "ExpectedInput", "FieldOfView", "Golden", "Head", "HubFile", "Manifest", "ManifestEntry",

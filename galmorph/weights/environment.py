@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 __all__ = [
-    "galmorph_cache",
     "get_endpoint",
     "hide_home",
     "hub_cache",
@@ -59,11 +58,6 @@ def hub_cache() -> Path:
         if folder := os.environ.get(variable):
             return _expand(folder)
     return _hf_home() / "hub"
-
-
-def galmorph_cache() -> Path:
-    """Folder of galmorph's own small files, beside the Hub cache."""
-    return _hf_home() / "galmorph"
 
 
 def weights_dir() -> Path | None:

@@ -23,11 +23,9 @@ from galmorph.errors import (
     UnknownModelError,
     WeightsError,
 )
-from galmorph.weights.entry import ManifestEntry
 from galmorph.weights.environment import hide_home, is_offline, weights_dir
-from galmorph.weights.hub import HubFile, fetch_hub_file, find_cached, get_promised_sha256
-from galmorph.weights.hub_errors import say_endpoint
-from galmorph.weights.manifest import Manifest, load_manifest
+from galmorph.weights.hub import fetch_hub_file, find_cached, get_promised_sha256, say_endpoint
+from galmorph.weights.manifest import Manifest, ManifestEntry, load_manifest
 from galmorph.weights.unlisted import describe_unlisted, is_hub_name
 from galmorph.weights.verify import (
     compute_sha256,
@@ -56,10 +54,9 @@ _SUFFIXES = (".safetensors", ".pth", ".tar", ".pt", ".bin", ".ckpt", ".pkl")
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """A safetensors file that was found ("path", "folder", "bundled", "cache", "hub") and checked.
+    """A file that was found ("path", "folder", "bundled", "cache", "hub") and checked.
 
-    `sha256` is that of the published file, `digest` that of the file itself, which whoever loads it
-    must find: they differ where it is a copy of a pickle. `revision` is its commit on the Hub.
+    Whoever loads it must find that `sha256`; `revision` is its commit on the Hub.
     """
 
     path: Path
@@ -67,7 +64,6 @@ class WeightsFile:
     source: str
     entry: ManifestEntry | None
     revision: str | None
-    digest: str
 
 
 def find_weights(name_or_path: str | os.PathLike[str], *, offline: bool | None = None) -> Path:
@@ -114,7 +110,10 @@ def _is_path(name_or_path: str | os.PathLike[str]) -> bool:
 
 
 def _locate_path(path: Path, manifest: Manifest | None) -> WeightsFile:
-    """A file of the user's: whole, safetensors, and as ``FILE.sha256`` beside it says, if there."""
+    """A file of the user's: whole, and as ``FILE.sha256`` beside it says, if there.
+
+    It is safetensors, or a pickle of the manifest: by its sha256, else by its name.
+    """
     path = Path(os.path.expanduser(path))
     try:
         if not path.is_file():
@@ -122,26 +121,21 @@ def _locate_path(path: Path, manifest: Manifest | None) -> WeightsFile:
             raise WeightsError(
                 f"{path}: {kind}; give a .safetensors file or a name of the manifest"
             )
-        source = _read_source(path)
         digest = verify_file(path, sha256=read_sidecar(path), size=None)
+        entry = _find_pickle(path, digest, manifest) if path.suffix == ".bin" else None
+        if entry is None:
+            read_header(path)
     except PermissionError as error:
         raise WeightsError(f"{path}: may not be read ({error.strerror})") from None
-    known = load_manifest() if source and manifest is None else manifest
-    entry = _find_original(source, path, known) if source and known else None
-    return WeightsFile(path, source if entry else digest, "path", entry, None, digest)
+    return WeightsFile(path, digest, "path", entry, None)
 
 
-def _read_source(path: Path) -> str:
-    """The sha256 of the pickle that a file is a copy of; empty for any other file."""
-    texts = read_header(path).get("__metadata__")
-    return str(texts.get("source_sha256", "")) if isinstance(texts, dict) else ""
-
-
-def _find_original(source: str, path: Path, manifest: Manifest) -> ManifestEntry | None:
-    """Entry of the pickle that a file is a copy of; of one without a sha256, by the file's name."""
-    pickles = [entry for entry in manifest.models if entry.format == "pytorch"]
+def _find_pickle(path: Path, sha256: str, manifest: Manifest | None) -> ManifestEntry | None:
+    """Entry of a pickle; of one that is not pinned, by the file's name."""
+    known = load_manifest() if manifest is None else manifest
+    pickles = [entry for entry in known.models if entry.format == "pytorch"]
     by_name = (e for e in pickles if e.sha256 is None and e.local_name == path.name)
-    return next((e for e in pickles if e.sha256 == source), next(by_name, None))
+    return next((e for e in pickles if e.sha256 == sha256), next(by_name, None))
 
 
 def bundled_path(entry: ManifestEntry) -> Path | None:
@@ -155,14 +149,9 @@ def find_local(entry: ManifestEntry) -> Iterator[tuple[str, Path, str | None]]:
         yield "folder", folder / entry.local_name, None
     if bundled := bundled_path(entry):
         yield "bundled", bundled, None
-    if cached := _find_in_cache(entry):
+    revision = entry.revision or "main"
+    if entry.repo_id and (cached := find_cached(entry.repo_id, entry.filename, revision=revision)):
         yield "cache", cached.path, cached.revision
-
-
-def _find_in_cache(entry: ManifestEntry) -> HubFile | None:
-    if entry.repo_id is None:
-        return None
-    return find_cached(entry.repo_id, entry.filename, revision=entry.revision or "main")
 
 
 def _good_local(entry: ManifestEntry, refused: list[WeightsError]) -> Iterator[WeightsFile]:
@@ -184,46 +173,19 @@ def _explain_unreadable(path: Path, error: WeightsError | OSError) -> WeightsErr
 
 
 def _check(entry: ManifestEntry, source: str, path: Path, revision: str | None) -> WeightsFile:
-    """Check a file against the entry; a pickle is handed on as its safetensors copy."""
-    sha256 = digest = _verify(entry, source, path)
-    if entry.format == "pytorch":
-        if source != "folder":
-            from galmorph.weights.convert import make_safetensors_copy
-
-            path = make_safetensors_copy(path, sha256)
-        digest = compute_sha256(path)
-    return WeightsFile(path, sha256, source, entry, revision, digest)
+    return WeightsFile(path, _verify(entry, source, path), source, entry, revision)
 
 
 def _verify(entry: ManifestEntry, source: str, path: Path, *, remembered: bool = True) -> str:
     """Check a file by the entry or the Hub's word; in the folder else by the file beside it."""
-    if entry.format == "pytorch" and source == "folder":
-        return _check_copy(path, entry, remembered=remembered)
     sha256 = entry.sha256 or get_promised_sha256(path)
     if sha256 is None and source == "folder":
-        return _check_by_sidecar(path, remembered=remembered)
+        sha256 = read_sidecar(path)
+        if sha256 is None:
+            raise ChecksumError(f"{path}: has no {path.name}.sha256 beside it to check it by")
+    if entry.format == "safetensors" and entry.sha256 is None:
+        read_header(path)
     return verify_file(path, sha256=sha256, size=entry.size, remembered=remembered)
-
-
-def _check_by_sidecar(path: Path, *, remembered: bool) -> str:
-    """Check a safetensors file by the file beside it, which must be there."""
-    promised = read_sidecar(path)
-    if promised is None:
-        raise ChecksumError(f"{path}: has no {path.name}.sha256 beside it to check it by")
-    read_header(path)
-    return verify_file(path, sha256=promised, size=None, remembered=remembered)
-
-
-def _check_copy(path: Path, entry: ManifestEntry, *, remembered: bool) -> str:
-    """Check a copy of a pickle by the file beside it; returns the sha256 of the pickle."""
-    _check_by_sidecar(path, remembered=remembered)
-    source = _read_source(path)
-    if entry.sha256 not in (None, source):
-        raise ChecksumError(
-            f"{path}: is a copy of another file than the published one: of one with the sha256 "
-            f"{source or 'unknown'}, expected {entry.sha256}"
-        )
-    return source
 
 
 def _download(

@@ -9,11 +9,16 @@ from typing import Any
 
 from galmorph.errors import CheckpointError, ManifestError
 from galmorph.schema import parse_json
-from galmorph.weights.entry import ManifestEntry
 from galmorph.weights.environment import is_offline
-from galmorph.weights.hub import HubFile, fetch_hub_file, find_cached, get_facts
-from galmorph.weights.hub_errors import HubPlace, say_failures
-from galmorph.weights.manifest import entry_from_dict
+from galmorph.weights.hub import (
+    HubFile,
+    HubPlace,
+    fetch_hub_file,
+    find_cached,
+    get_facts,
+    say_failures,
+)
+from galmorph.weights.manifest import ManifestEntry, entry_from_dict
 
 __all__ = ["describe_unlisted", "is_hub_name"]
 
@@ -30,8 +35,8 @@ class UnlistedEntry(ManifestEntry):
 
     @property
     def local_name(self) -> str:
-        """File name outside of the Hub cache: ``ORG--NAME--COMMIT.safetensors``."""
-        return f"{self.repo_id}--{self.revision}.safetensors".replace("/", "--")
+        """File name outside of the Hub cache: ``ORG--NAME--COMMIT`` and its format's ending."""
+        return f"{self.repo_id}--{self.revision}".replace("/", "--") + self.suffix
 
 
 def is_hub_name(name: str) -> bool:

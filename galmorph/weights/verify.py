@@ -12,9 +12,7 @@ from galmorph.errors import CheckpointError, ChecksumError, OutputError
 from galmorph.schema import LONGEST_HEADER, parse_json
 
 __all__ = [
-    "OWN_CHECKPOINT",
     "compute_sha256",
-    "explain_own_checkpoint",
     "read_header",
     "read_sidecar",
     "update_sidecar",
@@ -23,12 +21,6 @@ __all__ = [
 ]
 
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-
-OWN_CHECKPOINT = frozenset({"encoder", "projection", "step", "fingerprint"})
-"""Keys of every checkpoint of ``galmorph pretrain``, which holds no model yet."""
-
-HEAD_BYTES = 1 << 20
-"""Length of the part of a checkpoint in which torch writes the names."""
 
 
 def compute_sha256(path: Path, *, remembered: bool = True) -> str:
@@ -52,8 +44,6 @@ def verify_file(
     if size is not None and actual != size:
         what = "cut short" if actual < size else "too long"
         raise ChecksumError(f"{path}: is {what}: {actual} bytes, the published file has {size}")
-    if path.suffix == ".safetensors" and sha256 is None:
-        read_header(path)
     digest = compute_sha256(path, remembered=remembered)
     if sha256 is not None and digest != sha256:
         raise ChecksumError(
@@ -68,7 +58,10 @@ def read_header(path: Path) -> dict[str, Any]:
         size = os.fstat(file.fileno()).st_size
         start = file.read(8)
         if start.startswith(_PICKLE_STARTS):
-            raise CheckpointError(_explain_pickle(path, file.read(HEAD_BYTES)))
+            raise CheckpointError(
+                f"{path}: is a pickled checkpoint, not safetensors; of one that galmorph pretrain "
+                f"wrote make a model: galmorph pretrain -o {path.parent} --export model.safetensors"
+            )
         length = int.from_bytes(start, "little") if len(start) == 8 else 0
         if not 2 <= length <= LONGEST_HEADER:
             raise CheckpointError(f"{path}: is not a safetensors file")
@@ -87,23 +80,6 @@ def read_header(path: Path) -> dict[str, Any]:
         what = "cut short" if size < end else "too long"
         raise ChecksumError(f"{path}: is {what}: {size} bytes, its header promises {end}")
     return header
-
-
-def _explain_pickle(path: Path, head: bytes) -> str:
-    if all(key.encode() in head for key in OWN_CHECKPOINT):
-        return explain_own_checkpoint(path)
-    return (
-        f"{path}: is a pickled checkpoint, not safetensors; convert it with: "
-        f"galmorph weights convert {path} -o model.safetensors"
-    )
-
-
-def explain_own_checkpoint(path: Path) -> str:
-    """What to do with a checkpoint of ``galmorph pretrain``."""
-    return (
-        f"{path}: is a checkpoint of galmorph pretrain; make a model of it with: galmorph pretrain "
-        f"-o {path.parent} --export model.safetensors"
-    )
 
 
 def _sidecar(path: Path) -> Path:

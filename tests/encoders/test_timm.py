@@ -12,8 +12,7 @@ import torch
 from galmorph.encoders.registry import create_encoder
 from galmorph.errors import CheckpointError
 from galmorph.pipeline import _read_timm, load_model
-from galmorph.weights.entry import ManifestEntry
-from galmorph.weights.manifest import load_manifest
+from galmorph.weights.manifest import ManifestEntry, load_manifest
 
 timm = pytest.importorskip("timm")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from convert_wei2022 import from_authors, to_authors
 
 from galmorph.encoders.fused import ProjectionHead, Wei2022
 from galmorph.encoders.vit import LinformerAttention
-from galmorph.encoders.wei2022_keys import from_authors, to_authors
 from galmorph.errors import CheckpointError
 
 GOLDEN = Path(__file__).parent / "wei2022_golden.npz"

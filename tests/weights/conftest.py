@@ -10,8 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 HERE = Path(__file__).resolve().parent
-# For the helpers beside the tests, and what maintainers run.
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1] / "tools")]
+sys.path.insert(0, str(HERE))
 
 from hub_server import HubServer, serve_hub  # noqa: E402
 from manifest_file import write_manifest  # noqa: E402

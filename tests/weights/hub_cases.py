@@ -15,7 +15,7 @@ import pytest
 from hub_server import TOKEN, Fault, HubServer
 
 from galmorph.errors import ChecksumError, DownloadError, OfflineError, WeightsError
-from galmorph.weights.entry import ManifestEntry
+from galmorph.weights.manifest import ManifestEntry
 
 
 @dataclass

@@ -14,7 +14,6 @@ from weights_samples import make_entry
 from galmorph.cli.main import cli
 from galmorph.weights import ManifestEntry
 from galmorph.weights import locate as locate_module
-from galmorph.weights.verify import write_sidecar
 
 UseManifest = Callable[..., Path]
 
@@ -42,7 +41,7 @@ def carried(
 def test_help_names_every_command() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("list", "download", "verify", "path", "convert"):
+    for command in ("list", "download", "verify", "path"):
         assert command in result.output
         assert run(command, "--help").exit_code == 0
 
@@ -169,39 +168,4 @@ def test_an_error_is_one_line(published: ManifestEntry, use_manifest: UseManifes
     assert result.exit_code == 1
     assert result.stdout == ""
     assert "has no such revision" in result.stderr
-    assert "Traceback" not in result.output
-
-
-def test_convert_writes_a_model(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    from test_weights_convert import make_authors_state
-
-    from galmorph.model import read_model
-
-    checkpoint, output = tmp_path / "c.pth.tar", tmp_path / "ours.safetensors"
-    torch.save({"model": make_authors_state()}, checkpoint)
-    result = run("convert", checkpoint, "-o", output, "--survey", "sdss")
-    assert result.exit_code == 0, result.output
-    assert result.stdout.strip() == str(output)
-    assert read_model(output).preprocessing.mean == (0.0996, 0.0813, 0.0556)
-    write_sidecar(output, "0" * 64)  # of a file that was there before
-    assert run("convert", checkpoint, "-o", output).exit_code == 0
-    assert run("path", output).exit_code == 0
-
-
-def test_convert_needs_a_folder_that_can_be_written_to(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    checkpoint = tmp_path / "c.pth.tar"
-    checkpoint.write_bytes(b"nonsense")
-    result = run("convert", checkpoint, "-o", tmp_path / "file" / "ours.safetensors")
-    assert result.exit_code == 2
-    assert "its folder cannot be made" in result.output
-
-
-def test_convert_refuses_in_one_line(tmp_path: Path) -> None:
-    checkpoint = tmp_path / "c.pth.tar"
-    checkpoint.write_bytes(b"nonsense")
-    result = run("convert", checkpoint, "-o", tmp_path / "ours.safetensors")
-    assert result.exit_code == 1
-    assert "c.pth.tar: is" in result.output
     assert "Traceback" not in result.output

@@ -12,8 +12,7 @@ from hub_server import TOKEN, Fault, HubServer
 
 from galmorph.errors import ChecksumError, DownloadError, GalmorphWarning, OfflineError
 from galmorph.weights import Manifest, ManifestEntry, fetch_hub_file, locate_weights
-from galmorph.weights.hub import find_cached
-from galmorph.weights.hub_errors import HubPlace, say_failures
+from galmorph.weights.hub import HubPlace, find_cached, say_failures
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "notes" / "hub.md"
 

@@ -32,7 +32,7 @@ from galmorph.weights import (
 )
 from galmorph.weights import locate as locate_module
 from galmorph.weights.locate import copy_to_folder, verify_local
-from galmorph.weights.verify import compute_sha256, read_header, verify_file
+from galmorph.weights.verify import compute_sha256, verify_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -97,9 +97,13 @@ def test_a_path_in_the_home_folder(clean_environment: Path, tmp_path: Path) -> N
         (
             lambda path: path.write_bytes(b"PK\x03\x04" + b"0" * 50),
             CheckpointError,
-            "weights convert",
+            "is a pickled checkpoint",
         ),
-        (lambda path: path.write_bytes(b"\x80\x02}q\x00." * 9), CheckpointError, "weights convert"),
+        (
+            lambda path: path.write_bytes(b"\x80\x02}q\x00." * 9),
+            CheckpointError,
+            "is a pickled checkpoint",
+        ),
         (
             lambda path: path.write_bytes(b"\x04" + b"\0" * 7 + b"[[]]"),
             CheckpointError,
@@ -244,29 +248,12 @@ def test_an_unpinned_file_in_the_cache_is_held_to_what_the_hub_promised(
 
 
 @pytest.mark.filterwarnings("ignore:encoder. no revision:galmorph.errors.GalmorphWarning")
-def test_a_pickle_is_handed_on_as_safetensors(pickled: ManifestEntry, hub: HubServer) -> None:
-    from safetensors.numpy import load_file
-
-    found = locate(pickled)
-    assert found.path.suffix == ".safetensors"
-    read_header(found.path)
-    assert load_file(found.path)["stem.weight"].tolist()[1] == [4.0, 5.0, 6.0, 7.0]
-    asked = len(hub.seen)
-    made = found.path.stat().st_mtime_ns
-    again = locate(pickled)
-    assert (again.path, again.source) == (found.path, "cache")
-    assert again.path.stat().st_mtime_ns == made
-    assert len(hub.seen) == asked
-    found.path.write_bytes(found.path.read_bytes()[:-1])
-    assert load_file(locate(pickled).path)["stem.weight"].shape == (3, 4), "it is made again"
-
-
-@pytest.mark.filterwarnings("ignore:encoder. no revision:galmorph.errors.GalmorphWarning")
 def test_a_copy_for_another_machine_serves_there(
     pickled: ManifestEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pickle_bytes = (tmp_path / "pytorch_model.bin").read_bytes()
     copy = copy_to_folder(locate(pickled), tmp_path / "to")
+    assert copy.name == "encoder.bin"
     use_as_another_machine(monkeypatch, tmp_path)
     monkeypatch.setenv("GALMORPH_WEIGHTS_DIR", str(tmp_path / "to"))
     there = locate(pickled)
@@ -274,34 +261,38 @@ def test_a_copy_for_another_machine_serves_there(
     assert there.sha256 == hashlib.sha256(pickle_bytes).hexdigest()
     another = dataclasses.replace(pickled, sha256="a" * 64)
     with (
-        pytest.warns(GalmorphWarning, match="is a copy of another file than the published one"),
+        pytest.warns(GalmorphWarning, match="is not the published file"),
         pytest.raises(ChecksumError, match="the network is off"),
     ):
         locate(another)
-    (tmp_path / "to" / "encoder.safetensors.sha256").unlink()
+    (tmp_path / "to" / "encoder.bin.sha256").unlink()
     with (
-        pytest.warns(GalmorphWarning, match="has no encoder.safetensors.sha256 beside it"),
+        pytest.warns(GalmorphWarning, match=r"has no encoder\.bin\.sha256 beside it"),
         pytest.raises(ChecksumError, match="the network is off"),
     ):
         locate(pickled)
 
 
 @pytest.mark.filterwarnings("ignore:encoder. no revision:galmorph.errors.GalmorphWarning")
-def test_a_copy_of_a_pickle_is_known_by_its_path(pickled: ManifestEntry, tmp_path: Path) -> None:
+def test_a_pickle_of_the_manifest_is_known_by_its_path(
+    pickled: ManifestEntry, tmp_path: Path
+) -> None:
     pinned = dataclasses.replace(
         pickled, sha256=hashlib.sha256((tmp_path / "pytorch_model.bin").read_bytes()).hexdigest()
     )
     copy = copy_to_folder(locate(pickled), tmp_path / "to")
-    other = copy.rename(copy.with_name("other.safetensors"))
+    other = copy.rename(copy.with_name("other.bin"))
     Path(f"{copy}.sha256").unlink()
     found = locate_weights(other, manifest=Manifest((pinned,)))
     assert (found.path, found.source, found.entry) == (other, "path", pinned)
     assert found.sha256 == pinned.sha256
-    assert locate_weights(other, manifest=Manifest((pickled,))).entry is None
+    with pytest.raises(CheckpointError, match=r"other\.bin: is a pickled checkpoint"):
+        locate_weights(other, manifest=Manifest((pickled,)))
     copy = other.rename(copy)  # with nothing pinned, the name says what it is
     assert locate_weights(copy, manifest=Manifest((pickled,))).entry == pickled
     another = dataclasses.replace(pickled, sha256="a" * 64)
-    assert locate_weights(copy, manifest=Manifest((another,))).entry is None
+    with pytest.raises(CheckpointError, match=r"encoder\.bin: is a pickled checkpoint"):
+        locate_weights(copy, manifest=Manifest((another,)))
 
 
 @pytest.mark.filterwarnings("ignore:encoder. no revision:galmorph.errors.GalmorphWarning")
@@ -517,7 +508,6 @@ def test_without_a_home_folders_are_in_the_temporary_one(
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     home = environment.hub_cache().parents[2]
     assert home.parent == tmp_path
-    assert environment.galmorph_cache() == home / ".cache" / "huggingface" / "galmorph"
     monkeypatch.setenv("GALMORPH_WEIGHTS_DIR", "~/weights")
     assert environment.weights_dir() == home / "weights"
 

@@ -1,20 +1,41 @@
-"""Names of tensors: the authors' checkpoint layout and ours, both ways.
+"""A checkpoint of the authors of Wei and others (2022) as a model file of galmorph's.
 
-The authors' layout (Wei et al. 2022, PASP 134, 114508) stores the transformer twice, under
-``backbone.eff_transformer.`` and again under ``backbone.vit.transformer.``. Its patch embedding is
-a linear layer on patches flattened as (row, column, channel); ours is the equal convolution.
+    python tools/convert_wei2022.py checkpoint.pth.tar -o authors.safetensors --survey gz2
+
+Nothing in the checkpoint is executed. The authors' layout (Wei et al. 2022, PASP 134, 114508)
+stores the transformer twice, under ``backbone.eff_transformer.`` and again under
+``backbone.vit.transformer.``. Its patch embedding is a linear layer on patches flattened as (row,
+column, channel); ours is the equal convolution. The projection head, which serves training only, is
+left out.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor
 
-from galmorph.errors import CheckpointError
+from galmorph.encoders.fused import Wei2022
+from galmorph.encoders.timm_adapter import load_pickle
+from galmorph.errors import CheckpointError, GalmorphError
+from galmorph.model import Model, write_model
+from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.stored import read_bytes
+from galmorph.weights.verify import update_sidecar
 
-__all__ = ["from_authors", "to_authors"]
+FRAME_CROP = 180 / 424
+"""The part that the authors cut out of frames of 424 px before they resize to 84 px: 180 px."""
+
+SURVEYS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    "gz2": ((0.0435, 0.0384, 0.0289), (0.0877, 0.0729, 0.0650)),
+    "sdss": ((0.0996, 0.0813, 0.0556), (0.1324, 0.1143, 0.0779)),
+    "decals": ((0.0992, 0.0925, 0.0915), (0.1018, 0.0939, 0.0911)),
+}
+"""Channel mean and standard deviation on [0, 1] of each training set of Wei et al. 2022."""
 
 PATCH_SIZE = 12
 TRANSFORMER = "backbone.eff_transformer."
@@ -111,9 +132,11 @@ def from_authors(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], d
     for name, tensor in state_dict.items():
         key = re.sub(r"^module\.", "", name).replace(TRANSFORMER_ALIAS, TRANSFORMER)
         part, _, ours = _rename(key, _TO_OURS).partition(".")
-        if key == AUTHORS_PATCH_WEIGHT:
-            tensor = tensor.reshape(-1, PATCH_SIZE, PATCH_SIZE, 3).permute(0, 3, 1, 2).contiguous()
-        (encoder if part == "encoder" else projection)[ours] = tensor
+        (encoder if part == "encoder" else projection)[ours] = (
+            tensor.reshape(-1, PATCH_SIZE, PATCH_SIZE, 3).permute(0, 3, 1, 2).contiguous()
+            if key == AUTHORS_PATCH_WEIGHT
+            else tensor
+        )
     missing = [k for k in _TO_OURS if not any(_covers(k, n) for n in state_dict)]
     if missing:
         raise CheckpointError(
@@ -142,9 +165,58 @@ def to_authors(
     ours |= {f"projection.{k}": v for k, v in projection.items()}
     for name, tensor in ours.items():
         key = _rename(name, _TO_THEIRS)
-        if name == OUR_PATCH_WEIGHT:
-            tensor = tensor.permute(0, 2, 3, 1).reshape(tensor.shape[0], -1).contiguous()
-        state_dict[key] = tensor
+        is_patch = name == OUR_PATCH_WEIGHT
+        flat = tensor.permute(0, 2, 3, 1).reshape(tensor.shape[0], -1) if is_patch else tensor
+        state_dict[key] = flat.contiguous()
         if key.startswith(TRANSFORMER):
-            state_dict[key.replace(TRANSFORMER, TRANSFORMER_ALIAS)] = tensor
+            state_dict[key.replace(TRANSFORMER, TRANSFORMER_ALIAS)] = state_dict[key]
     return state_dict
+
+
+def convert_checkpoint(source: Path, target: Path, *, survey: str) -> None:
+    """Write the encoder with the mean and standard deviation of what it was trained on."""
+    if target.suffix != ".safetensors":
+        raise CheckpointError(f"{target}: the output must end in .safetensors")
+    data, sha256 = read_bytes(source, None)
+    encoder = Wei2022()
+    try:
+        encoder.load_state_dict(from_authors(load_pickle(data, source))[0])
+    except RuntimeError as error:
+        said = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{source}: is not in the layout of Wei et al. 2022: {said}"
+        ) from None
+    mean, std = SURVEYS[survey]
+    model = Model(
+        target.stem,
+        "wei2022",
+        encoder.eval(),
+        Preprocessing(img_size=84, crop=FRAME_CROP, mean=mean, std=std),
+        provenance={
+            "converted_from": source.name,
+            "source_sha256": sha256,
+            "normalization": survey,
+        },
+    )
+    write_model(target, model)
+    update_sidecar(target)
+
+
+def main() -> int:
+    """Convert; 1 where that cannot be."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--survey", choices=SURVEYS, default="gz2", help="that it was trained on")
+    given = parser.parse_args()
+    try:
+        convert_checkpoint(given.checkpoint, given.output, survey=given.survey)
+    except GalmorphError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(given.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
