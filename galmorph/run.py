@@ -19,11 +19,9 @@ from galmorph.pipeline import Pipeline, open_pipeline
 from galmorph.remote import exists, fetch, is_url
 from galmorph.settings import ClassifyOptions, RunOptions
 from galmorph.tables.cells import normalize
-from galmorph.tables.finished import KEY_COLUMNS
 from galmorph.tables.formats import STDOUT, check_format
 from galmorph.tables.journal import partial_path
-from galmorph.tables.writer import TableWriter
-from galmorph.tables.writers import open_writer
+from galmorph.tables.writers import KEY_COLUMNS, TableWriter, open_writer
 
 if TYPE_CHECKING:
     from galmorph.images.source import Source

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from galmorph.errors import CatalogueError
 from galmorph.remote import is_url
 from galmorph.tables.cells import Values, join_values
-from galmorph.tables.finished import KEY_COLUMNS
 from galmorph.tables.formats import bring_table, check_format, open_reader
 from galmorph.tables.formats.base import TableInMemory, TableReader
 from galmorph.tables.provenance import nest_meta
+from galmorph.tables.writers import KEY_COLUMNS
 
 __all__ = ["SavedRun", "list_rows"]
 

@@ -248,8 +248,8 @@ class Labels:
     def _list_rows(self) -> Iterator[Source]:
         from galmorph.errors import CatalogueError
         from galmorph.images.files import ImageFile
-        from galmorph.tables.carried import list_columns, pick_column
         from galmorph.tables.catalogue import read_catalogue
+        from galmorph.tables.columns import list_columns, pick_column
 
         for row in read_catalogue(self.labels, path_column=self.path_column):
             try:

@@ -1,14 +1,11 @@
 """Results: their columns, tables in memory, files in every format, and catalogues as input."""
 
-from __future__ import annotations
-
 from galmorph.tables.build import build_table, read_partial
 from galmorph.tables.catalogue import Catalogue, CatalogueRow, read_catalogue
 from galmorph.tables.columns import ColumnSpec, result_columns
 from galmorph.tables.formats import check_format, list_suffixes
 from galmorph.tables.merge import merge_tables
-from galmorph.tables.writer import TableWriter
-from galmorph.tables.writers import open_writer, write_table
+from galmorph.tables.writers import TableWriter, open_writer, write_table
 
 __all__ = [
     "Catalogue",

@@ -1,7 +1,5 @@
 """Positions of a catalogue in degrees: numbers in any unit of angle, or sexagesimal text."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,7 +88,9 @@ def find_positions(specs: Mapping[str, ColumnSpec | None]) -> Iterator[tuple[str
     mains = {
         POSITION_UCDS[spec.ucd.lower()]: name
         for name, spec in specs.items()
-        if spec and spec.ucd.lower() in POSITION_UCDS and not _is_old(spec)
+        if spec
+        and spec.ucd.lower() in POSITION_UCDS
+        and not _OLD_EQUINOX.search(f"{spec.name} {spec.description}")
     }
     plain = [pair for pair in by_name if pair[0].lower() == "ra"]
     yield from plain
@@ -99,16 +99,11 @@ def find_positions(specs: Mapping[str, ColumnSpec | None]) -> Iterator[tuple[str
     yield from (pair for pair in by_name if pair not in plain)
 
 
-def _is_old(spec: ColumnSpec) -> bool:
-    """Whether it is of an equinox before 2000, or its system."""
-    return _OLD_EQUINOX.search(f"{spec.name} {spec.description}") is not None
-
-
 def parse_degrees(texts: Sequence[str], *, hours: bool) -> list[float]:
-    """Read angles as people write them; NaN for a text that is no angle.
+    """Angles as people write them, in degrees; NaN for a text that is no angle.
 
-    "12:34:56.7", "12 34 56.7", "12h34m56.7s", "+41d16m09s", or a plain number of degrees; `hours`
-    is what three numbers without letters begin with.
+    A number, or "12:34:56.7", "12 34 56.7", "12h34m56.7s", "+41d16m09s"; `hours` is what three
+    numbers without letters begin with.
     """
     return [to_degrees(text, hours=hours) for text in texts]
 

@@ -5,8 +5,6 @@ as little-endian arrays, behind a bit mask where whole numbers can be missing; s
 lengths and one heap of UTF-8. `find_blocks` passes over whatever is not a whole block of the run.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Iterator, Sequence

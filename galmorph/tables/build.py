@@ -17,8 +17,6 @@ from galmorph.tables.provenance import plain
 if TYPE_CHECKING:
     from astropy.table import Column, Table
 
-__all__ = ["build_table", "read_partial"]
-
 SHOWN = "%.3f"
 """How probabilities are shown; their values stay whole."""
 
@@ -26,30 +24,12 @@ SHOWN = "%.3f"
 def build_table(
     specs: Sequence[ColumnSpec], columns: Mapping[str, Any], meta: Mapping[str, Any] | None = None
 ) -> Table:
-    """Make a table with units, descriptions, UCDs and provenance.
+    """Make a table with units, descriptions, UCDs (``meta["ucd"]`` of a column) and provenance.
 
-    Parameters
-    ----------
-    specs : sequence of ColumnSpec
-        Columns, in order.
-    columns : mapping of str to sequence
-        One sequence per column, all of one length; vectors as (n, d). None and masked values are
-        missing: "" in strings, NaN in floats, masked in whole numbers and booleans.
-    meta : mapping, optional
-        Provenance, may be nested, and is so in the table: keys with points in them are no FITS.
-
-    Returns
-    -------
-    astropy.table.Table
-        Unicode strings, native byte order, the UCD of a column as ``table["ra"].meta["ucd"]``.
-        A row without a label has label "" and NaN probabilities, unmasked, so that
-        ``table["label"] == "spiral"`` is a plain boolean array. Its ``write`` keeps units, UCDs,
-        descriptions and provenance (`galmorph.tables.result_table.ResultTable`).
-
-    Raises
-    ------
-    ValueError
-        Where a column is absent or has values that it cannot hold.
+    Strings are Unicode, numbers in native byte order. None and masked values are missing: "" in
+    strings, NaN in floats, masked in whole numbers and booleans. So a row without a label has label
+    "" and NaN probabilities, and ``table["label"] == "spiral"`` is a plain boolean array.
+    `ValueError` where a column is absent or has values that it cannot hold.
     """
     from galmorph.tables.result_table import ResultTable
 

@@ -1,10 +1,8 @@
 """Read a catalogue of cutouts: where each image is, and columns to carry into the result.
 
 VOTable is read whole, all others some rows at a time. What is carried is in
-`galmorph.tables.carried`.
+`galmorph.tables.columns`.
 """
-
-from __future__ import annotations
 
 import hashlib
 import math
@@ -17,17 +15,10 @@ from typing import Any
 from galmorph.errors import CatalogueError
 from galmorph.remote import hide_secret, is_url
 from galmorph.tables.angles import AngleColumn, find_positions, first_texts
-from galmorph.tables.carried import carried_columns, join_names
 from galmorph.tables.cells import Values, to_objects, to_texts
+from galmorph.tables.columns import carried_columns, join_names
 from galmorph.tables.formats import open_reader
 from galmorph.tables.formats.base import TableInMemory, TableReader
-
-__all__ = [
-    "Catalogue",
-    "CatalogueRow",
-    "digest_catalogue",
-    "read_catalogue",
-]
 
 IDENTIFIER = "object_id"
 MAX_PATH = 1 << 13
@@ -36,21 +27,11 @@ MAX_PATH = 1 << 13
 
 @dataclass(frozen=True, slots=True)
 class CatalogueRow:
-    """One row of a catalogue.
+    """One row of a catalogue: carried columns by their names in the result, None where masked.
 
-    Attributes
-    ----------
-    object_id : str
-        From the column of identifiers; the stem of the path where there is none, the row number
-        (from 0) where there is no path either.
-    path : str
-        Absolute, or relative to the current folder; "" where the catalogue has none.
-    ra, dec : float
-        Degrees; NaN where unknown.
-    band_paths : tuple of str
-        One path per band column.
-    columns : mapping
-        Carried columns by the name that they have in the result; None where masked.
+    The identifier is that of the column, else the stem of the path, else the number of the row. The
+    path is absolute or relative to the current folder, "" where there is none; there is one path
+    per band column. Degrees, NaN where unknown.
     """
 
     object_id: str

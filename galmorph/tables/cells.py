@@ -1,7 +1,5 @@
 """Values of a column: brought to one type, and as digits where a format is text."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

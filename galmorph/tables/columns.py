@@ -1,22 +1,12 @@
-"""What a column of a result is: name, type, unit, UCD and meaning."""
-
-from __future__ import annotations
+"""What a column of a result is: name, type, unit, UCD and meaning; those of a catalogue in it."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-__all__ = [
-    "DTYPES",
-    "STANDARD_NAMES",
-    "ColumnSpec",
-    "check_names",
-    "class_columns",
-    "make_printable_name",
-    "nearest_dtype",
-    "probability_name",
-    "result_columns",
-]
+from galmorph.errors import GalmorphWarning
 
 DTYPES = ("str", "bool", "int16", "int32", "int64", "float32", "float64")
 """Types that every output format can hold."""
@@ -26,6 +16,13 @@ STANDARD_NAMES = (
     *("fov", "crop", "treatment", "flags", "message"),
 )
 """Names that galmorph gives to columns, besides one ``p_<class>`` per class."""
+
+SUFFIX = "_catalogue"
+_RESERVED = re.compile(r"p_.*|e_[0-9]{3,}|provenance")
+"""What formats add: probabilities, the embedding in CSV, and the provenance in npz."""
+
+MAX_NAMED = MAX_SHOWN = 100
+"""Columns that a message names, and letters of each."""
 
 _NEAREST = {
     **{"int8": "int16", "uint8": "int16", "uint16": "int32", "uint32": "int64"},
@@ -43,25 +40,9 @@ def nearest_dtype(name: str) -> str:
 class ColumnSpec:
     """One column: what stands in it, whatever the format of the file.
 
-    Parameters
-    ----------
-    name : str
-        Name as written; not empty.
-    dtype : {"str", "bool", "int16", "int32", "int64", "float32", "float64"}
-        Type of one value.
-    unit : str
-        Unit in the notation of the VO and of astropy ("deg", "arcsec"); "" where there is none.
-    ucd : str
-        Unified Content Descriptor, UCD1+ (IVOA recommendation 1.5); "" where there is none.
-    description : str
-        One sentence.
-    shape : tuple of int
-        () for one value per row, (d,) for a vector of numbers.
-
-    Raises
-    ------
-    ValueError
-        Where the name is empty, the type unknown, or the shape not one that a file can hold.
+    A unit is spelled as the VO and astropy do ("deg"), a UCD as UCD1+ (IVOA recommendation 1.5).
+    The shape is () for one value per row, (d,) for a vector of numbers. `ValueError` where the name
+    is empty, the type none of `DTYPES`, or the shape another one.
     """
 
     name: str
@@ -211,3 +192,54 @@ def check_names(specs: Iterable[ColumnSpec]) -> None:
         if spec.name.lower() in seen:
             raise ValueError(f"two columns are named {spec.name!r}")
         seen.add(spec.name.lower())
+
+
+def carried_columns(
+    specs: Mapping[str, ColumnSpec | None], same: Collection[str]
+) -> list[tuple[ColumnSpec, str]]:
+    """Specs as in the result, each with its name in the catalogue, but for those of `same`."""
+    refused = [name for name, spec in specs.items() if spec is None]
+    if refused:
+        warnings.warn(
+            f"the columns {join_names(refused)} are of types that a result cannot hold; left out",
+            GalmorphWarning,
+            stacklevel=4,
+        )
+    kept = [spec for name, spec in specs.items() if spec is not None and name not in same]
+    taken = {name.lower() for name in (*STANDARD_NAMES, *map(make_printable_name, specs))}
+    carried, seen = [], set[str]()
+    for spec in kept:
+        printable = make_printable_name(spec.name)
+        low = printable.lower()
+        clash = low in STANDARD_NAMES or low in seen or _RESERVED.fullmatch(low)
+        name = _free_name(printable, taken) if clash else printable
+        seen.add(low)
+        carried.append((replace(spec, name=name), spec.name))
+    return carried
+
+
+def pick_column(columns: Mapping[str, Any], name: str) -> Any:
+    """Value in a row's ``columns`` by the name that the column has in the table itself."""
+    name = make_printable_name(name)
+    renamed = f"{name}{SUFFIX}"
+    return columns[renamed if renamed in columns else name]
+
+
+def list_columns(columns: Mapping[str, Any]) -> list[str]:
+    """Names of a row's ``columns`` as they stand in the table itself."""
+    return [name.removesuffix(SUFFIX) for name in columns]
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    free, number = f"{name}{SUFFIX}", 2
+    while free.lower() in taken:
+        free, number = f"{name}{SUFFIX}{number}", number + 1
+    taken.add(free.lower())
+    return free
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Names of columns for a message."""
+    listed = [make_printable_name(name)[:MAX_SHOWN] for name in names]
+    more = f" and {len(listed) - MAX_NAMED} more" if len(listed) > MAX_NAMED else ""
+    return ", ".join(listed[:MAX_NAMED]) + more

@@ -13,8 +13,6 @@ all of it as it is. The rest is spelled as Python does (``\xff`` for a byte that
 so is a backslash that would look like it; `restore` gives it back where the file is a result.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from urllib.parse import unquote

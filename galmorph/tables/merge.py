@@ -1,7 +1,5 @@
 """Several results to one: those of ``--part`` runs, or of several nights."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,15 +7,11 @@ from typing import Any
 
 from galmorph.errors import CatalogueError
 from galmorph.tables.columns import ColumnSpec
-from galmorph.tables.finished import KEY_COLUMNS, list_done
 from galmorph.tables.formats import open_reader
 from galmorph.tables.formats.base import TableReader
 from galmorph.tables.journal import partial_path
 from galmorph.tables.provenance import list_differences
-from galmorph.tables.writer import TableWriter
-from galmorph.tables.writers import open_writer
-
-__all__ = ["merge_tables"]
+from galmorph.tables.writers import KEY_COLUMNS, TableWriter, list_done, open_writer
 
 SAME_KEYS = ("model_sha256", "head_sha256", "class_names")
 """Provenance that results must share: rows of two encoders or heads cannot be compared."""
@@ -26,32 +20,20 @@ SAME_KEYS = ("model_sha256", "head_sha256", "class_names")
 def merge_tables(
     paths: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]
 ) -> dict[str, int]:
-    """Join results to one table, row by row.
+    """Join results with the same columns to one table, row by row, in any formats.
 
-    Parameters
-    ----------
-    paths : sequence of path-like
-        Results with the same columns, in any format that can be read as a catalogue.
-    output : path-like
-        As for `open_writer`. Its provenance is what all parts have in common, and under ``parts``
-        what each has of its own, with its name and its number of rows.
-
-    Returns
-    -------
-    dict
-        "rows", and "repeated": rows whose ``object_id`` another row has, with another path.
-
-    Raises
-    ------
-    CatalogueError
-        Where a part cannot be read or has other columns, weights or head than the first, or where
-        two rows are of one cutout (the same ``object_id`` and ``path``).
+    Its provenance is what all parts have in common, and under ``parts`` what each has of its own,
+    with its name and number of rows. Gives the number of "rows", and of those "repeated": whose
+    ``object_id`` another row has, with another path. `CatalogueError` where a part cannot be read
+    or has other columns, weights or head, or where two rows are of one cutout.
     """
     parts = [open_reader(path, exact=KEY_COLUMNS) for path in paths]
     specs = _unify(parts)
     provenance = [dict(part.provenance or {}) for part in parts]
     for part, own in zip(parts, provenance, strict=True):
-        _check_same(part, provenance[0], own)
+        shared = ({k: found[k] for k in SAME_KEYS if k in found} for found in (provenance[0], own))
+        if different := list_differences(*shared):
+            raise CatalogueError(f"{part.name}: is of another run: {'; '.join(different)}")
     seen, ids = set[int](), set[int]()
     meta = {k: v for k, v in provenance[0].items() if all(p.get(k, ...) == v for p in provenance)}
     with open_writer(output, specs, meta) as writer:
@@ -119,11 +101,3 @@ def _widest(name: str, parts: Sequence[TableReader]) -> ColumnSpec:
     if "str" in kinds and all(part.path.suffix.lower() in (".csv", ".tsv") for part in parts):
         return replace(spec, dtype="str")
     raise CatalogueError(f"{parts[-1].name}: column {spec.name} is of other types in other parts")
-
-
-def _check_same(part: TableReader, first: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    different = list_differences(
-        *({key: found[key] for key in SAME_KEYS if key in found} for found in (first, own))
-    )
-    if different:
-        raise CatalogueError(f"{part.name}: is of another run: {'; '.join(different)}")

@@ -6,8 +6,6 @@ looked at before every block, so that an owner that was taken for dead writes no
 measured by the clock of the file system, against a file that has just been made there.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

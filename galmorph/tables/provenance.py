@@ -1,7 +1,5 @@
 """Provenance of a result: nested mappings, made flat for formats that have only key = value."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

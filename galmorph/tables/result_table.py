@@ -1,19 +1,17 @@
 """The astropy table of a result, whose own ``write`` keeps all that it knows."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 
 from astropy.table import Table
 
-from galmorph.tables.formats import ecsv, fits, parquet, votable
+from galmorph.tables.formats import csv, fits, parquet, votable
 from galmorph.tables.writers import write_table
 
 FORMATS = {
     "fits": fits.FORMAT,
     "votable": votable.FORMAT,
-    "ascii.ecsv": ecsv.FORMAT,
+    "ascii.ecsv": csv.ECSV,
     "parquet": parquet.FORMAT,
 }
 """By the names that astropy has for them."""

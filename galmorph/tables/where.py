@@ -5,8 +5,6 @@ A name with other signs than letters, digits and _ stands in backticks. Comparis
 missing are false.
 """
 
-from __future__ import annotations
-
 import ast
 import operator
 import re
@@ -18,8 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import OptionError
-
-__all__ = ["Where"]
 
 MAX_LENGTH = 2000
 """Longer ones would only try the parser."""

@@ -3,7 +3,8 @@
 `open_writer` gives a writer to which blocks of rows are appended. Every block goes to a journal
 beside the final name (see `galmorph.tables.journal` for why); when the writer is closed, the final
 file is made from it under a temporary name and moved into place, and the journal is removed. So the
-final name never shows a half-written table; what a killed run leaves can be read and continued.
+final name never shows a half-written table; what a killed run leaves can be read and continued. A
+finished result is read back to tell whether it is the one that a run would make.
 """
 
 from __future__ import annotations
@@ -12,31 +13,231 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
-from itertools import chain, islice
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn, TypeVar
 
-from galmorph.errors import OutputError, ResumeError, TableFormatError
+import numpy as np
+
+from galmorph.errors import CatalogueError, OutputError, ResumeError, TableFormatError
+from galmorph.flags import NO_LABEL
 from galmorph.quantities import to_masked
-from galmorph.remote import exists, fetch, find_place, is_url, send
-from galmorph.tables.cells import Values
+from galmorph.remote import Copy, exists, fetch, find_place, is_url, send
+from galmorph.tables.cells import Values, missing_values, normalize, to_texts
 from galmorph.tables.columns import ColumnSpec, check_names
-from galmorph.tables.finished import FinishedWriter, describe_keys, list_done
+from galmorph.tables.escape import STRINGS_KEY, restore, xml_text
 from galmorph.tables.formats import STDOUT, check_format, csv
 from galmorph.tables.formats.base import Format, table_specs
 from galmorph.tables.formats.text import join_rows
 from galmorph.tables.journal import Journal, partial_path
-from galmorph.tables.writer import Block, T, TableWriter
+from galmorph.tables.provenance import flatten_meta, list_differences
 from galmorph.writing import move_into_place, say_unwritable
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["TableWriter", "open_writer", "write_table"]
-
 WRITE_ROWS = 4096
 """Rows of a table in memory that are handed over at once."""
+
+MAX_NAMED = 5
+"""Columns that a message names; an embedding in CSV has hundreds."""
+
+KEY_COLUMNS = ("object_id", "path")
+"""What a row is recognized by."""
+
+WAY_OUT = "or name another file, or start anew with --overwrite, which replaces this one"
+Block = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class TableWriter:
+    """Takes blocks of rows. Use it in a ``with`` statement, or call `close`.
+
+    Attributes
+    ----------
+    specs : tuple of ColumnSpec
+    meta : dict
+        Provenance; may be changed until the writer is closed.
+    rows_done : int
+        Rows that are safe, those of an earlier run included.
+    rows_failed : int
+        Rows of an earlier run that have no label, once `skip_done` has looked at them.
+    finished : str
+        Empty, or where an earlier run has finished the table: a sentence that says so.
+    """
+
+    finished = ""
+
+    def __init__(self, specs: Sequence[ColumnSpec], meta: Mapping[str, Any]) -> None:
+        self.specs = tuple(specs)
+        self.meta = dict(meta)
+        self.rows_done = self.rows_failed = 0
+
+    def append(self, block: Block) -> None:
+        """Add rows, one sequence per column, vectors as (n, d); None and masked values are missing.
+
+        `ValueError` where a column is absent, unknown, of another length, or cannot be converted.
+        """
+        columns = _normalize_block(block, self.specs)
+        if len(columns[0]):
+            self._write(columns)
+            self.rows_done += len(columns[0])
+
+    def _write(self, columns: Sequence[Values]) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Finish the table and put it under its final name."""
+
+    def abandon(self) -> None:
+        """Stop without a final table; what was written stays as a partial result."""
+
+    def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
+        """Inputs that are still to be done, in the order in which `append` takes their rows.
+
+        `key` gives the ``object_id`` and ``path`` that the row of an input has. `ResumeError` where
+        an input is not the one whose row stands at its place.
+        """
+        return iter(items)
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+
+def _normalize_block(block: Block, specs: Sequence[ColumnSpec]) -> list[Values]:
+    names = [spec.name for spec in specs]
+    if set(block) != set(names):
+        absent, unknown = set(names) - set(block), set(block) - set(names)
+        raise ValueError(f"a block lacks the columns {sorted(absent)}, has {sorted(unknown)} more")
+    columns = [normalize(block[spec.name], spec) for spec in specs]
+    lengths = {spec.name: len(values) for spec, values in zip(specs, columns, strict=True)}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the columns of a block differ in length: {lengths}")
+    return columns
+
+
+class DoneRow(NamedTuple):
+    """What is known of a row that an earlier run has written: no key where all are vectors."""
+
+    key: tuple[str, str] | None
+    failed: bool
+
+
+def list_done(columns: Mapping[str, Values]) -> Iterator[DoneRow]:
+    """Rows of some columns; without flags, only vectors of NaN have failed."""
+    if KEY_COLUMNS[0] not in columns:
+        gone = next((missing_values(values) for values in columns.values()), ())
+        return (DoneRow(None, bool(nan)) for nan in gone)
+    ids, paths = (to_texts(columns[name]) for name in KEY_COLUMNS)
+    flags = columns.get("flags")
+    failed = repeat(False)
+    if flags is not None:
+        whole = np.ma.filled(np.ma.asarray(flags), 0).astype(np.int64)
+        failed = iter((whole & NO_LABEL.value != 0).tolist())
+    return (DoneRow((i, p), f) for i, p, f in zip(ids, paths, failed, strict=False))
+
+
+def describe_keys(keys: Sequence[tuple[str, str] | None]) -> str:
+    """What is said of rows, by their path, else their identifier."""
+    if not keys:
+        return "missing"
+    return "there" if keys[0] is None else repr(keys[0][1] or keys[0][0])
+
+
+class FinishedWriter(TableWriter):
+    """A table that is there already: it is compared with the run, and left as it is."""
+
+    def __init__(
+        self, form: Format, path: Path, copy: Copy | None, specs: Sequence[ColumnSpec], **run: Block
+    ) -> None:
+        super().__init__(specs, run["meta"])
+        self.path, self._form, self._copy = copy.url if copy else path, form, copy
+        self._names = form.list_names(specs)
+        only = {*KEY_COLUMNS, "flags"} if KEY_COLUMNS[0] in self._names else None
+        with copy.naming() if copy else nullcontext(), self._reading():
+            self._reader = form.reader(Path(copy.path) if copy else path, KEY_COLUMNS, only)
+            if copy:
+                self._reader.name, self._reader.copy = copy.url, copy
+            if form.provenance and self._reader.provenance is None:
+                raise CatalogueError(f"{self.path}: it has no provenance")
+        self._reader.restore = self._reader.spelled or self._reader.restore
+        if differences := self._list_differences(**run):
+            self._refuse("; ".join(differences))
+        self.finished = f"{self.path}: was finished by an earlier run; nothing is left to do"
+        if not form.provenance:
+            self.finished += (
+                f". Only its rows and columns were compared: {form.name} records neither "
+                "weights nor options"
+            )
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except CatalogueError as error:
+            reason = str(error).removeprefix(f"{self.path}: ")
+            raise ResumeError(
+                f"{self.path}: a file of this name is there already, and it is no whole result of "
+                f"galmorph ({reason}); move it away, {WAY_OUT}"
+            ) from error
+
+    def _list_differences(self, meta: Block, fingerprint: Block) -> list[str]:
+        """Say where the run that made it differs; what is in `meta` alone may."""
+        recorded = list(self._reader.specs) or self._names
+        different = _name_columns(self._names, recorded, "not in the file")
+        different += _name_columns(recorded, self._names, "no longer made")
+        if not self._form.provenance:
+            return different
+        free = {key for key in meta if key not in fingerprint} | {STRINGS_KEY}
+        found = flatten_meta(self._reader.provenance or {})
+        compared = {k: v for k, v in found.items() if k.partition(".")[0] not in free}
+        return list_differences(_as_text(compared), _as_text(fingerprint)) + different
+
+    def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
+        """Compare all inputs with all rows; nothing is handed on."""
+        rest = iter(items)
+        with self._reading():
+            for done in chain.from_iterable(map(list_done, self._reader.chunks())):
+                self.rows_done += 1
+                now = [key(item) for item in islice(rest, 1)]
+                if not now or done.key not in (None, now[0]):
+                    was = f"row {self.rows_done} is {describe_keys([done.key])}"
+                    self._refuse(f"{was}, but the input at its place is {describe_keys(now)}")
+                self.rows_failed += done.failed
+        if more := [key(item) for item in islice(rest, 1)]:
+            said = f"it has {self.rows_done} rows, but the inputs go on: {describe_keys(more)}"
+            self._refuse(said)
+        return iter(())
+
+    def _write(self, columns: Sequence[Values]) -> None:
+        self._refuse("it takes no more rows")
+
+    def _refuse(self, reason: str) -> NoReturn:
+        raise ResumeError(
+            f"{self.path}: is finished already, by another run: {reason}. Repeat the options of "
+            f"that run, {WAY_OUT}"
+        )
+
+
+def _name_columns(names: Sequence[str], others: Sequence[str], what: str) -> list[str]:
+    taken = set(others)
+    lost = [name for name in names if name not in taken]
+    more = f" and {len(lost) - MAX_NAMED} more" if len(lost) > MAX_NAMED else ""
+    return [f"column {', '.join(lost[:MAX_NAMED])}{more}: {what}"] if lost else []
+
+
+def _as_text(mapping: Mapping[str, Any]) -> dict[str, str]:
+    """Entries in the one form that every format gives back."""
+    flat = flatten_meta(mapping)
+    text = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in flat.items()}
+    return {key: xml_text(restore(value)).strip() for key, value in text.items()}
 
 
 class _StreamWriter(TableWriter):
@@ -213,20 +414,12 @@ def open_writer(
             if copy is not None or final.is_file():
                 run = {"meta": meta, "fingerprint": fingerprint}
                 return FinishedWriter(form, final, copy, specs, **run)
-        journal = _open_journal(final, specs, fingerprint, resume=resume)
+        if final.is_dir():
+            raise TableFormatError(f"{final}: is a folder; name a file in it")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        start = Journal.reopen if resume and partial_path(path).exists() else Journal.create
+        journal = start(partial_path(path), specs, fingerprint)
     return _FileWriter(final, form, journal, meta, fingerprint, url)
-
-
-def _open_journal(
-    path: Path, specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any], *, resume: bool
-) -> Journal:
-    if path.is_dir():
-        raise TableFormatError(f"{path}: is a folder; name a file in it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
-    if resume and partial.exists():
-        return Journal.reopen(partial, specs, fingerprint)
-    return Journal.create(partial, specs, fingerprint)
 
 
 def write_table(table: Table, path: str | os.PathLike[str]) -> None:

@@ -13,8 +13,8 @@ from galmorph.images.discover import discover_sources
 from galmorph.images.files import IMAGE_SUFFIXES, ImageFile
 from galmorph.images.source import Source
 from galmorph.images.stacks import StackItem
-from galmorph.tables.carried import list_columns, pick_column
 from galmorph.tables.catalogue import read_catalogue
+from galmorph.tables.columns import list_columns, pick_column
 from galmorph.training.labelled import to_label
 
 __all__ = ["find_class", "is_table", "list_cutouts", "name_cutout"]

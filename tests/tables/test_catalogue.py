@@ -16,8 +16,7 @@ from galmorph.tables import (
     result_columns,
     write_table,
 )
-from galmorph.tables.carried import pick_column
-from galmorph.tables.columns import class_columns
+from galmorph.tables.columns import class_columns, pick_column
 from tests.tables.table_cases import make_block
 
 FORMATS = ["csv", "ecsv", "fits", "vot", "parquet"]

@@ -6,7 +6,7 @@ import pytest
 
 from galmorph.errors import MissingExtraError, TableFormatError
 from galmorph.tables import ColumnSpec, check_format, open_writer
-from galmorph.tables.formats import FORMATS, csv, npy
+from galmorph.tables.formats import FORMATS, arrays, csv
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_fits_has_a_limit_of_columns(tmp_path):
 
 def test_npy_holds_one_vector():
     with pytest.raises(TableFormatError, match="exactly one vector"):
-        npy.FORMAT.check([ColumnSpec("a", "str")])
-    npy.FORMAT.check([ColumnSpec("a", "float32", shape=(2,))])
+        arrays.NPY.check([ColumnSpec("a", "str")])
+    arrays.NPY.check([ColumnSpec("a", "float32", shape=(2,))])
 
 
 def test_csv_spreads_no_vector_over_a_column_that_is_there(tmp_path):

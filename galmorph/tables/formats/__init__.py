@@ -1,7 +1,5 @@
 """The formats of tables, one file each: how it is written, compared on resuming, and read."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 from collections.abc import Collection
@@ -9,14 +7,16 @@ from pathlib import Path
 
 from galmorph.errors import CatalogueError, MissingExtraError, TableFormatError
 from galmorph.remote import Copy, allow, fetch, fetch_tree, is_url, to_path
-from galmorph.tables.formats import csv, ecsv, fits, ipac, jsonl, npy, npz, parquet, votable
+from galmorph.tables.formats import arrays, csv, fits, jsonl, parquet, text, votable
 from galmorph.tables.formats.base import Format, Kind, TableReader
 
 STDOUT = "-"
 """The path that means standard output (CSV)."""
 
-_MODULES = (ecsv, fits, votable, parquet, jsonl, npy, npz, ipac)
-FORMATS: tuple[Format, ...] = (csv.FORMAT, csv.TSV, *(module.FORMAT for module in _MODULES))
+FORMATS: tuple[Format, ...] = (
+    *(csv.FORMAT, csv.TSV, csv.ECSV, fits.FORMAT, votable.FORMAT, parquet.FORMAT, jsonl.FORMAT),
+    *(arrays.NPY, arrays.NPZ, text.IPAC),
+)
 
 _COMPRESSIBLE = (".csv", ".tsv", ".ecsv", ".fits", ".fit")
 

@@ -1,7 +1,5 @@
 """What every format of tables is: how it is written, read, and told apart."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager

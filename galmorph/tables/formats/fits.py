@@ -1,7 +1,7 @@
 """FITS binary table (FITS standard 4.0, section 7.3).
 
 * Strings are fixed-width, as wide as the longest; what is not printable ASCII is percent-encoded
-  (see `galmorph.tables.escape`), because the standard allows nothing else.
+  (see `galmorph.tables.cells`), because the standard allows nothing else.
 * Units stand in TUNITn; UCDs and descriptions in TUCDn and TCOMMn, where TOPCAT looks for them.
 * A missing whole number is the smallest of its type, named by TNULLn; a missing float is NaN.
 * Provenance: the keyword GALMORPH holds all of it as JSON (a long string, with CONTINUE), and one
@@ -10,8 +10,6 @@
 
 The first table of a file is read that is no header of SExtractor's, memory-mapped.
 """
-
-from __future__ import annotations
 
 import gzip
 import json
@@ -25,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import CatalogueError, TableFormatError
 from galmorph.tables.cells import Values, missing_values, normalize
@@ -73,14 +70,6 @@ def _list_names(specs: Sequence[ColumnSpec]) -> list[str]:
 
 def _width(spec: ColumnSpec, measure: Measure) -> int:
     return max(measure.fits_width, 1) if spec.is_text else (spec.shape or (1,))[0]
-
-
-def _row_dtype(specs: Sequence[ColumnSpec], measures: Sequence[Measure]) -> np.dtype[Any]:
-    fields: list[Any] = []
-    for index, (spec, measure) in enumerate(zip(specs, measures, strict=True)):
-        kind = f"S{_width(spec, measure)}" if spec.is_text else _FORMATS[spec.dtype][1]
-        fields.append((f"f{index}", kind, spec.shape))
-    return np.dtype(fields)
 
 
 def _column_cards(number: int, spec: ColumnSpec, measure: Measure) -> list[tuple[str, Any]]:
@@ -134,7 +123,13 @@ def _field(values: Values, spec: ColumnSpec) -> Any:
 def write(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
     """Write one binary table extension."""
     measures = rows.measure()
-    dtype = _row_dtype(rows.specs, measures)
+    pairs = zip(rows.specs, measures, strict=True)
+    kinds = [f"S{_width(s, m)}" if s.is_text else _FORMATS[s.dtype][1] for s, m in pairs]
+    fields: list[Any] = [
+        (f"f{k}", kind, spec.shape)
+        for k, (kind, spec) in enumerate(zip(kinds, rows.specs, strict=True))
+    ]
+    dtype = np.dtype(fields)
     with path.open("wb") as file:
         file.write(_make_header(rows, measures, dtype.itemsize, meta))
         for columns in rows.values():
@@ -186,18 +181,14 @@ class FitsReader(TableReader):
         if axes and int(axes[1]) > MAX_COLUMNS:  # astropy would make a list of them
             raise CatalogueError(f"{self.path}: a header in it tells of {int(axes[1])} axes")
 
-    def _list_hdus(self, hdus: Any) -> Iterator[Any]:
-        for hdu in islice(hdus, MAX_HDUS):
-            yield hdu
-            place = hdu.fileinfo()
-            self._check_header(place["datLoc"] + place["datSpan"])
-
     def _table(self, hdus: Any) -> Any:
-        for hdu in self._list_hdus(hdus):
+        for hdu in islice(hdus, MAX_HDUS):
             if hasattr(hdu, "columns") and hdu.name != LDAC_HEADER and hdu.data is not None:
                 if len(hdu.data) != hdu.header["NAXIS2"]:
                     raise CatalogueError(f"{self.path}: is cut short")
                 return hdu
+            place = hdu.fileinfo()
+            self._check_header(place["datLoc"] + place["datSpan"])
         raise CatalogueError(f"{self.path}: holds no table")
 
     def _read(self) -> Iterator[dict[str, Values]]:
@@ -228,17 +219,13 @@ def _stored(rows: Any, column: Any) -> Any:
 
 def _values(values: Any, column: Any, spec: ColumnSpec) -> Values:
     if column.null is not None and values.dtype.kind in "iu":
-        values = _mask_null(values, column)
+        # TNULL names a stored value, or with some writers (astropy) a converted one
+        stored = column.null + int(column.bzero or 0)
+        values = np.ma.masked_where((values == stored) | (values == column.null), values)
     if spec.is_text:
         array = np.ma.asarray(values) if np.ma.isMaskedArray(values) else np.asarray(values)
         return normalize(np.char.rstrip(array) if array.dtype.kind in "SU" else array, spec)
     return normalize(values, spec)
-
-
-def _mask_null(values: npt.NDArray[Any], column: Any) -> Any:
-    """Mask what TNULL names: a stored value, or with some writers (astropy) a converted one."""
-    stored = column.null + int(column.bzero or 0)
-    return np.ma.masked_where((values == stored) | (values == column.null), values)
 
 
 FORMAT = Format("FITS", (".fits", ".fit"), FitsReader, write, check=_check, list_names=_list_names)

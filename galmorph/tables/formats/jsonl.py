@@ -1,7 +1,5 @@
 """JSON Lines: one object per row; what is missing, NaN or infinite is null; vectors are arrays."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -6,10 +6,8 @@ strings, so that ``Table.read`` gives units and descriptions back without a warn
 null strings, so that empty ones stay empty. Vectors are lists of fixed size.
 """
 
-from __future__ import annotations
-
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,9 @@ from galmorph.tables.cells import Values, missing_values, normalize
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import readable, restore
 from galmorph.tables.formats.base import CHUNK_ROWS, MAX_BYTES, Format, TableReader, make_spec
-from galmorph.tables.formats.ecsv import make_header
+from galmorph.tables.formats.csv import make_header
 from galmorph.tables.journal import Journal
-from galmorph.tables.provenance import flatten_meta, plain
+from galmorph.tables.provenance import plain
 
 ROW_GROUP_BYTES = 32 << 20
 """Values are gathered to about that many bytes before they are written as one row group."""
@@ -52,7 +50,7 @@ def _arrow_field(spec: ColumnSpec) -> Any:
 def _arrow_schema(rows: Journal, meta: Mapping[str, Any]) -> Any:
     import pyarrow as pa
 
-    yaml = "\n".join(make_header(rows.specs, flatten_meta(meta))[2:])
+    yaml = "\n".join(make_header(rows.specs, meta)[2:])
     metadata = {"galmorph": json.dumps(plain(meta)), "table_meta_yaml": yaml}
     for spec, measure in zip(rows.specs, rows.measure(), strict=True):
         if spec.is_text:
@@ -109,6 +107,7 @@ class ParquetReader(TableReader):
         return files
 
     def _open(self) -> dict[str, ColumnSpec | None]:
+        from astropy.table.meta import get_header_from_yaml
         from pyarrow import parquet
 
         with parquet.ParquetFile(self._files()[0]) as file:
@@ -119,7 +118,9 @@ class ParquetReader(TableReader):
         beside = self.path / PROVENANCE
         if not self.provenance and beside.is_file():
             self.provenance = json.loads(beside.read_bytes())
-        declared = _declared(metadata)
+        text = metadata.get(b"table_meta_yaml", b"").decode()  # of astropy
+        columns = get_header_from_yaml(text.split("\n"))["datatype"] if text else ()
+        declared = {column["name"]: column for column in columns}
         return {field.name: _spec(field, declared.get(field.name, {})) for field in schema}
 
     def _read(self) -> Iterator[dict[str, Values]]:
@@ -129,29 +130,17 @@ class ParquetReader(TableReader):
         texts = [name for name, spec in wanted.items() if spec.is_text]
         for path in self._files():  # a word of a dictionary stays one, however often it comes
             with parquet.ParquetFile(path, read_dictionary=texts) as file:
-                self._check_cells(file.metadata)
+                for group in map(file.metadata.row_group, range(file.num_row_groups)):
+                    # by whole groups: pyarrow aborts where it is asked for a damaged column
+                    if group.total_byte_size > MAX_BYTES:
+                        self.check_size(group.total_byte_size // max(group.num_rows, 1), MAX_CELL)
                 missing = file.metadata.num_rows
-                for group in range(file.num_row_groups):  # all at once would stay in memory
-                    for batch in file.iter_batches(CHUNK_ROWS, [group], list(wanted)):
+                for k in range(file.num_row_groups):  # all at once would stay in memory
+                    for batch in file.iter_batches(CHUNK_ROWS, [k], list(wanted)):
                         missing -= batch.num_rows
                         yield {name: _values(batch.column(name), s) for name, s in wanted.items()}
                 if missing:  # of damaged pages pyarrow makes none, without a word
                     raise CatalogueError(f"{path}: {missing} of its rows cannot be read")
-
-    def _check_cells(self, metadata: Any) -> None:
-        """By whole groups: pyarrow aborts where it is asked for a damaged column."""
-        for group in map(metadata.row_group, range(metadata.num_row_groups)):
-            if group.total_byte_size > MAX_BYTES:
-                self.check_size(group.total_byte_size // max(group.num_rows, 1), MAX_CELL)
-
-
-def _declared(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, Any]]:
-    """What astropy says of the columns in the Parquet files that it writes."""
-    from astropy.table.meta import get_header_from_yaml
-
-    text = metadata.get(b"table_meta_yaml", b"").decode()
-    columns: Sequence[Any] = get_header_from_yaml(text.split("\n"))["datatype"] if text else ()
-    return {column["name"]: column for column in columns}
 
 
 def _spec(field: Any, declared: Mapping[str, Any]) -> ColumnSpec | None:
@@ -168,15 +157,11 @@ def _spec(field: Any, declared: Mapping[str, Any]) -> ColumnSpec | None:
     return make_spec(field.name, _ARROW_NAMES.get(str(kind), str(kind)), shape, facts)
 
 
-def _find_longest(texts: Any) -> int:
-    import pyarrow.compute as pc
-
-    return int(pc.max(pc.binary_length(texts)).as_py() or 0)
-
-
 def _values(column: Any, spec: ColumnSpec) -> Values:
     if hasattr(column, "dictionary"):
-        if spec.is_text and _find_longest(column.dictionary) > MAX_CELL:
+        import pyarrow.compute as pc
+
+        if spec.is_text and (pc.max(pc.binary_length(column.dictionary)).as_py() or 0) > MAX_CELL:
             words = [*column.dictionary.to_pylist(), None]
             return normalize([words[k] for k in column.indices.fill_null(-1).to_pylist()], spec)
         column = column.dictionary_decode()

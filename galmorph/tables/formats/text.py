@@ -1,20 +1,11 @@
-"""Lines of cells, as CSV, TSV and ECSV have them.
-
-Where a file does not say its types, it is read once before: a column is of whole numbers if every
-cell is one that fits in 64 bits and has no leading zero (identifiers such as "007" stay strings),
-else of floats if every cell is a number that a float holds, else of strings. Empty cells are
-missing, and a column of nothing else is one of NaN. Where the header has blanks after its commas,
-those of the rows do not count either.
-"""
-
-from __future__ import annotations
+"""Tables of text: rows of cells written and read, types found where no header says them; IPAC."""
 
 import csv
 import gzip
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, pairwise, takewhile
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +15,7 @@ from galmorph.errors import CatalogueError
 from galmorph.tables.cells import Values, normalize
 from galmorph.tables.columns import ColumnSpec, make_printable_name
 from galmorph.tables.escape import restore_cell
-from galmorph.tables.formats.base import CHUNK_ROWS, TableReader
+from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, list_specs
 
 _MUST_QUOTE = re.compile(r'[",#\r\n]')
 MAX_LINE = 1 << 26
@@ -208,3 +199,30 @@ def _leading_comments(lines: Iterable[str]) -> Iterator[str]:
         if not line.startswith("#"):
             return
         yield line
+
+
+class IpacReader(TextReader):
+    """Rows between the bars."""
+
+    def _open(self) -> dict[str, ColumnSpec | None]:
+        from astropy.io import ascii as tables
+
+        with self._text() as file:
+            lines = list(takewhile(lambda line: line[:1] in ("\\", "|"), read_lines(file)))
+        specs = list_specs(tables.read("".join(lines), format="ipac"))
+        bars = [line for line in lines if line.startswith("|")]
+        self._head, self._bars = len(lines), [k for k, c in enumerate(bars[0]) if c == "|"]
+        self._gaps = [
+            bars[3][a + 1 : b].strip() if len(bars) > 3 else "" for a, b in pairwise(self._bars)
+        ]
+        return specs
+
+    def _rows(self) -> Iterator[list[str]]:
+        yield list(self.specs)
+        with self._text() as file:
+            for line in islice(read_lines(file), self._head, None):
+                cells = (line[a:b].strip() for a, b in pairwise(self._bars))
+                yield ["" if c == gap else c for c, gap in zip(cells, self._gaps, strict=True)]
+
+
+IPAC = Format("IPAC", (".tbl", ".ipac"), IpacReader)

@@ -6,8 +6,6 @@ that XML cannot hold become U+FFFD. The first table of a file is read, whole; a 
 to another is refused before its parser could follow.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,29 +1,78 @@
-"""npz, for embeddings: one array per column, and ``provenance`` as JSON text, without pickles."""
+"""npy and npz, for embeddings, in the order of the inputs.
 
-from __future__ import annotations
+npy is float32 (n, d) and nothing else; npz has an array per column, and ``provenance`` as JSON
+text, without pickles.
+"""
 
 import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from galmorph.errors import TableFormatError
 from galmorph.tables.cells import Values, normalize
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_spec
-from galmorph.tables.formats.npy import to_bytes, write_header
 from galmorph.tables.journal import Journal
 from galmorph.tables.provenance import plain
 
 PROVENANCE = "provenance"
+VECTORS = "embedding"
+"""Name of the one column, which the file does not hold."""
 
 
-def write(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
+def _check(specs: Sequence[ColumnSpec]) -> None:
+    if sum(bool(spec.shape) for spec in specs) != 1:
+        raise TableFormatError("npy holds exactly one vector column; write .npz for several")
+
+
+def _list_names(specs: Sequence[ColumnSpec]) -> list[str]:
+    return [VECTORS]
+
+
+def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """What stands ahead of the numbers."""
+    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def to_bytes(values: Values, dtype: np.dtype[Any]) -> bytes:
+    """The numbers; 0 where one is missing."""
+    if isinstance(values, np.ma.MaskedArray):
+        values = values.filled(0)
+    return np.asarray(values, dtype=dtype).tobytes()
+
+
+def write_npy(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
+    """Write the one vector column; provenance has no place there."""
+    index, spec = next((i, spec) for i, spec in enumerate(rows.specs) if spec.shape)
+    dtype = np.dtype(spec.dtype)
+    with path.open("wb") as file:
+        write_header(file, (rows.rows_done, *spec.shape), dtype)
+        file.writelines(to_bytes(columns[index], dtype) for columns in rows.values())
+
+
+class NpyReader(TableReader):
+    """Vectors without names."""
+
+    def _open(self) -> dict[str, ColumnSpec | None]:
+        array = np.load(self.path, mmap_mode="r")
+        return {VECTORS: ColumnSpec(VECTORS, array.dtype.name, shape=array.shape[1:])}
+
+    def _read(self) -> Iterator[dict[str, Values]]:
+        array, spec = np.load(self.path, mmap_mode="r"), self.specs[VECTORS]
+        for start in range(0, len(array), CHUNK_ROWS):
+            assert spec is not None
+            yield {VECTORS: normalize(array[start : start + CHUNK_ROWS], spec)}
+
+
+def write_npz(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
     """Write every column as an array of its own, uncompressed."""
     dtypes = [
         np.dtype(f"U{max(measure.length, 1)}" if spec.is_text else spec.dtype)
@@ -65,4 +114,11 @@ class NpzReader(TableReader):
             yield {name: normalize(arrays[name][start:stop], s) for name, s in wanted.items()}
 
 
-FORMAT = Format("npz", (".npz",), NpzReader, write, kinds=("embed",), catalogue=False)
+NPY = Format(
+    *("npy", (".npy",), NpyReader, write_npy, ("embed",)),
+    catalogue=False,
+    provenance=False,
+    check=_check,
+    list_names=_list_names,
+)
+NPZ = Format("npz", (".npz",), NpzReader, write_npz, ("embed",), catalogue=False)
