@@ -15,9 +15,9 @@ from galmorph.errors import OptionError
 from galmorph.images.ahead import bring_ahead
 from galmorph.images.band_files import BandFiles
 from galmorph.images.containers import is_container, split_address
-from galmorph.images.copies import list_copied
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
+from galmorph.images.memory import list_copied
 from galmorph.images.source import FITS_MAGIC, Source, make_object_id, make_printable
 from galmorph.origin import hide_home
 from galmorph.remote import CONNECTIONS as URLS_AT_ONCE
@@ -72,7 +72,7 @@ class Inputs:
         number, count = self.options.part
         found = self._list_all(passed_over)
         if self.options.hdu == "each":
-            from galmorph.images.fits_hdus import list_hdus
+            from galmorph.images.ahead import list_hdus
 
             found = list_hdus(
                 found,

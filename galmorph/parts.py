@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from galmorph.errors import OptionError, ResumeError, UnreadableImageError
 from galmorph.flags import NO_LABEL
-from galmorph.images.copies import Copied
+from galmorph.images.memory import Copied
 from galmorph.images.source import Source
 from galmorph.inference.blocks import chunk
 from galmorph.inference.memory import keep_freed_memory
@@ -29,11 +29,10 @@ from galmorph.remote import fetch, is_url, list_folder, remove, send
 from galmorph.run import PLACE, Run, Tell
 from galmorph.settings import RunOptions
 from galmorph.tables.escape import readable
-from galmorph.tables.finished import KEY_COLUMNS, list_done
 from galmorph.tables.formats import open_reader
 from galmorph.tables.formats.parquet import PROVENANCE
 from galmorph.tables.provenance import list_differences, plain
-from galmorph.tables.writers import open_writer
+from galmorph.tables.writers import KEY_COLUMNS, list_done, open_writer
 from galmorph.writing import say_unwritable, write_whole
 
 __all__ = ["Done", "Folder", "Lister", "Worker"]

@@ -34,8 +34,8 @@ from galmorph.errors import (
     UnreadableImageError,
 )
 from galmorph.images import ahead
-from galmorph.images.copies import Copied
 from galmorph.images.discover import discover_sources
+from galmorph.images.memory import Copied
 from galmorph.images.read import read_cutout
 from galmorph.inference import reading
 from galmorph.inputs import open_inputs

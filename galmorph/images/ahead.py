@@ -1,15 +1,19 @@
-"""Sources that lie elsewhere, brought here by several threads ahead of the work."""
-
-from __future__ import annotations
+"""Sources that lie elsewhere, brought ahead of the work; files of an HDU per galaxy."""
 
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, cast
 
 from galmorph.errors import ImageError, NotAnsweredError, SurveyError
-from galmorph.images.source import Lost, Source
+from galmorph.images.compressed import COMPRESSION_MAGIC, find_unpacked
+from galmorph.images.files import ImageFile
+from galmorph.images.fits_files import open_fits, reading_fits
+from galmorph.images.hdus import list_galaxies, split_hdu
+from galmorph.images.memory import Copied, list_copied
+from galmorph.images.source import FITS_MAGIC, HDU_ADDRESS, Lost, Source, make_printable
 from galmorph.remote import CONNECTIONS, is_url
 
 AHEAD = 16
@@ -39,7 +43,8 @@ def bring_ahead(
                 return
             first = pending.popleft()
             source = first.result() if isinstance(first, Future) else first
-            silent = silent + 1 if _is_silent(source) else 0
+            lost = isinstance(source, Lost) and type(source.error) is NotAnsweredError
+            silent = silent + 1 if lost else 0
             if silent == MAX_SILENT and isinstance(source, Lost):
                 raise SurveyError(
                     f"{silent} cutouts in a row were not answered ({source.error}); go on later "
@@ -51,13 +56,46 @@ def bring_ahead(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _is_silent(source: Source) -> bool:
-    return isinstance(source, Lost) and type(source.error) is NotAnsweredError
-
-
 def _bring(source: Source, within: str | None, stopped: threading.Event) -> Source:
     try:
         brought: Source = cast("Any", source).bring(within, stopped)
         return brought
     except ImageError as error:
         return Lost(source.object_id, source.address, error, source.columns)
+
+
+TINY_SIDE = 8
+"""A shorter image beside one of four times its side is a dummy, not a small galaxy."""
+
+
+def list_hdus(
+    sources: Iterable[Source], *, connections: int = CONNECTIONS, within: str | None = None
+) -> Iterator[Source]:
+    """The same sources, with one of each image of a galaxy in place of a FITS file of several."""
+    for source in bring_ahead(sources, connections=connections, within=within):
+        if isinstance(source, Copied) and isinstance(source.source, ImageFile):
+            inner = replace(source.source, columns=source.columns)
+            yield from list_copied(_list_file(inner), source.copy)
+        elif isinstance(source, ImageFile) and not split_hdu(source.path)[1]:
+            yield from _list_file(source)
+        else:
+            yield source
+
+
+def _list_file(source: ImageFile) -> Iterator[Source]:
+    found: list[tuple[int, str]] = []
+    if source.read_head(8).startswith((*FITS_MAGIC, *COMPRESSION_MAGIC)):
+        try:
+            file = find_unpacked(source.path)
+            with reading_fits(file), open_fits(file) as hdus:
+                images, _ = list_galaxies(hdus, limit=None, small_side=TINY_SIDE)
+                found = [(number, str(hdu.name).strip()) for number, hdu in images]
+        except ImageError:  # whoever reads the file says what is wrong
+            found = []
+    if len(found) < 2 or not HDU_ADDRESS.fullmatch(f"{source.path}[0]"):
+        yield source
+        return
+    apart = len({name for _, name in found if name}) == len(found)
+    for number, name in found:
+        object_id = f"{source.object_id}_{make_printable(name) if apart else number}"
+        yield ImageFile(object_id, f"{source.path}[{number}]", source.columns)

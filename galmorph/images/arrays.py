@@ -1,7 +1,5 @@
 """Arrays to cutouts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +15,8 @@ from galmorph.errors import (
 )
 from galmorph.images.bands import RENDERED_NAMES, choose_planes
 from galmorph.images.cutout import Cutout
-from galmorph.images.pillow import grey_cutout
 from galmorph.images.planes import lay_on_black, to_rendered
+from galmorph.images.raster import grey_cutout
 from galmorph.quantities import to_masked
 from galmorph.settings import ReadOptions
 

@@ -1,14 +1,11 @@
 """ASDF files (Roman and others): their arrays by the names of the tree, as flux without a WCS."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
-from galmorph.images.extras import import_extra
-from galmorph.images.quiet import quiet
+from galmorph.images.library import import_extra, quiet
 from galmorph.images.source import NEW_COPY, Source, make_printable
 from galmorph.images.stacks import StoredArray, list_stack
 from galmorph.settings import ReadOptions

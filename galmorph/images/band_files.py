@@ -1,23 +1,20 @@
 """Several files per galaxy, one per band, joined by a pattern of their names."""
 
-from __future__ import annotations
-
-import math
 import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from galmorph.errors import BandError
 from galmorph.images.bands import choose_planes, find_band, name_bands
-from galmorph.images.calibration import calibration_from_cutout, match_planes
+from galmorph.images.calibration import calibration_from_cutout
 from galmorph.images.cutout import Cutout
 from galmorph.images.files import ImageFile
-from galmorph.images.grids import bring_to_one_grid
+from galmorph.images.grids import bring_to_one_grid, make_cutout
 from galmorph.images.sky import SkyFrame
 from galmorph.images.source import Source, make_printable, naming
 from galmorph.remote import is_url
@@ -38,7 +35,7 @@ class BandFiles:
         object_id: str,
         paths: Iterable[tuple[str, str]],
         columns: Mapping[str, Any] | None = None,
-    ) -> BandFiles:
+    ) -> Self:
         """Of bands and the paths of their files."""
         files = tuple((band, ImageFile(object_id, path)) for band, path in paths)
         return cls(object_id, files, columns or {})
@@ -64,7 +61,7 @@ class BandFiles:
         """First bytes of what holds the pixels."""
         return self.files[0][1].read_head(count)
 
-    def bring(self, within: str | None, stopped: threading.Event | None = None) -> BandFiles:
+    def bring(self, within: str | None, stopped: threading.Event | None = None) -> Self:
         """The same, with copies of those that are elsewhere."""
         if not is_url(self.address):
             return self
@@ -81,8 +78,6 @@ class BandPattern:
     It is matched against the end of the path; ``*`` stands for anything inside a name. Identifiers
     count within the folder ahead of what is matched: ``*/{id}_{band}.fits`` joins across folders.
 
-    Examples
-    --------
     >>> pattern = BandPattern("{id}_{band}.fits")
     >>> [[band for band, _ in s.files] for s in pattern.group(["a_g.fits", "a_r.fits"])]
     [['g', 'r']]
@@ -130,28 +125,18 @@ def _join(files: list[tuple[str, str, Cutout]], options: ReadOptions) -> Cutout:
     _check_files(files)
     bands, indices = choose_planes(tuple(band for band, _, _ in files), options.bands, len(files))
     chosen = [files[n] for n in indices] if indices is not None else files
-    cutouts, names = [cutout for _, _, cutout in chosen], [name for _, name, _ in chosen]
+    cutouts = [cutout for _, _, cutout in chosen]
     calibrations = [replace(calibration_from_cutout(c), where=name) for _, name, c in chosen]
-    grid = bring_to_one_grid(
-        [cutout.array[:, ::-1] for cutout in cutouts],
-        [SkyFrame(c.ra, c.dec, c.pixel_scale, matrix=c.matrix) for c in cutouts],
-        names,
-        [calibration.unit for calibration in calibrations],
-    )
-    stacked = np.ascontiguousarray(np.concatenate(grid.arrays)[:, ::-1])
-    array, calibration, scaled = match_planes(stacked, calibrations)
-    if not math.isnan(calibration.zeropoint):
-        scaled["zeropoint"] = repr(calibration.zeropoint)
-    flags = grid.flags
+    frames = [SkyFrame(c.ra, c.dec, c.pixel_scale, matrix=c.matrix) for c in cutouts]
+    planes = bring_to_one_grid([c.array[:, ::-1] for c in cutouts], frames, calibrations)
+    flags = planes.flags
     for cutout in cutouts:
         flags |= cutout.flags
     zeros = next(({"zeros": c.notes["zeros"]} for c in cutouts if "zeros" in c.notes), {})
-    return Cutout(
-        array, bands, "flux", "", "", grid.frame.ra, grid.frame.dec,
-        grid.frame.pixel_scale, cutouts[0].survey, calibration.unit, flags,
-        notes={**cutouts[0].notes, "files": str(len(chosen)), **zeros, **scaled, **grid.notes},
-        matrix=grid.frame.matrix,
-    )  # fmt: skip
+    notes = {**cutouts[0].notes, "files": str(len(chosen)), **zeros, **planes.notes}
+    array = np.ascontiguousarray(planes.array[:, ::-1])
+    joined = replace(planes, flags=flags, notes=notes)
+    return make_cutout(joined, array, bands, "flux", cutouts[0].survey)
 
 
 def _check_files(files: list[tuple[str, str, Cutout]]) -> None:

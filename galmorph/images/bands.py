@@ -1,7 +1,5 @@
 """Names of photometric bands: as headers spell them, and their order in wavelength."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,8 +64,6 @@ def clean_band_name(name: object) -> str:
 
     Of the names of several wheels that is the only one of a known band.
 
-    Examples
-    --------
     >>> clean_band_name("g DECam SDSS c0001 4720.0 1520.0"), clean_band_name("HSC-R")
     ('g', 'r')
     >>> clean_band_name("G"), clean_band_name("KS"), clean_band_name("CLEAR1L;F814W")
@@ -107,8 +103,6 @@ def name_bands(names: Iterable[object]) -> tuple[str, ...]:
     R and Z are bands too, of other systems; beside G, or R or I beside Z, they mean the small
     letters. Where two names would become one, all stay as they are.
 
-    Examples
-    --------
     >>> name_bands(["HSC-G", "R", "Z"]), name_bands(["B", "V", "R"])
     (('g', 'r', 'z'), ('B', 'V', 'R'))
     """
@@ -230,8 +224,6 @@ def _choose_named(
 def sort_by_wavelength(bands: Sequence[str]) -> list[int]:
     """Order planes from the bluest to the reddest.
 
-    Examples
-    --------
     >>> sort_by_wavelength(("z", "g", "r"))
     [1, 2, 0]
     """

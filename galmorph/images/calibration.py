@@ -1,18 +1,82 @@
-"""What a flux of 1 is in each band, and bands of different units and zero points brought to one."""
-
-from __future__ import annotations
+"""Survey, unit and zero point of a header, and bands of different ones brought to one."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import BandError
 from galmorph.images.cutout import Cutout
-from galmorph.images.survey import find_unit, find_zeropoint, is_magnitude
+from galmorph.images.wcs_cards import to_number
+
+LEGACY_WORDS = (
+    "legacysurvey",
+    "legacy survey",
+    "decals",
+    "decam legacy",
+    "mzls",
+    "bass",
+)
+UNIT_NAMES = {
+    "nanomaggy": "nanomaggy", "nanomaggies": "nanomaggy", "nmgy": "nanomaggy",
+    "nanomaggie": "nanomaggy", "adu": "adu", "dn": "adu", "count": "adu", "counts": "adu",
+    "electron": "electron", "electrons": "electron", "e-": "electron",
+    "electrons/s": "electron/s", "electron/s": "electron/s", "e-/s": "electron/s",
+    "counts/s": "adu/s", "adu/s": "adu/s",
+    "jy": "Jy", "mjy": "mJy", "ujy": "uJy", "microjy": "uJy", "njy": "nJy",
+}  # fmt: skip
+PER_PIXEL = ("/pixel", "/pix", "/px", "perpixel")
+MAGNITUDE = re.compile(
+    r"[\[(]?(?!nano)([a-z]{0,6}?[ _])?[a-z]{0,6}?mag(s|nitudes?)?(?=$|[^a-z0-9_]|_(ab|st|vega)\b)",
+    re.IGNORECASE,
+)
+ZEROPOINT_KEYS = ("MAGZERO", "MAGZPT", "MAGZP", "ZEROPNT", "PHOTZP", "ZP")
+
+
+def find_survey(header: Mapping[str, Any]) -> str:
+    """Survey of a header: "legacysurvey", "sdss", else its SURVEY in lower case, or ""."""
+    survey = str(header.get("SURVEY", "")).strip().lower()
+    if any(word in survey for word in LEGACY_WORDS) or "LEGPIPEV" in header:
+        return "legacysurvey"
+    origin = str(header.get("ORIGIN", "")).strip().lower()
+    if "sdss" in survey or (not survey and origin == "sdss"):
+        return "sdss"
+    return survey
+
+
+def find_unit(header: Mapping[str, Any]) -> str:
+    """Flux unit from ``BUNIT`` in one spelling, "" where it does not say."""
+    value = header.get("BUNIT", "")
+    text = "" if isinstance(value, (int, float)) else str(value).strip()
+    lowered = text.lower().replace(" ", "")
+    for ending in PER_PIXEL:
+        lowered = lowered.removesuffix(ending)
+    if text.startswith("MJy"):  # megajansky per steradian is not a flux per pixel
+        return text
+    return UNIT_NAMES.get(lowered, text)
+
+
+def is_magnitude(unit: str) -> bool:
+    """Whether a unit is one of brightness on a logarithmic scale.
+
+    >>> is_magnitude("mag/arcsec2"), is_magnitude("ABmag"), is_magnitude("nanomaggy")
+    (True, True, False)
+    """
+    return MAGNITUDE.match(unit) is not None
+
+
+def find_zeropoint(header: Mapping[str, Any]) -> float:
+    """AB magnitude of a flux of 1, NaN where no known card holds a number."""
+    for key in ZEROPOINT_KEYS:
+        number = to_number(header.get(key))
+        if 0 < number < 100:
+            return number
+    return math.nan
+
 
 Array = npt.NDArray[Any]
 NANOMAGGY_ZEROPOINT = 22.5
@@ -53,7 +117,7 @@ class Calibration:
         without = math.isnan(self.magnitude)
         return f"{unit}, {'no zero point' if without else f'zero point {self.magnitude:g}'}"
 
-    def factor_to(self, other: Calibration) -> float:
+    def factor_to(self, other: Self) -> float:
         """Factor that brings a flux of this calibration to another one; 1 where one is unknown."""
         if not (self.known and other.known):
             return 1.0
@@ -66,7 +130,7 @@ class Calibration:
             return 1.0
         raise self._refuse(other)
 
-    def _refuse(self, other: Calibration) -> BandError:
+    def _refuse(self, other: Self) -> BandError:
         return BandError(
             f"{self.where}: its flux ({self}) cannot be brought to that of {other.where} "
             f"({other}); write a zero point (MAGZERO) or a unit of flux (BUNIT) into the header "

@@ -1,15 +1,74 @@
-"""gzip, bzip2 and xz, read forwards, with a bound on what comes out."""
-
-from __future__ import annotations
+"""gzip, bzip2, xz and compress (.Z), read forwards, with a bound on what comes out."""
 
 import bz2
 import io
 import lzma
+import os
+import shutil
+import tempfile
+import threading
 import zlib
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
 
 from galmorph.errors import ImageError, ImageTooLargeError, UnreadableImageError
-from galmorph.images.source import NEW_COPY
+from galmorph.images.source import FITS_MAGIC, NEW_COPY
+
+LZW_MAGIC = b"\x1f\x9d"
+HEADER_BYTES = 3
+FIRST_WIDTH, LAST_WIDTH = 9, 16
+CLEAR = 256
+GROUP = 8
+"""Codes of one width come in groups of so many, of which the last may be cut off."""
+
+GROUPS_AT_ONCE = 4096
+
+
+def unpack_lzw(data: bytes, *, limit: int) -> bytes:
+    """Unpack a whole file."""
+    last, clears = data[2] & 31 if len(data) > HEADER_BYTES else 0, bool(data[2:3] >= b"\x80")
+    if not FIRST_WIDTH <= last <= LAST_WIDTH:
+        raise UnreadableImageError("the compress stream is damaged")
+    first = [bytes([n]) for n in range(256)] + [b""] * clears
+    table, previous, width, at = list(first), b"", FIRST_WIDTH, HEADER_BYTES
+    parts: list[bytes] = []
+    while at < len(data):
+        missing = (1 << width) - len(table) + (not previous) if width < last else 1 << 30
+        groups = min(-(-missing // GROUP), GROUPS_AT_ONCE)
+        codes = _split(data[at : at + groups * width], width)[:missing]
+        ends = np.flatnonzero(codes == CLEAR) if clears else codes[:0]
+        count = int(ends[0]) if ends.size else len(codes)
+        for code in codes[:count].tolist():
+            if code < len(table):
+                entry = table[code]
+            elif code == len(table) and previous:
+                entry = previous + previous[:1]
+            else:
+                raise UnreadableImageError("the compress stream is damaged")
+            if previous and len(table) < 1 << last:
+                table.append(previous + entry[:1])
+            parts.append(entry)
+            limit -= len(entry)
+            previous = entry
+        if limit < 0:
+            raise ImageTooLargeError("more bytes than max_pixels allows for")
+        if ends.size:
+            at += (count // GROUP + 1) * width
+            table, previous, width = list(first), b"", FIRST_WIDTH
+        else:
+            at += groups * width
+            width += width < last and len(codes) == missing
+    return b"".join(parts)
+
+
+def _split(data: bytes, width: int) -> npt.NDArray[np.int64]:
+    """Codes of that many bits, the lowest first."""
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+    count = len(bits) // width
+    return bits[: count * width].reshape(count, width) @ (1 << np.arange(width))
+
 
 COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 """First bytes of a compressed file, and what `decompress` calls it."""
@@ -136,3 +195,62 @@ def _make_decoder(method: str) -> Any:
     if method == "xz":
         return lzma.LZMADecompressor(memlimit=LZMA_MEMORY)
     return zlib.decompressobj(WINDOWS[method])
+
+
+MAX_UNPACKED_BYTES = 32 << 30
+"""Largest unpacked mosaic: 92,000 x 92,000 float32 pixels."""
+
+KEPT_FREE_BYTES = 1 << 30
+"""What is left free on the disk in any case."""
+
+CHUNK_BYTES = 16 << 20
+NAME = "mosaic.fits"
+_lock = threading.Lock()
+_folders: dict[tuple[str, int, int], tempfile.TemporaryDirectory[str]] = {}
+
+
+def find_unpacked(path: str) -> str:
+    """Give the file itself, or what is in it, where it is compressed."""
+    try:
+        with open(path, "rb") as file:
+            method = find_method(file.read(8))
+            if not method:
+                return path
+            status = os.fstat(file.fileno())
+            key = (os.path.realpath(path), status.st_mtime_ns, status.st_size)
+            with _lock:
+                if key not in _folders:
+                    file.seek(0)
+                    _folders[key] = _unpack(Unpacker(file, method))
+                return os.path.join(_folders[key].name, NAME)
+    except OSError as error:
+        if isinstance(error, ImageError):
+            raise
+        raise UnreadableImageError(f"cannot be unpacked ({error.strerror})") from error
+
+
+def _unpack(stream: Unpacker) -> tempfile.TemporaryDirectory[str]:
+    folder = tempfile.TemporaryDirectory(prefix="galmorph_")
+    try:
+        with open(os.path.join(folder.name, NAME), "wb") as out:
+            _copy(stream, out)
+    except BaseException:
+        folder.cleanup()
+        raise
+    return folder
+
+
+def _copy(stream: Unpacker, out: IO[Any]) -> None:
+    written = 0
+    while chunk := stream.read(CHUNK_BYTES):
+        if not written and not chunk.startswith(FITS_MAGIC):
+            raise UnreadableImageError("what is compressed in it is no FITS")
+        written += len(chunk)
+        if written > MAX_UNPACKED_BYTES:
+            raise ImageTooLargeError(f"more than {MAX_UNPACKED_BYTES} bytes when unpacked")
+        if shutil.disk_usage(out.name).free < KEPT_FREE_BYTES + len(chunk):
+            raise ImageTooLargeError(
+                f"no room in {tempfile.gettempdir()} to unpack it; set TMPDIR to a larger disk, or "
+                "unpack it yourself"
+            )
+        out.write(chunk)

@@ -1,7 +1,5 @@
 """Many cutouts in one file: which kinds there are, and how their addresses are spelled."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import re
@@ -11,9 +9,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
-from galmorph.images.copies import list_copied
 from galmorph.images.decode import TEXT_START, find_answer
 from galmorph.images.files import read_head
+from galmorph.images.memory import list_copied
 from galmorph.images.source import Source
 from galmorph.remote import AHEAD, check_named, is_url
 
@@ -36,14 +34,14 @@ class Container:
 
 
 CONTAINERS = (
-    Container("tar", (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"), searched=True),
-    Container("zip", (".zip",)),
+    Container("archives", (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"), searched=True),
+    Container("archives", (".zip",)),
     Container("numpy_files", (".npy", ".npz")),
     Container("hdf5", (".h5", ".hdf5")),
     Container("asdf", (".asdf",)),
     Container("zarr", (".zarr",), searched=True, is_folder=True),
     Container("parquet", (".parquet",)),
-    Container("arrow", (".arrow",), searched=True),
+    Container("parquet", (".arrow",), searched=True),
 )
 SEARCHED_SUFFIXES = tuple(end for kind in CONTAINERS if kind.searched for end in kind.suffixes)
 FOLDER_SUFFIXES = tuple(end for kind in CONTAINERS if kind.is_folder for end in kind.suffixes)
@@ -91,7 +89,12 @@ def list_container(path: str) -> Iterator[Source]:
     else:
         _check_kind(file)
         items = list_items(file, member)
-    return items if index is None else _pick_item(items, index)
+    if index is None:
+        yield from items
+    elif found := list(islice(items, index, index + 1)):
+        yield from found
+    else:
+        raise UnreadableImageError("there are not so many items")
 
 
 def expect_container(path: str) -> None:
@@ -115,10 +118,3 @@ def _check_kind(file: str) -> None:
         raise UnsupportedImageError("this is not a regular file")
     if answer := find_answer(read_head(file, TEXT_START)):
         raise UnsupportedImageError(answer)
-
-
-def _pick_item(items: Iterator[Source], index: int) -> Iterator[Source]:
-    found = list(islice(items, index, index + 1))
-    if not found:
-        raise UnreadableImageError("there are not so many items")
-    yield from found

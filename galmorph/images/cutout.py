@@ -1,17 +1,13 @@
 """The one type in which images travel from the readers to the preprocessing."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from galmorph.flags import Flags
-
-__all__ = ["Cutout"]
 
 RENDERED_BANDS = ("red", "green", "blue")
 
@@ -72,7 +68,7 @@ class Cutout:
     frame: tuple[int, int] | None = None
     matrix: tuple[tuple[float, float], tuple[float, float]] | None = None
 
-    def note(self, **notes: str) -> Cutout:
+    def note(self, **notes: str) -> Self:
         """The same with further notes."""
         return replace(self, notes={**self.notes, **notes})
 

@@ -1,13 +1,10 @@
 """The bytes of one image to a cutout; the first of them decide the kind, never a suffix."""
 
-from __future__ import annotations
-
 import re
 
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
-from galmorph.images.compressed import decompress, find_method
+from galmorph.images.compressed import LZW_MAGIC, decompress, find_method, unpack_lzw
 from galmorph.images.cutout import Cutout
-from galmorph.images.lzw import LZW_MAGIC, unpack_lzw
 from galmorph.images.raster import read_raster, sniff_raster
 from galmorph.images.source import FITS_MAGIC, TABLE_ADVICE
 from galmorph.settings import ReadOptions

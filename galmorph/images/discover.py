@@ -1,7 +1,5 @@
 """Paths, folders, globs and containers to an ordered, lazy list of sources."""
 
-from __future__ import annotations
-
 import glob
 import os
 import re
@@ -86,32 +84,24 @@ def _expand(
 
 
 def _expand_one(path: str) -> Sequence[str]:
-    if is_url(path):
-        return _expand_url(path)
-    if os.path.lexists(path) or os.path.exists(split_address(path)[0]) or split_hdu(path)[1]:
+    elsewhere, inside = is_url(path), split_address(path)[0] != path or split_hdu(path)[1]
+    if elsewhere:
+        allow(path)
+    elif os.path.lexists(path) or os.path.exists(split_address(path)[0]) or split_hdu(path)[1]:
         return [path]
     if SHARDS.search(path):
         return [found for shard in _list_shards(path) for found in _expand_one(shard)]
-    if any(char in path for char in GLOB_CHARACTERS):
-        found = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 (strings all the way)
-        if found:
+    has_glob = any(char in path for char in GLOB_CHARACTERS)
+    if elsewhere and (is_web(path) or inside or not has_glob):
+        return [path]
+    if has_glob:
+        listed = glob.glob(path, recursive=True) if not elsewhere else []  # noqa: PTH207 (strings)
+        if found := list_matching(path) if elsewhere else sorted(listed):
             return found
         raise UnreadableImageError("no file matches this pattern", make_printable(path))
     if MEMBER_MARK in path and os.path.exists(path.partition(MEMBER_MARK)[0]):
         return [path]
     raise UnreadableImageError("there is no such file or folder", make_printable(path))
-
-
-def _expand_url(url: str) -> Sequence[str]:
-    allow(url)
-    if SHARDS.search(url):
-        return [found for shard in _list_shards(url) for found in _expand_url(shard)]
-    inside = split_address(url)[0] != url or split_hdu(url)[1]
-    if is_web(url) or inside or not any(char in url for char in GLOB_CHARACTERS):
-        return [url]
-    if found := list_matching(url):
-        return found
-    raise UnreadableImageError("no file matches this pattern", make_printable(url))
 
 
 def _is_folder(path: str) -> bool:
@@ -179,7 +169,7 @@ def _list_arguments(arguments: list[str | Source], walk: _Walk) -> Iterator[list
         if is_folder:
             yield from _walk_folder(path, walk)
         else:
-            opened = (_open_container if len(arguments) == 1 else _open_one_of_many)(path)
+            opened = _open_container(path, alone=len(arguments) == 1)
             yield from _in_turn(opened, arguments[number + 1 : number + 2])
     yield files
 
@@ -190,7 +180,8 @@ def _walk_folder(top: str, walk: _Walk) -> Iterator[list[str] | Source]:
     while pending:
         folder, parents = pending.pop()
         try:
-            identity = _identify(folder)
+            status = None if is_url(folder) else os.stat(folder)
+            identity = (status.st_dev, status.st_ino) if status else (0, hash(folder))
             if identity in parents:  # a symbolic link back to a parent
                 continue
             files, shards, folders = _list_folder(folder, walk)
@@ -201,7 +192,7 @@ def _walk_folder(top: str, walk: _Walk) -> Iterator[list[str] | Source]:
             continue
         yield files
         for number, shard in enumerate(shards, 1):
-            yield from _in_turn(_open_one_of_many(shard), shards[number : number + 1])
+            yield from _in_turn(_open_container(shard), shards[number : number + 1])
         if walk.recursive:
             seen = parents | {identity}
             pending.extend((name, seen) for name in reversed(folders))
@@ -218,13 +209,6 @@ def _in_turn(opened: Iterator[Source], following: Sequence[str | Source]) -> Ite
     except GeneratorExit:
         AHEAD.clear()
         raise
-
-
-def _identify(folder: str) -> tuple[int, int]:
-    if is_url(folder):
-        return 0, hash(folder)
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
 
 
 def _list_folder(folder: str, walk: _Walk) -> tuple[list[str], list[str], list[str]]:
@@ -259,21 +243,12 @@ def _group(
     files: Iterable[str], pattern: BandPattern | None, metadata: dict[str, dict[str, Any]]
 ) -> Iterator[Source]:
     if pattern is not None:
-        yield from pattern.group(files)
-        return
-    for path in files:
-        yield ImageFile.of(path, metadata.get(path))
+        return pattern.group(files)
+    return (ImageFile.of(path, metadata.get(path)) for path in files)
 
 
-def _open_one_of_many(path: str) -> Iterator[Source]:
-    """The same; where a library is missing for it, the others go on."""
-    try:
-        yield from _open_container(path)
-    except MissingExtraError as error:
-        yield Lost(make_object_id(path), path, error)
-
-
-def _open_container(path: str) -> Iterator[Source]:
+def _open_container(path: str, *, alone: bool = False) -> Iterator[Source]:
+    """What is in it; of several, others go on where a library is missing for one."""
     count = 0
     try:
         with naming(path):
@@ -281,8 +256,10 @@ def _open_container(path: str) -> Iterator[Source]:
                 yield source
             if not count:
                 raise UnsupportedImageError("it holds no image")
-    except MissingExtraError:
-        raise
+    except MissingExtraError as error:
+        if alone:
+            raise
+        yield Lost(make_object_id(path), path, error)
     except ImageError as error:
         yield Lost(make_object_id(path), path, error)
     except Exception:  # a damaged file may raise nearly anything inside a library

@@ -1,14 +1,12 @@
 """One image in a file of its own."""
 
-from __future__ import annotations
-
 import os
 import stat
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from galmorph.errors import (
     ImageError,
@@ -16,10 +14,11 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
-from galmorph.images.copies import Copied
+from galmorph.images.compressed import find_unpacked
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.hdus import split_hdu
+from galmorph.images.memory import Copied
 from galmorph.images.raster import RASTER_SUFFIXES
 from galmorph.images.source import (
     COMPRESSION_SUFFIXES,
@@ -28,7 +27,6 @@ from galmorph.images.source import (
     make_object_id,
     make_printable,
 )
-from galmorph.images.unpacked import find_unpacked
 from galmorph.remote import check_named, fetch, is_url
 from galmorph.settings import ReadOptions
 
@@ -52,7 +50,7 @@ class ImageFile:
     columns: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, path: str, columns: Mapping[str, Any] | None = None) -> ImageFile:
+    def of(cls, path: str, columns: Mapping[str, Any] | None = None) -> Self:
         """The file of that path, named after it."""
         return cls(make_object_id(path), path, columns or {})
 
@@ -100,28 +98,30 @@ def open_regular(path: str, within: str | None = None) -> Iterator[tuple[int, in
 
     The file must lie within that folder, links followed, where one is given.
     """
-    if within is not None and not _lies_within(path, within):
-        raise UnsupportedImageError("this file lies outside the folder of --within")
     try:
+        if within is not None:
+            real = os.path.realpath(within)
+            if os.path.commonpath((real, os.path.realpath(path))) != real:
+                raise UnsupportedImageError("this file lies outside the folder of --within")
         descriptor = os.open(path, OPEN_FLAGS)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        if isinstance(error, ImageError):
+            raise
         raise UnreadableImageError(_explain(error)) from error
     try:
-        yield descriptor, _check_file(os.fstat(descriptor))
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise UnsupportedImageError(f"this is {kind}")
+        if not status.st_size:
+            raise UnreadableImageError("the file is empty")
+        yield descriptor, status.st_size
     except OSError as error:
         if isinstance(error, ImageError):
             raise
         raise UnreadableImageError(_explain(error)) from error
     finally:
         os.close(descriptor)
-
-
-def _lies_within(path: str, folder: str) -> bool:
-    try:
-        real = os.path.realpath(folder)
-        return os.path.commonpath((real, os.path.realpath(path))) == real
-    except ValueError:  # a null byte in the name
-        return False
 
 
 def read_head(path: str, count: int, offset: int = 0) -> bytes:
@@ -131,15 +131,6 @@ def read_head(path: str, count: int, offset: int = 0) -> bytes:
             return os.pread(descriptor, count, offset)
     except OSError:  # whoever reads the file says what is wrong
         return b""
-
-
-def _check_file(status: os.stat_result) -> int:
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise UnsupportedImageError(f"this is {kind}")
-    if not status.st_size:
-        raise UnreadableImageError("the file is empty")
-    return status.st_size
 
 
 def read_bytes(descriptor: int, size: int, options: ReadOptions, offset: int = 0) -> bytes:

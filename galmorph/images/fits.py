@@ -1,12 +1,10 @@
 """FITS in all its variants to a cutout."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,26 +16,33 @@ from galmorph.errors import (
 )
 from galmorph.flags import Flags
 from galmorph.images.bands import RENDERED_NAMES, choose_planes, find_band, find_band_names
-from galmorph.images.calibration import Calibration, calibration_from_header, match_planes
-from galmorph.images.cards import Cards
+from galmorph.images.calibration import (
+    ZEROPOINT_KEYS,
+    calibration_from_header,
+    find_survey,
+    find_zeropoint,
+)
 from galmorph.images.cutout import Cutout
-from galmorph.images.fits_files import PixelsError, open_fits, reading_fits
-from galmorph.images.fits_tiles import check_shape, check_tiles
-from galmorph.images.grids import bring_to_one_grid
+from galmorph.images.fits_files import (
+    Cards,
+    PixelsError,
+    check_shape,
+    check_tiles,
+    open_fits,
+    reading_fits,
+)
+from galmorph.images.grids import Planes, bring_to_one_grid, make_cutout
 from galmorph.images.hdus import HduChoice, choose_hdus
 from galmorph.images.planes import to_cutout_array
 from galmorph.images.regions import find_region, find_size, read_pixels
 from galmorph.images.sky import (
     SkyFrame,
     frame_from_header,
+    frame_from_wcs,
     load_sky,
 )
 from galmorph.images.source import Region
-from galmorph.images.survey import ZEROPOINT_KEYS, find_survey, find_zeropoint
 from galmorph.settings import ReadOptions
-
-if TYPE_CHECKING:
-    from astropy.io.fits import HDUList
 
 Array = npt.NDArray[Any]
 SPECTRAL_AXES = frozenset(
@@ -66,39 +71,26 @@ def read_fits(file: str | bytes, options: ReadOptions) -> Cutout:
         return cutout_from_hdus(hdus, options)
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """What is to be read of a file, whichever part of the sky."""
-
-    choice: HduChoice
-    headers: list[Cards]
-    calibrations: list[Calibration]
-    skies: list[tuple[Any, str]] = field(default_factory=list)  # of each HDU, once they are needed
-
-    def load_skies(self, hdus: HDUList) -> list[tuple[Any, str]]:
-        """WCS of each HDU, and a remark."""
-        if not self.skies:
-            self.skies.extend(load_sky(hdu.header, hdus) for hdu in self.choice.hdus)
-        return self.skies
-
-
-def choose_images(hdus: HDUList, options: ReadOptions) -> Chosen:
+def choose_images(hdus: Any, options: ReadOptions) -> HduChoice:
     """Find the HDUs that are wanted, with their cards."""
     choice = _take_wanted(choose_hdus(hdus, options.hdu), options)
     headers = [_find_cards(hdus, hdu) for hdu in choice.hdus]
-    for header in headers:
-        _check_scale(header)
+    for key in ("BSCALE", "BZERO"):
+        if lost := next(filter(None, (header.find_lost(key) for header in headers)), ""):
+            reason = f"{key} = {lost} is no number, so the values of the pixels are not known"
+            raise UnreadableImageError(reason)
     numbers = (next(n for n, other in enumerate(hdus) if other is hdu) for hdu in choice.hdus)
     names = [f"HDU {number}" for number in numbers]
-    return Chosen(choice, headers, list(map(calibration_from_header, headers, names)))
+    calibrations = list(map(calibration_from_header, headers, names))
+    return replace(choice, headers=headers, calibrations=calibrations)
 
 
 def cutout_from_hdus(
-    hdus: HDUList,
+    hdus: Any,
     options: ReadOptions,
     *,
     region: Region | None = None,
-    chosen: Chosen | None = None,
+    chosen: HduChoice | None = None,
     keep: bool = True,
 ) -> Cutout:
     """Read a cutout from an open HDU list; see `read_fits`. What has been chosen is taken as it is.
@@ -106,34 +98,21 @@ def cutout_from_hdus(
     Pixels that are not to be kept are forgotten by the HDUs.
     """
     chosen = chosen or choose_images(hdus, options)
-    choice, header = chosen.choice, chosen.headers[0]
     try:
-        planes = _read_planes(hdus, chosen, options, region or find_wanted_region(options))
+        planes = _read_planes(hdus, chosen, options, region or _find_region(options))
     except (GalmorphError, MemoryError):
         raise
     except Exception as error:
         raise PixelsError from error
-    for hdu in () if keep else choice.hdus:
+    for hdu in () if keep else chosen.hdus:
         vars(hdu).pop("data", None)
-    planes.notes = {**_describe_choice(choice), **planes.notes}
-    named = choice.bands or find_band_names(header, planes.array.shape[0])
-    return assemble_planes(planes, header, named, options)
-
-
-def _check_scale(header: Cards) -> None:
-    for key in ("BSCALE", "BZERO"):
-        lost = header.find_lost(key)
-        if lost:
-            reason = f"{key} = {lost} is no number, so the values of the pixels are not known"
-            raise UnreadableImageError(reason)
+    named = chosen.bands or find_band_names(chosen.headers[0], planes.array.shape[0])
+    return _assemble(planes, chosen.headers[0], named, options)
 
 
 def _describe_choice(choice: HduChoice) -> dict[str, str]:
-    notes = {"hdu": choice.label}
-    if choice.left:
-        notes["more_images"] = choice.left
-    if choice.remark:
-        notes["message"] = choice.remark
+    said = {"hdu": choice.label, "more_images": choice.left, "message": choice.remark}
+    notes = {key: text for key, text in said.items() if text}
     if any(map(_is_rounded, choice.hdus)):
         notes["zeros"] = "rounded by the compression"
     return notes
@@ -163,7 +142,7 @@ def _take_wanted(choice: HduChoice, options: ReadOptions) -> HduChoice:
     return replace(choice, hdus=tuple(h for h, _ in pairs), bands=tuple(b for _, b in pairs))
 
 
-def find_wanted_region(options: ReadOptions) -> Region | None:
+def _find_region(options: ReadOptions) -> Region | None:
     """Part of the sky that the options ask for, None for the whole image."""
     if options.center is None and options.fov is None:
         return None
@@ -171,7 +150,7 @@ def find_wanted_region(options: ReadOptions) -> Region | None:
     return Region(ra, dec, options.fov if options.fov is not None else math.nan)
 
 
-def _find_cards(hdus: HDUList, hdu: Any) -> Cards:
+def _find_cards(hdus: Any, hdu: Any) -> Cards:
     """Cards of an HDU and those that it takes from the primary header."""
     if hdu is hdus[0]:
         return Cards(hdu.header)
@@ -185,52 +164,40 @@ def _find_cards(hdus: HDUList, hdu: Any) -> Cards:
     return own
 
 
-@dataclass(slots=True)
-class Planes:
-    """Pixels of an image, still as FITS has them: row 0 at the bottom."""
-
-    array: Array
-    frame: SkyFrame
-    flags: Flags
-    notes: dict[str, str]
-    calibrations: list[Calibration] = field(default_factory=list)  # of each plane
-
-
 def _read_planes(
-    hdus: HDUList, chosen: Chosen, options: ReadOptions, region: Region | None
+    hdus: Any, chosen: HduChoice, options: ReadOptions, region: Region | None
 ) -> Planes:
-    wanted, calibrations = chosen.choice.hdus, chosen.calibrations
-    skies = [(None, "")] * len(wanted) if region is None else chosen.load_skies(hdus)
+    if region is not None and not chosen.skies:
+        for hdu in chosen.hdus:  # of an object in memory its own
+            own = hasattr(hdu, "wcs")
+            chosen.skies.append((hdu.wcs, "") if own else load_sky(hdu.header, hdus))
+    skies = chosen.skies if region is not None else [(None, "")] * len(chosen.hdus)
     arrays: list[Array] = []
     frames: list[SkyFrame] = []
-    flags, notes = Flags.NONE, dict[str, str]()
-    for hdu, (sky, remark) in zip(wanted, skies, strict=True):
+    flags, notes = Flags.NONE, _describe_choice(chosen)
+    for hdu, (sky, remark) in zip(chosen.hdus, skies, strict=True):
         shape, size = check_shape(hdu, len(skies), options, region), find_size(hdu)
         box = None
-        if region is None:
-            frames.append(frame_from_header(hdu.header, size, hdus))
-        else:
+        if region is not None:
             box = find_region(sky, size, region, remark)
             box.check_size(options)
             check_tiles(hdu, (*shape[:-2], box.side, box.side), options)
             frames.append(box.frame)
             flags |= Flags.PADDED if box.padded(*size) else Flags.NONE
             notes.setdefault("region", str(box))
+        elif hasattr(hdu, "wcs"):
+            frames.append(frame_from_wcs(hdu.wcs, size))
+        else:
+            frames.append(frame_from_header(hdu.header, size, hdus))
         array, said = read_pixels(hdu, box)
         arrays.append(array)
         notes |= said
-    names = [calibration.where for calibration in calibrations]
-    grid = bring_to_one_grid(arrays, frames, names, [c.unit for c in calibrations])
-    array = grid.arrays[0] if len(arrays) == 1 else np.concatenate(grid.arrays)
-    each = [c for c, array in zip(calibrations, arrays, strict=True) for _ in array]
-    return Planes(array, grid.frame, flags | grid.flags, {**notes, **grid.notes}, each)
+    planes = bring_to_one_grid(arrays, frames, chosen.calibrations)
+    return replace(planes, flags=planes.flags | flags, notes={**notes, **planes.notes})
 
 
-def assemble_planes(
-    planes: Planes,
-    header: Mapping[str, Any],
-    named: tuple[str, ...] | None,
-    options: ReadOptions,
+def _assemble(
+    planes: Planes, header: Cards, named: tuple[str, ...] | None, options: ReadOptions
 ) -> Cutout:
     """Make a cutout of planes, their names in the file (None: none) and the cards of the first."""
     array, flags, calibrations = planes.array, planes.flags, planes.calibrations
@@ -244,32 +211,18 @@ def assemble_planes(
     if indices is not None:
         array, calibrations = array[indices], [calibrations[n] for n in indices]
     frame = planes.frame
-    if is_top_down(header):
+    if str(header.get("ROWORDER", "")).strip().upper() == "TOP-DOWN":
         array, frame = array[:, ::-1], frame.turn_over()
     array, kind = to_cutout_array(array, bands)
-    calibration = calibrations[0]
-    if kind == "flux":
-        array, calibration, scaled = match_planes(array, calibrations)
-        notes |= scaled
     if frame.orientation:
         notes["orientation"] = frame.orientation
-    if not math.isnan(calibration.zeropoint):
-        notes["zeropoint"] = repr(calibration.zeropoint)
-    survey = find_survey(header)
-    unread = header.unread if isinstance(header, Cards) else []
-    unread_said = f"{', '.join(unread)} cannot be read" if unread else ""
-    remarks = [notes.get("message", ""), frame.remark, unread_said]
+    survey = find_survey(header)  # the last to ask for cards
+    unread = f"{', '.join(header.unread)} cannot be read" if header.unread else ""
+    remarks = [notes.get("message", ""), frame.remark, unread]
     if any(remarks):
         notes["message"] = "; ".join(filter(None, remarks))
-    return Cutout(
-        array, bands, kind, "", "", frame.ra, frame.dec, frame.pixel_scale,
-        survey, calibration.unit, flags, notes=notes, matrix=frame.matrix,
-    )  # fmt: skip
-
-
-def is_top_down(header: Mapping[str, Any]) -> bool:
-    """Whether row 0 of the file is the top."""
-    return str(header.get("ROWORDER", "")).strip().upper() == "TOP-DOWN"
+    planes = replace(planes, frame=frame, calibrations=calibrations, flags=flags, notes=notes)
+    return make_cutout(planes, array, bands, kind, survey)
 
 
 def _refuse_spectrum(header: Mapping[str, Any], planes: int) -> None:

@@ -1,20 +1,117 @@
-"""FITS files as they are opened, and what is said of those that cannot be read."""
-
-from __future__ import annotations
+"""FITS files as they are opened: cards, tiles, and what is said where they cannot be read."""
 
 import io
+import math
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from galmorph.errors import GalmorphError, UnreadableImageError
-from galmorph.images.fits_structure import check_structure, find_cut
+import numpy as np
+
+from galmorph.errors import GalmorphError, ImageTooLargeError, UnreadableImageError
+from galmorph.images.compressed import DEFLATE_RATIO, decompress
+from galmorph.images.fits_structure import UNREAD, check_structure, find_cut
+from galmorph.images.library import quiet
 from galmorph.images.plain_fits import open_plain
-from galmorph.images.quiet import quiet
+from galmorph.images.source import Region
+from galmorph.settings import ReadOptions
 
-if TYPE_CHECKING:
-    from astropy.io.fits import HDUList
+
+class Cards(Mapping[str, Any]):
+    """Cards of an HDU and those that it takes from another one where it lacks them.
+
+    One that cannot be read, or has no value, is not there; `unread` names those asked for.
+    """
+
+    def __init__(self, header: Any, inherited: Mapping[str, Any] | None = None) -> None:
+        self.header = header
+        self.inherited = inherited or {}
+        marks = header.count(UNREAD) if UNREAD in header else 0
+        names = [str(header[UNREAD, n]).strip() for n in range(marks)]
+        self._lost = {name: header.comments[UNREAD, n] for n, name in enumerate(names)}
+        self.unread = [name for name in names if name not in ("EXTVER", "EXTLEVEL")]
+
+    def __getitem__(self, key: str) -> Any:
+        try:
+            value = self.header[key]
+        except KeyError:
+            return self.inherited[key]
+        except Exception as error:  # of astropy's parser, of many kinds
+            if key not in self.unread:
+                self.unread.append(key)
+            raise KeyError(key) from error
+        if not isinstance(value, (str, int, float)):  # without a value
+            raise KeyError(key)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({*self.header, *self.inherited})
+
+    def __len__(self) -> int:
+        return len(self.header)
+
+    def find_lost(self, key: str) -> str:
+        """What stands in a card that was taken away as unreadable; "" for nothing."""
+        return str(self._lost.get(key, ""))
+
+
+MAX_TILES = 50_000
+"""Tiles of a compressed image, which are unpacked one by one."""
+
+GZIP_COLUMNS = ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA")
+"""The second holds the tiles that another method could not pack."""
+
+
+def _check_gzip(hdu: Any, limit: int) -> None:
+    """Unpack tiles that are large enough for a bomb; `ImageTooLargeError` beyond the limit."""
+    info, packed = hdu.fileinfo(), hdu.compressed_data
+    if info is None or packed is None:  # in memory, where no stranger has packed it
+        return
+    start = 0 if str(getattr(hdu, "compression_type", "")).startswith("GZIP") else 1
+    for name in GZIP_COLUMNS[start:]:
+        if name not in packed.names:
+            continue
+        heap = info["datLoc"] + packed.dtype.itemsize * len(packed)
+        places = np.asarray(packed[name], dtype=np.int64)
+        for length, offset in places[places[:, 0] > limit // DEFLATE_RATIO].tolist():
+            info["file"].seek(heap + offset)
+            limit -= len(decompress(info["file"].read(length), "gzip", limit=limit))
+
+
+def check_shape(
+    hdu: Any, count: int, options: ReadOptions, region: Region | None
+) -> tuple[int, ...]:
+    """Check what the header claims before any pixel is touched."""
+    shape = tuple(int(n) for n in hdu.shape)
+    if min(shape) < 1:
+        sides = " x ".join(map(str, shape[::-1]))
+        raise UnreadableImageError(f"the image is empty (NAXIS {sides})")
+    pixels = math.prod(shape) * count
+    if region is not None:
+        return shape
+    check_tiles(hdu, shape, options)
+    if pixels > options.max_pixels:
+        raise ImageTooLargeError(
+            f"NAXIS {' x '.join(str(n) for n in shape[::-1])} is more than max_pixels = "
+            f"{options.max_pixels}; cut the galaxy out (center and fov, or --mosaic with a "
+            "catalogue), or raise the bound"
+        )
+    return shape
+
+
+def check_tiles(hdu: Any, shape: tuple[int, ...], options: ReadOptions) -> None:
+    """Bound the tiles of a compressed image that must be unpacked for a part of that shape."""
+    tile = tuple(int(n) for n in getattr(hdu, "tile_shape", None) or ())
+    if not tile:
+        return
+    if min(tile) < 1 or math.prod(tile) > options.max_pixels:
+        raise ImageTooLargeError(f"tiles of {math.prod(tile)} pixels are beyond max_pixels")
+    tiles = math.prod(-(-n // t) for n, t in zip(shape, tile, strict=False))
+    if tiles > MAX_TILES:
+        raise ImageTooLargeError(f"{tiles} tiles are more than {MAX_TILES}")
+    _check_gzip(hdu, options.max_bytes)
+
 
 STRANGE_PIXELS = (
     "the pixels of the FITS cannot be read: they are damaged, or not as its header says"
@@ -50,10 +147,10 @@ def _map(file: str | bytes) -> Any:
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
-def open_fits(file: str | bytes) -> HDUList:
+def open_fits(file: str | bytes) -> Any:
     """Open a FITS file without reading more than its first header, an ordinary one by itself."""
     if (plain := open_plain(file)) is not None:
-        return cast("HDUList", plain)
+        return plain
     from astropy.io import fits
 
     raw = _map(file)

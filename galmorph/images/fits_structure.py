@@ -4,8 +4,6 @@ A card that astropy itself needs and cannot read is mended where its value is pl
 renamed to `UNREAD`, which keeps its name, so that its HDU can be read without it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

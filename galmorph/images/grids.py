@@ -1,21 +1,23 @@
 """Bands of one field brought to one grid of pixels by their WCS."""
 
-from __future__ import annotations
-
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import UnsupportedImageError
 from galmorph.flags import Flags
-from galmorph.images.extras import import_extra
+from galmorph.images.calibration import Calibration, match_planes
+from galmorph.images.cutout import Cutout
+from galmorph.images.library import import_extra
 from galmorph.images.sky import SCALE_TOLERANCE, SkyFrame, explain_difference, find_offset, shift
 
 Array = npt.NDArray[Any]
+Kind = Literal["rendered", "flux"]
 TURN_TOLERANCE = 0.02
 """Difference of two matrices, in pixels per pixel, above which one image is resampled."""
 
@@ -24,11 +26,12 @@ PER_AREA = re.compile(r"(?:sr|arcsec2?|deg2?)(?:\*\*|\^)?-[12]|/ ?(?:sr|arcsec|d
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
-    """Planes (band, y, x) of each image on one grid, row 0 at the bottom."""
+class Planes:
+    """Pixels (band, y, x) on one grid, as FITS has them: row 0 at the bottom."""
 
-    arrays: list[Array]
+    array: Array
     frame: SkyFrame
+    calibrations: Sequence[Calibration]  # of each plane
     flags: Flags = Flags.NONE
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -44,16 +47,15 @@ class _Placed:
 
 
 def bring_to_one_grid(
-    arrays: Sequence[Array], frames: Sequence[SkyFrame], names: Sequence[str], units: Sequence[str]
-) -> Grid:
-    """Trim images to what they have in common; those of other pixel scales go to the finest.
+    arrays: Sequence[Array], frames: Sequence[SkyFrame], calibrations: Sequence[Calibration]
+) -> Planes:
+    """Join images: trimmed to what they have in common, other pixel scales brought to the finest.
 
     Images of one size without a WCS are taken as they are.
     """
-    sizes = [array.shape[-2:] for array in arrays]
+    each = [c for c, array in zip(calibrations, arrays, strict=True) for _ in array]
+    names, sizes = [c.where for c in calibrations], [array.shape[-2:] for array in arrays]
     one_size = len(set(sizes)) == 1
-    if one_size and all(frame == frames[0] for frame in frames):
-        return Grid(list(arrays), frames[0])
     shown = ", ".join(f"{n} {x} x {y}" for n, (y, x) in zip(names, sizes, strict=True))
     about = "" if one_size else f"bands of different sizes ({shown}): "
     for name, frame in zip(names, frames, strict=True):
@@ -64,23 +66,38 @@ def bring_to_one_grid(
                 f"{about}{names[0]} and {name} show different parts of the sky: {said}; bring the "
                 "bands to one grid, or leave one out with --bands or --hdu"
             )
-    if one_size and all(_is_alike(frames[0], frame) for frame in frames):
-        return Grid(list(arrays), frames[0])
+    if one_size and all(frame == frames[0] or _is_alike(frames[0], frame) for frame in frames):
+        return Planes(arrays[0] if len(arrays) == 1 else np.concatenate(arrays), frames[0], each)
     if any(frame.matrix is None for frame in frames):
         raise UnsupportedImageError(f"{about}each needs a WCS, by which to join them")
     finest = min(frame.pixel_scale for frame in frames) * (1 + SCALE_TOLERANCE)
     first = next(n for n, frame in enumerate(frames) if frame.pixel_scale <= finest)
     placed = [
-        _place(array, frame, unit, frames[first], sizes[first])
-        for array, frame, unit in zip(arrays, frames, units, strict=True)
+        _place(array, frame, calibration.unit, frames[first], sizes[first])
+        for array, frame, calibration in zip(arrays, frames, calibrations, strict=True)
     ]
+    trimmed, frame, notes = _trim(placed, frames[first], sizes[first])
     pairs = zip(names, frames, strict=True)
     others = [name for name, frame in pairs if not _is_alike(frames[first], frame)]
-    grid = _trim(placed, frames[first], sizes[first])
-    if others:
-        notes = {**grid.notes, "resampled": ", ".join(others)}
-        return replace(grid, flags=Flags.RESAMPLED, notes=notes)
-    return grid
+    flags = Flags.RESAMPLED if others else Flags.NONE
+    notes |= {"resampled": ", ".join(others)} if others else {}
+    return Planes(trimmed, frame, each, flags, notes)
+
+
+def make_cutout(
+    planes: Planes, array: Array, bands: tuple[str, ...], kind: Kind, survey: str
+) -> Cutout:
+    """A cutout of such planes, whose pixels have been turned over; flux in one calibration."""
+    notes, calibration, frame = dict(planes.notes), planes.calibrations[0], planes.frame
+    if kind == "flux":
+        array, calibration, scaled = match_planes(array, planes.calibrations)
+        notes |= scaled
+    if not math.isnan(calibration.zeropoint):
+        notes["zeropoint"] = repr(calibration.zeropoint)
+    return Cutout(
+        array, bands, kind, "", "", frame.ra, frame.dec, frame.pixel_scale, survey,
+        calibration.unit, planes.flags, notes=notes, matrix=frame.matrix,
+    )  # fmt: skip
 
 
 def _is_alike(one: SkyFrame, other: SkyFrame) -> bool:
@@ -130,7 +147,9 @@ def _make_wcs(frame: SkyFrame, size: Sequence[int]) -> Any:
     return wcs
 
 
-def _trim(placed: Sequence[_Placed], frame: SkyFrame, size: tuple[int, ...]) -> Grid:
+def _trim(
+    placed: Sequence[_Placed], frame: SkyFrame, size: tuple[int, ...]
+) -> tuple[Array, SkyFrame, dict[str, str]]:
     low = np.max([one.low for one in placed], axis=0)
     high = np.min([one.high for one in placed], axis=0)
     arrays = []
@@ -138,8 +157,6 @@ def _trim(placed: Sequence[_Placed], frame: SkyFrame, size: tuple[int, ...]) -> 
         (top, left), (bottom, right) = low - one.origin, high - one.origin
         arrays.append(one.array[:, top:bottom, left:right])
     cut = any(new.shape != one.array.shape for new, one in zip(arrays, placed, strict=True))
-    notes = (
-        {"trimmed": f"to {high[1] - low[1]} x {high[0] - low[0]} pixels in common"} if cut else {}
-    )
+    said = f"to {high[1] - low[1]} x {high[0] - low[0]} pixels in common"
     y, x = (low + high - np.array(size)) / 2
-    return Grid(arrays, shift(frame, x, y), notes=notes)
+    return np.concatenate(arrays), shift(frame, x, y), {"trimmed": said} if cut else {}

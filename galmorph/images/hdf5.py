@@ -1,7 +1,5 @@
 """HDF5 data sets: stacks of arrays, or of the bytes of image files."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import mmap
@@ -15,7 +13,7 @@ import numpy.typing as npt
 
 from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from galmorph.images.compressed import DEFLATE_RATIO
-from galmorph.images.extras import import_extra
+from galmorph.images.library import import_extra
 from galmorph.images.source import Source, make_printable
 from galmorph.images.stacks import StoredArray, list_stack
 

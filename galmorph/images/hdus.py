@@ -1,23 +1,19 @@
 """Which HDUs of a FITS file hold the image."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from galmorph.errors import UnsupportedImageError
 from galmorph.images.bands import NARROW_FILTER, clean_band_name, is_band_name, name_bands
-from galmorph.images.cards import Cards
+from galmorph.images.calibration import Calibration
+from galmorph.images.fits_files import Cards
 from galmorph.images.planes import find_image_shape
 from galmorph.images.source import HDU_ADDRESS, TABLE_ADVICE
 from galmorph.remote import is_url
-
-if TYPE_CHECKING:
-    from astropy.io.fits import HDUList
 
 MAX_HDUS = 256
 """How far into a file an image is looked for."""
@@ -58,16 +54,19 @@ SMALL_SIDE, SMALL_SHARE = 32, 4
 
 @dataclass(frozen=True, slots=True)
 class HduChoice:
-    """HDUs to stack, in order."""
+    """What is to be read of a file, whichever part of the sky: HDUs to stack, in order."""
 
     hdus: tuple[Any, ...]
     bands: tuple[str, ...] | None  # one name per HDU where each is one band
     label: str  # for provenance: "1 (SCI)"
     left: str = ""  # how many images of other galaxies the file may hold, in words
     remark: str = ""
+    headers: Sequence[Cards] = ()
+    calibrations: Sequence[Calibration] = ()
+    skies: list[tuple[Any, str]] = field(default_factory=list)  # WCS, remark; once they are needed
 
 
-def choose_hdus(hdus: HDUList, wanted: int | str | tuple[int | str, ...] | None) -> HduChoice:
+def choose_hdus(hdus: Any, wanted: int | str | tuple[int | str, ...] | None) -> HduChoice:
     """Choose the HDUs that hold the image: those wanted, by number or name.
 
     Else the first of those that are an image by their name, or of those that may be one, together
@@ -94,7 +93,7 @@ def split_hdu(path: str) -> tuple[str, str]:
 
 
 def list_galaxies(
-    hdus: HDUList, *, limit: int | None = MAX_HDUS, small_side: int = SMALL_SIDE
+    hdus: Any, *, limit: int | None = MAX_HDUS, small_side: int = SMALL_SIDE
 ) -> tuple[list[tuple[int, Any]], str]:
     """Images that may be of galaxies, with their numbers, and a remark where this is doubtful."""
     images: list[tuple[int, Any]] = []
@@ -117,7 +116,7 @@ def list_galaxies(
     return [pair for pair in real if _is_science(pair[1])] or real, ""
 
 
-def _choose_first(hdus: HDUList) -> HduChoice:
+def _choose_first(hdus: Any) -> HduChoice:
     images, remark = list_galaxies(hdus)
     if not images:
         raise UnsupportedImageError(f"no HDU with a 2-D or 3-D image: {describe_hdus(hdus)}")
@@ -178,7 +177,7 @@ def _join_bands(images: list[tuple[int, Any]]) -> HduChoice:
     return HduChoice(tuple(hdu for _, hdu in joined.values()), tuple(joined), label)
 
 
-def _get(hdus: HDUList, key: int | str) -> Any:
+def _get(hdus: Any, key: int | str) -> Any:
     found: Any = key
     if isinstance(key, str):
         name, _, version = (part.strip() for part in key.rpartition(","))
@@ -233,7 +232,7 @@ def _label(number: int, hdu: Any) -> str:
     return f"{number} ({name})" if name and name != "PRIMARY" else str(number)
 
 
-def describe_hdus(hdus: HDUList) -> str:
+def describe_hdus(hdus: Any) -> str:
     """One line on what a file holds, as in ``HDU 0: no data, HDU 1 (CAT): table``."""
     words = []
     advice = ""

@@ -1,9 +1,8 @@
 """Whatever a user hands over from Python to sources."""
 
-from __future__ import annotations
-
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -98,38 +97,27 @@ def _list_hdu_names(images: Sequence[Any]) -> list[str]:
 def _flatten(images: Iterable[Any], recursive: bool) -> Iterator[Any]:
     for item in images:
         if isinstance(item, (str, os.PathLike)):
-            yield from _look_into(os.fspath(item), recursive)
+            path = os.fspath(item)
+            try:
+                yield from discover_sources(path, recursive=recursive)
+            except ImageError as error:  # one that does not exist is an error of its row
+                yield Lost(make_object_id(path), path, error)
         elif _is_missing(item):
             yield ImageFile("", "")
         elif _is_single(item):
             yield from _split(item)
         else:
-            yield _Record(item)
+            yield _find_record(item)
 
 
-class _Record:
-    """A row of a data set: a mapping, or a tuple that begins with an image."""
-
-    def __init__(self, row: Any) -> None:
-        if isinstance(row, tuple) and row and _is_single(row[0]):
-            row = dict(zip(("image", "label"), row, strict=False))
-        column = find_image(row, _is_single) if isinstance(row, Mapping) else None
-        if column is None:
-            raise TypeError(f"{type(row).__name__} is not an image, a path, or a row with an image")
-        self.row, self.column = row, column
-
-    def make_source(self, name: str) -> Source:
-        """The source of the row; as given it is called by its number."""
-        return make_record_source(self.row, self.column, name=name, address="")
-
-
-def _look_into(path: str, recursive: bool) -> Iterator[Source]:
-    """Images of one path among many; one that does not exist is an error of its row."""
-    try:
-        found = discover_sources(path, recursive=recursive)
-    except ImageError as error:
-        found = iter([Lost(make_object_id(path), path, error)])
-    yield from found
+def _find_record(row: Any) -> Callable[..., Source]:
+    """What makes the source of a row: of a mapping, or a tuple that begins with an image."""
+    if isinstance(row, tuple) and row and _is_single(row[0]):
+        row = dict(zip(("image", "label"), row, strict=False))
+    column = find_image(row, _is_single) if isinstance(row, Mapping) else None
+    if column is None:
+        raise TypeError(f"{type(row).__name__} is not an image, a path, or a row with an image")
+    return partial(make_record_source, row, column, address="")
 
 
 def _is_array(item: Any) -> bool:
@@ -147,7 +135,7 @@ def _split(item: Any) -> Iterator[Any]:
 def _number(items: Iterable[Any], names: Sequence[str] = ()) -> Iterator[Source]:
     for number, item in enumerate(items):
         name = names[number] if names else str(number)
-        if isinstance(item, _Record):
-            yield item.make_source(name)
+        if isinstance(item, partial):
+            yield item(name=name)
         else:
             yield item if is_source(item) else InMemory(name, item)

@@ -6,19 +6,17 @@ to, libjpeg-turbo, and so gives the same bytes with less around it. Whatever is 
 in any way damaged, is left to Pillow, which says what is wrong with it.
 """
 
-from __future__ import annotations
-
 import math
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy.typing as npt
 
 from galmorph.errors import UnreadableImageError
-from galmorph.images import pillow
 from galmorph.images.cutout import Cutout
+from galmorph.images.raster import decode
 from galmorph.settings import ReadOptions
 
 MARGIN = 16
@@ -33,21 +31,13 @@ START_OF_SCAN = 0xDA
 END_OF_IMAGE = b"\xff\xd9"
 
 
-@dataclass(frozen=True, slots=True)
-class ShortJpeg:
-    """A JPEG with fewer rows in its header; height and width of the whole."""
-
-    data: bytes
-    frame: tuple[int, int]
-
-
 def read(data: bytes, options: ReadOptions) -> Cutout:
     """Decode a file: no more rows than will be seen, perhaps at a part of its size ("reduced")."""
     short = shorten_jpeg(data, options)
     if short is not None:
         # What is wrong is said of the whole file.
         with suppress(UnreadableImageError):
-            return replace(_decode(short.data, options, strict=False), frame=short.frame)
+            return replace(_decode(short[0], options, strict=False), frame=short[1])
     if data.count(b"\xff\xda") > MAX_SCANS:
         raise UnreadableImageError(f"more than {MAX_SCANS} JPEG scans are refused")
     return _decode(data, options, strict=True)
@@ -59,11 +49,11 @@ def _decode(data: bytes, options: ReadOptions, *, strict: bool) -> Cutout:
         return Cutout(pixels)
     from PIL.JpegImagePlugin import JpegImageFile
 
-    return pillow.decode(data, JpegImageFile, "JPEG", options)
+    return decode(data, JpegImageFile, "JPEG", options)
 
 
-def shorten_jpeg(data: bytes, options: ReadOptions) -> ShortJpeg | None:
-    """Leave out the rows below the field of view.
+def shorten_jpeg(data: bytes, options: ReadOptions) -> tuple[bytes, tuple[int, int]] | None:
+    """The file with fewer rows in its header, and height and width of the whole.
 
     None where nothing is to be gained, the rows do not come one after the other (progressive files,
     one scan per colour), the file does not end as it should, is larger than `max_pixels`, or large
@@ -86,7 +76,7 @@ def shorten_jpeg(data: bytes, options: ReadOptions) -> ShortJpeg | None:
     if rows >= height:
         return None
     shorter = data[:position] + rows.to_bytes(2, "big") + data[position + 2 :]
-    return ShortJpeg(shorter, (height, width))
+    return shorter, (height, width)
 
 
 def _find_size(data: bytes) -> tuple[int, int, int, int] | None:

@@ -1,7 +1,5 @@
 """Cutouts on the fly: a large FITS image and a list of positions."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +9,7 @@ from typing import Any
 from galmorph.errors import BandError, UnreadableImageError, UnsupportedImageError
 from galmorph.images.band_files import BandFiles
 from galmorph.images.bands import UNKNOWN_BAND, find_band_names, sort_by_wavelength
+from galmorph.images.compressed import find_unpacked
 from galmorph.images.cutout import Cutout
 from galmorph.images.files import read_head
 from galmorph.images.fits_files import open_fits, reading_fits
@@ -18,7 +17,6 @@ from galmorph.images.hdus import choose_hdus
 from galmorph.images.open_fits import read_part
 from galmorph.images.sky import load_sky
 from galmorph.images.source import FITS_MAGIC, Lost, Region, Source, naming
-from galmorph.images.unpacked import find_unpacked
 from galmorph.settings import ReadOptions
 
 
@@ -76,7 +74,7 @@ def mosaic_sources(
 
     Nothing is read whole: each cutout comes from the memory-mapped file when its turn comes, of a
     tile-compressed one only by the tiles that it touches. A compressed file is unpacked once,
-    before anything else (`galmorph.images.unpacked`). A position outside is a row with an error.
+    before anything else (`galmorph.images.compressed`). A position outside is a row with an error.
     """
     if not fov > 0:
         raise ValueError(f"fov must be positive arcseconds, not {fov}")
@@ -120,7 +118,11 @@ def _cut_at(position: Position, mosaics: list[tuple[str, str, str]], fov: float)
 
 
 def _name_bands(files: list[str], bands: Sequence[str] | None) -> list[str]:
-    names = list(map(_find_band, files)) if bands is None else list(bands)
+    names = list(bands or ())
+    for file in files if bands is None else ():
+        with reading_fits(file), open_fits(file) as hdus:
+            found = find_band_names(choose_hdus(hdus, None).hdus[0].header, 1)
+        names.append(found[0] if found else UNKNOWN_BAND)
     if len(names) != len(files):
         raise BandError(f"{len(names)} bands for {len(files)} mosaics")
     if UNKNOWN_BAND in names or len(set(names)) < len(names):
@@ -131,9 +133,3 @@ def _name_bands(files: list[str], bands: Sequence[str] | None) -> list[str]:
     if bands is None:
         sort_by_wavelength(names)  # says once what each row would say
     return names
-
-
-def _find_band(file: str) -> str:
-    with reading_fits(file), open_fits(file) as hdus:
-        names = find_band_names(choose_hdus(hdus, None).hdus[0].header, 1)
-    return names[0] if names else UNKNOWN_BAND

@@ -1,7 +1,5 @@
 """npy and npz: arrays of numpy, one in a file of its own or several in a zip."""
 
-from __future__ import annotations
-
 import io
 import math
 import struct
@@ -15,9 +13,9 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
+from galmorph.images.archives import ENCRYPTED, METHODS, open_zip
 from galmorph.images.source import Source
 from galmorph.images.stacks import StoredArray, list_stack
-from galmorph.images.zip import ENCRYPTED, METHODS, open_zip
 
 HEADER_BYTES = 1 << 16
 READ_BYTES = 1 << 20
@@ -70,7 +68,7 @@ def _open_npz(path: str) -> dict[str, StoredArray]:
     return {info.filename.removesuffix(".npy"): _NpzArray(archive, info) for info in infos}
 
 
-_held: weakref.WeakSet[_NpzArray] = weakref.WeakSet()
+_held: "weakref.WeakSet[_NpzArray]" = weakref.WeakSet()
 
 
 class _NpzArray(StoredArray):

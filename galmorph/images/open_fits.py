@@ -1,7 +1,5 @@
 """FITS files that stay open for the next row: mosaics, and files of an HDU per galaxy."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections import OrderedDict
@@ -11,8 +9,9 @@ from typing import Any
 
 from galmorph.errors import ImageError
 from galmorph.images.cutout import Cutout
-from galmorph.images.fits import Chosen, choose_images, cutout_from_hdus
+from galmorph.images.fits import choose_images, cutout_from_hdus
 from galmorph.images.fits_files import open_fits, reading_fits
+from galmorph.images.hdus import HduChoice
 from galmorph.images.source import Region
 from galmorph.settings import ReadOptions
 
@@ -24,14 +23,14 @@ class _OpenFits:
     """An open file with what was chosen of it, by the options that were asked for."""
 
     hdus: Any
-    chosen: dict[str, Chosen] = field(default_factory=dict)
+    chosen: dict[str, HduChoice] = field(default_factory=dict)
 
     def __del__(self) -> None:
         # When its thread ends; nobody can be told of an error any more.
         with suppress(Exception):
             self.hdus.close()
 
-    def choose(self, options: ReadOptions) -> Chosen:
+    def choose(self, options: ReadOptions) -> HduChoice:
         key = repr((options.hdu, options.bands))
         if key not in self.chosen:
             self.chosen[key] = choose_images(self.hdus, options)

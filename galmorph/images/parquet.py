@@ -1,14 +1,17 @@
-"""Parquet files with an image column (the Image feature of Hugging Face datasets)."""
-
-from __future__ import annotations
+"""Parquet and Arrow files with an image column (the Image feature of Hugging Face datasets)."""
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
-from galmorph.errors import GalmorphError, UnreadableImageError, UnsupportedImageError
-from galmorph.images.extras import import_extra
-from galmorph.images.parquet_pages import find_largest_page
+from galmorph.errors import (
+    GalmorphError,
+    ImageTooLargeError,
+    UnreadableImageError,
+    UnsupportedImageError,
+)
+from galmorph.images.library import import_extra, reading
 from galmorph.images.records import make_record_source
 from galmorph.images.source import NEW_COPY, Lost, Source, make_object_id, to_text
 from galmorph.settings import ReadOptions
@@ -17,29 +20,47 @@ ROWS_AT_ONCE = 16
 READ_BYTES = 1 << 20
 PAGE_BYTES = ReadOptions().max_bytes
 MAX_LOST_ROWS = 1 << 20
+USUAL_RATIO = 4
+"""By which columns of images are packed at most; a smaller one may be packed by more."""
 
 
 def list_items(path: str, column: str) -> Iterator[Source]:
-    """List the rows of a Parquet file that holds images, with its scalar columns.
+    """List the rows of a file that holds images, with its scalar columns.
 
     The image column holds bytes, or a struct of ``bytes`` and ``path``; it is found by its type
     where it is not named. Rows come from the disk 16 at a time, fewer where they are large. What
     is damaged takes the rest of its row group with it.
     """
+    if path.lower().endswith(".arrow"):
+        yield from _list_arrow(path, column)
+        return
     file = _open(path)
-    column = find_column(file.schema_arrow, column)
+    column = _find_column(file.schema_arrow, column)
     names = [column, *_list_scalars(file.schema_arrow, column)]
     row = 0
     for group in range(file.num_row_groups):
         end = row + file.metadata.row_group(group).num_rows
         try:
-            for batch in _list_batches(file, path, group, names, ROWS_AT_ONCE):
-                for source in list_batch(batch, path, column, row):
+            for batch in _list_batches(file, group, names, ROWS_AT_ONCE):
+                for source in _list_batch(batch, path, column, row):
                     yield source
                     row += 1
         except Exception as error:  # damaged pages raise nearly anything
-            yield from list_lost(path, column, row, end, error)
+            yield from _list_lost(path, column, row, end, error)
         row = end
+
+
+def _list_arrow(path: str, column: str) -> Iterator[Source]:
+    batches = _open_arrow(path)
+    column = _find_column(batches.schema, column)
+    row = 0
+    try:
+        for batch in batches:
+            for start in range(0, batch.num_rows, ROWS_AT_ONCE):
+                yield from _list_batch(batch.slice(start, ROWS_AT_ONCE), path, column, row + start)
+            row += batch.num_rows
+    except Exception as error:  # a damaged file raises nearly anything
+        yield from _list_lost(path, column, row, row + 1, error)
 
 
 def read_columns(path: str) -> dict[str, list[Any]]:
@@ -48,15 +69,20 @@ def read_columns(path: str) -> dict[str, list[Any]]:
     names = _list_scalars(file.schema_arrow)
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for group in range(file.num_row_groups):
-        for batch in _list_batches(file, path, group, names, MAX_LOST_ROWS):
+        for batch in _list_batches(file, group, names, MAX_LOST_ROWS):
             for name in names:
                 columns[name] += _to_list(batch.column(name))
     return columns
 
 
-def find_column(schema: Any, column: str) -> str:
+def _find_column(schema: Any, column: str) -> str:
     """The column of that name, or the one of images; an `UnsupportedImageError` if it is none."""
-    column = column or _find_image_column(schema)
+    if not column:
+        fields = [field for field in schema if _holds_images(field.type)]
+        if not fields:
+            raise UnsupportedImageError("no column of images (bytes)")
+        structs = [field for field in fields if hasattr(field.type, "get_field_index")]
+        column = str((structs or fields)[0].name)
     if column not in schema.names:
         there = ", ".join(schema.names[:12])
         raise UnsupportedImageError(f"no column {column!r}; there are {there}")
@@ -68,7 +94,7 @@ def find_column(schema: Any, column: str) -> str:
     return column
 
 
-def list_lost(path: str, column: str, row: int, end: int, error: Exception) -> Iterator[Source]:
+def _list_lost(path: str, column: str, row: int, end: int, error: Exception) -> Iterator[Source]:
     """Sources of rows that cannot be read."""
     stem, lost = make_object_id(path), error
     if not isinstance(lost, GalmorphError):
@@ -82,21 +108,19 @@ def list_lost(path: str, column: str, row: int, end: int, error: Exception) -> I
 
 def _open(path: str) -> Any:
     parquet = import_extra("pyarrow.parquet", "parquet", "to read Parquet files")
-    try:
+    with reading(f"not a Parquet file, or damaged or cut short; {NEW_COPY}"):
         return parquet.ParquetFile(path, buffer_size=READ_BYTES)
-    except (OSError, ValueError) as error:  # what Arrow raises is one of them
-        reason = f"not a Parquet file, or damaged or cut short; {NEW_COPY}"
-        raise UnreadableImageError(reason) from error
 
 
-def _find_image_column(schema: Any) -> str:
-    from pyarrow import types
-
-    fields = [field for field in schema if _holds_images(field.type)]
-    if not fields:
-        raise UnsupportedImageError("no column of images (bytes)")
-    structs = [field for field in fields if types.is_struct(field.type)]
-    return str((structs or fields)[0].name)
+def _open_arrow(path: str) -> Any:
+    pa = import_extra("pyarrow", "parquet", "to read Arrow files")
+    with reading(f"not an Arrow file, or damaged or cut short; {NEW_COPY}"):
+        with suppress(ValueError):  # of the other of its two kinds
+            return pa.ipc.open_stream(pa.memory_map(path))
+        whole = pa.ipc.open_file(pa.memory_map(path))
+    return pa.RecordBatchReader.from_batches(
+        whole.schema, map(whole.get_batch, range(whole.num_record_batches))
+    )
 
 
 def _holds_images(kind: Any) -> bool:
@@ -110,26 +134,32 @@ def _holds_images(kind: Any) -> bool:
     return bool(with_bytes or plain or view)
 
 
-def _is_scalar(schema: Any, name: str) -> bool:
+def _list_scalars(schema: Any, column: str = "") -> list[str]:
+    """Columns of numbers and texts, beside that of images."""
     from pyarrow import types
 
-    kind = schema.field(name).type
-    number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-    return bool(number or types.is_string(kind) or types.is_large_string(kind))
+    kinds = (
+        *(types.is_integer, types.is_floating, types.is_boolean),
+        *(types.is_string, types.is_large_string),
+    )
+    names = (name for name in schema.names if name != column)
+    return [name for name in names if any(kind(schema.field(name).type) for kind in kinds)]
 
 
-def _list_scalars(schema: Any, column: str = "") -> list[str]:
-    return [name for name in schema.names if name != column and _is_scalar(schema, name)]
-
-
-def _list_batches(file: Any, path: str, group: int, names: list[str], rows: int) -> Iterator[Any]:
-    """Rows of a group, at most so many at a time, and fewer where they are large."""
-    largest = _find_largest(file, path, group, set(names))
-    rows = max(1, min(rows, PAGE_BYTES // max(largest, 1)))
+def _list_batches(file: Any, group: int, names: list[str], rows: int) -> Iterator[Any]:
+    """Rows of a group, at most so many at a time; fewer where a word of a dictionary is large."""
+    metadata = file.metadata.row_group(group)
+    for part in map(metadata.column, range(metadata.num_columns)):
+        if part.path_in_schema.partition(".")[0] in names:
+            packed, size = part.total_compressed_size, part.total_uncompressed_size
+            if size > max(PAGE_BYTES, USUAL_RATIO * packed):
+                raise ImageTooLargeError(f"a column of {packed} bytes unpacks to {size}")
+            if part.has_dictionary_page:
+                rows = max(1, min(rows, PAGE_BYTES // max(size, 1)))
     yield from file.iter_batches(rows, row_groups=[group], columns=names)
 
 
-def list_batch(batch: Any, path: str, column: str, row: int) -> Iterator[Source]:
+def _list_batch(batch: Any, path: str, column: str, row: int) -> Iterator[Source]:
     """Sources of some rows, of which the first has that number."""
     names = [column, *_list_scalars(batch.schema, column)]
     values = {name: _to_list(batch.column(name)) for name in names}
@@ -141,23 +171,6 @@ def list_batch(batch: Any, path: str, column: str, row: int) -> Iterator[Source]
             address=f"{path}::{column}[{row + n}]",
             folder=os.path.dirname(path),
         )
-
-
-def _find_largest(file: Any, path: str, group: int, names: set[str]) -> int:
-    """Largest page of some columns: no value in it can be larger."""
-    metadata = file.metadata.row_group(group)
-    largest = 0
-    with open(path, "rb") as opened:
-        for n in range(metadata.num_columns):
-            part = metadata.column(n)
-            if part.path_in_schema.partition(".")[0] in names:
-                start = part.data_page_offset
-                if part.has_dictionary_page and part.dictionary_page_offset:
-                    start = min(start, part.dictionary_page_offset)
-                size = part.total_compressed_size
-                page = find_largest_page(opened.fileno(), start, size, PAGE_BYTES)
-                largest = max(largest, page)
-    return largest
 
 
 def _to_list(values: Any) -> list[Any]:

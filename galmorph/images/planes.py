@@ -1,7 +1,5 @@
 """Arrays of any axes, type and byte order to the planes of a cutout."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal

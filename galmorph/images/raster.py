@@ -1,21 +1,131 @@
-"""The raster formats: how each is told by its first bytes, and the module that decodes it."""
-
-from __future__ import annotations
+"""The raster formats: how each is told by its first bytes, and what decodes it."""
 
 import importlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from galmorph.errors import ImageTooLargeError, UnreadableImageError
+from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
+from galmorph.images.library import quiet, reading
+from galmorph.images.planes import lay_on_black
 from galmorph.settings import ReadOptions
+
+Array = npt.NDArray[Any]
+
+
+def decode(
+    data: bytes, open_image: Callable[[io.BytesIO], Any], name: str, options: ReadOptions
+) -> Cutout:
+    """Decode by the plugin of one format; what else goes wrong is one sentence.
+
+    Not by ``Image.open``, which tries several and warns of large images: the size is checked here.
+    """
+    damaged = f"the {name} is damaged or cut short, or of a rare kind that is not read"
+    with reading(damaged), quiet():  # Pillow warns of tags, which say nothing of the pixels
+        image = open_image(io.BytesIO(data))
+        width = image.width
+        check_size(image.size, len(image.getbands()), options)
+        if options.min_side is not None and name == "JPEG":
+            image.draft(None, (options.min_side, options.min_side))
+        cutout = cutout_from_pil(image)
+    factor = round(width / cutout.array.shape[2])
+    return cutout if factor == 1 else cutout.note(reduced=str(factor))
+
+
+def check_size(size: tuple[int, int], planes: int, options: ReadOptions) -> None:
+    """Refuse an empty image, and one of more pixels than `options.max_pixels`."""
+    if size[0] < 1 or size[1] < 1:
+        raise UnreadableImageError(f"the image is empty ({size[0]} x {size[1]})")
+    if size[0] * size[1] * planes > options.max_pixels:
+        raise ImageTooLargeError(
+            f"{size[0]} x {size[1]} pixels in {planes} channels are more than max_pixels = "
+            f"{options.max_pixels}; cut the galaxy out first, or raise the bound"
+        )
+
+
+def cutout_from_pil(image: Any) -> Cutout:
+    """Cutout of an image of any mode; transparency is laid on black, grey is repeated, flagged."""
+    mode = image.mode
+    if mode == "F" or mode.startswith("I"):
+        return _deep_cutout(np.asarray(image))
+    see_through = "A" in mode or "a" in mode or "transparency" in image.info
+    if see_through:
+        pixels = lay_on_black(np.asarray(image.convert("RGBA")))
+    elif mode in ("L", "1"):
+        return grey_cutout(np.asarray(image.convert("L")))
+    else:
+        pixels = np.asarray(image if mode == "RGB" else image.convert("RGB"))
+    if mode in ("1", "L", "LA", "La"):
+        return grey_cutout(pixels[:, :, 0])
+    notes = {} if mode == "RGB" and not see_through else {"mode": mode}
+    notes |= {"alpha": "laid on black"} if see_through else {}
+    return Cutout(pixels.transpose(2, 0, 1), notes=notes)
+
+
+def grey_cutout(plane: Array) -> Cutout:
+    """One plane (y, x) as three."""
+    array = np.broadcast_to(plane, (3, *plane.shape))
+    return Cutout(array, flags=Flags.OUTSIDE_COLOUR_DOMAIN, notes={"mode": "grey"})
+
+
+def _deep_cutout(plane: Array) -> Cutout:
+    whole = plane.dtype.kind in "iu"
+    finite, values = plane[np.isfinite(plane)], plane.astype(np.float32)
+    if finite.size == 0 and not whole:
+        return Cutout(values[None], ("unknown",), "flux")
+    top = 65535 if whole else 1
+    if finite.min() >= 0 and finite.max() <= top:
+        return grey_cutout(values / np.float32(top))
+    return Cutout(values[None], ("unknown",), "flux")
+
+
+def read_png(data: bytes, options: ReadOptions) -> Cutout:
+    """Decode a PNG."""
+    from PIL.PngImagePlugin import PngImageFile
+
+    return decode(data, PngImageFile, "PNG", options)
+
+
+def read_webp(data: bytes, options: ReadOptions) -> Cutout:
+    """Decode a WebP, of animations the first picture.
+
+    Pillow's decoder asks for memory before it says how large the image is.
+    """
+
+    def open_image(stream: io.BytesIO) -> Any:
+        from PIL.WebPImagePlugin import WebPImageFile
+
+        check_size(_find_size(data), 4, options)
+        return WebPImageFile(stream)
+
+    return decode(data, open_image, "WEBP", options)
+
+
+def _find_size(data: bytes) -> tuple[int, int]:
+    kind, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        raise ValueError("the header is cut short")
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if kind == b"VP8L":
+        packed = int.from_bytes(body[1:5], "little")
+        return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
+    packed = int.from_bytes(body[6:10], "little")
+    return packed & 0x3FFF, packed >> 16 & 0x3FFF
 
 
 @dataclass(frozen=True, slots=True)
 class Raster:
-    """A format. Its module in this package has ``read(data, options)``."""
+    """A format, and what reads it, ``module.function`` of this package."""
 
     name: str
-    module: str
+    reader: str
     suffixes: tuple[str, ...]
     magic: tuple[bytes, ...]
     brand: bytes = b""
@@ -23,10 +133,10 @@ class Raster:
 
 
 RASTERS = (
-    Raster("JPEG", "jpeg", (".jpg", ".jpeg"), (b"\xff\xd8\xff",)),
-    Raster("PNG", "png", (".png",), (b"\x89PNG\r\n\x1a\n",)),
-    Raster("TIFF", "tiff", (".tif", ".tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-    Raster("WEBP", "webp", (".webp",), (b"RIFF",), brand=b"WEBP"),
+    Raster("JPEG", "jpeg.read", (".jpg", ".jpeg"), (b"\xff\xd8\xff",)),
+    Raster("PNG", "raster.read_png", (".png",), (b"\x89PNG\r\n\x1a\n",)),
+    Raster("TIFF", "tiff.read", (".tif", ".tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    Raster("WEBP", "raster.read_webp", (".webp",), (b"RIFF",), brand=b"WEBP"),
 )
 RASTER_SUFFIXES = tuple(suffix for raster in RASTERS for suffix in raster.suffixes)
 
@@ -45,8 +155,7 @@ def read_raster(data: bytes, name: str, options: ReadOptions) -> Cutout:
     An EXIF orientation is ignored on purpose: it tells how a camera was held, and the sky has no
     upright.
     """
-    module = next(raster.module for raster in RASTERS if raster.name == name)
-    read: Callable[[bytes, ReadOptions], Cutout] = importlib.import_module(
-        f"galmorph.images.{module}"
-    ).read
-    return read(data, options)
+    module, function = next(r.reader for r in RASTERS if r.name == name).split(".")
+    read = getattr(importlib.import_module(f"galmorph.images.{module}"), function)
+    cutout: Cutout = read(data, options)
+    return cutout

@@ -1,7 +1,5 @@
 """Rows of a data set: an image among other values, as in Parquet files."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """A square of sky out of a larger FITS image, without reading the rest."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -11,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
-from galmorph.images.cards import Cards
+from galmorph.images.fits_files import Cards
 from galmorph.images.planes import (
     ASINH_NOTE,
     blank_to_nan,
@@ -24,8 +22,7 @@ from galmorph.images.planes import (
 )
 from galmorph.images.sky import SkyFrame, frame_at
 from galmorph.images.source import Region
-from galmorph.images.tan import Tan
-from galmorph.images.wcs import to_pixel
+from galmorph.images.wcs import Tan, to_pixel
 from galmorph.settings import ReadOptions
 
 ROUNDING = 1e-6
@@ -65,11 +62,6 @@ class Window:
             )
 
 
-@lru_cache(maxsize=8)  # bands of a mosaic share a grid
-def _find_on_tan(sky: Tan, shape: tuple[int, int], region: Region, remark: str) -> Window:
-    return _find_region(sky, shape, region, remark)
-
-
 def find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str = "") -> Window:
     """Find the pixels of a square of sky in an image of so many rows and columns.
 
@@ -100,6 +92,9 @@ def _find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str) 
     left, bottom = (math.floor(place - side / 2 + 1 - ROUNDING) for place in (x, y))
     frame = frame_at(wcs, left + (side - 1) / 2, bottom + (side - 1) / 2)
     return Window(left, bottom, side, replace(frame, remark=remark) if remark else frame)
+
+
+_find_on_tan = lru_cache(maxsize=8)(_find_region)  # bands of a mosaic share a grid
 
 
 def _check_inverse(wcs: Any, shape: tuple[int, int]) -> None:
@@ -154,26 +149,15 @@ def read_pixels(hdu: Any, box: Window | None = None) -> tuple[npt.NDArray[Any], 
     return piece if box is None else _pad(piece, box), notes
 
 
-def cut_array(array: npt.NDArray[Any], box: Window) -> npt.NDArray[Any]:
-    """The same of an array (band, y, x) in memory; a mask is False outside the image."""
-    return _pad(array[:, *box.find_inside(*array.shape[-2:])], box)
-
-
 def _pad(piece: npt.NDArray[Any], box: Window) -> npt.NDArray[Any]:
     """Fill what the square has beyond the image, of which it holds all that was read."""
     if piece.shape[1:] == (box.side, box.side):
         return piece
-    padded = _blank_like(piece, box.side)
+    shape = (piece.shape[0], box.side, box.side)
+    padded = np.zeros(shape, dtype=piece.dtype.newbyteorder("="))
+    for plane, values in zip(padded, piece, strict=True):
+        finite = values[np.isfinite(values)]
+        plane[...] = np.median(finite) if finite.size else 0
     x, y = max(-box.x, 0), max(-box.y, 0)
     padded[:, y : y + piece.shape[1], x : x + piece.shape[2]] = piece
     return padded
-
-
-def _blank_like(piece: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
-    blank = np.zeros((piece.shape[0], side, side), dtype=piece.dtype.newbyteorder("="))
-    if piece.dtype.kind == "b":
-        return blank
-    for plane, values in zip(blank, piece, strict=True):
-        finite = values[np.isfinite(values)]
-        plane[...] = np.median(finite) if finite.size else 0
-    return blank

@@ -1,17 +1,14 @@
 """Position, pixel scale and orientation from a WCS."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.images.tan import Matrix, Tan, deproject, find_tan
-from galmorph.images.wcs import build_wcs, find_celestial, to_icrs
+from galmorph.images.wcs import Matrix, Tan, build_wcs, deproject, find_celestial, find_tan, to_icrs
 from galmorph.images.wcs_cards import (
     J2000,
     Gathered,
@@ -20,9 +17,6 @@ from galmorph.images.wcs_cards import (
     gather_cards,
     pick_wcs_cards,
 )
-
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
 
 DEGENERATE_SCALE = 1e-12  # degrees per pixel below which a matrix says nothing
 SYSTEM_CARDS = frozenset(("RADESYS", "RADECSYS", "EQUINOX", "EPOCH", "RA", "DEC"))
@@ -52,7 +46,7 @@ class SkyFrame:
     remark: str = ""  # on what is wrong with the cards
     matrix: Matrix | None = None  # degrees east and north per pixel to the right and upwards
 
-    def turn_over(self) -> SkyFrame:
+    def turn_over(self) -> Self:
         """The same sky with the rows in the other order."""
         if self.matrix is None:
             return self
@@ -64,7 +58,7 @@ class SkyFrame:
 UNKNOWN_SKY = SkyFrame()
 
 
-def load_sky(header: Header, hdus: Any = None) -> tuple[Any, str]:
+def load_sky(header: Any, hdus: Any = None) -> tuple[Any, str]:
     """WCS of the celestial axes (None: none can be had), with its tables in `hdus`; a remark.
 
     For `to_pixel` and `frame_at`, which need no `astropy.wcs.WCS` where it is plain.
@@ -76,7 +70,7 @@ def load_sky(header: Header, hdus: Any = None) -> tuple[Any, str]:
     return build_wcs(cards, hdus)
 
 
-def frame_from_header(header: Header, shape: tuple[int, int], hdus: Any = None) -> SkyFrame:
+def frame_from_header(header: Any, shape: tuple[int, int], hdus: Any = None) -> SkyFrame:
     """Centre, scale and orientation of an image of so many rows and columns.
 
     NaN stands for what cannot be had: a strange WCS is no reason to refuse the pixels.
@@ -145,7 +139,7 @@ def frame_at(wcs: Any, x: float, y: float) -> SkyFrame:
 
 def _matrix_of_tan(wcs: Any) -> Array | None:
     """Matrix of an undistorted gnomonic WCS, nearly the same everywhere; None for others."""
-    names = sorted(str(name) for name in wcs.wcs.ctype)
+    names = sorted(map(str, wcs.wcs.ctype))
     if names != ["DEC--TAN", "RA---TAN"] or wcs.has_distortion:
         return None
     matrix = np.asarray(wcs.pixel_scale_matrix, dtype=float)
@@ -184,8 +178,6 @@ def _measure(matrix: Matrix) -> tuple[float, str]:
 def describe_orientation(matrix: Any) -> str:
     """Words for a matrix of degrees east and north per pixel to the right and upwards, as shown.
 
-    Examples
-    --------
     >>> describe_orientation([[-1e-4, 0], [0, 1e-4]])
     'north up, east left'
     """

@@ -15,7 +15,6 @@ from galmorph.errors import (
     ImageError,
     ImageTooLargeError,
     MissingExtraError,
-    UnreadableImageError,
 )
 from galmorph.quantities import list_positions
 
@@ -71,17 +70,6 @@ class Source(Protocol):
 
     def read_head(self, count: int) -> bytes:
         """First bytes of the file, or member, that holds the pixels; b"" where none can be had."""
-
-
-@contextmanager
-def reading(reason: str) -> Iterator[None]:
-    """Whatever a library throws at a damaged file means the same, and is this sentence."""
-    try:
-        yield
-    except (GalmorphError, MemoryError):
-        raise
-    except Exception as error:
-        raise UnreadableImageError(reason) from error
 
 
 @contextmanager
@@ -156,8 +144,6 @@ def place_columns(columns: dict[str, Any]) -> dict[str, Any]:
 def make_printable(name: str) -> str:
     r"""Escape what a line of text or a UTF-8 file cannot hold.
 
-    Examples
-    --------
     >>> make_printable("NGC 7331\n.fits")
     'NGC 7331\\n.fits'
     """
@@ -178,8 +164,6 @@ def to_text(value: bytes | str) -> str:
 def make_object_id(name: str) -> str:
     """Make an identifier from a file name: no folder, no suffix, printable.
 
-    Examples
-    --------
     >>> make_object_id("cutouts/J0943+0123.fits.gz"), make_object_id("a.fits[SCI,2]")
     ('J0943+0123', 'a_SCI_2')
     """

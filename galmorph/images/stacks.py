@@ -1,7 +1,5 @@
 """Stacks of cutouts in one array, read item by item; what the kinds of files have in common."""
 
-from __future__ import annotations
-
 import math
 import os
 import threading
@@ -27,6 +25,7 @@ from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.files import read_head
 from galmorph.images.hdus import COMPANION
+from galmorph.images.library import reading
 from galmorph.images.source import (
     NEW_COPY,
     Source,
@@ -34,7 +33,6 @@ from galmorph.images.source import (
     make_object_id,
     make_printable,
     place_columns,
-    reading,
     to_text,
 )
 from galmorph.remote import is_url
@@ -134,7 +132,13 @@ def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Sour
         try:
             stack = arrays[member]
         except KeyError as error:
-            raise _refuse(arrays, path, member) from error
+            if list(arrays) == [""]:
+                raise UnsupportedImageError("it holds one array, which has no name") from error
+            inside = _list_images(arrays, f"{member}/")
+            names = inside or _list_images(arrays)
+            said = "is a group; name the data set"
+            said = f"{member} {said}" if inside else f"no array {member!r}; name one"
+            raise _refuse(said, path, names, *names[:1]) from error
         shape = stack.shape
         beside = _list_beside(arrays, member, shape, path)
     if len(shape) == 2 or (len(shape) == 3 and min(shape[0], shape[2]) <= 4):
@@ -145,11 +149,15 @@ def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Sour
     for start in range(0, shape[0], ROWS_AT_ONCE):
         rows = slice(start, min(start + ROWS_AT_ONCE, shape[0]))
         with _lock, reading(DAMAGED):
-            columns = {name: _read_column(array, rows) for name, array in beside.items()}
-        names = columns.get(find_identifier(columns) or "")
+            read = {name: a.read(rows, MAX_COLUMN_BYTES).tolist() for name, a in beside.items()}
+        columns: dict[str, list[Any]] = {
+            name: [to_text(v) if isinstance(v, (bytes, str)) else v for v in values]
+            for name, values in read.items()
+        }
+        ids = columns.get(find_identifier(columns) or "")
         columns = place_columns(columns)
         for n in range(rows.stop - start):
-            object_id = str(names[n]) if names else f"{make_object_id(path)}_{start + n}"
+            object_id = str(ids[n]) if ids else f"{make_object_id(path)}_{start + n}"
             row = {name: values[n] for name, values in columns.items()}
             yield StackItem(object_id, path, member, start + n, open_arrays, row)
 
@@ -193,7 +201,7 @@ def _find_member(arrays: ArrayFile, path: str) -> str:
     real = [name for name in names if not COMPANION.fullmatch(name.rpartition("/")[2])]
     if len(real) == 1 or len(names) == 1:
         return (real or names)[0]
-    raise _ask_for_member("name the array", path, names)
+    raise _refuse("name the array", path, names)
 
 
 def _list_images(arrays: ArrayFile, start: str = "") -> list[str]:
@@ -205,18 +213,7 @@ def _list_images(arrays: ArrayFile, start: str = "") -> list[str]:
     ]
 
 
-def _refuse(arrays: ArrayFile, path: str, member: str) -> ImageError:
-    if list(arrays) == [""]:
-        return UnsupportedImageError("it holds one array, which has no name")
-    inside = _list_images(arrays, f"{member}/")
-    names = inside or _list_images(arrays)
-    reason = (
-        f"{member} is a group; name the data set" if inside else f"no array {member!r}; name one"
-    )
-    return _ask_for_member(reason, path, names, *names[:1])
-
-
-def _ask_for_member(reason: str, path: str, names: list[str], example: str = "NAME") -> ImageError:
+def _refuse(reason: str, path: str, names: list[str], example: str = "NAME") -> ImageError:
     """The error where a path does not say which array, with the arrays that there are."""
     shown = ", ".join(names[:8]) or "nothing with image axes"
     said = f"{reason}, as in {os.path.basename(path)}::{example}; it holds {shown}"
@@ -244,8 +241,3 @@ def _list_beside(
         if not array.is_pickled and array.dtype.kind in COLUMN_KINDS:
             beside[name] = array
     return beside
-
-
-def _read_column(array: StoredArray, rows: slice) -> list[Any]:
-    values = array.read(rows, MAX_COLUMN_BYTES)
-    return [to_text(v) if isinstance(v, (bytes, str)) else v for v in values.tolist()]

@@ -1,7 +1,5 @@
 """TIFF: the orientation tag put out of action, and what Pillow cannot read."""
 
-from __future__ import annotations
-
 import io
 import logging
 import math
@@ -15,12 +13,11 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
-from galmorph.images import pillow
 from galmorph.images.arrays import cutout_from_array
 from galmorph.images.compressed import DEFLATE_RATIO, decompress
 from galmorph.images.cutout import Cutout
-from galmorph.images.extras import import_extra
-from galmorph.images.source import reading
+from galmorph.images.library import import_extra, reading
+from galmorph.images.raster import decode
 from galmorph.settings import ReadOptions
 
 BITS_PER_SAMPLE = 258  # tags of a TIFF
@@ -56,24 +53,19 @@ def _find_first_page(data: bytes) -> tuple[str, int, int]:
     return order, start, struct.unpack_from(order + "H", data, start)[0]
 
 
-def _has_more_pages(data: bytes) -> bool:
-    """Whether there are more images than the first; of BigTIFF it is not known."""
-    order, start, entries = _find_first_page(data)
-    after = start + 2 + 12 * entries
-    if not entries or after + 4 > len(data):
-        return False
-    return bool(struct.unpack_from(order + "I", data, after)[0])
-
-
 def read(data: bytes, options: ReadOptions) -> Cutout:
     """Decode the first page of a file."""
     try:
-        cutout = pillow.decode(data, _open, "TIFF", options)
+        cutout = decode(data, _open, "TIFF", options)
     except UnreadableImageError as error:
         if "mode" not in str(error.__cause__):  # "unknown pixel mode", or what `_open` refuses
             raise
         cutout = _read_by_tifffile(data, options)
-    return cutout.note(page="the first of several") if _has_more_pages(data) else cutout
+    order, start, entries = _find_first_page(data)
+    after = start + 2 + 12 * entries
+    if not entries or after + 4 > len(data) or not struct.unpack_from(order + "I", data, after)[0]:
+        return cutout
+    return cutout.note(page="the first of several")
 
 
 def _open(stream: io.BytesIO) -> Any:
@@ -110,16 +102,10 @@ def _read_first_page(tiff: Any, options: ReadOptions) -> npt.NDArray[Any]:
         raise ImageTooLargeError(
             f"the shape {shape} is more than max_pixels = {options.max_pixels}"
         )
-    _check_segments(tiff.filehandle, page, options.max_bytes)
+    method, limit = UNBOUNDED_METHODS.get(int(page.compression)), options.max_bytes
+    if method is not None and sum(page.databytecounts) * DEFLATE_RATIO > limit:
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+            tiff.filehandle.seek(offset)  # strips whose decoder has no bound
+            limit -= len(decompress(tiff.filehandle.read(count), method, limit=limit))
     array: npt.NDArray[Any] = page.asarray(maxworkers=1)
     return array
-
-
-def _check_segments(file: Any, page: Any, limit: int) -> None:
-    """Refuse strips that unpack to more than the image may take: their decoder has no bound."""
-    method = UNBOUNDED_METHODS.get(int(page.compression))
-    if method is None or sum(page.databytecounts) * DEFLATE_RATIO <= limit:
-        return
-    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
-        file.seek(offset)
-        limit -= len(decompress(file.read(count), method, limit=limit))

@@ -1,15 +1,72 @@
-"""An `astropy.wcs.WCS` of picked cards, and positions by it, in the ICRS."""
-
-from __future__ import annotations
+"""The WCS of picked cards, and positions by it, in the ICRS."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.images.tan import EQUATORIAL, Tan
 from galmorph.images.wcs_cards import J2000, WcsCards
+
+NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
+PLAIN_CARDS: dict[str, float | str] = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
+PLAIN_CARDS |= {"CUNIT1": "deg", "CUNIT2": "deg", "LONPOLE": 180.0, "EQUINOX": J2000}
+EQUATORIAL = {"ICRS", "FK5", ""}
+
+Matrix = tuple[tuple[float, float], tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tan:
+    """Reference point in degrees (ICRS) and pixels (0-based), and degrees per pixel."""
+
+    ra: float
+    dec: float
+    x: float
+    y: float
+    matrix: Matrix
+
+    def to_sky(self, x: float, y: float) -> tuple[float, float]:
+        """Right ascension and declination of a pixel."""
+        x, y = x - self.x, y - self.y
+        (a, b), (c, d) = self.matrix
+        return deproject(self.ra, self.dec, a * x + b * y, c * x + d * y)
+
+    def to_pixel(self, ra: float, dec: float) -> tuple[float, float]:
+        """Pixel of a position; NaN for those of the other half of the sky."""
+        away, delta, delta0 = map(math.radians, (ra - self.ra, dec, self.dec))
+        across, up = math.cos(delta) * math.cos(away), math.sin(delta)
+        depth = math.sin(delta0) * up + math.cos(delta0) * across
+        if not depth > 0:
+            return math.nan, math.nan
+        east = math.degrees(math.cos(delta) * math.sin(away) / depth)
+        north = math.degrees((math.cos(delta0) * up - math.sin(delta0) * across) / depth)
+        (a, b), (c, d) = self.matrix
+        size = a * d - b * c
+        return self.x + (d * east - b * north) / size, self.y + (a * north - c * east) / size
+
+
+def deproject(ra0: float, dec0: float, east: float, north: float) -> tuple[float, float]:
+    """Position of a point of the tangent plane; everything in degrees."""
+    xi, eta, delta = math.radians(east), math.radians(north), math.radians(dec0)
+    along = math.cos(delta) - eta * math.sin(delta)
+    ra = ra0 + math.degrees(math.atan2(xi, along))
+    dec = math.atan2(math.sin(delta) + eta * math.cos(delta), math.hypot(xi, along))
+    return ra % 360.0, math.degrees(dec)
+
+
+def find_tan(cards: WcsCards) -> Tan | None:
+    """The projection of these cards; None where it is another one."""
+    others = dict(cards.values)
+    numbers = [others.pop(key, None) for key in NUMBERS]
+    if None in numbers or cards.tables or others.pop("RADESYS", "") not in EQUATORIAL:
+        return None
+    if not others.items() <= PLAIN_CARDS.items():
+        return None
+    ra, dec, x, y, a, b, c, d = (float(value) for value in numbers if value is not None)
+    return Tan(ra, dec, x - 1, y - 1, ((a, b), (c, d)))
+
 
 Array = npt.NDArray[Any]
 TABLES = {"CPDIS": ("WCSDVARR", "cpdis"), "D2IMDIS": ("D2IMARR", "det2im")}
@@ -86,25 +143,19 @@ def to_pixel(wcs: Any, ra: float, dec: float) -> tuple[float, float]:
     """Pixel (x, y, 0-based) of a position; NaN where it is not in the projection."""
     if isinstance(wcs, Tan):
         return wcs.to_pixel(ra, dec)
+    from astropy.coordinates import SkyCoord
     from astropy.wcs import NoConvergence
 
     wcs = find_celestial(wcs)
     if not _is_icrs(wcs):
-        ra, dec = _from_icrs(wcs, ra, dec)
+        sky = SkyCoord(ra, dec, unit="deg", frame="icrs").transform_to(_find_frame(wcs)).spherical
+        ra, dec = float(sky.lon.deg), float(sky.lat.deg)
     world = (dec, ra) if wcs.wcs.lat < wcs.wcs.lng else (ra, dec)
     try:
         x, y = wcs.all_world2pix(*world, 0)
     except NoConvergence:  # so far outside that the distortion has no inverse
         return math.nan, math.nan
     return float(x), float(y)
-
-
-def _from_icrs(wcs: Any, ra: float, dec: float) -> tuple[float, float]:
-    """Longitude and latitude in degrees in the system of a WCS."""
-    from astropy.coordinates import SkyCoord
-
-    sky = SkyCoord(ra, dec, unit="deg", frame="icrs").transform_to(_find_frame(wcs))
-    return float(sky.spherical.lon.deg), float(sky.spherical.lat.deg)
 
 
 def _find_frame(wcs: Any) -> Any:

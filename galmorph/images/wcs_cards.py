@@ -1,17 +1,12 @@
 """The cards of a header that make a celestial WCS, picked one by one: wcslib sees no others."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
+from typing import Any
 
 WCS_CARD = re.compile(
     r"(?:CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA)[1-9]|(?:CD|PC)[1-9]_[1-9]|PC00[1-9]00[1-9]|"
@@ -90,7 +85,7 @@ def _is_wcs_card(key: str) -> bool:
     return WCS_CARD.fullmatch(key) is not None
 
 
-def gather_cards(header: Header) -> Gathered:
+def gather_cards(header: Any) -> Gathered:
     """All cards that a WCS may have, each once."""
     values: dict[str, Any] = {}
     broken: set[str] = set()

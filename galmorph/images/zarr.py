@@ -1,7 +1,5 @@
 """Zarr stacks (a folder, version 2 or 3)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,10 +11,9 @@ from typing import Any, cast
 import numpy.typing as npt
 
 from galmorph.errors import GalmorphError, ImageTooLargeError, UnreadableImageError
-from galmorph.images.extras import import_extra
+from galmorph.images.library import import_extra, quiet
 from galmorph.images.memory import InMemory
 from galmorph.images.parquet import read_columns
-from galmorph.images.quiet import quiet
 from galmorph.images.source import (
     NEW_COPY,
     Lost,
@@ -49,7 +46,9 @@ def list_items(path: str, member: str) -> Iterator[Source]:
         return iter(()) if first is None else iter((first,))
     items = _add_columns(cast("Iterator[StackItem]", chain((first,), items)), path)
     stack = _open_zarr(path)[first.member]
-    count = _count_together(stack, elsewhere=is_url(path))
+    chunk, size = stack.values.chunks[0], math.prod(stack.shape[1:]) * stack.dtype.itemsize
+    wanted = min(ITEMS_TOGETHER, BYTES_TOGETHER // max(size, 1)) if is_url(path) else 1
+    count = int(max(wanted // chunk, 1) * chunk)
     return _read_ahead(items, stack, count) if count > 1 else items
 
 
@@ -71,13 +70,6 @@ def _add_columns(items: Iterator[StackItem], path: str) -> Iterator[StackItem]:
         name = make_object_id(str(names[k])) if names else item.object_id
         row = {key: values[k] for key, values in columns.items()}
         yield replace(item, object_id=name, columns={**item.columns, **row})
-
-
-def _count_together(stack: StoredArray, *, elsewhere: bool) -> int:
-    """Items to read at once: those of a chunk, and of several where each takes a request."""
-    chunk, item = stack.values.chunks[0], math.prod(stack.shape[1:]) * stack.dtype.itemsize
-    wanted = min(ITEMS_TOGETHER, BYTES_TOGETHER // max(item, 1)) if elsewhere else 1
-    return int(max(wanted // chunk, 1) * chunk)
 
 
 def _read_ahead(items: Iterator[StackItem], stack: StoredArray, count: int) -> Iterator[Source]:

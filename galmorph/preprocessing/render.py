@@ -14,10 +14,10 @@ from galmorph.flags import Flags
 from galmorph.images.calibration import (
     NANOMAGGY_ZEROPOINT,
     calibration_from_cutout,
+    is_magnitude,
     restore_counts,
 )
 from galmorph.images.cutout import Cutout
-from galmorph.images.survey import is_magnitude
 from galmorph.preprocessing.pixels import (
     FilledPlanes,
     fill_bad_pixels,

@@ -27,9 +27,9 @@ from galmorph.errors import (
     UnsupportedImageError,
 )
 from galmorph.images import stacks
+from galmorph.images.archives import Member
 from galmorph.images.containers import list_container
 from galmorph.images.discover import discover_sources
-from galmorph.images.members import Member
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Lost
 from galmorph.images.stacks import stacks_in_use

@@ -22,10 +22,10 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+from galmorph.images.archives import Member
 from galmorph.images.containers import split_address
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
-from galmorph.images.members import Member
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source, make_object_id
 from galmorph.images.stacks import StackItem

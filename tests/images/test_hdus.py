@@ -13,9 +13,9 @@ from astropy.io import fits
 from synthetic import as_stored, make_flux, make_header, write_bands, write_fits, write_jpeg
 
 from galmorph.errors import BandError, UnreadableImageError, UnsupportedImageError
+from galmorph.images.ahead import list_hdus
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
-from galmorph.images.fits_hdus import list_hdus
 from galmorph.images.read import read_cutout
 from galmorph.preprocessing.render import render
 from galmorph.settings import ReadOptions

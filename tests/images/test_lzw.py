@@ -11,8 +11,8 @@ import pytest
 from synthetic import make_flux, write_fits
 
 from galmorph.errors import ImageTooLargeError, UnreadableImageError
+from galmorph.images.compressed import unpack_lzw
 from galmorph.images.discover import discover_sources
-from galmorph.images.lzw import unpack_lzw
 from galmorph.images.read import read_cutout
 
 KINDS = {

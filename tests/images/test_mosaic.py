@@ -28,7 +28,7 @@ from galmorph.errors import (
     UnsupportedImageError,
 )
 from galmorph.flags import Flags
-from galmorph.images import open_fits, unpacked
+from galmorph.images import compressed, open_fits
 from galmorph.images.mosaic import Position, mosaic_sources
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
@@ -279,13 +279,13 @@ def test_compressed_mosaic_is_unpacked_once(
     packed = mosaic.with_name(f"packed.fits{suffix}")
     packed.write_bytes(PACKERS[suffix](mosaic.read_bytes()))
     read = []
-    copy = unpacked._copy
+    copy = compressed._copy
 
     def count(stream: Any, *rest: Any) -> None:
         read.append(1)
         copy(stream, *rest)
 
-    monkeypatch.setattr(unpacked, "_copy", count)
+    monkeypatch.setattr(compressed, "_copy", count)
     monkeypatch.setattr("galmorph.images.decode.decompress", lambda *_, **__: pytest.fail("again"))
     positions = make_positions(mosaic)
     expected = read_all(mosaic, positions)
@@ -339,10 +339,10 @@ def test_compressed_mosaic_that_cannot_be_unpacked(
     with pytest.raises(UnreadableImageError, match="what is compressed in it is no FITS"):
         mosaic_sources(packed, [], fov=5.0)
     packed.write_bytes(whole)
-    monkeypatch.setattr(unpacked, "KEPT_FREE_BYTES", 1 << 60)
+    monkeypatch.setattr(compressed, "KEPT_FREE_BYTES", 1 << 60)
     with pytest.raises(ImageTooLargeError, match="set TMPDIR to a larger disk"):
         mosaic_sources(packed, [], fov=5.0)
-    monkeypatch.setattr(unpacked, "MAX_UNPACKED_BYTES", 10_000)
+    monkeypatch.setattr(compressed, "MAX_UNPACKED_BYTES", 10_000)
     with pytest.raises(ImageTooLargeError, match="more than 10000 bytes when unpacked"):
         mosaic_sources(packed, [], fov=5.0)
     assert list((tmp_path / "temporary").iterdir()) == []

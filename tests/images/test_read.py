@@ -35,8 +35,8 @@ from galmorph.images.compressed import decompress
 from galmorph.images.cutout import Cutout
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
+from galmorph.images.library import quiet
 from galmorph.images.memory import InMemory
-from galmorph.images.quiet import quiet
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Lost
 from galmorph.settings import ReadOptions

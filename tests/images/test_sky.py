@@ -22,8 +22,8 @@ from galmorph.images.bands import (
     name_bands,
     sort_by_wavelength,
 )
-from galmorph.images.names import find_position
-from galmorph.images.read import read_cutout
+from galmorph.images.calibration import find_survey, find_unit, find_zeropoint, is_magnitude
+from galmorph.images.read import find_position, read_cutout
 from galmorph.images.sky import (
     SkyFrame,
     describe_orientation,
@@ -33,9 +33,7 @@ from galmorph.images.sky import (
     frame_from_wcs,
     load_sky,
 )
-from galmorph.images.survey import find_survey, find_unit, find_zeropoint, is_magnitude
-from galmorph.images.tan import Tan
-from galmorph.images.wcs import to_pixel
+from galmorph.images.wcs import Tan, to_pixel
 
 SHAPE = (64, 64)
 STEP = 0.262 / 3600

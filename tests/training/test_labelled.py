@@ -12,10 +12,10 @@ from inference_model import make_model
 from two_classes import draw_galaxy
 
 from galmorph.errors import CatalogueError, TrainingError
+from galmorph.images.archives import Member
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
 from galmorph.images.inputs import to_sources
-from galmorph.images.members import Member
 from galmorph.pipeline import Pipeline
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.settings import EngineOptions

@@ -1,0 +1,58 @@
+"""Libraries that read for us: whether they are there, what they warn of, what they throw."""
+
+import importlib
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from galmorph.errors import GalmorphError, MissingExtraError, UnreadableImageError
+
+
+def import_extra(module: str, extra: str, purpose: str) -> Any:
+    """A module of a library that an extra of galmorph brings."""
+    package = module.partition(".")[0]
+    try:
+        importlib.import_module(package)
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(package, extra, purpose) from error
+
+
+_lock = threading.Lock()
+_readers: "list[warnings.catch_warnings[None]]" = []
+"""Those inside `quiet`; the first has changed the filters, the last will restore them."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence warnings until the last reader has left, of any thread.
+
+    The filters belong to the whole process: were ``catch_warnings`` nested in several threads, they
+    could stay changed for good.
+    """
+    with _lock:
+        catcher = warnings.catch_warnings() if not _readers else _readers[0]
+        if not _readers:
+            catcher.__enter__()
+            warnings.simplefilter("ignore")
+        _readers.append(catcher)
+    try:
+        yield
+    finally:
+        with _lock:
+            _readers.pop()
+            if not _readers:
+                catcher.__exit__(None, None, None)
+
+
+@contextmanager
+def reading(reason: str) -> Iterator[None]:
+    """Whatever a library throws at a damaged file means the same, and is this sentence."""
+    try:
+        yield
+    except (GalmorphError, MemoryError):
+        raise
+    except Exception as error:
+        raise UnreadableImageError(reason) from error
