@@ -3,11 +3,7 @@
 A row of a result is never dropped; what was wrong with it, or done to it, stands in its ``flags``.
 """
 
-from __future__ import annotations
-
 import enum
-
-__all__ = ["ADVICE", "NO_LABEL", "Flags", "decode_flags"]
 
 
 class Flags(enum.IntFlag):

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from galmorph.tables.columns import ColumnSpec
 
-__all__ = ["partition"]
-
 IMAGE_COLUMNS = ("image", "bytes")
 """What Ray Data and Hugging Face call a column of images."""
 

@@ -1,7 +1,5 @@
 """What a referee asks of a result: when, by which command and version, and whom to cite."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex
@@ -11,8 +9,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-__all__ = ["BIBTEX", "DOI", "describe_methods", "describe_origin", "hide_home", "say_command"]
 
 DOI = "10.48550/arXiv.2211.07168"
 """Of Wei and others (2022), whose encoder and protocol these are."""

@@ -1,7 +1,5 @@
 """Panels of one image on its way to the network, and what lies over them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,8 +12,6 @@ from galmorph.images.cutout import Cutout
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.preprocessing.render import render
 from galmorph.settings import FieldOptions, RenderOptions
-
-__all__ = ["CROPPED", "draw_heat", "join_panels", "make_panels", "to_image"]
 
 PANEL = 320
 """Side of a panel in pixels."""

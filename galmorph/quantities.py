@@ -1,13 +1,9 @@
 """Values of astropy as the plain arrays that galmorph takes, and columns of positions by name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-
-__all__ = ["POSITION_NAMES", "list_positions", "to_masked"]
 
 POSITION_NAMES = (
     ("ra", "dec"),

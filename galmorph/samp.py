@@ -1,7 +1,5 @@
 """Tables to TOPCAT and Aladin, and rows that are highlighted there, by SAMP on this machine."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -9,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from galmorph.errors import OutputError
-
-__all__ = ["KINDS", "Samp", "import_samp"]
 
 HOST = "127.0.0.1"
 KINDS = {".fits": "table.load.fits", ".vot": "table.load.votable"}

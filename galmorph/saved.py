@@ -1,7 +1,5 @@
 """A finished result, read again: its columns, some of its rows, its embeddings."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,8 +17,6 @@ from galmorph.tables.formats import bring_table, check_format, open_reader
 from galmorph.tables.formats.base import TableInMemory, TableReader
 from galmorph.tables.provenance import nest_meta
 from galmorph.tables.writers import KEY_COLUMNS
-
-__all__ = ["SavedRun", "list_rows"]
 
 VECTOR = "embedding"
 _SPREAD = re.compile(r"e_[0-9]{3,}")

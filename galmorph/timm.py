@@ -3,8 +3,6 @@
 Import this module once; it imports timm, and with it torchvision.
 """
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 
@@ -12,8 +10,6 @@ from timm.models import register_model
 from torch import Tensor, nn
 
 from galmorph.encoders.registry import create_encoder, list_encoders
-
-__all__ = ["GalmorphForTimm"]
 
 TIMM_OWN = frozenset({"pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"})
 """What ``timm.create_model`` passes of its own accord, about weights that it would fetch itself."""

@@ -1,7 +1,5 @@
 """Which parts of an image a share rests on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
@@ -14,8 +12,6 @@ from galmorph.heads import Head
 from galmorph.heads.votes import VoteHead
 from galmorph.inference.backends import open_backend
 from galmorph.model import Model
-
-__all__ = ["compute_attention", "compute_occlusion"]
 
 COVERED = 1 / 6
 """Side of what is covered at once, as a part of the image's."""

@@ -1,12 +1,8 @@
 """``galmorph cite``: BibTeX, and a paragraph on methods with a run's own numbers."""
 
-from __future__ import annotations
-
 import click
 
 from galmorph.origin import BIBTEX, describe_methods
-
-__all__ = ["cite"]
 
 
 @click.command()

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from galmorph.inputs import Inputs
 
-__all__ = ["cutouts"]
-
 TABLE = "cutouts.csv"
 COLUMNS = {"object_id": "str", "ra": "float64", "dec": "float64", "path": "str", "message": "str"}
 

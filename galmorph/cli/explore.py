@@ -1,12 +1,8 @@
 """``galmorph explore``: a run as a map and a gallery, in the browser."""
 
-from __future__ import annotations
-
 import click
 
 from galmorph.cli.options import TablePath
-
-__all__ = ["explore"]
 
 
 @click.command()

@@ -1,7 +1,5 @@
 """``galmorph export``: a model in a format that other programs run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
@@ -9,8 +7,6 @@ import click
 from galmorph.cli.options import GroupedCommand, options_of
 from galmorph.cli.outputs import overwrite_option, prepare_output
 from galmorph.settings import ModelOptions
-
-__all__ = ["export"]
 
 
 @click.command(cls=GroupedCommand)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from galmorph.pipeline import Pipeline
     from galmorph.preprocessing.pipeline import Prepared
 
-__all__ = ["inspect"]
-
 SHARED_LABELS = (("position", "position"), ("pixel scale", "pixel_scale"), ("bands", "bands"))
 """Lines that a note of the reader belongs to."""
 

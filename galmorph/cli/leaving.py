@@ -1,7 +1,5 @@
 """How the program ends when it is told to stop: once, soon, and without a traceback."""
 
-from __future__ import annotations
-
 import atexit
 import os
 import signal
@@ -11,8 +9,6 @@ from contextlib import suppress
 from typing import NoReturn
 
 from galmorph.cli.status import INTERRUPTED, TERMINATED, Terminated
-
-__all__ = ["heed_signals", "leave"]
 
 GRACE = 5.0
 IMPATIENCE = 0.7

@@ -1,13 +1,9 @@
 """``galmorph merge``: the tables of several runs to one."""
 
-from __future__ import annotations
-
 import click
 
 from galmorph.cli.options import TablePath
 from galmorph.remote import exists
-
-__all__ = ["merge"]
 
 
 @click.command()

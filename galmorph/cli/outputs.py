@@ -1,7 +1,5 @@
 """Files that a command writes: checked before the work, so that nothing is lost by it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,9 +7,6 @@ from pathlib import Path
 import click
 
 from galmorph.remote import exists, is_url
-
-__all__ = ["overwrite_option", "prepare_output", "prepare_picture"]
-
 
 _ASKED = "galmorph.overwrite"
 

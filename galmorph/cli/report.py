@@ -1,13 +1,9 @@
 """``galmorph report``: a result as one page to look at."""
 
-from __future__ import annotations
-
 import click
 
 from galmorph.cli.options import TablePath
 from galmorph.cli.outputs import overwrite_option, prepare_output
-
-__all__ = ["check_page", "report", "write_report"]
 
 
 @click.command()

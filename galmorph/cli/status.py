@@ -1,7 +1,5 @@
 """Exit statuses of the commands."""
 
-from __future__ import annotations
-
 from galmorph.errors import (
     GalmorphError,
     MissingExtraError,
@@ -11,18 +9,6 @@ from galmorph.errors import (
     UnknownModelError,
     WeightsError,
 )
-
-__all__ = [
-    "INTERRUPTED",
-    "NOTHING_READ",
-    "OK",
-    "SOME_FAILED",
-    "TERMINATED",
-    "USAGE",
-    "Terminated",
-    "get_interrupt_status",
-    "get_status",
-]
 
 OK = 0
 SOME_FAILED = 1

@@ -15,8 +15,6 @@ from galmorph.images.source import make_object_id, make_printable
 if TYPE_CHECKING:
     from galmorph.inference.engine import Row
 
-__all__ = ["Summary", "format_duration", "say_failed", "summarize"]
-
 MAX_SHOWN = 10
 """Failures that are shown one by one; all of them stand in the table."""
 

@@ -15,8 +15,6 @@ from galmorph.cli.summary import format_duration
 if TYPE_CHECKING:
     from galmorph.training.loop import StepReport
 
-__all__ = ["StepLine", "Stop", "stop_on_signal"]
-
 TERMINAL_INTERVAL_S = 0.2
 PLAIN_INTERVAL_S = 10.0
 """Seconds between two lines where standard error is a file."""

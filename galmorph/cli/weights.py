@@ -16,8 +16,6 @@ from galmorph.errors import ChecksumError
 if TYPE_CHECKING:
     from galmorph.weights import Manifest, ManifestEntry
 
-__all__ = ["weights"]
-
 
 @click.group()
 def weights() -> None:

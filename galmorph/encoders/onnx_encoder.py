@@ -5,8 +5,6 @@ tools/make_onnx_graphs.py); the weights come from the same safetensors files tha
 reads. A file of ``galmorph export`` holds both.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Mapping
 from functools import cache
@@ -18,8 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import CheckpointError, MissingExtraError, UnknownModelError
-
-__all__ = ["OnnxEncoder", "make_graph_weights", "make_onnx_encoder", "read_graph"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 TRIAL_S = 4.0

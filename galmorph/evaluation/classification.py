@@ -1,13 +1,9 @@
 """Accuracy with its interval; labels and predicted are (n,) class numbers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-__all__ = ["bootstrap_interval", "compute_accuracy"]
 
 RESAMPLES = 2000
 """Bootstrap samples: enough for two digits of a 95 % interval."""

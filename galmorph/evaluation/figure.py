@@ -1,7 +1,5 @@
 """Figures: accuracies, confusion matrix and reliability diagram; the course of a training."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,6 @@ import numpy as np
 from galmorph.errors import MissingExtraError
 from galmorph.evaluation.report import ProtocolResult
 from galmorph.writing import say_unwritable
-
-__all__ = ["draw_curves", "draw_report", "import_figure"]
 
 DPI = 150
 SMOOTHING = 200

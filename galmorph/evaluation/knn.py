@@ -1,13 +1,9 @@
 """k nearest neighbours by cosine similarity: from a training part, or inside one set."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-__all__ = ["NEIGHBOURS", "knn_leave_one_out", "knn_predict"]
 
 NEIGHBOURS = 15
 """As in Wei et al. 2022, PASP 134, 114508."""

@@ -1,14 +1,10 @@
 """Linear probe on a frozen encoder, fold by fold."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-__all__ = ["cross_validate", "stratified_folds"]
 
 Arrays = npt.NDArray[Any]
 

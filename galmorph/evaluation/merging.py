@@ -1,15 +1,11 @@
 """Coarser classes: several joined to one, in labels and in probabilities."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-__all__ = ["ClassMerge", "parse_merges"]
 
 
 @dataclass(frozen=True)

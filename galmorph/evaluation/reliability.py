@@ -4,22 +4,11 @@ Probabilities and logits are (n, num_classes), rows of probabilities sum to 1; l
 indices of the true classes. The confidence of a row is its largest probability.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-__all__ = [
-    "ReliabilityBin",
-    "compute_ece",
-    "compute_ece_floor",
-    "compute_log_loss",
-    "compute_reliability",
-    "fit_temperature",
-]
 
 NUM_BINS = 15
 """As in Guo et al. 2017, ICML."""

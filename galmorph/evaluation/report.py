@@ -1,7 +1,5 @@
 """Results of one protocol, and the report that holds several of them."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -23,8 +21,6 @@ from galmorph.evaluation.reliability import (
 )
 from galmorph.evaluation.values import ValueResult
 from galmorph.writing import write_whole
-
-__all__ = ["ProtocolResult", "evaluate_labels", "evaluate_probabilities", "write_report"]
 
 
 def import_metrics() -> Any:

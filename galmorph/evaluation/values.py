@@ -1,15 +1,11 @@
 """How far shares and numbers are from what was counted or measured."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-__all__ = ["ValueResult", "compare_numbers", "compare_shares"]
 
 Array = npt.NDArray[Any]
 DRAWS = 1000

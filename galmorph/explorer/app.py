@@ -16,8 +16,6 @@ from galmorph.explorer.pictures import Thumbnails
 if TYPE_CHECKING:
     from galmorph.explorer.view import View
 
-__all__ = ["Explorer", "explore"]
-
 HOST = "127.0.0.1"
 NAMES = ("yes", "no")
 """Labels of the first two keys, until others are given."""

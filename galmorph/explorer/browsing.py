@@ -1,7 +1,5 @@
 """What is looked at: which galaxies, in which order, and what is learnt of their labels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

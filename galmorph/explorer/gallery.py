@@ -1,7 +1,5 @@
 """A page of thumbnails in the browser: shows items, tells which was clicked and what was typed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Labels by hand, each on disk before anything else happens."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os

@@ -1,7 +1,5 @@
 """A head from a few labels, and which galaxies to label next."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

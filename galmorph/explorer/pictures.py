@@ -1,7 +1,5 @@
 """Pictures of the galaxies of a run, read when they are looked at."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One galaxy in words and bars, as HTML."""
 
-from __future__ import annotations
-
 import math
 import re
 from html import escape

@@ -1,7 +1,5 @@
 """Rows of a run as a file, CSV, FITS, VOTable or regions of DS9, and to other programs by SAMP."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The map: points by WebGL, or a binned image where there are too many."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The page: a map on the left, a gallery on the right, the chosen galaxy and the labels below."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Iterable
 from functools import partial

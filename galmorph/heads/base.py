@@ -1,7 +1,5 @@
 """What every head can do: its columns, filling them, and its parts in a file."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -15,8 +13,6 @@ import numpy.typing as npt
 
 from galmorph.tables.columns import ColumnSpec
 from galmorph.typicality import Typicality
-
-__all__ = ["Head", "make_class_name"]
 
 
 def make_class_name(text: str) -> str:

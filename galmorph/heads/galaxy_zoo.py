@@ -1,10 +1,6 @@
 """The decision tree of Galaxy Zoo 2 (Willett et al. 2013, table 2), by the catalogues' names."""
 
-from __future__ import annotations
-
 from galmorph.heads.questions import Question
-
-__all__ = ["GZ2_CODES", "GZ2_QUESTIONS"]
 
 FEATURED = "smooth-or-featured_featured-or-disk"
 FACE_ON = "disk-edge-on_no"

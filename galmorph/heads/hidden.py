@@ -1,13 +1,9 @@
 """Features of a head: the embedding, and what a layer of hidden units makes of it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-__all__ = ["add_hidden"]
 
 
 def add_hidden(

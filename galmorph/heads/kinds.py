@@ -1,7 +1,5 @@
 """The kinds of heads: one line for each."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +9,6 @@ from galmorph.heads.regression import RegressionHead
 from galmorph.heads.shares import SharesHead
 from galmorph.heads.votes import VoteHead
 from galmorph.typicality import Typicality
-
-__all__ = ["KINDS", "head_from_parts"]
 
 KINDS: dict[str, type[Head]] = {
     kind.kind: kind for kind in (LinearHead, SharesHead, VoteHead, RegressionHead)

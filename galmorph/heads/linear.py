@@ -1,7 +1,5 @@
 """Linear heads: embeddings to calibrated probabilities of named classes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +11,6 @@ import numpy.typing as npt
 from galmorph.heads.base import Head
 from galmorph.heads.sets import find_sets, list_sets
 from galmorph.tables.columns import ColumnSpec, class_columns, probability_name
-
-__all__ = ["LinearHead", "softmax"]
 
 
 def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -1,7 +1,5 @@
 """Regression heads: numbers, each with the error that cross-validation found."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
@@ -12,8 +10,6 @@ import numpy.typing as npt
 from galmorph.heads.base import Head
 from galmorph.heads.hidden import add_hidden
 from galmorph.tables.columns import ColumnSpec
-
-__all__ = ["RegressionHead", "Target"]
 
 
 @dataclass(frozen=True)

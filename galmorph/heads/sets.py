@@ -4,15 +4,11 @@ Vovk et al. 2005, "Algorithmic learning in a random world"; the score of a class
 probability, or share.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-__all__ = ["MAX_SCORES", "NO_SCORE", "find_sets", "list_sets", "make_scores"]
 
 Array = npt.NDArray[Any]
 

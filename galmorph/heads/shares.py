@@ -1,7 +1,5 @@
 """Shares heads: what people would say of a galaxy, and the class that it counts as."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -12,8 +10,6 @@ import numpy.typing as npt
 from galmorph.heads.linear import LinearHead, softmax
 from galmorph.heads.sets import find_sets, list_sets
 from galmorph.tables.columns import ColumnSpec, probability_name
-
-__all__ = ["SharesHead"]
 
 MOST = 0.6
 """Share from which the last class is the label."""

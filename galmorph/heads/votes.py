@@ -1,7 +1,5 @@
 """Vote heads: the expected share of every answer, and an interval for so many voters."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -14,8 +12,6 @@ from galmorph.heads.hidden import add_hidden
 from galmorph.heads.linear import softmax
 from galmorph.heads.questions import Question, compute_reach, slice_answers
 from galmorph.tables.columns import ColumnSpec
-
-__all__ = ["VoteHead", "find_interval"]
 
 Array = npt.NDArray[Any]
 

@@ -3,8 +3,6 @@
 Nothing here imports torch before a torch model is to be run.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -17,8 +15,6 @@ from galmorph.encoders.onnx_encoder import OnnxEncoder, import_onnxruntime
 from galmorph.errors import DeviceError
 from galmorph.model import Model
 from galmorph.settings import BackendName
-
-__all__ = ["Backend", "check_backend", "list_versions", "open_backend"]
 
 
 def _do_nothing() -> None:

@@ -3,8 +3,6 @@
 No torch here: the processes that read import this.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,18 +15,6 @@ import numpy.typing as npt
 from galmorph.errors import PixelError
 from galmorph.flags import Flags
 from galmorph.images.source import Source, make_printable
-
-__all__ = [
-    "NO_LABEL_REASONS",
-    "Block",
-    "ReadBlock",
-    "Row",
-    "chunk",
-    "concatenate_blocks",
-    "join_blocks",
-    "make_block",
-    "to_one_dtype",
-]
 
 T = TypeVar("T")
 

@@ -1,16 +1,11 @@
 """How many cores there are for the work, and who may use them."""
 
-from __future__ import annotations
-
 import math
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-__all__ = ["SharedSetting", "count_cores", "keep_numpy_on_one_core"]
-
 
 CGROUP = Path("/sys/fs/cgroup")
 """Where Linux shows a container its limits."""

@@ -1,23 +1,11 @@
 """Devices and precisions: what there is, what is chosen, and why."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch
 
 from galmorph.errors import DeviceError
 from galmorph.inference.cores import count_cores
-
-__all__ = [
-    "DEVICES",
-    "PRECISIONS",
-    "Precision",
-    "choose_device",
-    "choose_precision",
-    "count_cores",
-    "explain_devices",
-]
 
 Precision = Literal["float32", "bfloat16", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16")

@@ -6,8 +6,6 @@ time. oneDNN does them while the values are at hand. The operators are those wit
 trial gives what the plain layers give.
 """
 
-from __future__ import annotations
-
 import copy
 import logging
 from typing import Any
@@ -17,8 +15,6 @@ from torch import Tensor, nn
 
 from galmorph.encoders.cnn import BasicBlock, ConvNorm
 from galmorph.encoders.fused import FusedEncoder
-
-__all__ = ["can_fuse", "fuse_layers"]
 
 logger = logging.getLogger(__name__)
 

@@ -1,11 +1,7 @@
 """What the C library does with memory that is given back."""
 
-from __future__ import annotations
-
 import ctypes
 import sys
-
-__all__ = ["keep_freed_memory"]
 
 # Numbers of mallopt's parameters in glibc, and what they are set to.
 _BLOCKS_OF_IMAGES = {

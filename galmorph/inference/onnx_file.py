@@ -1,7 +1,5 @@
 """A whole model in one ONNX file: normalization, encoder and heads in the graph."""
 
-from __future__ import annotations
-
 import json
 from base64 import b64encode
 from pathlib import Path
@@ -14,8 +12,6 @@ from galmorph.errors import MissingExtraError
 from galmorph.heads import LinearHead
 from galmorph.model import METADATA_KEY, TENSORS_KEY, Model, describe_model
 from galmorph.writing import write_whole
-
-__all__ = ["write_onnx"]
 
 HEAD = "probabilities_"
 """Begins the names of all that a head adds to the graph."""

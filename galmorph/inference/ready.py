@@ -1,7 +1,5 @@
 """An encoder made ready for one device and precision."""
 
-from __future__ import annotations
-
 import copy
 import threading
 from collections.abc import Callable, Iterator
@@ -22,14 +20,6 @@ from galmorph.inference.cores import SharedSetting
 from galmorph.inference.devices import Precision
 from galmorph.inference.fused_layers import fuse_layers
 from galmorph.preprocessing.pipeline import Preprocessing
-
-__all__ = [
-    "ReadyEncoder",
-    "fold_batch_norm",
-    "get_ready_encoder",
-    "keep_compute_threads",
-    "use_one_compute_thread",
-]
 
 
 def fold_batch_norm(encoder: nn.Module) -> nn.Module:

@@ -1,7 +1,5 @@
 """From blocks of rows and embeddings to columns of a result."""
 
-from __future__ import annotations
-
 import math
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,8 +20,6 @@ from galmorph.settings import EngineOptions, FieldOptions, RenderOptions
 from galmorph.tables.angles import to_degrees
 from galmorph.tables.columns import ColumnSpec, probability_name, result_columns
 from galmorph.typicality import ATYPICAL_PERCENTILE, Typicality
-
-__all__ = ["TREATMENT_COLUMNS", "ResultPlan", "describe_run", "package_version"]
 
 SUM_TOLERANCE = 1e-3
 """By which the sum of probabilities may differ from one: half precision has as much."""

@@ -19,8 +19,6 @@ from galmorph.tables.columns import ColumnSpec
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["find_duplicates"]
-
 SAME_LOOKS = 0.99
 """Cosine from which two cutouts are called the same; see docs/notes/search.md."""
 

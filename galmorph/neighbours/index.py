@@ -3,8 +3,6 @@
 Compressed vectors name candidates, which `find_nearest` compares exactly.
 """
 
-from __future__ import annotations
-
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -15,8 +13,6 @@ import numpy.typing as npt
 
 from galmorph.errors import MissingExtraError
 from galmorph.neighbours.vectors import Vectors, list_blocks, to_unit
-
-__all__ = ["MANY_ROWS", "has_faiss", "list_candidates", "open_index"]
 
 MANY_ROWS = 1_000_000
 """More rows are searched by an index where faiss is installed."""

@@ -33,8 +33,6 @@ from galmorph.thumbnails import Pictures
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["load_model_of", "measure_distance", "search"]
-
 RANK = ColumnSpec("rank", "int32", "", "meta.number", "1 for the most similar")
 SIMILARITY = ColumnSpec(
     "similarity", "float32", "", "stat.correlation", "Cosine of its embedding and the examples'"

@@ -1,14 +1,10 @@
 """Charts as SVG that stands in the page: bars, histograms, the sky."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
 import numpy.typing as npt
-
-__all__ = ["draw_bars", "draw_histogram", "draw_sky"]
 
 WIDTH, HEIGHT, ROW = 420, 150, 22
 NAME_WIDTH = 170

@@ -1,7 +1,5 @@
 """What a report says of a run, in numbers: columns by their meaning, counts, and rows to show."""
 
-from __future__ import annotations
-
 from collections import Counter
 from functools import cached_property
 from typing import Any
@@ -11,8 +9,6 @@ import numpy.typing as npt
 
 from galmorph.flags import NO_LABEL, decode_flags
 from galmorph.saved import SavedRun
-
-__all__ = ["Facts"]
 
 UNSURE = 0.5
 ASKED = "_proportion_volunteers_asked"

@@ -12,8 +12,6 @@ from galmorph.thumbnails import Pictures
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["make_gallery"]
-
 MAX_SHOWN = 500
 """More would make the page too large to send."""
 

@@ -1,7 +1,5 @@
 """The frame of every page: one file, no script, no address but its own; light, dark and printed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -9,8 +7,6 @@ from pathlib import Path
 from galmorph.errors import GalmorphError
 from galmorph.images.source import Source, make_printable
 from galmorph.thumbnails import Pictures, to_data_uri
-
-__all__ = ["Card", "draw_cards", "draw_table", "make_page", "say_missing"]
 
 
 def make_page(title: str, sections: Iterable[tuple[str, str]], lead: str = "") -> str:

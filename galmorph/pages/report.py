@@ -1,7 +1,5 @@
 """A run as one HTML file: to look at, to send, to print."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -20,8 +18,6 @@ from galmorph.saved import SavedRun, list_rows
 from galmorph.thumbnails import Pictures
 from galmorph.weights.manifest import load_manifest
 from galmorph.writing import write_whole
-
-__all__ = ["Page", "report"]
 
 EACH, ATYPICAL = 4, 12
 """Galaxies of a class at either end, and atypical ones."""

@@ -1,13 +1,9 @@
 """What stands for the sky where the field of view reaches beyond the frame."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-__all__ = ["fade_beyond"]
 
 FADE = 0.12
 """Beyond the frame its rim falls to the sky by 1/e within this fraction of the field of view."""

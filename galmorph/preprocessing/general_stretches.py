@@ -4,8 +4,6 @@
 sky noise and each band divided by its own contrast; the others are `astropy.visualization`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +12,6 @@ import numpy.typing as npt
 
 from galmorph.preprocessing.stretch import Curve, Stretch
 from galmorph.preprocessing.survey_stretches import cut_negative, divide_arcsinh, keep_colour
-
-__all__ = ["ASINH", "LUPTON", "PERCENTILE", "ZSCALE", "make_lupton", "measure_sky"]
 
 Array = npt.NDArray[Any]
 

@@ -1,7 +1,5 @@
 """Which part of a frame the network sees, and how it is brought to the network's size."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +11,6 @@ from PIL import Image
 
 from galmorph.preprocessing.beyond import fade_beyond
 from galmorph.preprocessing.shrink import interleave, separate, shrink_all
-
-__all__ = ["Box", "central_box", "crop_box", "resample", "resample_all"]
 
 BORDER = 0.05
 """Width of the rim whose median stands for a field beside the frame, as a fraction of its side."""

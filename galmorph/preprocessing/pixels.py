@@ -1,7 +1,5 @@
 """Bad pixels: what is done with NaN, infinities and masked pixels before any stretch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +9,6 @@ import numpy.typing as npt
 from galmorph.errors import PixelError
 from galmorph.flags import Flags
 from galmorph.settings import BadPixelPolicy
-
-__all__ = ["FilledPlanes", "fill_bad_pixels", "find_bad_pixels", "has_good_pixel"]
 
 Array = npt.NDArray[Any]
 

@@ -1,7 +1,5 @@
 """Flux to the colours that the weights know, in one step with the bad pixels."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Any
@@ -26,8 +24,6 @@ from galmorph.preprocessing.pixels import (
 )
 from galmorph.preprocessing.stretch import Stretch, choose_stretch, get_stretch
 from galmorph.settings import RenderOptions
-
-__all__ = ["is_zero_bad", "render"]
 
 Array = npt.NDArray[Any]
 RENDERED = ("red", "green", "blue")

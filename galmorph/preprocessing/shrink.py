@@ -6,8 +6,6 @@ time (it uses vector instructions); the few values that differ do so by 1 of 255
 Pillow does it alone.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-
-__all__ = ["interleave", "separate", "shrink_all"]
 
 Array = npt.NDArray[np.uint8]
 

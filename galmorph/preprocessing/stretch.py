@@ -1,7 +1,5 @@
 """What a stretch is: from linear flux to colours on [0, 1]; and which one a cutout gets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -15,8 +13,6 @@ from galmorph.errors import BandError
 from galmorph.images.bands import sort_by_wavelength
 from galmorph.images.cutout import Cutout
 from galmorph.settings import STRETCHES
-
-__all__ = ["Curve", "Stretch", "choose_stretch", "get_stretch", "iter_blocks"]
 
 Array = npt.NDArray[Any]
 

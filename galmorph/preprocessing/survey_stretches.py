@@ -17,16 +17,12 @@ sdss
     scales also in a port by E. Sheldon. Left out: the regrouping of pixels beyond 30 nanomaggies.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from galmorph.preprocessing.stretch import Stretch
-
-__all__ = ["GZDECALS", "LEGACYSURVEY", "SDSS", "keep_colour"]
 
 Array = npt.NDArray[Any]
 

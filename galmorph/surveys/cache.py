@@ -1,7 +1,5 @@
 """What was downloaded, on disk: verified, bounded, written whole."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Polite downloads: few connections, pauses that grow, time limits, a name to complain to."""
 
-from __future__ import annotations
-
 import http.client
 import random
 import threading

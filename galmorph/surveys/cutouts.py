@@ -44,8 +44,6 @@ from galmorph.surveys.services import (
     make_urls,
 )
 
-__all__ = ["CLIENT", "SkyPosition", "Survey", "list_positions"]
-
 FLAT_STEPS = 3
 """Of 255: what JPEG makes of one colour."""
 

@@ -1,7 +1,5 @@
 """What is known of each service: the one place to change where a service does."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

@@ -1,7 +1,5 @@
 """Checkpoints of a training run: written whole or not at all, read without executing anything."""
 
-from __future__ import annotations
-
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +9,6 @@ import torch
 from torch import nn
 
 from galmorph.errors import OutputError, TrainingError
-
-__all__ = ["CHECKPOINT", "all_finite", "get_kept", "load_checkpoint", "save_checkpoint"]
 
 CHECKPOINT = "checkpoint.pt"
 KEYS = frozenset({"encoder", "projection", "step", "fingerprint"})

@@ -5,8 +5,6 @@ data in epoch *e* from (seed, e). A run that was killed therefore goes on exactl
 with nothing but the last checkpoint. Of several processes, each has numbers of its own.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -29,9 +27,6 @@ from galmorph.training.losses import classifier_loss, nt_xent, sup_con, vicreg
 from galmorph.training.ranks import Ranks
 from galmorph.training.recipe import Recipe, recipe_from_dict
 from galmorph.training.views import make_views
-
-__all__ = ["PretrainingRun", "compute_lr"]
-
 
 ALONE = Ranks()
 

@@ -1,7 +1,5 @@
 """Cutouts to train on: where they are, what each is called, and of which class it is."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -16,8 +14,6 @@ from galmorph.images.stacks import StackItem
 from galmorph.tables.catalogue import read_catalogue
 from galmorph.tables.columns import list_columns, pick_column
 from galmorph.training.labelled import to_label
-
-__all__ = ["find_class", "is_table", "list_cutouts", "name_cutout"]
 
 PATH = "galmorph_path"
 """A column that every row of a table has."""

@@ -21,8 +21,6 @@ from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.settings import ReadOptions, RenderOptions
 from galmorph.training.cutouts import find_class, list_cutouts, name_cutout
 
-__all__ = ["TrainingSet", "is_held_out", "load_training_set"]
-
 logger = logging.getLogger(__name__)
 
 CHUNK = 1024

@@ -1,7 +1,5 @@
 """From a training checkpoint to a model file, and heads added to one."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -23,17 +21,6 @@ from galmorph.training.checkpoint import CHECKPOINT, get_kept, load_checkpoint
 from galmorph.training.recipe import Recipe, recipe_from_dict
 from galmorph.typicality import Typicality
 from galmorph.weights.verify import update_sidecar
-
-__all__ = [
-    "add_to_model",
-    "build_model",
-    "carry_heads",
-    "check_replaceable",
-    "compute_projection",
-    "is_half",
-    "load_init",
-    "load_projection",
-]
 
 
 def build_model(checkpoint: str | Path, *, name: str, crop: float | None = None) -> Model:

@@ -1,7 +1,5 @@
 """Multinomial logistic regression along a path of penalties, by torch's L-BFGS."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -12,16 +10,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-__all__ = [
-    "Standardizer",
-    "class_weights",
-    "cross_predict",
-    "fit_path",
-    "one_thread",
-    "predict",
-    "standardize",
-]
 
 Fit = TypeVar("Fit", bound=Callable[..., Any])
 

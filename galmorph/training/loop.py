@@ -1,7 +1,5 @@
 """The loop of a pretraining run: log, checkpoints, the kNN curve, a clean stop."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable
@@ -14,8 +12,6 @@ from galmorph.training.checkpoint import CHECKPOINT
 from galmorph.training.contrastive import PretrainingRun
 from galmorph.training.monitor import KnnMonitor
 from galmorph.writing import say_unwritable, write_whole
-
-__all__ = ["LOG", "StepReport", "pretrain", "read_log"]
 
 LOG = "log.jsonl"
 

@@ -1,12 +1,8 @@
 """Losses of two views: contrastive ones on unit projections, VICReg, classifiers trained along."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-__all__ = ["classifier_loss", "nt_xent", "sup_con", "vicreg"]
 
 VARIANCE_EPS = 1e-4
 """Added to a variance before its root, whose slope has no bound at 0."""

@@ -1,7 +1,5 @@
 """How good the embedding is while it is being trained: kNN on a sample of labelled images."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,8 +9,6 @@ from galmorph.evaluation.classification import compute_accuracy
 from galmorph.evaluation.knn import NEIGHBOURS, knn_leave_one_out
 from galmorph.training.data import TrainingSet
 from galmorph.training.views import make_eval_view
-
-__all__ = ["KnnMonitor"]
 
 SAMPLE = 2000
 BATCH_SIZE = 128

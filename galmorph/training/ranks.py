@@ -4,8 +4,6 @@ The embeddings of the whole batch are gathered, with their gradients, and every 
 loss of all of it: gradients are therefore averaged, as `DistributedDataParallel` would.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,8 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_gather
-
-__all__ = ["Ranks", "join_ranks"]
 
 
 @dataclass(frozen=True)

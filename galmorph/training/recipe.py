@@ -1,7 +1,5 @@
 """Recipes: small TOML files that say all that a pretraining run depends on."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import tomllib
@@ -14,9 +12,6 @@ from typing import Any
 from galmorph.encoders.registry import list_encoders
 from galmorph.errors import TrainingError
 from galmorph.training.views import ViewOptions
-
-__all__ = ["Recipe", "list_recipes", "load_recipe", "recipe_from_dict"]
-
 
 _POSITIVE = (
     *("frame", "frame_size", "eval_field", "batch_size"),

@@ -1,7 +1,5 @@
 """Votes and numbers of a user's own: read from a table, fitted, and told from others."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +15,6 @@ from galmorph.heads.regression import RegressionHead, Target
 from galmorph.heads.votes import VoteHead
 from galmorph.training.labelled import to_label
 from galmorph.training.votes import deal_folds, fit_numbers, fit_votes
-
-__all__ = ["ValueTable", "Wanted", "measure_values", "read_values"]
 
 Array = npt.NDArray[Any]
 

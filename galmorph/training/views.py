@@ -4,8 +4,6 @@ Everything happens on whole batches of tensors on the training device, from one 
 so that augmentation neither starves the device nor depends on how many workers there are.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -16,8 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from galmorph.preprocessing.beyond import FADE, SKY_PERCENTILE
-
-__all__ = ["ViewOptions", "make_eval_view", "make_views", "warp_cut"]
 
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to grey
 

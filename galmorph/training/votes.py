@@ -24,8 +24,6 @@ from galmorph.training.logistic import (
     standardize,
 )
 
-__all__ = ["Hidden", "VoteFit", "fit_numbers", "fit_votes", "make_hidden"]
-
 logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]

@@ -4,8 +4,6 @@ The order: a path as given, the folder ``GALMORPH_WEIGHTS_DIR``, the package, th
 Hub. A file that is not the published one is refused with a warning, and the search goes on.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import uuid
@@ -34,16 +32,6 @@ from galmorph.weights.verify import (
     verify_file,
     write_sidecar,
 )
-
-__all__ = [
-    "WeightsFile",
-    "bundled_path",
-    "copy_to_folder",
-    "find_local",
-    "find_weights",
-    "locate_weights",
-    "verify_local",
-]
 
 BUNDLED = Path(__file__).resolve().parent / "bundled"
 """Folder of the weights that the package carries."""

@@ -1,7 +1,5 @@
 """Encoders in timm's layout that the manifest does not list, by ``hf_hub:ORG/NAME``."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from dataclasses import dataclass
@@ -19,8 +17,6 @@ from galmorph.weights.hub import (
     say_failures,
 )
 from galmorph.weights.manifest import ManifestEntry, entry_from_dict
-
-__all__ = ["describe_unlisted", "is_hub_name"]
 
 CONFIG = "config.json"
 FILES = ("model.safetensors", "pytorch_model.bin")
