@@ -23,6 +23,29 @@ def test_simulated_examples_get_the_class_in_their_names() -> None:
     assert table.meta["model"] == "fused_fast"
 
 
+GOLDEN = {
+    "gz2": {"p_spiral": 0.919, "p_edge_on": 0.036, "p_in_between": 0.033, "p_artifact": 0.0},
+    "gz2_clean": {"p_spiral": 0.999},
+    "tree": {
+        "smooth-or-featured_featured-or-disk_fraction": 0.917,
+        "bar_yes_fraction": 0.423,
+        "bulge-size_obvious_fraction": 0.486,
+        "spiral-winding_medium_fraction": 0.554,
+        "spiral-arm-count_2_fraction": 0.706,
+        "something-odd_proportion_volunteers_asked": 1.0,
+    },
+    "efigi": {"t_type": 4.436, "arm_strength": 0.747, "bar_length": 0.326, "inclination": 0.240},
+}
+"""What the heads tell of the simulated barred spiral."""
+
+
+@pytest.mark.parametrize("head", sorted(GOLDEN))
+def test_a_head_gives_its_golden_values(head: str) -> None:
+    table = galmorph.classify(EXAMPLES / "spiral_barred_1.jpg", head=head, device="cpu")
+    found = {name: float(table[name][0]) for name in GOLDEN[head]}
+    assert found == pytest.approx(GOLDEN[head], abs=0.01)
+
+
 @pytest.mark.realdata
 @pytest.mark.parametrize("model", ["fused_fast", "wei2022", "labelfree"])
 def test_real_galaxies_are_classified_as_published(realdata: Path, model: str) -> None:
