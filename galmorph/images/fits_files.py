@@ -45,6 +45,12 @@ class Cards(Mapping[str, Any]):
             raise KeyError(key)
         return value
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """As of any mapping; most of the cards asked for are in no header."""
+        if key not in self.header and key not in self.inherited:
+            return default
+        return super().get(key, default)
+
     def __iter__(self) -> Iterator[str]:
         return iter({*self.header, *self.inherited})
 

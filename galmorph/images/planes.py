@@ -110,7 +110,7 @@ def to_cutout_array(
 def to_rendered(array: Array) -> Array | None:
     """Bring pixels that are already stretched to uint8 or to float32 in [0, 1], else None."""
     if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
+        return array
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # in either byte order
         return np.ascontiguousarray(array, dtype=np.float32) / np.float32(65535)
     if array.dtype.kind != "f":

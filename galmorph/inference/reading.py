@@ -65,7 +65,7 @@ class Reader:
             row, part = self._place(source)
             if part is not None:
                 placed[len(rows)] = part
-                room -= _count_held_bytes(part.array, source)
+                room -= _count_held_bytes(part.cutout.array, source)
             rows.append(row)
             if room < 0:
                 pixels |= self._finish(rows, placed)
@@ -83,13 +83,10 @@ class Reader:
             row.path = row.path or cutout.path
             row.ra, row.dec = cutout.ra, cutout.dec
             row.flags, row.notes = cutout.flags, cutout.notes
-            placed = self.preprocessing.place(cutout, field=self.field, rendering=self.rendering)
+            return row, self.preprocessing.place(cutout, field=self.field, rendering=self.rendering)
         except Exception as error:
             fail(row, error)
             return row, None
-        row.notes = dict(placed.notes)
-        row.message = row.notes.pop("message", "")
-        return row, placed
 
     def _finish(
         self, rows: Sequence[Row], placed: Mapping[int, Placed]
@@ -133,6 +130,8 @@ def _count_held_bytes(array: npt.NDArray[Any], source: Source) -> int:
 
 def _note_flags(row: Row, prepared: Prepared) -> None:
     row.flags, row.fov, row.crop = row.flags | prepared.flags, prepared.fov, prepared.crop
+    row.notes = dict(prepared.notes)
+    row.message = row.notes.pop("message", "")
     for flag, reason in NO_LABEL_REASONS.items():
         if row.flags & flag:
             row.message = reason

@@ -16,7 +16,7 @@ from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
 from galmorph.preprocessing.geometry import Box, central_box, resample_all
 from galmorph.preprocessing.render import render
-from galmorph.preprocessing.size import measure_size
+from galmorph.preprocessing.size import GalaxySize, Grey, measure_sizes, to_grey
 from galmorph.settings import FieldOptions, ReadOptions, RenderOptions
 
 __all__ = ["Placed", "Prepared", "Preprocessing"]
@@ -41,20 +41,17 @@ class Placed:
 
     Attributes
     ----------
-    array : ndarray, shape (3, y, x)
-        uint8 in [0, 255] or float32 in [0, 1].
-    box : Box
-        Field of view, in pixels of the array.
-    flags, fov, crop, notes
-        As of `Prepared`.
+    cutout : Cutout
+        Rendered; perhaps a part of what was read.
+    side : int
+        Shorter side of the frame that was read.
+    box : Box or Grey
+        Field of view, in pixels of the rendered array; or by what it is to be measured.
     """
 
-    array: npt.NDArray[Any]
-    box: Box
-    flags: Flags
-    fov: float
-    crop: float
-    notes: Mapping[str, str]
+    cutout: Cutout
+    side: int
+    box: Box | Grey
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,34 +201,23 @@ class Preprocessing:
         field = field or FieldOptions()
         rendering = rendering or RenderOptions()
         height, width = _find_frame(cutout)
-        told = {}
+        side, told = min(height, width), {}
         if self._may_measure(field):
             scaled = height == width == self.scaled_frame
             told = {"field": "as scaled by Galaxy Zoo" if scaled else "measured"}
             field = field if scaled else FieldOptions(crop="auto")
         if field.crop == "auto":
             _check_complete(cutout, None)
-            shown = render(cutout, options=rendering)
-            box, flags, notes = self._measure_box(shown)
-        else:
-            box, flags, notes = self._choose_box(cutout, field), Flags.NONE, {}
-            _check_complete(cutout, box)
-            frame = cutout.array.shape[1:]
-            within, cut = box.find_pixels(*frame), not box.exceeds(*frame)
-            shown = render(cutout, options=rendering, within=within, cut=cut)
-            if cut:
-                box = Box(box.x - within[1].start, box.y - within[0].start, box.side)
-        flags |= shown.flags
-        if box.side * _reduction(cutout) < self.img_size:
-            flags |= Flags.UPSAMPLED
-        return Placed(
-            shown.array,
-            box,
-            flags,
-            fov=box.side * cutout.pixel_scale,
-            crop=box.side / min(height, width),
-            notes={**shown.notes, **told, **notes},
-        )
+            shown = render(cutout, options=rendering).note(**told)
+            return Placed(shown, side, to_grey(shown.array))
+        box = self._choose_box(cutout, field)
+        _check_complete(cutout, box)
+        frame = cutout.array.shape[1:]
+        within, cut = box.find_pixels(*frame), not box.exceeds(*frame)
+        shown = render(cutout, options=rendering, within=within, cut=cut).note(**told)
+        if cut:
+            box = Box(box.x - within[1].start, box.y - within[0].start, box.side)
+        return Placed(shown, side, box)
 
     def finish(self, placed: Sequence[Placed]) -> list[Prepared]:
         """The second half of `prepare`, for many: bring fields of view to the encoder's size.
@@ -239,20 +225,36 @@ class Preprocessing:
         In few steps for all of them: with a step for each, threads would spend more time on
         taking turns in Python than on pixels.
         """
-        resampled = resample_all(
-            [(p.array, p.box) for p in placed], self.img_size, self.interpolation
-        )
+        boxes = self._measure_boxes(placed)
+        fields = [(p.cutout.array, box) for p, (box, _) in zip(placed, boxes, strict=True)]
+        resampled = resample_all(fields, self.img_size, self.interpolation)
         found = _inspect([pixels for pixels, _ in resampled])
+        every = zip(placed, boxes, resampled, found, strict=True)
         return [
-            Prepared(
-                pixels,
-                p.flags | flags | (Flags.PADDED if padded else Flags.NONE),
-                p.fov,
-                p.crop,
-                p.notes,
-            )
-            for p, (pixels, padded), flags in zip(placed, resampled, found, strict=True)
+            self._describe(p, box, notes, pixels, flags | (Flags.PADDED if padded else Flags.NONE))
+            for p, (box, notes), (pixels, padded), flags in every
         ]
+
+    def _describe(
+        self,
+        placed: Placed,
+        box: Box,
+        notes: dict[str, str],
+        pixels: npt.NDArray[Any],
+        flags: Flags,
+    ) -> Prepared:
+        cutout = placed.cutout
+        if box.side * _reduction(cutout) < self.img_size:
+            flags |= Flags.UPSAMPLED
+        if notes.get("size_px") == "nan":
+            flags |= Flags.NO_CENTRAL_SOURCE
+        return Prepared(
+            pixels,
+            cutout.flags | flags,
+            fov=box.side * cutout.pixel_scale,
+            crop=box.side / placed.side,
+            notes={**cutout.notes, **notes},
+        )
 
     def _choose_box(self, cutout: Cutout, field: FieldOptions) -> Box:
         """Field of view in pixels of the array, as the options or the weights fix it."""
@@ -268,15 +270,25 @@ class Preprocessing:
             )
         return central_box(height, width, float(field.fov) / cutout.pixel_scale)
 
-    def _measure_box(self, shown: Cutout) -> tuple[Box, Flags, dict[str, str]]:
-        """Field of view in pixels by the size of the central galaxy of a rendered cutout."""
-        height, width = shown.array.shape[1:]
-        size = measure_size(shown.array)
+    def _measure_boxes(self, placed: Sequence[Placed]) -> list[tuple[Box, dict[str, str]]]:
+        """Fields of view in pixels, where need be by the size of the central galaxy, and notes."""
+        unknown = {
+            k: (p.cutout.array, p.box) for k, p in enumerate(placed) if isinstance(p.box, Grey)
+        }
+        sizes = dict(zip(unknown, measure_sizes(unknown.values()), strict=True))
+        return [
+            (p.box, {}) if isinstance(p.box, Box) else self._choose_measured(p.cutout, sizes[k])
+            for k, p in enumerate(placed)
+        ]
+
+    def _choose_measured(
+        self, cutout: Cutout, size: GalaxySize | None
+    ) -> tuple[Box, dict[str, str]]:
+        height, width = cutout.array.shape[1:]
         if size is None:
-            box = central_box(height, width, min(height, width) * self.crop)
-            return box, Flags.NO_CENTRAL_SOURCE, {"size_px": "nan"}
+            return central_box(height, width, min(height, width) * self.crop), {"size_px": "nan"}
         box = central_box(height, width, self.sizes_in_field * size.radius, center=(size.x, size.y))
-        return box, Flags.NONE, {"size_px": f"{size.radius:.2f}"}
+        return box, {"size_px": f"{size.radius:.2f}"}
 
 
 def _reduction(cutout: Cutout) -> float:

@@ -10,6 +10,7 @@ surface brightnesses, which a frame that cuts the galaxy off changes little.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["GalaxySize", "measure_size"]
+__all__ = ["GalaxySize", "Grey", "measure_sizes", "to_grey"]
 
 Array = npt.NDArray[Any]
 
@@ -73,53 +74,68 @@ class GalaxySize:
     y: float
 
 
-def measure_size(array: Array) -> GalaxySize | None:
-    """Measure the galaxy nearest to the middle of a frame.
+@dataclass(frozen=True, slots=True)
+class Grey:
+    """A frame of one plane on [0, 1], averaged over blocks of ``factor`` by ``factor`` pixels."""
+
+    plane: Array
+    factor: int
+
+
+def measure_sizes(frames: Iterable[tuple[Array, Grey]]) -> list[GalaxySize | None]:
+    """Measure the galaxy nearest to the middle of each frame.
+
+    Frames of one shape go through together: the steps are many and small.
 
     Parameters
     ----------
-    array : ndarray, shape (3, y, x)
-        Rendered: uint8 in [0, 255] or float32 in [0, 1].
+    frames : iterable of (ndarray, Grey)
+        Rendered (3, y, x), uint8 in [0, 255] or float32 in [0, 1]; and `to_grey` of it.
 
     Returns
     -------
-    GalaxySize or None
+    list of GalaxySize or None
         None where nothing stands out near the middle.
     """
+    frames = list(frames)
+    sizes: list[GalaxySize | None] = [None] * len(frames)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for k, (_, grey) in enumerate(frames):
+        groups.setdefault((grey.factor, *grey.plane.shape), []).append(k)
+    parts: dict[int, tuple[Array, int, int]] = {}
+    for (factor, *_), group in groups.items():
+        smooth = _smooth(np.stack([frames[k][1].plane for k in group]))
+        x, y = _find_centers(smooth)
+        for n, radius in _measure_radii(smooth, x, y).items():
+            k, center = group[n], (float(v[n] + 0.5) * factor for v in (x, y))
+            sizes[k] = size = GalaxySize(radius * factor, *center)
+            if radius < WELL_RESOLVED and factor > 1:
+                parts[k] = _cut_out(frames[k][0], size)
+    if parts:  # galaxies that are small in their frames are measured again, in the part about them
+        found = measure_sizes((part, to_grey(part)) for part, _, _ in parts.values())
+        for part, (k, (_, x0, y0)) in zip(found, parts.items(), strict=True):
+            sizes[k] = part and GalaxySize(part.radius, part.x + x0, part.y + y0)
+    return sizes
+
+
+def _cut_out(array: Array, size: GalaxySize) -> tuple[Array, int, int]:
+    """The part of a frame about a galaxy, and the column and row at which it begins."""
+    half = max(4 * size.radius, WORKING_SIDE / 2)
+    x0, y0 = (max(0, math.floor(c - half)) for c in (size.x, size.y))
+    return array[:, y0 : math.ceil(size.y + half), x0 : math.ceil(size.x + half)], x0, y0
+
+
+def to_grey(array: Array) -> Grey:
+    """Mean of the planes (3, y, x), best taken while they are in the processor's cache."""
     factor = max(1, round(min(array.shape[1:]) / WORKING_SIDE))
-    smooth = _smooth(_to_grey(array, factor))
-    x, y = _find_center(smooth)
-    rings = _measure_rings(smooth, x, y)
-    if rings is None:
-        return None
-    radius = _find_petrosian_radius(*rings) * factor
-    center = ((x + 0.5) * factor, (y + 0.5) * factor)
-    if radius < WELL_RESOLVED * factor and factor > 1:
-        return _measure_finer(array, radius, center)
-    return GalaxySize(radius, *center)
-
-
-def _measure_finer(array: Array, radius: float, center: tuple[float, float]) -> GalaxySize | None:
-    """Measure a galaxy that is small in its frame again, in the part about it."""
-    half = max(4 * radius, WORKING_SIDE / 2)
-    height, width = array.shape[1:]
-    x0, y0 = (max(0, math.floor(c - half)) for c in center)
-    x1 = min(width, math.ceil(center[0] + half))
-    y1 = min(height, math.ceil(center[1] + half))
-    size = measure_size(array[:, y0:y1, x0:x1])
-    return None if size is None else GalaxySize(size.radius, size.x + x0, size.y + y0)
-
-
-def _to_grey(array: Array, factor: int) -> Array:
-    """Mean of the planes on [0, 1], averaged over blocks of ``factor`` by ``factor`` pixels."""
     top = 255.0 if array.dtype == np.uint8 else 1.0
     weight = np.float32(1 / (top * len(array) * factor**2))
     interleaved = array.transpose(1, 2, 0)
     if interleaved.flags.c_contiguous:  # as rasters are read: one pass over memory
         pixels = interleaved.reshape(array.shape[1], -1)
-        return _sum_blocks(pixels, factor, factor * len(array)) * weight
+        return Grey(_sum_blocks(pixels, factor, factor * len(array)) * weight, factor)
     narrow = np.uint16 if array.dtype == np.uint8 else np.float32
-    return _sum_blocks(np.add.reduce(array, dtype=narrow), factor, factor) * weight
+    return Grey(_sum_blocks(np.add.reduce(array, dtype=narrow), factor, factor) * weight, factor)
 
 
 def _sum_blocks(plane: Array, rows: int, columns: int) -> Array:
@@ -138,16 +154,16 @@ def _sum_blocks(plane: Array, rows: int, columns: int) -> Array:
 
 
 def _smooth(grey: Array) -> Array:
-    """Mean of 3 by 3 pixels, the rim repeated."""
-    height, width = grey.shape
-    padded = np.empty((height + 2, width + 2), dtype=np.float32)
-    padded[1:-1, 1:-1] = grey
-    padded[0], padded[-1] = padded[1], padded[-2]
+    """Mean of 3 by 3 pixels of each frame (n, y, x), the rim repeated."""
+    count, height, width = grey.shape
+    padded = np.empty((count, height + 2, width + 2), dtype=np.float32)
+    padded[:, 1:-1, 1:-1] = grey
     padded[:, 0], padded[:, -1] = padded[:, 1], padded[:, -2]
-    rows = padded[:-2] + padded[1:-1]
-    rows += padded[2:]
-    smooth: Array = rows[:, :-2] + rows[:, 1:-1]
-    smooth += rows[:, 2:]
+    padded[:, :, 0], padded[:, :, -1] = padded[:, :, 1], padded[:, :, -2]
+    rows = padded[:, :-2] + padded[:, 1:-1]
+    rows += padded[:, 2:]
+    smooth: Array = rows[:, :, :-2] + rows[:, :, 1:-1]
+    smooth += rows[:, :, 2:]
     smooth *= np.float32(1 / 9)
     return smooth
 
@@ -162,21 +178,27 @@ def _make_weights(height: int, width: int) -> Array:
     return weights
 
 
-def _find_center(smooth: Array) -> tuple[float, float]:
-    """Centroid of the peak nearest to the middle, in pixel centres."""
-    height, width = smooth.shape
-    weighted = (smooth - smooth.min()) * _make_weights(height, width)
-    y, x = divmod(int(weighted.argmax()), width)
+def _find_centers(smooth: Array) -> tuple[Array, Array]:
+    """Centroid x and y of the peak nearest to the middle of each frame, in pixel centres."""
+    count, height, width = smooth.shape
+    weighted = (smooth - smooth.min(axis=(1, 2), keepdims=True)) * _make_weights(height, width)
+    y, x = np.divmod(weighted.reshape(count, -1).argmax(axis=1), width)
     reach = max(1, round(0.04 * min(height, width)))
-    y0, x0 = max(0, y - reach), max(0, x - reach)
-    part = smooth[y0 : y + reach + 1, x0 : x + reach + 1]
-    part = part - part.min()
-    total = float(part.sum())
-    if total <= 0:
-        return float(x), float(y)
-    inner_y = float(part.sum(axis=1) @ np.arange(part.shape[0])) / total
-    inner_x = float(part.sum(axis=0) @ np.arange(part.shape[1])) / total
-    return x0 + inner_x, y0 + inner_y
+    around = np.arange(-reach, reach + 1)
+    part, inside = _pick(smooth, y[:, None, None] + around[:, None], x[:, None, None] + around)
+    part = part.astype(np.float64) - part.min(axis=(1, 2), keepdims=True)
+    part *= inside
+    total = part.sum(axis=(1, 2))
+    total[total == 0] = np.inf  # a flat one is where it is
+    return x + part.sum(axis=1) @ around / total, y + part.sum(axis=2) @ around / total
+
+
+def _pick(frames: Array, rows: Array, columns: Array) -> tuple[Array, Array]:
+    """Pixels of each frame (n, y, x) at rows and columns (n, ...), and which of them lie in it."""
+    count, height, width = frames.shape
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    places = np.arange(count)[:, None, None]
+    return frames[places, rows.clip(0, height - 1), columns.clip(0, width - 1)], inside
 
 
 @lru_cache(maxsize=64)
@@ -186,43 +208,56 @@ def _make_rings(side: int) -> tuple[Array, Array, Array]:
     return radii, radii[:, None] * _COS, radii[:, None] * _SIN
 
 
-def _measure_rings(smooth: Array, x: float, y: float) -> tuple[Array, Array] | None:
-    """Radii and sky-subtracted surface brightness of rings; None where no source stands out."""
-    height, width = smooth.shape
-    radii, columns, rows = _make_rings(min(height, width))
-    columns = np.rint(x + columns).astype(np.intp)
-    rows = np.rint(y + rows).astype(np.intp)
-    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    values = smooth[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+def _measure_radii(smooth: Array, x: Array, y: Array) -> dict[int, float]:
+    """Petrosian radius by the number of the frame, of those in which a source stands out."""
+    radii, columns, rows = _make_rings(min(smooth.shape[1:]))
+    values, inside = _pick(
+        smooth,
+        np.rint(y[:, None, None] + rows).astype(np.intp),
+        np.rint(x[:, None, None] + columns).astype(np.intp),
+    )
     half = NUM_ANGLES // 2
-    one, other = values[:, :half], values[:, half:]
-    pairs = inside[:, :half] & inside[:, half:]
-    count = pairs.sum(axis=1)
-    used = count >= MIN_PAIRS
-    if used.sum() < NUM_RINGS // 2:
-        return None
-    profile = (np.minimum(one, other) * pairs).sum(axis=1)[used] / count[used]
-    noise = 1.4826 / math.sqrt(2) * float(np.median(np.abs(one - other)[pairs]))
-    contrast = profile[0] - float(np.median(profile[-NUM_RINGS // 3 :]))
-    if contrast < max(MIN_CONTRAST, SIGNIFICANCE * noise):
-        return None
-    return radii[used], profile - profile.min()
+    one, other = values[:, :, :half], values[:, :, half:]
+    pairs = inside[:, :, :half] & inside[:, :, half:]
+    count = pairs.sum(axis=2)
+    order = np.argsort(count < MIN_PAIRS, axis=1, kind="stable")  # rings that are used come first
+    used = (count >= MIN_PAIRS).sum(axis=1)
+    profile = (np.minimum(one, other) * pairs).sum(axis=2) / np.maximum(count, 1)
+    radii, profile = radii[order], np.take_along_axis(profile, order, axis=1)
+    differences, counted = (part.reshape(len(smooth), -1) for part in (np.abs(one - other), pairs))
+    noise = 1.4826 / math.sqrt(2) * _find_medians(differences, counted)
+    rank = used[:, None] - np.arange(NUM_RINGS)
+    contrast = profile[:, 0] - _find_medians(profile, (rank > 0) & (rank <= NUM_RINGS // 3))
+    clear = contrast >= np.maximum(MIN_CONTRAST, SIGNIFICANCE * noise)
+    found = np.flatnonzero(clear & (used >= NUM_RINGS // 2))
+    return dict(
+        zip(found.tolist(), _find_radii(radii[found], profile[found], used[found]), strict=True)
+    )
 
 
-def _find_petrosian_radius(radii: Array, profile: Array) -> float:
-    """Radius at which the brightness falls to `PETROSIAN_RATIO` of its mean within.
+def _find_radii(radii: Array, profile: Array, used: Array) -> list[float]:
+    """Where the brightness of the rings, (n, ring), falls to `PETROSIAN_RATIO` of its mean within.
 
-    Where that is beyond the last ring: a little more than the last ring.
+    Where that is beyond the last ring that is used: a little more than that one.
     """
-    area = np.diff(radii**2, prepend=0.0)
-    between = (profile + np.concatenate([profile[:1], profile[:-1]])) / 2
-    mean_within = np.cumsum(between * area) / np.cumsum(area)
+    valid = np.arange(NUM_RINGS) < used[:, None]
+    profile = profile - np.where(valid, profile, np.inf).min(axis=1, keepdims=True)
+    area = np.diff(radii**2, axis=1, prepend=0.0)
+    between = (profile + np.concatenate([profile[:, :1], profile[:, :-1]], axis=1)) / 2
+    mean_within = np.cumsum(between * area, axis=1) / np.cumsum(area, axis=1)
     ratio = profile / np.maximum(mean_within, 1e-9)
-    below = np.flatnonzero(ratio < PETROSIAN_RATIO)
-    if len(below) == 0:
-        return float(radii[-1]) * 1.15
-    last = int(below[0])
-    if last == 0:
-        return float(radii[0])
-    step = (ratio[last - 1] - PETROSIAN_RATIO) / (ratio[last - 1] - ratio[last])
-    return float(radii[last - 1] * (radii[last] / radii[last - 1]) ** step)
+    below = valid & (ratio < PETROSIAN_RATIO)
+    radius = radii[np.arange(len(used)), used - 1] * 1.15
+    n = np.flatnonzero(below.any(axis=1))
+    last = below[n].argmax(axis=1)  # never the first: there the mean within is the brightness
+    step = (ratio[n, last - 1] - PETROSIAN_RATIO) / (ratio[n, last - 1] - ratio[n, last])
+    radius[n] = radii[n, last - 1] * (radii[n, last] / radii[n, last - 1]) ** step
+    return list(map(float, radius))
+
+
+def _find_medians(values: Array, counted: Array) -> Array:
+    """Of those values of each row, (n, value), that are counted."""
+    ranked = np.sort(np.where(counted, values, np.inf), axis=1)
+    rows, count = np.arange(len(values)), counted.sum(axis=1)
+    medians: Array = (ranked[rows, (count - 1) // 2] + ranked[rows, count // 2]) / 2
+    return medians

@@ -89,7 +89,7 @@ def test_one_that_fails_does_not_take_the_others_along(
     finish = Preprocessing.finish
 
     def fail(self: Preprocessing, placed: Sequence[Placed]) -> list[Prepared]:
-        if any(part.array.shape[1] > 110 for part in placed):
+        if any(part.cutout.array.shape[1] > 110 for part in placed):
             raise MemoryError("too large")
         return finish(self, placed)
 

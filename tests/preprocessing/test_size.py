@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from galmorph.preprocessing.size import GalaxySize, measure_size
+from galmorph.preprocessing.size import GalaxySize, measure_sizes, to_grey
 
 SKY, PEAK = 0.1, 0.7
 
@@ -34,8 +34,12 @@ def make_blank(side: int, noise: float, seed: int) -> np.ndarray:
     return (SKY + noise * rng.standard_normal((3, side, side))).clip(0, 1).astype(np.float32)
 
 
+def measure_all(*frames: np.ndarray) -> list[GalaxySize | None]:
+    return measure_sizes((frame, to_grey(frame)) for frame in frames)
+
+
 def measure(frame: np.ndarray) -> GalaxySize:
-    size = measure_size(frame)
+    (size,) = measure_all(frame)
     assert size is not None
     return size
 
@@ -107,20 +111,32 @@ def test_an_edge_on_galaxy_has_a_size() -> None:
 
 @pytest.mark.parametrize("noise", [0.0, 0.02, 0.1])
 def test_blank_sky_has_no_size(noise: float) -> None:
-    assert measure_size(make_blank(212, noise, 0)) is None
+    assert measure_all(make_blank(212, noise, 0)) == [None]
 
 
 def test_noise_is_hardly_ever_taken_for_a_galaxy() -> None:
-    found = [measure_size(make_blank(90, 0.1, seed)) is not None for seed in range(100)]
+    blanks = (make_blank(90, 0.1, seed) for seed in range(100))
+    found = [size is not None for size in measure_all(*blanks)]
     assert sum(found) <= 2
 
 
 def test_a_source_away_from_the_middle_is_not_the_galaxy() -> None:
-    assert measure_size(make_frame(212, center=(30, 180), scale=6)) is None
+    assert measure_all(make_frame(212, center=(30, 180), scale=6)) == [None]
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1), (3, 2, 5), (3, 5, 2), (3, 8, 400)])
 def test_tiny_and_narrow_frames_do_not_fail(shape: tuple[int, ...]) -> None:
     array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    size = measure_size(array)
+    (size,) = measure_all(array)
     assert size is None or size.radius > 0
+
+
+def test_many_together_are_measured_as_one_at_a_time() -> None:
+    """Of several shapes, some without a galaxy, some small in their frames."""
+    frames = [make_frame(side, scale=scale) for side in (90, 256, 424) for scale in (2, 9, 25)]
+    frames += [make_blank(256, 0.02, 0), make_frame(256, center=(30, 180), scale=6)]
+    frames += [np.rint(frame * 255).astype(np.uint8) for frame in frames[:6]]
+    together = measure_all(*frames, *frames[::-1])
+    alone = [measure_all(frame)[0] for frame in frames]
+    assert together == [*alone, *alone[::-1]]
+    assert alone.count(None) == 2
