@@ -18,7 +18,10 @@ from pathlib import Path
 import numpy as np
 
 import galmorph
+from galmorph.evaluation.linear_probe import stratified_folds
 from galmorph.flags import Flags
+from galmorph.heads import softmax
+from galmorph.training.logistic import cross_predict
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from make_heads import compute_auc, make_empty
@@ -76,6 +79,19 @@ def tell_clean_and_votes(data: Path) -> None:
         print(f"clean {name} with known votes: most people say so of {same} of {len(rows_of)}")
 
 
+def tell_merging(data: Path, model: galmorph.Model) -> None:
+    """How well heads like `decals`, in five folds, tell merging galaxies from others."""
+    files = sorted((data / "decals").rglob("*.jpg"))
+    classes, labels = np.unique([file.parent.name for file in files], return_inverse=True)
+    embedded = galmorph.embed(files, model=model, crop="auto")
+    fold = stratified_folds(labels, 5, seed=0)
+    penalties = [model.heads["decals"].notes["penalty"]]
+    ((_, logits),) = cross_predict(embedded, np.eye(len(classes))[labels], fold, penalties)
+    place = list(classes).index("merging")
+    share, merging = softmax(logits)[:, place], labels == place
+    print(f"decals, AUC of merging, 5 folds: {compute_auc(share[merging], share[~merging]):.3f}")
+
+
 def main() -> None:
     """Measure and print."""
     data = Path(os.environ.get("GALMORPH_DATA", "../shared/data"))
@@ -87,6 +103,7 @@ def main() -> None:
     pairs = zip(efigi.targets, efigi.error, strict=True)
     print("efigi, root mean square errors", {t.name: float(e) for t, e in pairs})
     tell_clean_and_votes(data)
+    tell_merging(data, model)
     classes = set(model.heads["gz2"].class_names)
     shown = {
         folder: tell(folder, galmorph.classify(data / folder, model=model), classes)
