@@ -59,8 +59,8 @@ BLOCK_ROWS = 64
 """Most sources of one request."""
 
 TEXT_BYTES = BLOCK_ROWS << 16
-HEADER = struct.Struct("qqqqd")
-"""Rows done, bytes of text, bytes of pixels, 1 where the process ends itself, begin of the row."""
+HEADER = struct.Struct("qqqqqd")
+"""Rows done, bytes of text, of pixels, 1 where the process ends itself, rows begun, since when."""
 
 PRELOADED = ("astropy.io.fits", "galmorph.images.fits", "astropy.wcs", "astropy.visualization")
 """Libraries that the nursery loads while it has nothing else to do."""
@@ -122,10 +122,10 @@ class _Desk:
         self.clear()
 
     def clear(self) -> None:
-        self._done = self._text = self._pixels = 0
+        self.done = self._text = self._pixels = self.begun = 0
 
     def note(self, *, leaves: bool = False) -> None:
-        values = (self._done, self._text, self._pixels, leaves, time.monotonic())
+        values = (self.done, self._text, self._pixels, leaves, self.begun, time.monotonic())
         HEADER.pack_into(self._memory, 0, *values)
 
     def put(self, row: tuple[Any, ...], pixels: Any) -> None:
@@ -143,40 +143,46 @@ class _Desk:
         begin = HEADER.size + self._text
         self._memory[begin : begin + len(text)] = text
         self._text += len(text)
-        self._done += 1
+        self.done += 1
 
 
 def _serve(connection: socket.socket, descriptor: int) -> NoReturn:
     """Read blocks of sources until the other side is gone."""
+    from galmorph.inference.reading import fills_memory
+
     requests, desk = connection.makefile("rb"), _Desk(descriptor)
     reader, seconds, memory, folder = pickle.load(requests)
     os.chdir(folder)  # that of the caller, which may have gone elsewhere since
     _bound()
     most = _measure_memory() + memory
     connection.send(GREETING.pack(os.getpid()))
+
+    def begin(source: Source) -> None:
+        desk.begun += 1
+        desk.note()
+        _limit_memory(_count_room(source), most)
+        # Its signal ends the process, in the midst of a library as well.
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
     while True:
         try:
             sources = pickle.load(requests)
         except (EOFError, OSError):
             os._exit(0)
         desk.clear()
-        for source in sources:
-            desk.note()
-            _limit_memory(_count_room(source), most)
-            # Its signal ends the process, in the midst of a library as well.
-            signal.setitimer(signal.ITIMER_REAL, seconds)
-            block = reader.read_block([source])
+        for rows, pixels in reader.read_groups(sources, begin):
             signal.setitimer(signal.ITIMER_REAL, 0)
-            (row,), pixels = block.rows, block.pixels
-            causes = (row.error, getattr(row.error, "__cause__", None))
-            full = any(isinstance(error, MemoryError) for error in causes)
-            if full:
-                row.flags |= Flags.READER_CRASHED
-            packed = (
-                *(row.object_id, row.path, row.ra, row.dec, row.fov, row.crop),
-                *(int(row.flags), row.message, dict(row.notes), _make_portable(row.error)),
-            )
-            desk.put(packed, None if pixels is None else pixels[0])
+            for k, row in enumerate(rows):
+                desk.begun = desk.done + 1
+                desk.note()
+                if fills_memory(row):
+                    row.flags |= Flags.READER_CRASHED
+                packed = (
+                    *(row.object_id, row.path, row.ra, row.dec, row.fov, row.crop),
+                    *(int(row.flags), row.message, dict(row.notes), _make_portable(row.error)),
+                )
+                desk.put(packed, pixels.get(k))
+            full = any(map(fills_memory, rows))
             desk.note(leaves=full)
             if full:  # whatever holds the memory goes with it
                 os._exit(0)
@@ -223,14 +229,14 @@ class Child:
         self, sources: Sequence[Source], step_aside: Callable[[], AbstractContextManager[None]]
     ) -> Iterator[tuple[tuple[Any, ...], Any]]:
         """Packed rows and their pixels; fewer than sources where the process has ended."""
-        HEADER.pack_into(self._memory, 0, 0, 0, 0, 0, time.monotonic())
+        HEADER.pack_into(self._memory, 0, 0, 0, 0, 0, 1, time.monotonic())
         try:
             self._connection.settimeout(None)
             self._connection.sendall(pickle.dumps(sources, protocol=5))
             self.ended = self._wait(step_aside) != b"d"
         except OSError:
             self.ended = True
-        done, length, _, self.left, self._began = HEADER.unpack_from(self._memory, 0)
+        done, length, _, self.left, self.begun, self._began = HEADER.unpack_from(self._memory, 0)
         text = io.BytesIO(self._memory[HEADER.size : HEADER.size + length])
         begin = HEADER.size + TEXT_BYTES
         for _ in range(done):

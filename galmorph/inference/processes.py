@@ -129,29 +129,29 @@ class _Pool:
 
     def read_block(self, sources: Sequence[Source]) -> ReadBlock:
         """As `Reader.read_block`; a source whose process dies gets its row."""
-        rows: list[Row] = []
+        rows: dict[int, Row] = {}
         pixels: dict[int, Any] = {}
-        while len(rows) < len(sources):
+        while todo := [k for k in range(len(sources)) if k not in rows][:BLOCK_ROWS]:
             if self._closed:
                 raise InterruptedError("the run was stopped")
-            begin = len(rows)
             child = self.take()
-            for packed, image in child.read(
-                [replace_columns(s, {}) for s in sources[begin : begin + BLOCK_ROWS]],
-                self._workers.step_aside,
-            ):
+            sent = [replace_columns(sources[k], {}) for k in todo]
+            found = child.read(sent, self._workers.step_aside)
+            for k, (packed, image) in zip(todo, found, strict=False):
                 if image is not None:
-                    pixels[len(rows)] = image.copy()
-                rows.append(_unpack_row(sources[len(rows)], packed))
+                    pixels[k] = image.copy()
+                rows[k] = _unpack_row(sources[k], packed)
             self.give_back(child)
             if child.ended and not child.left and not self._closed:
-                source = sources[len(rows)]
-                row = Row(drop_pixels(source), source.object_id, source.address)
-                fail(row, child.explain_end(source))
+                k = todo[child.begun - 1]
+                rows[k] = row = Row(
+                    drop_pixels(sources[k]), sources[k].object_id, sources[k].address
+                )
+                fail(row, child.explain_end(sources[k]))
                 row.flags |= Flags.READER_CRASHED
-                rows.append(row)
-        stacked = np.stack(to_one_dtype(list(pixels.values()))) if pixels else None
-        return ReadBlock(rows, list(pixels), stacked)
+        good = sorted(pixels)
+        stacked = np.stack(to_one_dtype([pixels[k] for k in good])) if good else None
+        return ReadBlock([rows[k] for k in range(len(sources))], good, stacked)
 
 
 def _unpack_row(source: Source, packed: tuple[Any, ...]) -> Row:
@@ -190,7 +190,11 @@ class Readers:
         return _sort_rows(join_blocks(parts), plain + risky)
 
     def _read_here(self, sources: Sequence[Source]) -> ReadBlock:
-        return self._reader.read_block(sources, stopped=lambda: self._stopped)
+        return self._reader.read_block(sources, before=self._check)
+
+    def _check(self, _: Source) -> None:
+        if self._stopped:
+            raise InterruptedError("the run was stopped")
 
     def _read_plain(self, sources: Sequence[Source]) -> ReadBlock:
         wanted = self._everything and self._blocks > BLOCKS_HERE

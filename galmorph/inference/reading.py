@@ -5,7 +5,7 @@ Light on purpose: the processes of `galmorph.inference.nursery` import this, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,12 @@ def fail(row: Row, error: Exception) -> None:
     row.message = str(error) if known else f"{type(error).__name__}: {error}"
 
 
+def fills_memory(row: Row) -> bool:
+    """Whether there was not enough memory for it."""
+    causes = (row.error, getattr(row.error, "__cause__", None))
+    return any(isinstance(error, MemoryError) for error in causes)
+
+
 @dataclass(frozen=True)
 class Reader:
     """Settings of reading and preparing, and the work itself."""
@@ -52,27 +58,39 @@ class Reader:
     rendering: RenderOptions
 
     def read_block(
-        self, sources: Sequence[Source], *, stopped: Callable[[], bool] = lambda: False
+        self, sources: Sequence[Source], *, before: Callable[[Source], None] = lambda _: None
     ) -> ReadBlock:
         """Read and prepare some sources, in order; whatever goes wrong stays in its row."""
         rows: list[Row] = []
         pixels: dict[int, npt.NDArray[Any]] = {}
+        for group, found in self.read_groups(sources, before):
+            pixels |= {len(rows) + k: image for k, image in found.items()}
+            rows += group
+        stacked = np.stack(to_one_dtype(list(pixels.values()))) if pixels else None
+        return ReadBlock(rows, list(pixels), stacked)
+
+    def read_groups(
+        self, sources: Sequence[Source], before: Callable[[Source], None]
+    ) -> Iterator[tuple[list[Row], dict[int, npt.NDArray[Any]]]]:
+        """Rows that were prepared together, and their pixels; one that fills the memory ends them.
+
+        What is to be done before each source may raise.
+        """
+        rows: list[Row] = []
         placed: dict[int, Placed] = {}
         room = HELD_BYTES
         for source in sources:
-            if stopped():
-                raise InterruptedError("the run was stopped")
+            before(source)
             row, part = self._place(source)
             if part is not None:
                 placed[len(rows)] = part
                 room -= _count_held_bytes(part.cutout.array, source)
             rows.append(row)
-            if room < 0:
-                pixels |= self._finish(rows, placed)
-                placed, room = {}, HELD_BYTES
-        pixels |= self._finish(rows, placed)
-        stacked = np.stack(to_one_dtype(list(pixels.values()))) if pixels else None
-        return ReadBlock(rows, list(pixels), stacked)
+            if room < 0 or fills_memory(row):
+                yield rows, self._finish(rows, placed)
+                rows, placed, room = [], {}, HELD_BYTES
+        if rows:
+            yield rows, self._finish(rows, placed)
 
     def _place(self, source: Source) -> tuple[Row, Placed | None]:
         """Read one source, up to its field of view."""
