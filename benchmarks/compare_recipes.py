@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from common import print_machine
 
-from galmorph.evaluation.knn import knn_predict
+from galmorph.evaluation.classification import find_by_knn
 from galmorph.model import Model, read_model
 from galmorph.training.contrastive import PretrainingRun
 from galmorph.training.data import TrainingSet, is_held_out, load_training_set
@@ -83,7 +83,7 @@ def judge(model: Model, recipe: Recipe, data: TrainingSet, split: Split) -> dict
     head = fit_head(learnt, labels, split.classes, name="probe", seed=0).head
     return {
         f"{split.name} probe": head.compute_probabilities(asked).argmax(axis=1) == truth,
-        f"{split.name} kNN": knn_predict(learnt, labels, asked) == truth,
+        f"{split.name} kNN": find_by_knn(learnt, labels, asked) == truth,
     }
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import galmorph
-from galmorph.evaluation.linear_probe import stratified_folds
+from galmorph.evaluation.classification import stratified_folds
 from galmorph.flags import Flags
 from galmorph.heads import softmax
 from galmorph.training.logistic import cross_predict

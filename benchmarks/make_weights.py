@@ -140,14 +140,17 @@ def make_heads(maker: Maker) -> None:
     """All heads of the release: classes by the command, shares and numbers by the tool."""
     maker.export()
     seen = ["--data-frame", FRAME, *maker.held_out()]
-    maker.fit("gz2_clean", maker.shards("gz2"), GZ2, *seen, "--recut", RECUT, "--typicality")
+    tools = Path(__file__).parents[1] / "tools"
+    how = ["--name", CLEAN, "--classes", GZ2, *seen, "--recut", RECUT, *maker.engine]
+    recut = [sys.executable, str(tools / "fit_recut.py"), maker.model, *maker.shards("gz2"), *how]
+    subprocess.run(recut, check=True)
     maker.fit("sdss", maker.shards("sdss"), SDSS, *seen, "--select-crop", SDSS_CROPS)
     decals = [str(maker.data / "decals")]
     maker.fit("decals", decals, DECALS, *AUTO)
     maker.fit("decals4", decals, DECALS4, *AUTO)
-    tool = Path(__file__).parents[1] / "tools" / "make_heads.py"
     cache = str(maker.folder / "embeddings")
-    subprocess.run([sys.executable, str(tool), maker.model, "--cache", cache], check=True)
+    heads = [sys.executable, str(tools / "make_heads.py"), maker.model, "--cache", cache]
+    subprocess.run(heads, check=True)
 
 
 def measure(maker: Maker) -> None:

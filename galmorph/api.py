@@ -19,7 +19,6 @@ from galmorph.images import read
 from galmorph.images.cutout import Cutout
 from galmorph.inference.engine import Block, Row
 from galmorph.inference.results import concatenate
-from galmorph.pipeline import list_models, load_model
 from galmorph.progress import show_progress
 from galmorph.run import Run, open_run
 from galmorph.settings import ClassifyOptions, RunOptions, list_options, say_in_python
@@ -27,8 +26,6 @@ from galmorph.tables.build import build_table
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-__all__ = ["classify", "embed", "list_models", "load_model", "read_cutout"]
 
 MAX_NAMED = 5
 """Failed cutouts that a warning names; the table of `classify` has all."""

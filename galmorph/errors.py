@@ -1,74 +1,9 @@
 """Every exception and warning of galmorph.
 
-::
-
-    GalmorphError
-    +-- ImageError (also OSError)            a file cannot be turned into an array
-    |   +-- UnreadableImageError             damaged, truncated, not an image, not permitted
-    |   +-- UnsupportedImageError            a readable file, but not of a kind that galmorph takes
-    |   +-- ImageTooLargeError               more pixels or bytes than the stated bound
-    |   +-- ReaderCrashedError               the process that read it died, hung or took all memory
-    |   +-- NotCoveredError                  a survey has no image of that position
-    |   +-- NotAnsweredError                 its service gave no image, or another one
-    +-- SurveyError (also OSError)           a survey's service answers nothing at all
-    +-- AmbiguousShapeError (also ValueError)    an array whose axes could mean two things
-    +-- BandError (also ValueError)          band names missing or not among those in the file
-    +-- PixelError (also ValueError)         pixels that cannot be classified (all NaN, refused)
-    +-- CatalogueError (also ValueError)     a catalogue or a column that cannot be used
-    +-- TableFormatError (also ValueError)   no such output format, or it cannot hold this
-    +-- OutputError (also OSError)           the system does not let a result be written
-    +-- ResumeError (also RuntimeError)      a partial result that does not belong to this run
-    +-- WeightsError (also RuntimeError)     weights cannot be had or used
-    |   +-- UnknownModelError (also KeyError)    no manifest entry of that name
-    |   +-- ManifestError (also ValueError)      the manifest itself is wrong
-    |   +-- DownloadError (also OSError)         the Hub did not deliver
-    |   +-- OfflineError (also OSError)          not on this machine, and the network is off
-    |   +-- ChecksumError (also OSError)         a file that is not the published one
-    |   +-- CheckpointError (also ValueError)    a checkpoint whose layout is not known
-    +-- OptionError (also ValueError)        an option's value, or options that do not go together
-    +-- UnknownHeadError (also KeyError)     the model has no head of that name
-    +-- DeviceError (also RuntimeError)      the device asked for cannot be used
-    +-- MissingExtraError (also ImportError) an optional dependency is not installed
-    +-- TrainingError (also RuntimeError)    training cannot go on
-
-    GalmorphWarning (also UserWarning)
-
-Every exception is also a builtin, so that code that knows nothing of galmorph can catch it.
+Each is also a builtin, so that code that knows nothing of galmorph can catch it.
 """
 
 from __future__ import annotations
-
-__all__ = [
-    "AmbiguousShapeError",
-    "BandError",
-    "CatalogueError",
-    "CheckpointError",
-    "ChecksumError",
-    "DeviceError",
-    "DownloadError",
-    "GalmorphError",
-    "GalmorphWarning",
-    "ImageError",
-    "ImageTooLargeError",
-    "ManifestError",
-    "MissingExtraError",
-    "NotAnsweredError",
-    "NotCoveredError",
-    "OfflineError",
-    "OptionError",
-    "OutputError",
-    "PixelError",
-    "ReaderCrashedError",
-    "ResumeError",
-    "SurveyError",
-    "TableFormatError",
-    "TrainingError",
-    "UnknownHeadError",
-    "UnknownModelError",
-    "UnreadableImageError",
-    "UnsupportedImageError",
-    "WeightsError",
-]
 
 
 class GalmorphError(Exception):

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from galmorph.tables.catalogue import Catalogue, CatalogueRow
     from galmorph.tables.columns import ColumnSpec
 
-__all__ = ["Inputs", "find_file", "open_inputs", "refuse_image"]
-
 HEAD_BYTES = 1 << 20
 """Where the mark of a FITS table of galmorph's stands, however many columns come before it."""
 
@@ -40,14 +38,7 @@ OWN_FITS_MARK = b"GALMORPH= "
 class Inputs:
     """Where the cutouts come from; can be listed more than once, unless they are an iterator.
 
-    Attributes
-    ----------
-    options : RunOptions
-    paths : tuple of str
-        Files and folders, where the images are given so.
-    keep_missing : bool
-        A path that names nothing becomes a row that failed.
-    catalogue : Catalogue or None
+    With `keep_missing` a path that names nothing becomes a row that failed.
     """
 
     options: RunOptions

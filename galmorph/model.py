@@ -27,17 +27,6 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from torch import Tensor, nn
 
-__all__ = [
-    "HeadFile",
-    "Model",
-    "compute_signature",
-    "describe_model",
-    "read_heads",
-    "read_model",
-    "write_heads",
-    "write_model",
-]
-
 METADATA_KEY = "galmorph"
 TENSORS_KEY = "galmorph_tensors"
 """In ONNX files: heads and typicality, as base64 of a safetensors file."""
@@ -180,23 +169,10 @@ def _save(
 
 
 def write_model(path: str | Path, model: Model, *, half: bool = False) -> None:
-    """Write a model to one safetensors file.
+    """Write a model to one safetensors file; ``half`` stores the encoder in float16.
 
-    Parameters
-    ----------
-    path : path
-        Ends in ``.safetensors``.
-    model : Model
-        What to write.
-    half : bool
-        Store the encoder in float16; it is read back as float32.
-
-    Raises
-    ------
-    OutputError
-        It cannot be written; a file that was there stays as it was.
-    WeightsError
-        float16 cannot hold a value of the encoder.
+    It is read back as float32. OutputError: it cannot be written, and a file that was there stays
+    as it was. WeightsError: float16 cannot hold a value of the encoder.
     """
     tensors: dict[str, Any] = {}
     for key, tensor in model.encoder.state_dict().items():
@@ -264,27 +240,10 @@ def read_model(
 ) -> Model:
     """Read a model from a safetensors file, or from an ONNX file of ``galmorph export``.
 
-    Parameters
-    ----------
-    path : path
-        As `write_model` made it, or ending in ``.onnx``.
-    backend : {"torch", "onnx"}
-        What is to compute the embeddings; an ONNX file is always for onnxruntime. With "onnx"
-        torch is not imported.
-    sha256 : str, optional
-        What that of a safetensors file must be.
-
-    Returns
-    -------
-    Model
-        On the CPU, float32, in eval mode; its provenance has the sha256 of the bytes read.
-
-    Raises
-    ------
-    CheckpointError
-        The file cannot be read or does not hold a complete model.
-    UnknownModelError
-        An architecture that galmorph, or this backend, does not have.
+    With the backend "onnx" torch is not imported; an ONNX file is always for it. The encoder is on
+    the CPU, float32, in eval mode; the provenance has the sha256 of the bytes read, which is to be
+    ``sha256`` where that is given. CheckpointError: no complete model; UnknownModelError: an
+    architecture that galmorph, or this backend, does not have.
     """
     path = Path(path)
     if path.suffix == ".onnx":
@@ -369,16 +328,7 @@ def _find_odd_output(embedding: npt.NDArray[Any], width: int) -> str | None:
 
 
 class HeadFile(NamedTuple):
-    """What a file of heads holds.
-
-    Attributes
-    ----------
-    heads : dict of str to Head
-    model : str
-        Name of the model that they were fitted on.
-    signature : tuple of float
-        Of that model, as `compute_signature` gives it; empty in files of earlier versions.
-    """
+    """Heads by name, and of the model that they were fitted on its name and `compute_signature`."""
 
     heads: dict[str, Head]
     model: str
@@ -386,17 +336,9 @@ class HeadFile(NamedTuple):
 
 
 def compute_signature(model: Model) -> tuple[float, ...]:
-    """What the encoder makes of a stated image: by this a head knows it again.
+    """What the encoder makes of uniform noise on [0, 1]: by this a head knows it again.
 
-    Parameters
-    ----------
-    model : Model
-        With either backend: they agree to rounding.
-
-    Returns
-    -------
-    tuple of float
-        The first values of the embedding of uniform noise on [0, 1] from a fixed seed.
+    The first values of the embedding; both backends agree to rounding.
     """
     embedding = _encode(model, _make_noise(model, 1))
     return tuple(round(float(value), 5) for value in embedding[0, :SIGNATURE_VALUES])
@@ -448,12 +390,7 @@ def write_heads(
 def read_heads(path: str | Path) -> HeadFile:
     """Read heads, and what tells the model that they were fitted on.
 
-    Raises
-    ------
-    CheckpointError
-        The file cannot be read or holds no head.
-    UnknownHeadError
-        It is a whole model, whose heads fit the encoder beside them alone.
+    CheckpointError: no head; UnknownHeadError: a whole model, whose heads fit its encoder alone.
     """
     path = Path(path)
     stored = read_stored(path)

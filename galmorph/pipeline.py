@@ -34,8 +34,6 @@ from galmorph.settings import (
 from galmorph.weights.locate import WeightsFile, locate_weights
 from galmorph.weights.manifest import ManifestEntry, load_manifest
 
-__all__ = ["Pipeline", "find_head", "list_models", "load_model", "open_pipeline"]
-
 ROUNDING = 0.02
 """Between signatures of the same weights: float16 storage and another backend change less."""
 
@@ -130,22 +128,7 @@ def _triple(values: tuple[float, ...]) -> tuple[float, float, float]:
 
 
 def find_head(model: Model, name: str | os.PathLike[str] | Head) -> Head:
-    """A head of the model by name, or one of your own by path.
-
-    Parameters
-    ----------
-    model : Model
-    name : str or path
-        As in ``model.heads``, or a file that ``galmorph fit`` wrote, ending in ``.safetensors``.
-
-    Raises
-    ------
-    UnknownHeadError
-        The model has no such head, the file's head was fitted on another encoder, or the file is
-        a whole model.
-    CheckpointError
-        The file cannot be read.
-    """
+    """A head of the model by name, or one of your own by path, which fits its encoder."""
     if isinstance(name, Head):
         return name
     if not str(name).endswith(".safetensors"):
@@ -246,13 +229,7 @@ class Pipeline:
 
 
 def open_pipeline(options: RunOptions) -> Pipeline:
-    """Load the model that the options name, with all settings.
-
-    Raises
-    ------
-    GalmorphError
-        The device, the model or the head cannot be had.
-    """
+    """Load the model and the head that the options name, with all settings."""
     model, engine = options.model, EngineOptions(**options.pick(EngineOptions))
     if not isinstance(model, Model):
         try:

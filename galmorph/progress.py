@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Counter", "Report", "show_progress"]
-
 Report = Callable[..., None]
-"""Takes the numbers of cutouts done, failed, and done by an earlier run."""
+"""Takes the numbers of cutouts done, failed, and done by an earlier run, and what else is shown."""
 
 FILE_INTERVAL_S = 10.0
 """Between two states of the bar where standard error is a file."""
@@ -22,18 +20,9 @@ DELAY_S = 0.5
 
 
 class Counter:
-    """Count items in a thread of its own, while the work goes on.
+    """Count items in a thread of its own, while the work goes on; listing them has no effect.
 
-    Parameters
-    ----------
-    items : iterable
-        What to count; listing it must have no effect on the work. At the first that carries its
-        bytes it is given up: all of the container would be read twice.
-
-    Attributes
-    ----------
-    total : int or None
-        None until everything is counted.
+    At the first that carries its bytes it is given up: all of the container would be read twice.
     """
 
     def __init__(self, items: Iterable[Any]) -> None:
@@ -68,14 +57,8 @@ def show_progress(
 ) -> Iterator[Report]:
     """A function to be called with the number of cutouts done, and of those that failed.
 
-    Parameters
-    ----------
-    shown : bool, callable or None
-        None for a bar in a terminal or a notebook alone; a function is called instead.
-    items : iterable
-        What is to be done, to be counted in the background; empty where that is not known.
-    unit : str
-        What is counted.
+    ``shown`` is None for a bar in a terminal or a notebook alone, or a function to be called
+    instead. ``items`` are counted in the background; empty where that cannot be.
     """
     if callable(shown):
         yield lambda done, *_, **__: shown(done)
@@ -97,12 +80,15 @@ def show_progress(
             dynamic_ncols=terminal,
         )
 
-    def report(done: int, failed: int = 0, start: int = 0) -> None:
+    shown_beside: dict[str, Any] = {}
+
+    def report(done: int, failed: int = 0, start: int = 0, **beside: Any) -> None:
         bar.total = counter.total or None
         if bar.n == 0:
             bar.initial = bar.n = bar.last_print_n = start
-        if failed:
-            bar.set_postfix(failed=failed, refresh=False)
+        shown_beside.update(beside, **({"failed": failed} if failed else {}))
+        if shown_beside:
+            bar.set_postfix(shown_beside, refresh=False)
         bar.update(done - bar.n)
 
     try:

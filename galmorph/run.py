@@ -26,8 +26,6 @@ from galmorph.tables.writers import KEY_COLUMNS, TableWriter, open_writer
 if TYPE_CHECKING:
     from galmorph.images.source import Source
 
-__all__ = ["Run", "Tell", "open_run"]
-
 Tell = Callable[[Sequence[Row], Mapping[str, Any]], Any]
 """Makes something of the rows of a part and their columns."""
 
@@ -39,22 +37,9 @@ PLACE = ("device", "torch", "numpy", "python", "onnxruntime", "command", "date",
 class Run:
     """A run made ready; `results` carries it out.
 
-    Attributes
-    ----------
-    options : RunOptions
-    inputs : Inputs
-    pipeline : Pipeline
-    plan : ResultPlan
-    command : str
-        As it was typed; empty in Python.
-    rows_done, resumed, resumed_failed : int
-        Rows that are there; those of an earlier run, and how many of these failed.
-    finished : str
-        Where an earlier run has finished the table: a sentence that says so.
-    passed_over : Counter
-        Files in folders that were not taken, by suffix.
-    where : str
-        What computes, in words; empty for this process.
+    `command` is as it was typed; of the `rows_done`, `resumed` are of an earlier run, and
+    `resumed_failed` of these failed. `finished` says where such a run has finished the table,
+    `passed_over` counts files of folders by suffix, `where` says what computes if not this process.
     """
 
     options: RunOptions
@@ -143,22 +128,7 @@ class Run:
 
 
 def open_run(options: RunOptions, *, keep_missing: bool = False, command: str = "") -> Run:
-    """Check everything that can be checked without an image, and load the model.
-
-    Parameters
-    ----------
-    options : RunOptions
-    keep_missing : bool
-        As in `open_inputs`.
-    command : str
-        For provenance.
-
-    Raises
-    ------
-    GalmorphError
-        What stops the run as a whole: no such path, format, model, head or device, or a result that
-        stands there already.
-    """
+    """Check everything that can be checked without an image, and load the model."""
     classifies = isinstance(options, ClassifyOptions)
     with_embedding = options.with_embedding if isinstance(options, ClassifyOptions) else True
     coverage = options.coverage if isinstance(options, ClassifyOptions) else None

@@ -10,8 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LONGEST_HEADER", "find_problem", "parse_json"]
-
 Rule = Mapping[str, Any]
 Problem = tuple[str, str]
 
@@ -70,12 +68,7 @@ def parse_json(text: str | bytes) -> Any:
 def find_problem(value: Any, name: str) -> str | None:
     """What is first wrong with a JSON value, as ``path: must be ...``; None where nothing is.
 
-    Parameters
-    ----------
-    value : object
-        As `parse_json` gives it.
-    name : str
-        Of a definition in the schema: "manifest", "entry", "model" or "head_file".
+    ``name`` is that of a definition: "manifest", "entry", "model" or "head_file".
     """
     for path, problem in _list_problems(value, _read_schema()[name], ""):
         return f"{path}: {problem}" if path else problem

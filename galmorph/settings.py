@@ -13,29 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
 from numbers import Integral
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from galmorph.errors import OptionError
 from galmorph.remote import to_path
-
-__all__ = [
-    "BackendName",
-    "ClassifyOptions",
-    "ClusterOptions",
-    "EngineOptions",
-    "FieldOptions",
-    "InputOptions",
-    "Kind",
-    "ModelOptions",
-    "Option",
-    "OutputOptions",
-    "PixelOptions",
-    "ReadOptions",
-    "RenderOptions",
-    "RunOptions",
-    "list_options",
-    "say_in_python",
-]
 
 STRETCHES = {
     "legacysurvey": "survey_stretches",
@@ -83,26 +64,34 @@ class Number(Kind):
 
     metavar = "F"
 
-    def __init__(self, said: str = "positive", *units: str, signed: bool = False):
-        self.said, self.units, self.signed = said, units, signed
+    def __init__(
+        self,
+        said: str = "positive",
+        *units: str,
+        fits: Callable[[float], bool] = lambda value: value > 0,
+    ):
+        self.said, self.units, self.fits = said, units, fits
 
-    def read(self, text: str) -> float:
+    def read(self, text: str) -> Any:
         with suppress(ValueError):
             return float(text)
         raise ValueError(f"must be {self.said}, not {text!r}")
 
-    def check(self, value: Any) -> float:
+    def check(self, value: Any) -> Any:
         value = _strip_unit(value, *self.units)
-        good = _is_number(value) and math.isfinite(value) and (self.signed or value > 0)
-        if not good:
+        if not (_is_number(value) and math.isfinite(value) and self.fits(float(value))):
             raise ValueError(f"must be {self.said}, not {value!r}")
         return float(value)
 
 
-class Fov(Number):
-    """An angle, or "auto"."""
+WHOLE = Number("within 0 to 1", fits=lambda value: 0 <= value <= 1)
+SOME = Number("above 0, and 1 at most", fits=lambda value: 0 < value <= 1)
+INSIDE = Number("between 0 and 1", fits=lambda value: 0 < value < 1)
+"""Parts of a whole."""
 
-    metavar = "ARCSEC|auto"
+
+class OrAuto(Number):
+    """The same, or "auto"."""
 
     def read(self, text: str) -> Any:
         return text if text == "auto" else super().read(text)
@@ -111,35 +100,38 @@ class Fov(Number):
         return value if isinstance(value, str) and value == "auto" else super().check(value)
 
 
-class Fraction(Number):
-    """A part of a whole."""
+class Crop(OrAuto):
+    """A part of the frame's shorter side."""
 
-    def check(self, value: Any) -> float:
-        if not (_is_number(value) and 0 <= float(value) <= 1):
-            raise ValueError(f"must be within 0 to 1, not {value!r}")
-        return float(value)
+    metavar = "F|auto"
 
+    def __init__(self) -> None:
+        super().__init__("positive or auto")
 
-class Inside(Number):
-    """A part of a whole, but neither none nor all of it."""
-
-    def check(self, value: Any) -> float:
-        if not (_is_number(value) and 0 < float(value) < 1):
-            raise ValueError(f"must be between 0 and 1, not {value!r}")
-        return float(value)
+    def check(self, value: Any) -> float | str:
+        crop: float | str = super().check(value)
+        if not isinstance(crop, str) and crop > MAX_CROP:
+            raise ValueError(
+                f"is a fraction of the frame's shorter side, not a number of pixels as {crop:g} "
+                "is: the central 180 of 424 px are 0.4245"
+            )
+        return crop
 
 
 class Whole(Kind):
-    """A whole number from 1 on."""
+    """A whole number, by default from 1 on."""
 
     metavar = "N"
 
+    def __init__(self, least: int = 1):
+        self.least = least
+
     def read(self, text: str) -> Any:
-        return int(text) if text.isdecimal() else text
+        return int(text) if text.lstrip("-").isdecimal() else text
 
     def check(self, value: Any) -> int:
-        if not isinstance(value, Integral) or int(value) < 1:
-            raise ValueError(f"must be a whole number of at least 1, not {value!r}")
+        if not isinstance(value, Integral) or int(value) < self.least:
+            raise ValueError(f"must be a whole number of at least {self.least}, not {value!r}")
         return int(value)
 
 
@@ -170,6 +162,18 @@ class Texts(Kind):
         return tuple(map(os.fspath, (value,) if one else value))
 
 
+class Names(Kind):
+    """Words between commas."""
+
+    metavar = "A,B,..."
+
+    def read(self, text: str) -> tuple[Any, ...]:
+        names = tuple(part.strip() for part in text.split(",") if part.strip())
+        if not names:
+            raise ValueError(f"is a list of names separated by commas, not {text!r}")
+        return names
+
+
 class File(Kind):
     """A path."""
 
@@ -187,31 +191,6 @@ class TableFile(File):
     def check(self, value: Any) -> Any:
         in_memory = hasattr(value, "colnames") or hasattr(value, "iloc")
         return value if in_memory else super().check(value)
-
-
-class Crop(Kind):
-    """A part of the frame's shorter side, or "auto"."""
-
-    metavar = "F|auto"
-
-    def read(self, text: str) -> Any:
-        with suppress(ValueError):
-            return float(text)
-        return text
-
-    def check(self, value: Any) -> float | str:
-        if isinstance(value, str) and value == "auto":
-            return value
-        if not _is_number(value):
-            raise ValueError(f"is neither a number nor 'auto': {value!r}")
-        if not 0 < float(value) < math.inf:
-            raise ValueError(f"must be positive, not {value!r}")
-        if float(value) > MAX_CROP:
-            raise ValueError(
-                f"is a fraction of the frame's shorter side, not a number of pixels as {value:g} "
-                "is: the central 180 of 424 px are 0.4245"
-            )
-        return float(value)
 
 
 class Hdu(Kind):
@@ -314,22 +293,10 @@ def _strip_unit(value: Any, *units: str) -> Any:
 
 @dataclass(frozen=True)
 class Option:
-    """What an option says of itself.
+    """What an option says of itself; without `help` it is not listed.
 
-    Attributes
-    ----------
-    help : str
-        A sentence or two; empty for what only galmorph sets.
-    kind : Kind
-    default : str
-        What holds where nothing is given, if the default itself does not say so.
-    rare : bool
-        Listed below the others.
-    only : {"", "python", "command"}
-        Where there is such an option; "" for everywhere.
-    metavar : str
-    flag : str
-        Of a switch with two names.
+    `default` is what holds where nothing is given, if the default itself does not say so; `flag`
+    its names on the command line, where they are not its own alone.
     """
 
     help: str
@@ -341,7 +308,7 @@ class Option:
     flag: str = ""
 
 
-def _option(value: Any, kind: Kind, help_: str = "", **more: Any) -> Any:
+def option(value: Any, kind: Kind, help_: str = "", **more: Any) -> Any:
     return field(default=value, metadata={"option": Option(help_, kind, **more)})
 
 
@@ -361,6 +328,13 @@ class Settings:
             except ValueError as error:
                 raise OptionError(f"{each.name} {error}") from error
 
+    @classmethod
+    def take(cls, given: dict[str, Any]) -> Self:
+        """Those of some options, which are taken out."""
+        return cls(
+            **{each.name: given.pop(each.name) for each in fields(cls) if each.name in given}
+        )
+
     def pick(self, kind: type[Settings]) -> dict[str, Any]:
         """The values that another class has too."""
         return {each.name: getattr(self, each.name) for each in fields(kind)}
@@ -375,28 +349,28 @@ class FileOptions(Settings):
     """How files are read, as a user says it."""
 
     group = "Pixels"
-    hdu: int | str | tuple[int | str, ...] | None = _option(
+    hdu: int | str | tuple[int | str, ...] | None = option(
         None, Hdu(),
         "FITS: HDU that holds the image; several, as in 1,2,3, are stacked as bands; each: a row "
         "for each HDU that holds a galaxy.",
         default="the first with an image, and those after it that hold other bands",
     )  # fmt: skip
-    bands: Sequence[str] | None = _option(
+    bands: Sequence[str] | None = option(
         None, Bands(), "Names of the planes where the file has none, else those to take."
     )
-    pixel_scale: float | None = _option(
+    pixel_scale: float | None = option(
         None, Number(*ARCSEC, "arcsec/pix"),
         "Size of a pixel, where the file does not tell.", metavar="ARCSEC",
     )  # fmt: skip
-    center: tuple[float, float] | None = _option(
+    center: tuple[float, float] | None = option(
         None, Center(), "FITS: centre in degrees, ICRS.", default="the middle"
     )
-    within: str | None = _option(
+    within: str | None = option(
         None, File(),
         "Read no image outside this folder or URL, whatever paths a table holds.", metavar="DIR",
         rare=True,
     )  # fmt: skip
-    max_pixels: int = _option(
+    max_pixels: int = option(
         27_000_000, Whole(), "Refuse larger images: width x height x bands.", rare=True
     )
 
@@ -405,25 +379,16 @@ class FileOptions(Settings):
 class ReadOptions(FileOptions):
     """How files are read, with what galmorph adds.
 
-    Attributes
-    ----------
-    fov : float, optional
-        Side in arcseconds of the part to cut out by the WCS; with `center` alone, the shorter side
-        of the image.
-    min_side : int, optional
-        A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as both sides keep this many
-        pixels (the factor is noted as "reduced"). None: always the full size.
-    seen : float, optional
-        Side of the central square outside of which nobody will look, as a fraction of the shorter
-        side. What lies below it in a JPEG may then be left out (`Cutout.frame` says so).
-    seen_side : int, optional
-        That holds of frames of so many pixels a side alone.
+    `fov` is the side in arcseconds to cut out by the WCS; with `center` alone, the shorter side of
+    the image. A JPEG may be decoded at 1/2, 1/4 or 1/8 as long as both sides keep `min_side` pixels
+    (noted as "reduced"). `seen` is the side of the central square outside of which nobody will
+    look, of the shorter side; `seen_side`: that holds of frames of so many pixels alone.
     """
 
-    fov: float | None = _option(None, Number(*ARCSEC))
-    min_side: int | None = _option(None, Whole())
-    seen: float | None = _option(None, Number())
-    seen_side: int | None = _option(None, Whole())
+    fov: float | None = option(None, Number(*ARCSEC))
+    min_side: int | None = option(None, Whole())
+    seen: float | None = option(None, Number())
+    seen_side: int | None = option(None, Whole())
 
     @property
     def max_bytes(self) -> int:
@@ -436,15 +401,15 @@ class FieldOptions(Settings):
     """Which part of the frame to look at; by default what the weights expect."""
 
     group = "Pixels"
-    crop: float | Literal["auto"] | None = _option(
+    crop: float | Literal["auto"] | None = option(
         None, Crop(),
         "Central part of the frame to look at, as a fraction; auto measures the galaxy.",
         default="what the weights expect",
     )  # fmt: skip
-    fov: float | Literal["auto"] | None = _option(
-        None, Fov(*ARCSEC),
+    fov: float | Literal["auto"] | None = option(
+        None, OrAuto(*ARCSEC),
         "Field of view to look at; needs a WCS or --pixel-scale. With --survey auto goes by the "
-        "column petroR90_r or shape_r.",
+        "column petroR90_r or shape_r.", metavar="ARCSEC|auto",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -458,19 +423,19 @@ class RenderOptions(Settings):
     """How flux becomes colour and what happens to bad pixels."""
 
     group = "Pixels"
-    stretch: str = _option(
+    stretch: str = option(
         "auto", Choice("auto", *STRETCHES),
         "How flux becomes colour; auto goes by the survey in the header.",
     )  # fmt: skip
-    zeropoint: float | None = _option(
-        None, Number("a magnitude", signed=True),
+    zeropoint: float | None = option(
+        None, Number("a magnitude", fits=math.isfinite),
         "AB magnitude of one count, where the file does not say its unit.", metavar="MAG",
     )  # fmt: skip
-    nan: BadPixelPolicy = _option(
+    nan: BadPixelPolicy = option(
         "interpolate", Choice("interpolate", "zero", "refuse"), "What to do with bad pixels."
     )
-    nan_fraction: float = _option(
-        0.05, Fraction(), "Part of bad pixels above which a row is flagged.", rare=True
+    nan_fraction: float = option(
+        0.05, WHOLE, "Part of bad pixels above which a row is flagged.", rare=True
     )
 
 
@@ -524,13 +489,13 @@ class ModelOptions(Settings):
     """What embeds."""
 
     group = "Model"
-    model: Any = _option(
+    model: Any = option(
         None, Kind(),
         "A model of `galmorph weights list`, a safetensors or ONNX file of galmorph's, or "
         "hf_hub:ORG/NAME for an encoder of timm.",
         default="the bundled one", metavar="NAME|FILE",
     )  # fmt: skip
-    backend: BackendName = _option(
+    backend: BackendName = option(
         "torch", Choice("torch", "onnx"),
         "onnx computes with onnxruntime on the CPU and starts without torch (needs the extra "
         "onnx); a --model file of `galmorph export` implies it.", rare=True,
@@ -547,17 +512,15 @@ class EngineOptions(Settings):
     """How the work is done; none of it changes a result beyond the precision's rounding."""
 
     group = "Engine"
-    device: str = _option(
+    device: str = option(
         "auto", Kind(),
         "auto, cpu, cuda, cuda:N or mps.",
     )  # fmt: skip
-    batch_size: int | None = _option(
-        None, Whole(), "Cutouts encoded together.", default="by device"
-    )
-    workers: int | None = _option(
+    batch_size: int | None = option(None, Whole(), "Cutouts encoded together.", default="by device")
+    workers: int | None = option(
         None, Whole(), "Threads that read (and, on the CPU, encode).", default="one per core"
     )
-    precision: str = _option(
+    precision: str = option(
         "auto", Choice(*PRECISIONS),
         "auto is bfloat16 where the device multiplies in it, else float32.", rare=True,
     )  # fmt: skip
@@ -568,12 +531,12 @@ class ClusterOptions(Settings):
     """Where the work is done; in Python `galmorph.ray` has a function of its own."""
 
     group = "Engine"
-    engine: Literal["local", "ray"] = _option(
+    engine: Literal["local", "ray"] = option(
         "local", Choice("local", "ray"),
         "ray shares the work among the nodes of a Ray cluster, or the GPUs of this machine; -o is "
         "then a folder, or its URL, of Parquet parts (needs the extra ray).", only="command",
     )  # fmt: skip
-    address: str | None = _option(
+    address: str | None = option(
         None, Kind(), "Address of a Ray cluster; auto is the one that this machine belongs to.",
         default="RAY_ADDRESS, else Ray is started here", only="command", rare=True,
         metavar="ADDRESS",
@@ -587,62 +550,62 @@ class InputOptions(Settings):
     group = "Input"
     images: Any = field(default=None, kw_only=False, metadata={"option": Option("", Kind())})
     """Paths on the command line; in Python also objects in memory."""
-    recursive: bool = _option(
+    recursive: bool = option(
         True, Flag(), "Go into the folders inside a folder.", flag="--recursive/--no-recursive"
     )
-    catalogue: Any = _option(
+    catalogue: Any = option(
         None, TableFile(),
         "Take the cutouts from a table (CSV, ECSV, FITS, VOTable, Parquet, JSON Lines, IPAC, a "
         "folder of Parquet files such as HATS, in Python also a table in memory) instead of PATHs; "
         "its columns are carried into the result.", metavar="FILE",
     )  # fmt: skip
-    path_column: Sequence[str] = _option(
+    path_column: Sequence[str] = option(
         (), Texts(),
         "Column of the catalogue that holds the paths; one per band (with --bands) where each band "
         "has a file of its own.", default="file_name, where the catalogue is called metadata",
     )  # fmt: skip
-    band_column: str | None = _option(
+    band_column: str | None = option(
         None, Kind(), "Column of the catalogue that holds the band of each path: the rows of one "
         "identifier are the bands of one galaxy.", default="a row is a galaxy",
     )  # fmt: skip
-    id_column: str | None = _option(
+    id_column: str | None = option(
         None, Kind(), "Column that becomes object_id.",
         default="object_id, else by the file, or the row's number",
     )  # fmt: skip
-    mosaic: Sequence[str] = _option(
+    mosaic: Sequence[str] = option(
         (), Texts(),
         "Cut the catalogue's positions out of this FITS image (with --fov); one per band where "
         "each has an image of its own. Tiles of a field take a run each.", metavar="FILE",
     )  # fmt: skip
-    survey: str | None = _option(
+    survey: str | None = option(
         None, Kind(),
         "Download the catalogue's positions from legacysurvey, sdss or hips:ID (a layer or release "
         "too, as legacysurvey:ls-dr9), as pictures, or with --bands g,r,z as flux. The field is "
         "that of --fov, else goes by petroR90_r (sdss), else is measured.", metavar="NAME[:ID]",
     )  # fmt: skip
-    survey_url: str | None = _option(
+    survey_url: str | None = option(
         None, Kind(), "Another place of that service.",
         default="GALMORPH_SURVEY_URL, else its own", metavar="URL", rare=True,
     )  # fmt: skip
-    connections: int | None = _option(
+    connections: int | None = option(
         None,
         Whole(),
         "Downloads at once; the owners of surveys ask for few.",
         default="4 from a survey, 16 of URLs",
         rare=True,
     )
-    bands_from_name: str | None = _option(
+    bands_from_name: str | None = option(
         None, Kind(), 'Join the files of one galaxy, as in "{id}_{band}.fits".', metavar="PATTERN"
     )
-    ra_column: str | None = _option(
+    ra_column: str | None = option(
         None, Kind(), "Right ascension, degrees or 12:34:56.7.",
         default="ra, or by its UCD or a survey's name", rare=True,
     )  # fmt: skip
-    dec_column: str | None = _option(
+    dec_column: str | None = option(
         None, Kind(), "Declination, degrees or +12:34:56.",
         default="the one that belongs to it", rare=True,
     )  # fmt: skip
-    part: tuple[int, int] = _option(
+    part: tuple[int, int] = option(
         (1, 1), Part(),
         "Every N-th of the cutouts, from the K-th on: for N jobs that share the work (and whose "
         "results stand outside the folders that are searched).", rare=True,
@@ -654,30 +617,37 @@ class OutputOptions(Settings):
     """Where the result goes."""
 
     group = "Output"
-    output: PathLike = _option(
-        "", File(), "File to write the result to as it is made; the suffix decides the format.",
-        only="python",
+    output: PathLike = option(
+        "", File(),
+        "Table to write as it is made; the suffix decides: .fits, .parquet, .csv, .ecsv, .vot, "
+        ".jsonl, and for embeddings .npz, .npy.", flag="-o --output",
     )  # fmt: skip
-    progress: bool | Callable[[int], None] | None = _option(
+    progress: bool | Callable[[int], None] | None = option(
         None, Kind(), "Whether to show a bar; or a function of the number of cutouts done.",
         default="in a terminal and in a notebook", only="python",
     )  # fmt: skip
-    on_error: OnError = _option(
+    on_error: OnError = option(
         "flag", Choice("flag", "raise"),
         "Keep the row of a cutout that fails, flagged, or raise the first error.", only="python",
     )  # fmt: skip
-    resume: bool = _option(
+    resume: bool = option(
         False, Flag(),
         "Go on with the partial result that a run with the same inputs and options left.",
     )  # fmt: skip
-    overwrite: bool = _option(
+    overwrite: bool = option(
         False, Flag(), "Replace the result, or partial result, that stands there."
     )
-    csv_safe: bool = _option(
+    csv_safe: bool = option(
         False, Flag(),
         "In CSV, put an apostrophe before text that a spreadsheet would run (= + - @ first).",
         rare=True,
     )  # fmt: skip
+    strict: bool = option(
+        False, Flag(), "Exit with status 1 if any cutout of the table failed.", only="command"
+    )
+    quiet: bool = option(
+        False, Flag(), "No progress, no summary.", flag="-q --quiet", only="command"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -773,28 +743,43 @@ class RunOptions(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyOptions(RunOptions):
+class ShowOptions(Settings):
+    """How a result is looked at."""
+
+    group = "Output"
+    report: str | None = option(
+        None, File(), "Make a page of the result as well, as `galmorph report` does.",
+        metavar="HTML", only="command",
+    )  # fmt: skip
+    samp: bool = option(
+        False, Flag(), "Have TOPCAT or Aladin, if they run, load the table (.fits or .vot).",
+        only="command",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyOptions(RunOptions, ShowOptions):
     """All options of a run that classifies."""
 
     group = "Model"
-    head: Any = _option(
+    head: Any = option(
         "gz2", Kind(),
         "What to tell: classes (gz2, gz2_clean, sdss, decals, decals4), all votes (tree), "
         "attributes (efigi), or a file of `galmorph fit`.",
         metavar="NAME|FILE",
     )  # fmt: skip
-    coverage: float | None = _option(
-        None, Inside(),
+    coverage: float | None = option(
+        None, INSIDE,
         "Add label_set: the fewest classes of which one is right for this part of the cutouts of "
         "each class, as long as they are like those that the head was calibrated on.",
         default="no such column", metavar="F",
     )  # fmt: skip
-    with_embedding: bool = _option(
+    with_embedding: bool = option(
         False, Flag(), "Add the embedding as a vector column: both in one pass."
     )
 
 
-GROUPS = ("Input", "Pixels", "Model", "Engine", "Output")
+GROUPS = ("Options", "Input", "Pixels", "Model", "Engine", "Output")
 
 
 def list_options(kind: type[Settings]) -> Iterator[tuple[Field[Any], Option, str]]:

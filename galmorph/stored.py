@@ -14,8 +14,6 @@ import numpy as np
 from galmorph.errors import CheckpointError, ChecksumError
 from galmorph.schema import LONGEST_HEADER, parse_json
 
-__all__ = ["Stored", "check_finite", "load_tensors", "read_bytes", "read_stored"]
-
 
 @dataclass(frozen=True)
 class Stored:
@@ -34,15 +32,7 @@ class Stored:
 
 
 def read_stored(path: str | Path, *, sha256: str | None = None) -> Stored:
-    """Read a safetensors file whose arrays hold finite numbers.
-
-    Raises
-    ------
-    CheckpointError
-        It cannot be read, or an array holds something else.
-    ChecksumError
-        Its bytes are not those of `sha256`.
-    """
+    """Read a safetensors file of finite numbers, whose sha256 is the one given, if any."""
     data, digest = read_bytes(path, sha256)
     tensors = load_tensors(data, path)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors read it

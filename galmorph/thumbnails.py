@@ -27,8 +27,6 @@ from galmorph.remote import check_named, is_url
 from galmorph.settings import FieldOptions, ReadOptions, RenderOptions, RunOptions, Settings
 from galmorph.tables.provenance import nest_meta
 
-__all__ = ["Pictures", "to_data_uri"]
-
 S = TypeVar("S", bound=Settings)
 
 JPEG_QUALITY = 82
@@ -36,15 +34,7 @@ JPEG_QUALITY = 82
 
 @dataclass(frozen=True)
 class Pictures:
-    """How a run has read and prepared its images; needs no model.
-
-    Attributes
-    ----------
-    preprocessing, read, field, rendering
-        Settings of the run.
-    inputs : mapping
-        Its options on which images there are.
-    """
+    """How a run has read and prepared its images; needs no model."""
 
     preprocessing: Preprocessing
     read: ReadOptions

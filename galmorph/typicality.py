@@ -12,8 +12,6 @@ import numpy.typing as npt
 
 from galmorph.errors import TrainingError
 
-__all__ = ["ATYPICAL_PERCENTILE", "ENOUGH_ROWS", "Doubts", "Frames", "Typicality", "fit_typicality"]
-
 ATYPICAL_PERCENTILE = 99.0
 """Rows above this percentile of held-out training data are flagged."""
 
@@ -40,13 +38,9 @@ TAIL = 95.0
 class Doubts:
     """What else makes a label doubtful, by linear probes: no galaxy, or no class for sure.
 
-    Attributes
-    ----------
-    weight, bias : ndarray of float32, shapes (1 + k, num_features) and (1 + k,)
-        First the logit of what is no galaxy, then those of k classes.
-    quantiles : ndarray of float32, shape (2, q)
-        Of that logit, and of 1 minus the largest share of a class, among galaxies, at equal steps
-        of probability.
+    `weight` (1 + k, num_features) and `bias`: first the logit of what is no galaxy, then those of k
+    classes. `quantiles` (2, q): of that logit, and of 1 minus the largest share of a class, among
+    galaxies, at equal steps of probability.
     """
 
     weight: npt.NDArray[np.float32]
@@ -75,11 +69,8 @@ class Doubts:
 class Frames:
     """Tells frames that show a galaxy badly: off-centre, cut off, or small beside a big one.
 
-    Attributes
-    ----------
-    weight, bias : ndarray of float32, shapes (1 + k, num_features) and (1 + k,)
-        First the logit of a good frame, made so much larger that few are called bad; then those of
-        k kinds of bad ones.
+    `weight` (1 + k, num_features) and `bias`: first the logit of a good frame, made so much larger
+    that few are called bad; then those of k kinds of bad ones.
     """
 
     weight: npt.NDArray[np.float32]
@@ -99,19 +90,9 @@ class Frames:
 class Typicality:
     """Distance to the nearest training embeddings, in whitened principal components.
 
-    Attributes
-    ----------
-    mean : ndarray of float32, shape (num_features,)
-    components : ndarray of float32, shape (num_features, k)
-        Principal components, each divided by its standard deviation.
-    references : ndarray of float32, shape (m, k)
-        A sample of training embeddings, whitened.
-    quantiles : ndarray of float32, shape (q,)
-        Distances of further training embeddings at equal steps of probability, 0 to 1.
-    neighbours : int
-        The distance is the mean to this many nearest references.
-    doubts : Doubts or None
-    frames : Frames or None
+    `mean` (num_features,); `components` (num_features, k), each divided by its standard deviation;
+    `references` (m, k), a whitened sample; `quantiles` (q,) of the distances of further training
+    embeddings, at equal steps of probability. The distance is the mean to the `neighbours` nearest.
     """
 
     mean: npt.NDArray[np.float32]
@@ -207,25 +188,9 @@ def fit_typicality(
     neighbours: int = 5,
     seed: int = 0,
 ) -> Typicality:
-    """Learn what training data look like.
+    """Learn what training data look like, from embeddings (n, num_features).
 
-    Parameters
-    ----------
-    embeddings : ndarray, shape (n, num_features)
-        Of training cutouts, through the same path as a user's.
-    num_components, num_references, neighbours : int
-        Principal components kept, references stored, nearest references used.
-    seed : int
-        Of the halves: one gives components and references, the other calibrates the percentile.
-
-    Returns
-    -------
-    Typicality
-
-    Raises
-    ------
-    TrainingError
-        There are too few embeddings.
+    One half gives components and references, the other calibrates the percentile.
     """
     if len(embeddings) < MIN_ROWS:
         raise TrainingError(

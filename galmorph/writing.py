@@ -11,20 +11,10 @@ from pathlib import Path
 from galmorph.errors import OutputError
 from galmorph.remote import find_place, is_url, send
 
-__all__ = ["move_into_place", "say_unwritable", "sync_folder", "write_whole"]
-
 
 @contextmanager
 def say_unwritable(path: str | Path, way_out: str = "") -> Iterator[None]:
-    """Turn what the system says of writing a file into one line, an `OutputError`.
-
-    Parameters
-    ----------
-    path : path
-        What is written.
-    way_out : str
-        What can be done, or what is kept.
-    """
+    """Turn what the system says of writing a file into an `OutputError` of one line."""
     try:
         yield
     except OSError as error:

@@ -50,16 +50,15 @@ def test_every_module_exports_what_it_has(name):
 def test_public_names_are_described(name):
     found = getattr(galmorph, name)
     assert found.__doc__, name
-    module = sys.modules[found.__module__]
-    assert name in module.__all__
+    assert name in vars(sys.modules[found.__module__])
 
 
 def test_every_error_is_a_builtin_too():
     from galmorph import errors
 
-    tree = errors.__doc__
-    for name in errors.__all__:
-        kind = getattr(errors, name)
-        assert name in tree
+    kinds = {n: k for n, k in vars(errors).items() if isinstance(k, type)}
+    assert len(kinds) > 25
+    for name, kind in kinds.items():
+        assert kind.__doc__, name
         builtins = [base for base in kind.__mro__ if base.__module__ == "builtins"]
         assert len(builtins) > 3 or kind in (errors.GalmorphError, errors.GalmorphWarning), name

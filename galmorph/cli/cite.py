@@ -20,22 +20,13 @@ def cite(table: str | None) -> None:
 
 def _describe(path: str) -> str:
     """The paragraph on methods."""
-    import numpy as np
-
     from galmorph.errors import CatalogueError
-    from galmorph.flags import NO_LABEL
-    from galmorph.inference.results import concatenate
-    from galmorph.tables.formats import open_reader
+    from galmorph.pages.facts import Facts
+    from galmorph.saved import SavedRun
 
-    reader = open_reader(path, only=("flags", "confidence"))
-    meta = reader.provenance
-    if not meta or "galmorph" not in meta:
+    saved = SavedRun(path)
+    if "galmorph" not in saved.provenance:
         raise CatalogueError(
             f"{path}: holds no provenance of galmorph; cite needs a .fits or .ecsv"
         )
-    columns = concatenate(list(reader.chunks()))
-    flags = np.ma.filled(np.ma.asarray(columns["flags"]), 0).astype(int)
-    counts = {"rows": len(flags), "failed": int((flags & NO_LABEL.value != 0).sum())}
-    if "confidence" in columns:
-        counts["unsure"] = int((np.ma.filled(columns["confidence"], np.nan) < 0.5).sum())
-    return describe_methods(meta, counts)
+    return describe_methods(saved.provenance, Facts(saved).counts)

@@ -7,66 +7,38 @@ from typing import Any
 
 import click
 
-from galmorph.cli.options import GroupedCommand, GroupedOption, output_option, run_options
+from galmorph.cli.options import GroupedCommand, options_of
 from galmorph.cli.status import OK, SOME_FAILED
 from galmorph.settings import ClassifyOptions
 
-__all__ = ["classify"]
-
 
 @click.command(cls=GroupedCommand)
-@output_option(
-    "Table to write; the suffix decides: .csv, .ecsv, .fits, .vot, .parquet, .jsonl [default: CSV "
-    "on standard output].",
-    default="-",
-)
-@click.option(
-    "--report",
-    metavar="HTML",
-    cls=GroupedOption,
-    section="Output",
-    help="Make a page of the result as well, as `galmorph report` does.",
-)
-@click.option(
-    "--samp",
-    is_flag=True,
-    cls=GroupedOption,
-    section="Output",
-    help="Have TOPCAT or Aladin, if they run, load the table (.fits or .vot).",
-)
-@run_options(ClassifyOptions)
+@click.argument("images", nargs=-1, type=click.Path(), metavar="[PATH]...")
+@options_of(ClassifyOptions)
 @click.pass_context
-def classify(
-    ctx: click.Context,
-    /,
-    strict: bool,
-    quiet: bool,
-    report: str | None,
-    samp: bool,
-    **given: Any,
-) -> None:
+def classify(ctx: click.Context, /, **given: Any) -> None:
     """Classify cutouts: one row per image, in order.
 
     A PATH is an image (JPEG, PNG, TIFF, WebP, FITS), a folder, a glob, a tar shard, or a stack
     (.npy, .npz, file.h5::dataset, .parquet). A file that cannot be read keeps its row, with flags
-    and a message.
+    and a message. Without -o the table goes to standard output, as CSV.
 
     Exit status: 0 done, 1 some cutouts failed (with --strict) or the run could not be carried out,
     2 usage, 3 nothing could be read, 130 interrupted, 143 ended by SIGTERM.
     """
     from galmorph.cli.run import carry_out
 
-    options = ClassifyOptions(**given)
-    if report is not None:
-        _prepare_report(report, options)
-    if samp and not options.file.endswith((".fits", ".vot")):
+    options = ClassifyOptions(**{**given, "output": given["output"] or "-"})
+    if options.report is not None:
+        _prepare_report(options.report, options)
+    if options.samp and not options.file.endswith((".fits", ".vot")):
         raise click.UsageError("--samp sends a file: name it with -o, as .fits or .vot.")
-    status = carry_out(options, strict=strict, quiet=quiet)
-    if report is not None and status in (OK, SOME_FAILED):
+    status = carry_out(options)
+    if options.report is not None and status in (OK, SOME_FAILED):
         from galmorph.cli.report import write_report
 
-        write_report(options.file, report)
-    if samp and status in (OK, SOME_FAILED):
+        write_report(options.file, options.report)
+    if options.samp and status in (OK, SOME_FAILED):
         _send(Path(options.file))
     ctx.exit(status)
 

@@ -16,33 +16,9 @@ from galmorph.settings import EngineOptions, ModelOptions
 if TYPE_CHECKING:
     from galmorph.images.source import Source
 
-__all__ = ["doctor"]
+OWN_EXTRAS = ("all", "test", "docs", "dev")
+"""Extras that are made of others, or for developers."""
 
-REQUIRED = (
-    "torch",
-    "timm",
-    "huggingface-hub",
-    "safetensors",
-    "numpy",
-    "pillow",
-    "astropy",
-    "click",
-    "tqdm",
-)
-EXTRAS = {
-    "pyarrow": ("parquet", "Parquet"),
-    "h5py": ("hdf5", "HDF5"),
-    "zarr": ("zarr", "Zarr"),
-    "asdf": ("asdf", "ASDF"),
-    "fsspec": ("remote", "URLs in place of paths"),
-    "s3fs": ("remote", "s3://"),
-    "ray": ("ray", "--engine ray"),
-    "onnxruntime": ("onnx", "--backend onnx"),
-    "simplejpeg": ("jpeg", "faster reading of JPEG files"),
-    "tifffile": ("tiff", "TIFF of more than 8 bits and three bands"),
-    "scikit-learn": ("evaluate", "galmorph evaluate"),
-    "matplotlib": ("evaluate", "figures"),
-}
 TIMED_IMAGES = 256
 TIMED_BATCHES = 4
 """With GPUs, so many full batches for each: their speed-ups begin with the second."""
@@ -84,18 +60,22 @@ def _find_version(package: str) -> str | None:
 
 def _report_packages() -> bool:
     import platform
+    import re
+    from importlib.metadata import requires
 
-    found = {package: _find_version(package) for package in REQUIRED}
-    click.echo(f"galmorph {_find_version('galmorph') or '(not installed)'}")
+    own, well = _find_version("galmorph"), True
+    click.echo(f"galmorph {own or '(not installed)'}")
     click.echo(f"Python {platform.python_version()}, {platform.platform()}")
-    for package, version in found.items():
-        click.echo(f"  {package:<16} {version or 'MISSING'}")
-    click.echo("extras")
-    for package, (extra, purpose) in EXTRAS.items():
-        version = _find_version(package)
-        missing = f"not installed; for {purpose}: pip install '.[{extra}]'"
-        click.echo(f"  {package:<16} {version or missing}")
-    return all(found.values())
+    for line in (requires("galmorph") or ()) if own else ():
+        needed, _, condition = line.partition(";")
+        name, extra = re.split(r"[^\w-]", needed)[0], condition.partition("==")[2].strip(" '\"")
+        if extra in OWN_EXTRAS:
+            continue
+        absent = f"not installed: pip install '.[{extra}]'" if extra else "MISSING"
+        version = _find_version(name)
+        click.echo(f"  {name:<16} {version or absent}")
+        well &= bool(version or extra)
+    return well
 
 
 def _report_devices(name: str) -> bool:

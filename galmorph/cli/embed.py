@@ -6,21 +6,16 @@ from typing import Any
 
 import click
 
-from galmorph.cli.options import GroupedCommand, output_option, run_options
+from galmorph.cli.options import GroupedCommand, options_of
+from galmorph.errors import OptionError
 from galmorph.settings import RunOptions
-
-__all__ = ["embed"]
 
 
 @click.command(cls=GroupedCommand)
-@output_option(
-    "Result to write; the suffix decides: .npz, .npy, .fits, .parquet, .vot, .ecsv, .csv, .jsonl; "
-    "- is CSV on standard output.",
-    required=True,
-)
-@run_options(RunOptions)
+@click.argument("images", nargs=-1, type=click.Path(), metavar="[PATH]...")
+@options_of(RunOptions)
 @click.pass_context
-def embed(ctx: click.Context, /, strict: bool, quiet: bool, **given: Any) -> None:
+def embed(ctx: click.Context, /, **given: Any) -> None:
     """Embed cutouts: one vector per image, in order.
 
     Inputs, options and exit statuses are those of `galmorph classify`. An image that cannot be
@@ -28,4 +23,6 @@ def embed(ctx: click.Context, /, strict: bool, quiet: bool, **given: Any) -> Non
     """
     from galmorph.cli.run import carry_out
 
-    ctx.exit(carry_out(RunOptions(**given), strict=strict, quiet=quiet))
+    if not given["output"]:
+        raise OptionError("Name the result with -o FILE; - is CSV on standard output.")
+    ctx.exit(carry_out(RunOptions(**given)))

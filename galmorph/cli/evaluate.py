@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from galmorph.cli.labelled import (
+    Crops,
     Labels,
-    check_of_classes,
+    WorkOptions,
     embed_set,
     embed_values,
     label_options,
-    parse_crops,
-    parse_values,
-    split_classes,
-    split_list,
-    take_options,
 )
-from galmorph.cli.options import GroupedCommand
+from galmorph.cli.options import GroupedCommand, options_of
 from galmorph.cli.outputs import overwrite_option, prepare_output, prepare_picture
+from galmorph.errors import OptionError
+from galmorph.settings import SOME, File, Kind, Names, RunOptions, Texts, Whole, option
 
 if TYPE_CHECKING:
-    from galmorph.encoders.fused import ProjectionHead
     from galmorph.evaluation.merging import ClassMerge
     from galmorph.evaluation.report import ProtocolResult
     from galmorph.evaluation.values import ValueResult
@@ -33,86 +31,122 @@ if TYPE_CHECKING:
     from galmorph.training.protocols import Protocols
     from galmorph.training.values import Wanted
 
-__all__ = ["evaluate"]
-
-PROTOCOLS = ("head", "probe", "knn", "loo")
-"""A fitted head; linear probe; kNN; leave-one-out kNN inside the test set."""
-
-NEEDED = {"head": "--head", "probe": "--train-data or --folds", "knn": "--train-data or --folds"}
-"""Options without which a protocol has nothing to work on."""
+NEEDED = {
+    "head": "--head",
+    "probe": "--train-data or --folds",
+    "knn": "--train-data or --folds",
+    "loo": "",
+}
+"""A fitted head; linear probe; kNN; leave-one-out kNN inside the test set. What each works on."""
 
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(WorkOptions):
+    """What is measured, and how."""
+
+    head: str | None = option(
+        None, Kind(),
+        "A fitted head to test on DATA: of the model, or a file of `galmorph fit`.",
+        metavar="NAME|FILE",
+    )  # fmt: skip
+    train_labels: str | None = option(
+        None, Kind(), "Labels of --train-data.", default="LABELS", metavar="FILE|folders"
+    )
+    train_data: Sequence[str] = option(
+        (), Texts(),
+        "Training part: fit a linear probe and take nearest neighbours from it. Repeat for more.",
+        metavar="PATH",
+    )  # fmt: skip
+    train_frame: float = option(1.0, SOME, "As --data-frame, for --train-data.")
+    folds: int | None = option(
+        None, Whole(2),
+        "Stratified K-fold cross-validation inside DATA, for small sets without a training part.",
+        metavar="K",
+    )  # fmt: skip
+    select_crop: tuple[Any, ...] = option(
+        (), Crops(),
+        "With --folds: the probe's fields of view to choose from, anew inside every fold.",
+    )  # fmt: skip
+    protocols: tuple[str, ...] | None = option(
+        None, Names(), f"Only these of: {', '.join(NEEDED)}.", default="all that the options allow"
+    )
+    neighbours: int = option(15, Whole(), "k of kNN.")
+    merge: Sequence[str] = option(
+        (), Texts(), "Join classes, as in smooth=round+in_between+cigar. Repeat for more.",
+        metavar="NEW=OLD+OLD",
+    )  # fmt: skip
+    checkpoint: str | None = option(
+        None, File(),
+        "checkpoint.pt of the model's training: leave-one-out kNN on the projection as well.",
+    )  # fmt: skip
+    output: str | None = option(None, File(), "Write everything as JSON.", flag="-o --output")
+    figure: str | None = option(None, File(), "Draw it (.png, .pdf, .svg); needs matplotlib.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.train_labels and not self.train_data:
+            raise OptionError("--train-labels needs --train-data.")
+        if self.select_crop and self.folds is None:
+            raise OptionError("--select-crop needs --folds: nothing is chosen on test data.")
+        apart = bool(self.train_data or self.folds)
+        given = {"head": bool(self.head), "probe": apart, "knn": apart, "loo": True}
+        for name in self.protocols or ():
+            if name not in NEEDED:
+                raise OptionError(f"No protocol {name!r}; there are {', '.join(NEEDED)}.")
+            if not given[name]:
+                raise OptionError(f"The protocol {name} needs {NEEDED[name]}.")
+        _ = self.merged  # says what is wrong with it
+
+    @cached_property
+    def merged(self) -> ClassMerge:
+        """Which classes become one."""
+        from galmorph.evaluation.merging import parse_merges
+        from galmorph.heads import make_class_name
+
+        try:
+            return parse_merges(self.merge, clean=make_class_name)
+        except ValueError as error:
+            raise OptionError(str(error)) from error
+
+    def wants(self, protocol: str) -> bool:
+        """Whether it is asked for, by name or by default."""
+        return self.protocols is None or protocol in self.protocols
+
+    def prepare(self, inputs: Sequence[str]) -> None:
+        """What would fail at the end fails at the beginning."""
+        from galmorph.evaluation.figure import import_figure
+        from galmorph.evaluation.report import import_metrics
+
+        import_metrics()
+        if self.output:
+            prepare_output(self.output, inputs=inputs)
+        if self.figure:
+            if not self.figure.endswith(FIGURE_SUFFIXES):
+                raise OptionError(f"{self.figure!r} must end in {', '.join(FIGURE_SUFFIXES)}.")
+            prepare_picture(self.figure, inputs=inputs)
+            import_figure()
+
+    def write(self, results: list[Any], meta: dict[str, Any]) -> None:
+        """Report and figure, where they are asked for."""
+        if self.output:
+            from galmorph.evaluation.report import write_report
+
+            write_report(self.output, results, meta=meta)
+            click.echo(f"report: {self.output}")
+        if self.figure:
+            from galmorph.evaluation.figure import draw_report
+
+            draw_report(self.figure, results)
+            click.echo(f"figure: {self.figure}")
+
+
 @click.command(cls=GroupedCommand)
 @label_options
-@click.option(
-    "--head",
-    metavar="NAME|FILE",
-    help="A fitted head to test on DATA: of the model, or a file of `galmorph fit`.",
-)
-@click.option(
-    "--train-labels",
-    metavar="FILE|folders",
-    help="Labels of --train-data [default: LABELS].",
-)
-@click.option(
-    "--train-data",
-    multiple=True,
-    metavar="PATH",
-    help="Training part: fit a linear probe and take nearest neighbours from it. Repeat for more.",
-)
-@click.option(
-    "--train-frame",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    metavar="F",
-    help="As --data-frame, for --train-data.",
-)
-@click.option(
-    "--folds",
-    type=click.IntRange(2),
-    metavar="K",
-    help="Stratified K-fold cross-validation inside DATA, for small sets without a training part.",
-)
-@click.option(
-    "--select-crop",
-    metavar="F,F,...",
-    help="With --folds: the probe's fields of view to choose from, anew inside every fold.",
-)
-@click.option(
-    "--protocols",
-    metavar="A,B,...",
-    help=f"Only these of: {', '.join(PROTOCOLS)} [default: all that the options allow].",
-)
-@click.option(
-    "--neighbours", type=click.IntRange(1), default=15, show_default=True, help="k of kNN."
-)
-@click.option(
-    "--merge",
-    multiple=True,
-    metavar="NEW=OLD+OLD",
-    help="Join classes, as in smooth=round+in_between+cigar. Repeat for more.",
-)
-@click.option(
-    "--checkpoint",
-    metavar="FILE",
-    help="checkpoint.pt of the model's training: leave-one-out kNN on the projection as well.",
-)
-@click.option("-o", "--output", metavar="FILE", help="Write everything as JSON.")
+@options_of(EvaluateOptions)
 @overwrite_option
-@click.option("--figure", metavar="FILE", help="Draw it (.png, .pdf, .svg); needs matplotlib.")
-def evaluate(
-    labels: str,
-    data: tuple[str, ...],
-    head: str | None,
-    train_labels: str | None,
-    train_data: tuple[str, ...],
-    train_frame: float,
-    output: str | None,
-    figure: str | None,
-    **given: Any,
-) -> None:
+def evaluate(**given: Any) -> None:
     """Measure accuracy and calibration on labelled cutouts.
 
     LABELS and DATA are as for `galmorph fit`. Without --head, --train-data or --folds only the
@@ -125,129 +159,48 @@ def evaluate(
     With --votes or --numbers: the rms error of shares or numbers, by --head, from --train-data, or
     by --folds.
     """
-    from galmorph.evaluation.merging import parse_merges
-    from galmorph.heads import make_class_name
+    from galmorph.pipeline import find_head, open_pipeline
 
-    columns = (given.pop("label_column"), given.pop("id_column"), given.pop("path_column"))
-    classes, frame = split_classes(given.pop("classes")), given.pop("data_frame")
-    wanted = parse_values(given.pop("votes"), given.pop("numbers"))
-    test = Labels(labels, data, *columns, classes, frame, wanted)
+    asked, test = EvaluateOptions.take(given), Labels.take(given)
+    if asked.select_crop and (given["crop"] is not None or given["fov"] is not None):
+        raise OptionError("--select-crop chooses the field of view: leave out --crop, --fov.")
     train = None
-    if train_data:
-        train = Labels(
-            train_labels or labels, train_data, *columns[:2], None, classes, train_frame, wanted
+    if asked.train_data:
+        train = replace(
+            test,
+            labels=asked.train_labels or test.labels,
+            data=asked.train_data,
+            data_frame=asked.train_frame,
+            path_column=None,
         )
-    elif train_labels:
-        raise click.UsageError("--train-labels needs --train-data.")
-    try:
-        merge = parse_merges(given.pop("merge"), clean=make_class_name)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    names = ("folds", "neighbours", "checkpoint", "seed", "quiet")
-    options = {name: given.pop(name) for name in names}
-    possible = {"head": head, "probe": train or options["folds"], "loo": True}
-    possible["knn"] = possible["probe"]
-    options["asked"] = _choose_protocols(given.pop("protocols"), possible)
-    select_crop = given.pop("select_crop")
-    if select_crop is not None and options["folds"] is None:
-        raise click.UsageError("--select-crop needs --folds: nothing is chosen on test data.")
-    options["crops"] = parse_crops(select_crop, given["crop"], given["fov"]) if select_crop else []
-    inputs = (*test.list_inputs(), *(train.list_inputs() if train is not None else ()))
-    if wanted is not None:
-        check_of_classes(
-            figure=figure,
-            merge=merge.parts,
-            select_crop=select_crop,
-            checkpoint=options["checkpoint"],
-            protocols={"knn", "loo"} & set(options["asked"] or ()),
-        )
-    _check_outputs(output, figure, inputs)
-    pipeline = _make_pipeline(given, head)
-    evaluation = _Evaluation(pipeline, test, train, merge, **options)
+    test.refuse(
+        figure=asked.figure,
+        merge=asked.merge,
+        select_crop=asked.select_crop,
+        checkpoint=asked.checkpoint,
+        protocols={"knn", "loo"} & set(asked.protocols or ()),
+    )
+    asked.prepare((*test.list_inputs(), *(train.list_inputs() if train is not None else ())))
+    pipeline = open_pipeline(RunOptions.take(given))
+    if asked.head is not None:
+        pipeline = replace(pipeline, head=find_head(pipeline.model, asked.head))
+    evaluation = _Evaluation(pipeline, test, train, asked)
     results: list[Any] = []
     complete = False
     try:
-        for result in evaluation.run() if wanted is None else evaluation.run_values(wanted):
+        for result in (
+            evaluation.run() if test.wanted is None else evaluation.run_values(test.wanted)
+        ):
             click.echo(result.summarize())
             results.append(result)
         complete = True
     finally:  # what was measured is kept also where a later protocol fails
         if results:
-            meta = {**_describe(pipeline, test, train, merge, options), "complete": complete}
-            _write(output, figure, results, meta)
+            asked.write(results, {**evaluation.describe(), "complete": complete})
     if not results:
         raise click.ClickException(
             "nothing was measured: give --head, --train-data, --folds, or fewer --neighbours"
         )
-
-
-def _write(
-    output: str | None, figure: str | None, results: list[Any], meta: dict[str, Any]
-) -> None:
-    if output:
-        from galmorph.evaluation.report import write_report
-
-        write_report(output, results, meta=meta)
-        click.echo(f"report: {output}")
-    if figure:
-        from galmorph.evaluation.figure import draw_report
-
-        draw_report(figure, results)
-        click.echo(f"figure: {figure}")
-
-
-def _choose_protocols(text: str | None, possible: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Those asked for by name; None for all that the options allow."""
-    chosen = split_list(text)
-    for name in chosen or ():
-        if name not in PROTOCOLS:
-            raise click.UsageError(f"No protocol {name!r}; there are {', '.join(PROTOCOLS)}.")
-        if not possible[name]:
-            raise click.UsageError(f"The protocol {name} needs {NEEDED[name]}.")
-    return chosen
-
-
-def _check_outputs(output: str | None, figure: str | None, inputs: Sequence[str]) -> None:
-    """What would fail at the end fails at the beginning."""
-    from galmorph.evaluation.figure import import_figure
-    from galmorph.evaluation.report import import_metrics
-
-    import_metrics()
-    if output:
-        prepare_output(output, inputs=inputs)
-    if figure:
-        if not figure.endswith(FIGURE_SUFFIXES):
-            raise click.UsageError(f"{figure!r} must end in {', '.join(FIGURE_SUFFIXES)}.")
-        prepare_picture(figure, inputs=inputs)
-        import_figure()
-
-
-def _make_pipeline(given: dict[str, Any], head: str | None) -> Pipeline:
-    from dataclasses import replace
-
-    from galmorph.pipeline import find_head, open_pipeline
-
-    pipeline = open_pipeline(take_options(given))
-    return pipeline if head is None else replace(pipeline, head=find_head(pipeline.model, head))
-
-
-def _describe(
-    pipeline: Pipeline,
-    test: Labels,
-    train: Labels | None,
-    merge: ClassMerge,
-    options: dict[str, Any],
-) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    kept = {name: options[name] for name in ("folds", "neighbours", "seed", "crops")}
-    return {
-        **pipeline.describe(),
-        "test": asdict(test),
-        "train": None if train is None else asdict(train),
-        "merge": {k: list(v) for k, v in merge.parts.items()},
-        "options": kept,
-    }
 
 
 @dataclass(frozen=True)
@@ -257,81 +210,87 @@ class _Evaluation:
     pipeline: Pipeline
     test: Labels
     train: Labels | None
-    merge: ClassMerge
-    folds: int | None
-    neighbours: int
-    checkpoint: str | None
-    seed: int
-    quiet: bool
-    asked: tuple[str, ...] | None
-    crops: list[Any]
+    asked: EvaluateOptions
 
-    def wants(self, protocol: str) -> bool:
-        """Whether it is asked for, by name or by default."""
-        return self.asked is None or protocol in self.asked
+    def describe(self) -> dict[str, Any]:
+        """What stands in the report beside the results."""
+        asked = self.asked
+        return {
+            **self.pipeline.describe(),
+            "test": asdict(self.test),
+            "train": None if self.train is None else asdict(self.train),
+            "merge": {name: list(parts) for name, parts in asked.merged.parts.items()},
+            "options": {
+                "folds": asked.folds,
+                "neighbours": asked.neighbours,
+                "seed": asked.seed,
+                "crops": list(asked.select_crop),
+            },
+        }
 
     def run(self) -> Iterator[ProtocolResult]:
         """One result after another."""
         from galmorph.heads import LinearHead
+        from galmorph.training.export import load_projection
         from galmorph.training.protocols import Protocols
 
-        projection = self._load_projection()
-        test = embed_set(self.pipeline, self.test, crop=self._crop(), quiet=self.quiet)
-        train = self._embed_train()
-        if train is not None:
+        asked, pipeline, projection = self.asked, self.pipeline, None
+        if asked.checkpoint is not None:
+            projection = load_projection(asked.checkpoint, model=pipeline.model)
+        test, train = self._embed(self.test), None
+        if self.train is not None and (asked.wants("probe") or asked.wants("knn")):
+            train = self._embed(self.train)
             test.check_apart(train)
-        protocols = Protocols(test, self.merge, self.neighbours, self.seed, self._crop())
+        protocols = Protocols(test, asked.merged, asked.neighbours, asked.seed, self._crop())
         self._check_merge((*test.class_names, *(train.class_names if train is not None else ())))
-        largest_fold = self._deal_folds(protocols)
-        if isinstance(self.pipeline.head, LinearHead) and self.wants("head"):
-            yield protocols.test_head(self.pipeline.head)
+        largest_fold = None
+        if asked.folds is not None and (asked.wants("probe") or asked.wants("knn")):
+            largest_fold = protocols.find_largest_fold(asked.folds)  # too many fail here
+        if isinstance(pipeline.head, LinearHead) and asked.wants("head"):
+            yield protocols.test_head(pipeline.head)
         if train is not None:
             yield from self._from_train(protocols, train)
         if largest_fold is not None:
             yield from self._by_folds(protocols, largest_fold)
-        if self.wants("loo") and self._leaves_neighbours(test, "leave-one-out kNN", without=1):
+        if asked.wants("loo") and self._leaves_neighbours(test, "leave-one-out kNN", without=1):
             yield protocols.leave_one_out_knn()
             if projection is not None:
-                yield protocols.leave_one_out_knn_on_projection(projection)
+                yield protocols.leave_one_out_knn(projection)
 
     def run_values(self, wanted: Wanted) -> Iterator[ValueResult]:
         """Votes or numbers: by a head, from the training part, or by folds."""
         from galmorph.training.values import cross_predict_values, measure_values, predict_values
 
-        how = {"crop": self._crop(), "quiet": self.quiet}
-        head = self.pipeline.head if self.wants("head") else None
+        asked, how = self.asked, {"crop": self._crop(), "quiet": self.asked.quiet}
+        head = self.pipeline.head if asked.wants("head") else None
         if head is not None:
             wanted.check(head)
         test, values = embed_values(self.pipeline, self.test, **how)
         told = {}
         if head is not None:
             told[f"head {head.name!r}"] = predict_values(head, test.embeddings)
-        if self.train is not None and self.wants("probe"):
+        if self.train is not None and asked.wants("probe"):
             train, known = embed_values(self.pipeline, self.train, **how)
             test.check_apart(train)
-            fitted = wanted.fit(train.embeddings, known, name="probe", seed=self.seed)
+            fitted = wanted.fit(train.embeddings, known, name="probe", seed=asked.seed)
             told["training part to test set"] = predict_values(fitted, test.embeddings)
-        if self.folds is not None and self.wants("probe"):
-            told[f"{self.folds}-fold cross-validation"] = cross_predict_values(
-                wanted, test.embeddings, values, folds=self.folds, seed=self.seed
+        if asked.folds is not None and asked.wants("probe"):
+            told[f"{asked.folds}-fold cross-validation"] = cross_predict_values(
+                wanted, test.embeddings, values, folds=asked.folds, seed=asked.seed
             )
         for protocol, each in told.items():
-            yield from measure_values(wanted, values, each, protocol=protocol, seed=self.seed)
+            yield from measure_values(wanted, values, each, protocol=protocol, seed=asked.seed)
 
-    def _load_projection(self) -> ProjectionHead | None:
-        """The projection head, where one is asked for."""
-        if self.checkpoint is None:
-            return None
-        from galmorph.training.export import load_projection
-
-        return load_projection(self.checkpoint, model=self.pipeline.model)
+    def _embed(self, labels: Labels, crop: Any = None) -> LabelledSet:
+        crop = self._crop() if crop is None else crop
+        return embed_set(self.pipeline, labels, crop=crop, quiet=self.asked.quiet)
 
     def _check_merge(self, class_names: tuple[str, ...]) -> None:
         """Refuse to join classes that no set and no head has."""
         known = (*class_names, *getattr(self.pipeline.head, "class_names", ()))
-        unknown = self.merge.find_unknown(known)
+        unknown = self.asked.merged.find_unknown(known)
         if unknown:
-            raise click.UsageError(
+            raise OptionError(
                 f"--merge: there is no class {', '.join(unknown)}; there are "
                 f"{', '.join(dict.fromkeys(known))}."
             )
@@ -341,50 +300,35 @@ class _Evaluation:
 
         Of its cutouts ``without`` have no vote.
         """
-        count = len(found.labels)
-        if self.asked is not None or count - without >= self.neighbours:
+        count, neighbours = len(found.labels), self.asked.neighbours
+        if self.asked.protocols is not None or count - without >= neighbours:
             return True
         click.echo(
-            f"no {what}: {count} cutouts do not leave {self.neighbours} neighbours (--neighbours)",
+            f"no {what}: {count} cutouts do not leave {neighbours} neighbours (--neighbours)",
             err=True,
         )
         return False
 
-    def _embed_train(self) -> LabelledSet | None:
-        """The training part, where a protocol needs it."""
-        if self.train is None or not (self.wants("probe") or self.wants("knn")):
-            return None
-        return embed_set(self.pipeline, self.train, crop=self._crop(), quiet=self.quiet)
-
     def _from_train(self, protocols: Protocols, train: LabelledSet) -> Iterator[ProtocolResult]:
-        if self.wants("probe"):
+        if self.asked.wants("probe"):
             yield protocols.linear_probe(train)
-        if self.wants("knn") and self._leaves_neighbours(train, "kNN"):
+        if self.asked.wants("knn") and self._leaves_neighbours(train, "kNN"):
             yield protocols.knn(train)
 
-    def _deal_folds(self, protocols: Protocols) -> int | None:
-        """Size of the largest fold; None without folds. Too many fail before anything else."""
-        if self.folds is None or not (self.wants("probe") or self.wants("knn")):
-            return None
-        return protocols.find_largest_fold(self.folds)
-
     def _by_folds(self, protocols: Protocols, largest_fold: int) -> Iterator[ProtocolResult]:
-        assert self.folds is not None
-        if self.wants("probe"):
-            yield protocols.cross_validated_probe(self.folds, self._embed_crops(protocols))
-        what = f"kNN by {self.folds} folds"
-        if self.wants("knn") and self._leaves_neighbours(
+        folds = self.asked.folds
+        assert folds is not None
+        if self.asked.wants("probe"):
+            fields = {
+                str(crop): protocols.check_same(self._embed(self.test, crop))
+                for crop in self.asked.select_crop
+            }
+            yield protocols.cross_validated_probe(folds, fields)
+        what = f"kNN by {folds} folds"
+        if self.asked.wants("knn") and self._leaves_neighbours(
             protocols.test, what, without=largest_fold
         ):
-            yield protocols.cross_validated_knn(self.folds)
-
-    def _embed_crops(self, protocols: Protocols) -> dict[str, Any]:
-        """Embeddings of the test set at every field of view to choose from."""
-        found = {}
-        for crop in self.crops:
-            embedded = embed_set(self.pipeline, self.test, crop=crop, quiet=self.quiet)
-            found[str(crop)] = protocols.check_same(embedded)
-        return found
+            yield protocols.cross_validated_knn(folds)
 
     def _crop(self) -> Any:
         """Field of view as a fraction: the one asked for, else the head's, else the model's."""

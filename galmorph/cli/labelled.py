@@ -3,217 +3,135 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from galmorph.cli.options import SettingType, options_of
+from galmorph.cli.options import options_of
+from galmorph.errors import OptionError
 from galmorph.progress import show_progress
-from galmorph.settings import Crop, EngineOptions, ModelOptions, PixelOptions, RunOptions
+from galmorph.settings import (
+    SOME,
+    Crop,
+    EngineOptions,
+    Flag,
+    Kind,
+    ModelOptions,
+    Names,
+    PixelOptions,
+    Settings,
+    Texts,
+    Whole,
+    option,
+)
 
 if TYPE_CHECKING:
     from galmorph.images.source import Source
     from galmorph.pipeline import Pipeline
     from galmorph.training.labelled import LabelledSet
-    from galmorph.training.recut import Recut
     from galmorph.training.values import ValueTable, Wanted
-
-__all__ = [
-    "Labels",
-    "embed_set",
-    "embed_values",
-    "label_options",
-    "parse_crops",
-    "parse_values",
-    "split_classes",
-    "split_list",
-    "take_options",
-]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 MAX_LISTED = 5
 """Failed cutouts that are named; the others are counted."""
 
 
-def parse_crops(select: str | None, crop: Any, fov: float | None) -> list[Any]:
-    """Fields of view to try: those of --select-crop, or else the one of --crop."""
-    if select is None:
-        return [crop]
-    if crop is not None or fov is not None:
-        raise click.UsageError("--select-crop chooses the field of view: leave out --crop, --fov.")
-    kind = SettingType(Crop())
-    return [kind.convert(part, None, None) for part in split_list(select) or ()]
+class Classes(Names):
+    """Names of classes, as heads write them."""
+
+    def read(self, text: str) -> tuple[str, ...]:
+        """The names, each once."""
+        from galmorph.heads import make_class_name
+
+        made = tuple(map(make_class_name, super().read(text)))
+        twice = next((name for name in made if made.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"names {twice} twice")
+        return made
 
 
-def split_list(text: str | None) -> tuple[str, ...] | None:
-    """Names separated by commas; None where nothing was given."""
-    if text is None:
-        return None
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not names:
-        raise click.UsageError(f"{text!r} is not a list of names separated by commas.")
-    return names
+class Crops(Names):
+    """Fields of view to choose from."""
+
+    metavar = "F,F,..."
+
+    def read(self, text: str) -> tuple[Any, ...]:
+        """Each a part of the frame, or auto."""
+        kind = Crop()
+        return tuple(kind.check(kind.read(part)) for part in super().read(text))
 
 
-def split_classes(text: str | None) -> tuple[str, ...] | None:
-    """Names of classes separated by commas, as heads write them; None where nothing was given."""
-    from galmorph.heads import make_class_name
+@dataclass(frozen=True, kw_only=True)
+class Labels(Settings):
+    """Which cutouts there are, and of which class each is; or what else is known of it."""
 
-    names = split_list(text)
-    if names is None:
-        return None
-    made = tuple(make_class_name(name) for name in names)
-    twice = next((name for name in made if made.count(name) > 1), None)
-    if twice is not None:
-        raise click.UsageError(f"--classes names {twice} twice.")
-    return made
-
-
-def parse_values(votes: Sequence[str], numbers: str | None) -> Wanted | None:
-    """What is to be told in place of classes; None for classes."""
-    from galmorph.heads.questions import Question
-    from galmorph.training.values import Wanted
-
-    if votes and numbers:
-        raise click.UsageError("Give --votes or --numbers: a head tells one or the other.")
-    if not votes and numbers is None:
-        return None
-    pairs = [text.partition("=") for text in votes]
-    bad = next(
-        (text for text, (name, _, a) in zip(votes, pairs, strict=True) if not name or not a), ""
+    group = "Options"
+    labels: str = option("", Kind())
+    data: Sequence[str] = option((), Texts())
+    label_column: str = option("label", Kind(), "Column of LABELS that holds the class.")
+    id_column: str = option(
+        "object_id", Kind(), "Column of LABELS that holds the stem of the image's file name."
     )
-    if bad:
-        raise click.UsageError(f"--votes reads QUESTION=A,B,..., not {bad!r}.")
-    try:
-        questions = tuple(Question(name, split_list(answers) or ()) for name, _, answers in pairs)
-    except ValueError as error:
-        raise click.UsageError(f"--votes: {error}") from error
-    return Wanted(questions, split_list(numbers) or ())
-
-
-def embed_values(pipeline: Pipeline, labels: Labels, **options: Any) -> tuple[LabelledSet, Any]:
-    """Embed cutouts with votes or numbers; the set, and its values (n, num_columns)."""
-    from galmorph.training.values import take_rows
-
-    found = embed_set(pipeline, labels, **options)
-    return found, take_rows(found.class_names, found.labels, labels.values)
-
-
-def check_of_classes(**asked: Any) -> None:
-    """Refuse options that only classes have; what is not given is empty."""
-    name = next((n for n, value in asked.items() if value), None)
-    if name is not None:
-        raise click.UsageError(
-            f"--{name.replace('_', '-')} is for classes, not --votes, --numbers."
-        )
-
-
-def label_options(command: Command) -> Command:
-    """Arguments and options that say which cutouts there are and of which class each is."""
-    options = (
-        click.argument("labels", type=click.Path(), metavar="LABELS"),
-        click.argument("data", nargs=-1, type=click.Path(), metavar="[DATA]..."),
-        click.option(
-            "--label-column",
-            default="label",
-            show_default=True,
-            metavar="NAME",
-            help="Column of LABELS that holds the class.",
-        ),
-        click.option(
-            "--id-column",
-            default="object_id",
-            show_default=True,
-            metavar="NAME",
-            help="Column of LABELS that holds the stem of the image's file name.",
-        ),
-        click.option(
-            "--path-column",
-            metavar="NAME",
-            help="Column of LABELS that holds the path of the image, instead of DATA.",
-        ),
-        click.option(
-            "--classes",
-            metavar="A,B,...",
-            help="Classes to keep, in this order [default: all, sorted].",
-        ),
-        click.option(
-            "--votes",
-            multiple=True,
-            metavar="QUESTION=A,B,...",
-            help="Instead of classes: the columns A, B, ... of LABELS count who gave these answers "
-            "to a question. Repeat for more questions.",
-        ),
-        click.option(
-            "--numbers",
-            metavar="A,B,...",
-            help="Instead of classes: columns of LABELS that hold numbers.",
-        ),
-        click.option(
-            "--data-frame",
-            type=click.FloatRange(0, 1, min_open=True),
-            default=1.0,
-            metavar="F",
-            help="DATA show only the central part F of the original frames (0.528302 where they "
-            "are the central 224 px of 424). A --crop is always a fraction of the original frame.",
-        ),
-        options_of(ModelOptions, "model"),
-        options_of(PixelOptions),
-        options_of(EngineOptions),
-        click.option(
-            "--seed",
-            type=click.IntRange(0),
-            default=0,
-            show_default=True,
-            help="Of every random choice.",
-        ),
-        click.option("-q", "--quiet", is_flag=True, help="No progress."),
+    path_column: str | None = option(
+        None, Kind(), "Column of LABELS that holds the path of the image, instead of DATA."
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Where labelled cutouts are, as the command line says it.
-
-    Attributes
-    ----------
-    labels : str
-        A table, or the word ``folders``.
-    data : tuple of str
-        Images, folders, shards; empty where the table has a column of paths.
-    label_column, id_column, path_column : str
-    class_names : tuple of str or None
-    data_frame : float
-        See `galmorph.training.labelled.choose_field`.
-    wanted : Wanted or None
-        Votes or numbers in place of classes.
-    """
-
-    labels: str
-    data: tuple[str, ...]
-    label_column: str = "label"
-    id_column: str = "object_id"
-    path_column: str | None = None
-    class_names: tuple[str, ...] | None = None
-    data_frame: float = 1.0
-    wanted: Wanted | None = None
+    classes: tuple[str, ...] | None = option(
+        None, Classes(), "Classes to keep, in this order.", default="all, sorted"
+    )
+    votes: Sequence[str] = option(
+        (), Texts(),
+        "Instead of classes: the columns A, B, ... of LABELS count who gave these answers to a "
+        "question. Repeat for more questions.", metavar="QUESTION=A,B,...",
+    )  # fmt: skip
+    numbers: tuple[str, ...] | None = option(
+        None, Names(), "Instead of classes: columns of LABELS that hold numbers."
+    )
+    data_frame: float = option(
+        1.0, SOME,
+        "DATA show only the central part F of the original frames (0.528302 where they are the "
+        "central 224 px of 424). A --crop is always a fraction of the original frame.",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
-        if self.wanted is not None and (self.path_column or self.class_names):
-            raise click.UsageError("--votes and --numbers go by --id-column, and have no classes.")
+        super().__post_init__()
+        if self.wanted is not None and (self.path_column or self.classes):
+            raise OptionError("--votes and --numbers go by --id-column, and have no classes.")
         if self.wanted is not None and self.labels == "folders":
-            raise click.UsageError("--votes and --numbers need a table as LABELS.")
+            raise OptionError("--votes and --numbers need a table as LABELS.")
         if bool(self.data) == bool(self.path_column):
-            raise click.UsageError("Give DATA, or --path-column NAME of a table LABELS.")
+            raise OptionError("Give DATA, or --path-column NAME of a table LABELS.")
         if self.path_column and self.labels == "folders":
-            raise click.UsageError("--path-column needs a table as LABELS.")
+            raise OptionError("--path-column needs a table as LABELS.")
 
-    def list_inputs(self) -> tuple[str, ...]:
+    @cached_property
+    def wanted(self) -> Wanted | None:
+        """What is to be told in place of classes; None for classes."""
+        from galmorph.heads.questions import Question
+        from galmorph.training.values import Wanted
+
+        if self.votes and self.numbers:
+            raise OptionError("Give --votes or --numbers: a head tells one or the other.")
+        if not self.votes and not self.numbers:
+            return None
+        questions = []
+        for name, equals, answers in (text.partition("=") for text in self.votes):
+            if not equals or not answers:
+                raise OptionError(f"--votes reads QUESTION=A,B,..., not {name + equals!r}.")
+            try:
+                questions.append(Question(name, Names().read(answers)))
+            except ValueError as error:
+                raise OptionError(f"--votes: {error}") from error
+        return Wanted(tuple(questions), self.numbers or ())
+
+    def refuse(self, **asked: Any) -> None:
+        """Refuse options that only classes have; what is not given is empty."""
+        name = next((n for n, value in asked.items() if value), None)
+        if self.wanted is not None and name is not None:
+            raise OptionError(f"--{name.replace('_', '-')} is for classes, not --votes, --numbers.")
+
+    def list_inputs(self) -> Sequence[str]:
         """Files and folders as the command line names them."""
         return self.data if self.labels == "folders" else (self.labels, *self.data)
 
@@ -262,72 +180,72 @@ class Labels:
             yield ImageFile.of(row.path, {"label": label})
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkOptions(Settings):
+    """Base of the options of a command."""
+
+    group = "Options"
+    seed: int = option(0, Whole(0), "Of every random choice.")
+    quiet: bool = option(False, Flag(), "No progress.", flag="-q --quiet")
+
+
+def label_options(command: Command) -> Command:
+    """Arguments and options that say which cutouts there are and of which class each is."""
+    decorators = (
+        click.argument("labels", type=click.Path(), metavar="LABELS"),
+        click.argument("data", nargs=-1, type=click.Path(), metavar="[DATA]..."),
+        options_of(Labels),
+        options_of(ModelOptions, "model"),
+        options_of(PixelOptions),
+        options_of(EngineOptions),
+    )
+    return reduce(lambda made, add: add(made), reversed(decorators), command)
+
+
 def _label_by_column(source: Source) -> str | None:
     from galmorph.training.labelled import to_label
 
     return to_label(source.columns["label"]) or None
 
 
-def take_options(given: dict[str, Any]) -> RunOptions:
-    """The settings of a run out of the options of a command, which keeps the others."""
-    names = [each.name for each in fields(RunOptions) if each.name in given]
-    return RunOptions(**{name: given.pop(name) for name in names})
-
-
 def embed_set(
-    pipeline: Pipeline,
-    labels: Labels,
-    *,
-    crop: Any = None,
-    quiet: bool = False,
-    recut: Recut | None = None,
+    pipeline: Pipeline, labels: Labels, *, crop: Any = None, quiet: bool = False
 ) -> LabelledSet:
     """Embed labelled cutouts, with progress, and name those that failed.
 
-    Parameters
-    ----------
-    pipeline : Pipeline
-        Its field of view is kept where it is in arcseconds.
-    labels : Labels
-    crop : float, "auto" or None
-        Field of view, as a fraction of the original frame.
-    quiet : bool
-        No progress.
-    recut : Recut, optional
-        Smaller frames made of some of them instead.
+    ``crop`` is a fraction of the original frame, or "auto"; a field in arcseconds is kept.
     """
     from galmorph.training.labelled import choose_field, embed_labelled
-    from galmorph.training.recut import recut_sources
 
     if pipeline.field.fov is None:
         seen = choose_field(crop, pipeline.model.preprocessing, data_frame=labels.data_frame)
         pipeline = replace(pipeline, field=seen, head=None)
-    change = None if recut is None else partial(recut_sources, recut=recut, options=pipeline.read)
     label_of = labels.read()
-    shown = not quiet and recut is None
-    with show_progress(shown, items=labels.list_sources() if shown else ()) as report:
+    with show_progress(not quiet, items=() if quiet else labels.list_sources()) as report:
         found = embed_labelled(
             pipeline,
             labels.list_sources(),
             label_of,
-            class_names=labels.class_names,
-            change=change,
+            class_names=labels.classes,
             on_progress=report,
         )
-    _name_failures(found.failed)
-    if recut is None and found.without_image:
+    for line in found.failed[:MAX_LISTED]:
+        click.echo(f"left out: {line}", err=True)
+    if len(found.failed) > MAX_LISTED:
+        click.echo(f"left out: {len(found.failed) - MAX_LISTED} more", err=True)
+    if found.without_image:
         click.echo(
             f"{len(found.without_image)} labels of {labels.labels} have no image; the first is "
             f"that of {found.without_image[0]!r}",
             err=True,
         )
-    if recut is None:
-        found.check_classes()
+    found.check_classes()
     return found
 
 
-def _name_failures(failed: Sequence[str]) -> None:
-    for line in failed[:MAX_LISTED]:
-        click.echo(f"left out: {line}", err=True)
-    if len(failed) > MAX_LISTED:
-        click.echo(f"left out: {len(failed) - MAX_LISTED} more", err=True)
+def embed_values(pipeline: Pipeline, labels: Labels, **how: Any) -> tuple[LabelledSet, Any]:
+    """Embed cutouts with votes or numbers; the set, and its values (n, num_columns)."""
+    from galmorph.training.values import take_rows
+
+    found = embed_set(pipeline, labels, **how)
+    return found, take_rows(found.class_names, found.labels, labels.values)

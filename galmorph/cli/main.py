@@ -13,11 +13,8 @@ from typing import Any, TextIO
 
 import click
 
-from galmorph.cli.leaving import heed_signals, leave
-from galmorph.cli.status import get_interrupt_status, get_status
+from galmorph.cli.status import get_interrupt_status, get_status, heed_signals, leave
 from galmorph.errors import GalmorphError, GalmorphWarning
-
-__all__ = ["COMMANDS", "cli", "main"]
 
 COMMANDS = {
     "classify": "galmorph.cli.classify:classify",
@@ -52,13 +49,12 @@ class LazyGroup(click.Group):
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
-        _accept_debug(command)
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep what was typed, for provenance."""
-        ctx.ensure_object(dict)["typed"] = list(args)
-        return super().parse_args(ctx, args)
+        """Keep what was typed, for provenance; --debug may stand anywhere."""
+        ctx.obj = {"typed": list(args), "debug": "--debug" in args}
+        return super().parse_args(ctx, [word for word in args if word != "--debug"])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -85,29 +81,6 @@ class LazyGroup(click.Group):
                     raise
                 click.echo("Interrupted.", err=True)
                 ctx.exit(get_interrupt_status(error))
-
-
-def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    ctx.find_root().ensure_object(dict)
-    if value:
-        ctx.find_root().obj["debug"] = True
-
-
-def _accept_debug(command: click.Command) -> None:
-    """Let --debug stand behind the command's name as well."""
-    if isinstance(command, click.Group):
-        for child in command.commands.values():
-            _accept_debug(child)
-    elif not any(param.name == "debug" for param in command.params):
-        option = click.Option(
-            ["--debug"],
-            is_flag=True,
-            expose_value=False,
-            is_eager=True,
-            callback=_remember_debug,
-            help="Show the traceback of an error.",
-        )
-        command.params.append(option)
 
 
 def _open_closed_streams() -> None:
@@ -167,9 +140,13 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     callback=_print_version,
     help="Show the version and exit.",
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:
+@click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    help="Show the traceback of an error; behind a command as well.",
+)
+def cli() -> None:
     """Galaxy cutouts to morphology classes and embeddings.
 
     \b
@@ -178,9 +155,6 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
     Every command explains itself: galmorph COMMAND --help.
     """  # noqa: D301 (click's mark for lines to be kept)
-    ctx.ensure_object(dict)
-    ctx.obj.setdefault("debug", False)
-    ctx.obj["debug"] = ctx.obj["debug"] or debug
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import Field
-from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -23,16 +22,9 @@ from galmorph.settings import (
     list_options,
 )
 
-__all__ = [
-    "GroupedCommand",
-    "SettingType",
-    "TablePath",
-    "options_of",
-    "output_option",
-    "run_options",
-]
-
-OWN, RARE = "Options", "Rarely needed"
+RARE = "Rarely needed"
+NOTHING = ("None", "()", "(1, 1)", "False", "")
+"""Defaults that tell nobody anything."""
 
 # click's ParamType is generic from 8.4 on only.
 if TYPE_CHECKING:
@@ -91,7 +83,7 @@ def _list_names(what: str) -> list[str]:
 class GroupedOption(click.Option):
     """An option that belongs to a section of the help."""
 
-    def __init__(self, *args: Any, section: str = OWN, **given: Any) -> None:
+    def __init__(self, *args: Any, section: str = GROUPS[0], **given: Any) -> None:
         super().__init__(*args, **given)
         self.section = section
 
@@ -103,11 +95,13 @@ class GroupedCommand(click.Command):
         """Write one section after another."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
-            section = getattr(param, "section", RARE if param.name in ("help", "debug") else OWN)
+            section = getattr(
+                param, "section", RARE if param.name in ("help", "debug") else GROUPS[0]
+            )
             record = param.get_help_record(ctx)
             if record is not None and isinstance(param, click.Option):
                 sections.setdefault(section, []).append(record)
-        for name in (OWN, *GROUPS, RARE):
+        for name in (*GROUPS, RARE):
             if name in sections:
                 with formatter.section(name):
                     formatter.write_dl(sections[name])
@@ -127,12 +121,12 @@ def _make_option(each: Field[Any], option: Option, group: str) -> Callable[[Comm
     elif isinstance(kind, Texts):
         given |= {"multiple": True}
     return click.option(
-        option.flag or f"--{name}",
+        *(option.flag or f"--{name}").split(),
         each.name,
         cls=GroupedOption,
         section=RARE if option.rare else group,
         default=each.default,
-        show_default=not option.default and each.default not in (None, (), (1, 1), False),
+        show_default=not option.default and str(each.default) not in NOTHING,
         help=f"{option.help[:-1]} [default: {option.default}]." if option.default else option.help,
         **given,
     )
@@ -148,23 +142,3 @@ def options_of(kind: type[Settings], *names: str) -> Callable[[Command], Command
         return command
 
     return decorate
-
-
-def output_option(text: str, **given: Any) -> Callable[[Command], Command]:
-    """``-o FILE``."""
-    given |= {"type": click.Path(), "cls": GroupedOption, "section": "Output"}
-    return click.option("-o", "--output", metavar="FILE", help=text, **given)
-
-
-def run_options(kind: type[Settings]) -> Callable[[Command], Command]:
-    """What ``classify`` and ``embed`` share."""
-    output: dict[str, Any] = {"is_flag": True, "cls": GroupedOption, "section": "Output"}
-    decorators = (
-        click.argument("images", nargs=-1, type=click.Path(), metavar="[PATH]..."),
-        options_of(kind),
-        click.option(
-            "--strict", help="Exit with status 1 if any cutout of the table failed.", **output
-        ),
-        click.option("-q", "--quiet", help="No progress, no summary.", **output),
-    )
-    return lambda command: reduce(lambda made, add: add(made), reversed(decorators), command)

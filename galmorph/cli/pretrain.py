@@ -3,132 +3,157 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from galmorph.cli.labelled import WorkOptions
 from galmorph.cli.options import GroupedCommand, options_of
 from galmorph.cli.outputs import prepare_output
-from galmorph.cli.status import OK
+from galmorph.cli.status import OK, stop_on_signal
+from galmorph.errors import OptionError
 from galmorph.progress import show_progress
-from galmorph.settings import PixelOptions
+from galmorph.settings import (
+    SOME,
+    Choice,
+    File,
+    Flag,
+    Kind,
+    Number,
+    PixelOptions,
+    Texts,
+    Whole,
+    option,
+)
 from galmorph.writing import say_unwritable
 
 if TYPE_CHECKING:
     from galmorph.training.data import TrainingSet
+    from galmorph.training.loop import StepReport
     from galmorph.training.ranks import Ranks
     from galmorph.training.recipe import Recipe
-
-__all__ = ["pretrain"]
 
 MODEL_FILE = "model.safetensors"
 SKIPPED_FILE = "skipped.txt"
 CURVES_FILE = "curves.png"
 
-PIXEL_OPTIONS = ("hdu", "bands", "stretch", "zeropoint", "nan", "max_pixels")
-
 TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".csv.gz", ".tsv.gz", ".ecsv.gz")
 """Of files that cannot hold images (FITS and Parquet can)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions(WorkOptions):
+    """A run of training, and the model that it ends with."""
+
+    data: tuple[str, ...] = option((), Texts())
+    output: str = option(
+        "", File(),
+        "Folder for checkpoint.pt, log.jsonl, curves.png, skipped.txt and model.safetensors.",
+        flag="-o --output", metavar="RUN/",
+    )  # fmt: skip
+    recipe: str = option(
+        "vicreg", Kind(),
+        "vicreg, contrastive, guided, supervised, wei2022, or a .toml file like those in "
+        "galmorph/training/recipes.", metavar="NAME|FILE",
+    )  # fmt: skip
+    resume: bool = option(False, Flag(), "Go on from the checkpoint in RUN/, exactly.")
+    init: str | None = option(
+        None, Kind(),
+        "Start from these weights: checkpoint.pt, RUN/, or a model by name or file.",
+        metavar="FILE|NAME",
+    )  # fmt: skip
+    frame: float | None = option(
+        None, SOME, "Central part of each image to train on.", default="the recipe's"
+    )
+    path_column: str | None = option(
+        None, Kind(), "DATA are tables, and this column holds the paths of the images."
+    )
+    label_column: str | None = option(
+        None, Kind(),
+        "Column of the table, or array beside the stack, that holds the class; images in folders "
+        "and tar shards have their folder's name.",
+    )  # fmt: skip
+    epochs: float | None = option(None, Number(), "Instead of the recipe's.")
+    batch_size: int | None = option(None, Whole(2), "Instead of the recipe's.")
+    device: str = option("auto", Kind(), "auto, cpu, cuda or mps.")
+    precision: str = option(
+        "auto", Choice("auto", "float32", "bfloat16"),
+        "Of the matrix products; auto is bfloat16 where the device multiplies in it.",
+    )  # fmt: skip
+    save_every: float = option(180.0, Number(), "Time between checkpoints.", metavar="SECONDS")
+    export: str | None = option(
+        None, File(),
+        "Do not train: write the encoder of the checkpoint in RUN/ as a model file.",
+    )  # fmt: skip
+    half: bool = option(False, Flag(), "Store the model file in float16.")
+    name: str | None = option(None, Kind(), "Name of the model.", default="that of RUN/")
+    crop: float | None = option(
+        None, Number(),
+        "Central part of a user's frame that the model will look at.",
+        default="the recipe's frame times eval_field; where DATA show only the middle of such "
+        "frames, say it",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.output:
+            raise OptionError("Give -o RUN/, the folder of the run.")
+        if not self.target.endswith(".safetensors"):
+            raise OptionError(f"{self.target!r} must end in .safetensors.")
+        if self.resume and self.init:
+            raise OptionError("Give --resume or --init: a resumed run has its own weights.")
+
+    @property
+    def run(self) -> Path:
+        """Folder of the run."""
+        return Path(self.output)
+
+    @property
+    def target(self) -> str:
+        """File of the model."""
+        return self.export or str(self.run / MODEL_FILE)
+
+    def check_data(self) -> None:
+        """Refuse what cannot be trained on, or would replace another run."""
+        from galmorph.training.checkpoint import CHECKPOINT
+        from galmorph.training.cutouts import is_table, list_cutouts
+
+        if not self.data:
+            raise OptionError("Give DATA to train on, or --export FILE.")
+        there = (self.run / CHECKPOINT).exists()
+        if there and not self.resume:
+            raise OptionError(
+                f"{self.output} holds a run: go on with --resume, or name a new folder."
+            )
+        if self.resume and not there:
+            raise OptionError(
+                f"{self.output} holds no checkpoint to go on from: leave out --resume."
+            )
+        if self.path_column and not any(map(is_table, self.data)):
+            raise OptionError("--path-column needs a table among DATA.")
+        tables = [name for name in self.data if name.lower().endswith(TABLE_SUFFIXES)]
+        if tables and not self.path_column:
+            raise OptionError(f"{tables[0]} is a table: say its --path-column NAME.")
+        for argument in self.data:
+            list_cutouts(argument, path_column=self.path_column)  # says what is not there
+
+    def load_recipe(self) -> Recipe:
+        """The recipe, with what is given in place of its own."""
+        from galmorph.training.recipe import load_recipe
+
+        changes = {name: getattr(self, name) for name in ("frame", "epochs", "batch_size")}
+        given = {name: value for name, value in changes.items() if value is not None}
+        return replace(load_recipe(self.recipe), **given)
+
+
 @click.command(cls=GroupedCommand)
 @click.argument("data", nargs=-1, metavar="[DATA]...")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="RUN/",
-    help="Folder for checkpoint.pt, log.jsonl, curves.png, skipped.txt and model.safetensors.",
-)
-@click.option(
-    "--recipe",
-    default="vicreg",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="vicreg, contrastive, guided, supervised, wei2022, or a .toml file like those in "
-    "galmorph/training/recipes.",
-)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in RUN/, exactly.")
-@click.option(
-    "--init",
-    metavar="FILE|NAME",
-    help="Start from these weights: checkpoint.pt, RUN/, or a model by name or file.",
-)
-@click.option(
-    "--frame",
-    type=click.FloatRange(0, 1, min_open=True),
-    metavar="F",
-    help="Central part of each image to train on [default: the recipe's].",
-)
-@click.option(
-    "--path-column",
-    metavar="NAME",
-    help="DATA are tables, and this column holds the paths of the images.",
-)
-@click.option(
-    "--label-column",
-    metavar="NAME",
-    help="Column of the table, or array beside the stack, that holds the class; images in folders "
-    "and tar shards have their folder's name.",
-)
-@options_of(PixelOptions, *PIXEL_OPTIONS)
-@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Instead of the recipe's.")
-@click.option("--batch-size", type=click.IntRange(2), help="Instead of the recipe's.")
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Of weights, order and views.",
-)
-@click.option(
-    "--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or mps."
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16"]),
-    default="auto",
-    show_default=True,
-    help="Of the matrix products; auto is bfloat16 where the device multiplies in it.",
-)
-@click.option(
-    "--save-every",
-    type=click.FloatRange(0, min_open=True),
-    default=180.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time between checkpoints.",
-)
-@click.option(
-    "--export",
-    metavar="FILE",
-    help="Do not train: write the encoder of the checkpoint in RUN/ as a model file.",
-)
-@click.option("--half", is_flag=True, help="Store the model file in float16.")
-@click.option("--name", metavar="NAME", help="Name of the model [default: that of RUN/].")
-@click.option(
-    "--crop",
-    type=click.FloatRange(0, min_open=True),
-    metavar="F",
-    help="Central part of a user's frame that the model will look at [default: the recipe's frame "
-    "times eval_field; where DATA show only the middle of such frames, say it].",
-)
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@options_of(PretrainOptions)
+@options_of(PixelOptions, "hdu", "bands", "stretch", "zeropoint", "nan", "max_pixels")
 @click.pass_context
-def pretrain(
-    ctx: click.Context,
-    /,
-    data: tuple[str, ...],
-    output: Path,
-    export: str | None,
-    half: bool,
-    name: str | None,
-    crop: float | None,
-    **given: Any,
-) -> None:
+def pretrain(ctx: click.Context, /, **given: Any) -> None:
     """Train an encoder on random views of your own cutouts.
 
     DATA are folders, images, tar shards, stacks (HDF5, npz, npy, Parquet), or with --path-column
@@ -140,93 +165,74 @@ def pretrain(
     weights as if it had not been. Files that cannot be read are listed in RUN/skipped.txt. Several
     GPUs share every batch under torchrun --nproc-per-node N -m galmorph pretrain.
     """
-    export_to = export or str(output / MODEL_FILE)
-    if not export_to.endswith(".safetensors"):
-        raise click.UsageError(f"{export_to!r} must end in .safetensors.")
-    if export is not None:
-        prepare_output(export)
+    asked = PretrainOptions.take(given)
+    if asked.export is not None:
+        prepare_output(asked.export)
     else:
         from galmorph.training.ranks import join_ranks
 
         with join_ranks() as ranks:
-            status = _train(data, output, ranks, **given)
+            status = _train(asked, PixelOptions.take(given), ranks)
         if status != OK and ranks.leads:
-            click.echo(f"Stopped; go on with: --resume -o {output}", err=True)
+            click.echo(f"Stopped; go on with: --resume -o {asked.output}", err=True)
         if status != OK or not ranks.leads:
             ctx.exit(status)
+    _write_model(asked)
+
+
+def _write_model(asked: PretrainOptions) -> None:
     from galmorph.model import write_model
     from galmorph.training.export import build_model, carry_heads
     from galmorph.weights.verify import update_sidecar
 
-    model = build_model(output, name=name or output.resolve().name, crop=crop)
-    write_model(export_to, carry_heads(model, export_to), half=half)
-    update_sidecar(Path(export_to))
-    click.echo(export_to)
+    name = asked.name or asked.run.resolve().name
+    model = build_model(asked.run, name=name, crop=asked.crop)
+    write_model(asked.target, carry_heads(model, asked.target), half=asked.half)
+    update_sidecar(Path(asked.target))
+    click.echo(asked.target)
     treatment = model.provenance["pretraining"].get("treatment", {})
     if treatment:
         same = " ".join(f"--{name} {value}" for name, value in treatment.items())
         click.echo(f"fit and classify with pixels treated in the same way: {same}", err=True)
 
 
-def _train(
-    data: tuple[str, ...],
-    output: Path,
-    ranks: Ranks,
-    *,
-    recipe: str,
-    frame: float | None,
-    epochs: float | None,
-    batch_size: int | None,
-    path_column: str | None,
-    label_column: str | None,
-    **options: Any,
-) -> int:
+def _train(asked: PretrainOptions, pixels: PixelOptions, ranks: Ranks) -> int:
     """Train to the end, or until a signal; the exit status."""
-    from galmorph.cli.training import stop_on_signal
     from galmorph.training.export import check_replaceable
 
-    _check(data, output, path_column, options)
-    prepare_output(str(output / MODEL_FILE))
-    check_replaceable(output / MODEL_FILE, output)
-    chosen = _choose_recipe(recipe, frame=frame, epochs=epochs, batch_size=batch_size)
-    if options["init"] and ranks.leads:
-        _check_init(options["init"], chosen)
-    quiet = options.pop("quiet") or not ranks.leads
-    pixels = PixelOptions(**{name: options.pop(name) for name in PIXEL_OPTIONS})
-    columns = {"path_column": path_column, "label_column": label_column}
-    images = _load(data, chosen, output, quiet, columns, pixels)
+    asked.check_data()
+    prepare_output(str(asked.run / MODEL_FILE))
+    check_replaceable(asked.run / MODEL_FILE, asked.run)
+    recipe = asked.load_recipe()
+    if asked.init and ranks.leads:
+        _check_init(asked.init, recipe)
+    quiet = asked.quiet or not ranks.leads
+    images = _load(asked, recipe, pixels, quiet=quiet)
     if ranks.leads:
-        _list_skipped(images.skipped, output)
+        _list_skipped(images.skipped, asked.run)
     if not quiet:
-        click.echo(_describe(images, chosen), err=True)
+        click.echo(_describe(images, recipe), err=True)
     try:
         with stop_on_signal() as stop:
-            ended = _run(images, chosen, output, ranks, quiet=quiet, should_stop=stop, **options)
+            ended = _run(images, recipe, asked, ranks, quiet=quiet, should_stop=stop)
             return OK if ended else stop.status
     finally:
         if ranks.leads:
-            _draw(output, quiet)
+            _draw(asked.run, quiet)
 
 
 def _run(
     data: TrainingSet,
     recipe: Recipe,
-    output: Path,
+    asked: PretrainOptions,
     ranks: Ranks,
     *,
-    seed: int,
-    device: str,
-    precision: str,
-    init: str | None,
-    resume: bool,
-    save_every: float,
     quiet: bool,
     should_stop: Callable[[], bool],
 ) -> bool:
     """Train; whether the end was reached."""
     import torch
 
-    from galmorph.cli.training import StepLine
     from galmorph.inference.devices import choose_device, choose_precision
     from galmorph.inference.memory import keep_freed_memory
     from galmorph.training.contrastive import PretrainingRun
@@ -234,7 +240,7 @@ def _run(
     from galmorph.training.loop import pretrain
     from galmorph.training.monitor import KnnMonitor
 
-    chosen = choose_device(ranks.place(str(choose_device(device))))
+    chosen = choose_device(ranks.place(str(choose_device(asked.device))))
     if chosen.type == "cpu":
         keep_freed_memory(everything=True)
     elif chosen.index is not None:
@@ -242,67 +248,32 @@ def _run(
     run = PretrainingRun(
         data,
         recipe,
-        seed=seed,
+        seed=asked.seed,
         device=str(chosen),
-        precision=choose_precision(precision, chosen),
-        init=load_init(init, architecture=recipe.architecture) if init else None,
+        precision=choose_precision(asked.precision, chosen),
+        init=load_init(asked.init, architecture=recipe.architecture) if asked.init else None,
         ranks=ranks,
     )
-    if resume:
-        run.restore(output)
+    if asked.resume:
+        run.restore(asked.run)
     monitor = KnnMonitor(data, field=recipe.eval_field, hold_out=recipe.hold_out)
     if not quiet and monitor.explain():
         click.echo(monitor.explain(), err=True)
-    line = None if quiet else StepLine()
-    try:
+    began = run.step
+    with show_progress(not quiet, items=range(run.steps), unit="steps") as report:
+
+        def tell(step: StepReport) -> None:
+            knn = {} if step.knn is None else {"knn": f"{step.knn:.3f}"}
+            report(step.step, start=began, loss=f"{step.loss:.4f}", **knn)
+
         return pretrain(
             run,
-            output,
-            save_every=save_every,
+            asked.run,
+            save_every=asked.save_every,
             monitor=monitor,
-            on_step=line,
+            on_step=tell,
             should_stop=should_stop,
         )
-    finally:
-        if line:
-            line.close()
-
-
-def _check(
-    data: tuple[str, ...], output: Path, path_column: str | None, options: dict[str, Any]
-) -> None:
-    """Refuse what does not go together.
-
-    Raises
-    ------
-    click.UsageError
-        With the way out.
-    """
-    from galmorph.training.checkpoint import CHECKPOINT
-    from galmorph.training.cutouts import is_table, list_cutouts
-
-    if not data:
-        raise click.UsageError("Give DATA to train on, or --export FILE.")
-    if options["resume"] and options["init"]:
-        raise click.UsageError("Give --resume or --init: a resumed run has its own weights.")
-    if not options["resume"] and (output / CHECKPOINT).exists():
-        raise click.UsageError(f"{output} holds a run: go on with --resume, or name a new folder.")
-    if options["resume"] and not (output / CHECKPOINT).exists():
-        raise click.UsageError(f"{output} holds no checkpoint to go on from: leave out --resume.")
-    if path_column and not any(map(is_table, data)):
-        raise click.UsageError("--path-column needs a table among DATA.")
-    tables = [name for name in data if name.lower().endswith(TABLE_SUFFIXES)]
-    if tables and not path_column:
-        raise click.UsageError(f"{tables[0]} is a table: say its --path-column NAME.")
-    for argument in data:
-        list_cutouts(argument, path_column=path_column)  # says what is not there
-
-
-def _choose_recipe(name: str, **changes: Any) -> Recipe:
-    from galmorph.training.recipe import load_recipe
-
-    given = {key: value for key, value in changes.items() if value is not None}
-    return replace(load_recipe(name), **given)
 
 
 def _check_init(origin: str, recipe: Recipe) -> None:
@@ -320,25 +291,21 @@ def _check_init(origin: str, recipe: Recipe) -> None:
 
 
 def _load(
-    data: tuple[str, ...],
-    recipe: Recipe,
-    output: Path,
-    quiet: bool,
-    columns: dict[str, str | None],
-    pixels: PixelOptions,
+    asked: PretrainOptions, recipe: Recipe, pixels: PixelOptions, *, quiet: bool
 ) -> TrainingSet:
     from galmorph.training.data import load_training_set
 
     with show_progress(not quiet, unit="images") as report:
         images = load_training_set(
-            data,
+            asked.data,
             frame=recipe.frame,
             frame_size=recipe.frame_size,
-            leave_out=output / CURVES_FILE,
+            leave_out=asked.run / CURVES_FILE,
             read=pixels.read,
             rendering=pixels.rendering,
             on_progress=report,
-            **columns,
+            path_column=asked.path_column,
+            label_column=asked.label_column,
         )
     return replace(images, treatment=pixels.describe())
 

@@ -16,17 +16,9 @@ if TYPE_CHECKING:
     from galmorph.pipeline import Pipeline
     from galmorph.run import Run
 
-__all__ = ["carry_out"]
 
-
-def carry_out(options: RunOptions, *, strict: bool, quiet: bool) -> int:
-    """Carry out what the options say; the exit status.
-
-    Raises
-    ------
-    GalmorphError
-        What stops the run as a whole: no such path, format, model, head or device.
-    """
+def carry_out(options: RunOptions) -> int:
+    """Carry out what the options say; the exit status."""
     from galmorph.inference.memory import keep_freed_memory
     from galmorph.inference.processes import expect_files
     from galmorph.origin import say_command
@@ -45,22 +37,23 @@ def carry_out(options: RunOptions, *, strict: bool, quiet: bool) -> int:
     summary = Summary(passed_over=run.passed_over)
     began = time.monotonic()
     try:
-        _go(run, summary, quiet=quiet)
+        _go(run, summary)
     except KeyboardInterrupt as error:
         click.echo(_say_interrupted(run), err=True)
         return get_interrupt_status(error)
     if run.finished:
         said = say_failed(run.resumed_failed)
         click.echo(f"{run.finished} ({run.resumed} rows){said}", err=True)
-    elif not quiet:
+    elif not options.quiet:
         click.echo(_summarize(run, summary, time.monotonic() - began), err=True)
-    return _judge(run, summary, strict=strict, quiet=quiet)
+    return _judge(run, summary)
 
 
-def _go(run: Run, summary: Summary, *, quiet: bool) -> None:
+def _go(run: Run, summary: Summary) -> None:
     """Embed everything and write the table."""
     from galmorph.progress import show_progress
 
+    quiet = run.options.quiet
     items = () if quiet or not run.inputs.can_be_counted else run.inputs.list_sources()
     tell = summary.add if run.options.engine == "local" else summarize
     with show_progress(not quiet, items=items) as report, closing(run.parts(tell)) as parts:
@@ -81,7 +74,7 @@ def _summarize(run: Run, summary: Summary, seconds: float) -> str:
     )
 
 
-def _judge(run: Run, summary: Summary, *, strict: bool, quiet: bool) -> int:
+def _judge(run: Run, summary: Summary) -> int:
     """Exit status of the whole table, whichever run has made its rows."""
     rows, failed = summary.rows + run.resumed, summary.failed + run.resumed_failed
     number, count = run.options.part
@@ -94,11 +87,11 @@ def _judge(run: Run, summary: Summary, *, strict: bool, quiet: bool) -> int:
         click.echo("\n".join(summary.say_passed_over()), err=True)
         return NOTHING_READ
     if failed == rows:
-        first = summary.failures[:1] if quiet else []
+        first = summary.failures[:1] if run.options.quiet else []
         said = ", the first: ".join(["Error: not one cutout could be used", *first])
         click.echo(said, err=True)
         return NOTHING_READ
-    return SOME_FAILED if failed and strict else OK
+    return SOME_FAILED if failed and run.options.strict else OK
 
 
 def _describe_device(pipeline: Pipeline) -> str:

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from galmorph.cli.options import GroupedCommand, SettingType, TablePath, options_of, output_option
+from galmorph.cli.options import GroupedCommand, SettingType, TablePath, options_of
 from galmorph.cli.outputs import overwrite_option, prepare_output
 from galmorph.settings import ModelOptions, Whole
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-__all__ = ["search"]
 
 
 @click.command(cls=GroupedCommand)
@@ -30,9 +28,8 @@ __all__ = ["search"]
               help="Search by an index (extra search), built once and kept beside RUN, as is done "
               "for more than a million rows.")  # fmt: skip
 @click.option("--duplicates", is_flag=True, help="List pairs that are the same galaxy instead.")
-@output_option(
-    "Table to write, or a gallery (.html) [default: CSV on standard output].", default="-"
-)
+@click.option("-o", "--output", default="-", metavar="FILE",
+              help="Table, or a gallery (.html) [default: CSV on standard output].")  # fmt: skip
 @overwrite_option
 @options_of(ModelOptions, "model")
 def search(

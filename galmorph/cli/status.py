@@ -1,4 +1,15 @@
-"""Exit statuses of the commands."""
+"""Exit statuses, and how the program ends when told to stop: once, soon, without a traceback."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 from galmorph.errors import (
     GalmorphError,
@@ -41,3 +52,77 @@ def get_status(error: GalmorphError) -> int:
     ):
         return SOME_FAILED
     return USAGE
+
+
+GRACE = 5.0
+IMPATIENCE = 0.7
+"""Seconds in which the work is put away after the first signal, and after a further one."""
+
+_received: list[int] = []
+
+
+def heed_signals() -> None:
+    """Let the first Ctrl-C or SIGTERM raise, and no further one disturb what is put away then."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, _: object) -> None:
+    _received.append(number)
+    status = TERMINATED if _received[0] == signal.SIGTERM else INTERRUPTED
+    first = len(_received) == 1
+    timer = threading.Timer(GRACE if first else IMPATIENCE, os._exit, (status,))
+    timer.daemon = True
+    timer.start()
+    if first:
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def leave(status: int) -> NoReturn:
+    """Exit; after a signal without waiting for threads, whose libraries would complain."""
+    if not _received:
+        sys.exit(status)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    atexit._run_exitfuncs()
+    os._exit(status)
+
+
+class Stop:
+    """What a signal has asked for."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self) -> bool:
+        """Whether the run is to end."""
+        return self.signal is not None
+
+    @property
+    def status(self) -> int:
+        """Exit status of a run that was stopped."""
+        return TERMINATED if self.signal == signal.SIGTERM else INTERRUPTED
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Stop]:
+    """Let the first Ctrl-C or SIGTERM end the run after its step, with a checkpoint."""
+    stop = Stop()
+    before: dict[int, Any] = {}
+
+    def remember(number: int, _: object) -> None:
+        stop.signal = number
+        signal.signal(number, before[number])  # the second one stops at once
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, remember)
+    except ValueError:  # not in the main thread: signals stay as they are
+        pass
+    try:
+        yield stop
+    finally:
+        for caught, handler in before.items():
+            signal.signal(caught, handler)

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["BasicBlock", "CnnBranch", "ConvNorm", "make_stage"]
-
 
 class ConvNorm(nn.Module):
     """Convolution without bias, then batch normalization."""
@@ -52,15 +50,7 @@ def make_stage(in_chans: int, out_chans: int, depth: int, *, stride: int = 2) ->
 
 
 class CnnBranch(nn.Module):
-    """Residual stages on the stem's feature map, averaged over the plane.
-
-    Parameters
-    ----------
-    in_chans : int
-        Channels of the feature map that comes in.
-    widths, depths, strides : sequence of int
-        Output channels, number of basic blocks, and stride of the first block of each stage.
-    """
+    """Residual stages on the feature map of a stem, averaged over the plane."""
 
     def __init__(
         self, in_chans: int, widths: Sequence[int], depths: Sequence[int], strides: Sequence[int]

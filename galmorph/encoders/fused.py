@@ -9,8 +9,6 @@ from torch.nn import functional as F
 from galmorph.encoders.cnn import CnnBranch, ConvNorm
 from galmorph.encoders.vit import VitBranch
 
-__all__ = ["Expander", "FusedEncoder", "FusedFast", "ProjectionHead", "Wei2022"]
-
 IMG_SIZE = 84
 IN_CHANS = 3
 
@@ -44,18 +42,10 @@ class FusedEncoder(nn.Module):
         return self.cnn_branch.forward_features(self.branch_inputs(x)[0])
 
     def forward_attention(self, x: Tensor) -> Tensor:
-        """Attention maps of the ViT branch.
+        """Attention maps of the ViT branch, (n, depth, num_heads, 50, 50).
 
-        Parameters
-        ----------
-        x : Tensor, shape (n, 3, 84, 84)
-            Normalized cutouts.
-
-        Returns
-        -------
-        Tensor, shape (n, depth, num_heads, 50, 50)
-            From each token (second last axis) to each token (last axis). Token 0 is the class
-            token; the other 49 are the 7 by 7 patches, row by row from the top. Rows sum to 1.
+        From each token (second last axis) to each token; rows sum to 1. Token 0 is the class token;
+        the other 49 are the 7 by 7 patches, row by row from the top.
         """
         return self.vit_branch.forward_attention(self.branch_inputs(x)[1])
 

@@ -11,8 +11,6 @@ from torch import nn
 from galmorph.encoders.fused import FusedFast, Wei2022
 from galmorph.errors import UnknownModelError
 
-__all__ = ["create_encoder", "list_encoders"]
-
 _ENCODERS: dict[str, Callable[[], nn.Module]] = {
     # A network from (n, in_chans, img_size, img_size), normalized, to (n, num_features).
     "fused_fast": FusedFast,
@@ -30,13 +28,7 @@ def list_encoders() -> list[str]:
 
 
 def create_encoder(name: str) -> nn.Module:
-    """Make an encoder with random weights.
-
-    Raises
-    ------
-    UnknownModelError
-        galmorph has no architecture of that name.
-    """
+    """Make an encoder with random weights."""
     if name not in _ENCODERS:
         raise UnknownModelError(
             f"no architecture {name!r}; galmorph defines {', '.join(list_encoders())}"

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from galmorph.errors import CheckpointError
 from galmorph.stored import read_bytes
 
-__all__ = ["TimmEncoder", "load_pickle", "load_timm_encoder"]
-
 
 class TimmEncoder(nn.Module):
     """A timm network, by timm's name of it, without its classifier."""

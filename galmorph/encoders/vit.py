@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Attention", "LinformerAttention", "Mlp", "TransformerBlock", "VitBranch"]
-
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """(n, tokens, dim) to (n, num_heads, tokens, dim / num_heads)."""
@@ -118,20 +116,8 @@ class TransformerBlock(nn.Module):
 class VitBranch(nn.Module):
     """Patches to tokens, transformer blocks, and the class token's embedding.
 
-    Parameters
-    ----------
-    in_chans : int
-        Channels of what comes in: an image's bands or a stem's features.
-    grid_size : int
-        Patches along each side.
-    patch_size : int
-        Side of a patch in pixels of what comes in.
-    embed_dim, depth, num_heads : int
-        Width, number and heads of the transformer blocks.
-    num_features : int
-        Length of the branch's embedding.
-    linformer_rank : int, optional
-        Positions to which Linformer projects keys and values; full attention without it.
+    Patches of `patch_size` pixels of what comes in, `grid_size` along each side; with
+    `linformer_rank` keys and values are projected to so many positions.
     """
 
     def __init__(

@@ -88,15 +88,26 @@ def evaluate_labels(
     predicted: npt.NDArray[Any],
     class_names: Sequence[str],
     *,
+    probabilities: npt.NDArray[Any] | None = None,
     seed: int = 0,
     details: Mapping[str, Any] | None = None,
 ) -> ProtocolResult:
-    """Compare predicted with true classes, (n,) indices into ``class_names``."""
+    """Compare predicted with true classes, (n,) indices into ``class_names``.
+
+    With probabilities (n, num_classes) their calibration is measured as well.
+    """
     metrics, numbers = import_metrics(), range(len(class_names))
     figures = metrics.precision_recall_fscore_support(
         labels, predicted, labels=numbers, zero_division=np.nan
     )
     columns = ("precision", "recall", "f1", "count")
+    calibration: dict[str, Any] = {}
+    if probabilities is not None:
+        calibration = {
+            "ece": compute_ece(probabilities, labels),
+            "ece_floor": compute_ece_floor(probabilities, seed=seed),
+            "reliability": compute_reliability(probabilities, labels),
+        }
     return ProtocolResult(
         protocol=protocol,
         class_names=tuple(class_names),
@@ -110,28 +121,8 @@ def evaluate_labels(
         },
         nmi=float(metrics.normalized_mutual_info_score(labels, predicted)),
         ari=float(metrics.adjusted_rand_score(labels, predicted)),
+        **calibration,
         details=details or {},
-    )
-
-
-def evaluate_probabilities(
-    protocol: str,
-    labels: npt.NDArray[Any],
-    probabilities: npt.NDArray[Any],
-    class_names: Sequence[str],
-    *,
-    predicted: npt.NDArray[Any] | None = None,
-    seed: int = 0,
-    details: Mapping[str, Any] | None = None,
-) -> ProtocolResult:
-    """As `evaluate_labels`, with calibration; probabilities are (n, num_classes)."""
-    predicted = probabilities.argmax(axis=1) if predicted is None else predicted
-    result = evaluate_labels(protocol, labels, predicted, class_names, seed=seed, details=details)
-    return dataclasses.replace(
-        result,
-        ece=compute_ece(probabilities, labels),
-        ece_floor=compute_ece_floor(probabilities, seed=seed),
-        reliability=compute_reliability(probabilities, labels),
     )
 
 

@@ -16,15 +16,6 @@ import numpy.typing as npt
 
 from galmorph.saved import SavedRun
 
-__all__ = [
-    "Vectors",
-    "compute_similarity",
-    "find_place",
-    "list_blocks",
-    "map_embeddings",
-    "to_unit",
-]
-
 ROWS_AT_ONCE = 1024
 """They stay in the cache of a core, as float32."""
 

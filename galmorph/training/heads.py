@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import TrainingError
-from galmorph.evaluation.classification import bootstrap_interval, compute_accuracy
-from galmorph.evaluation.linear_probe import stratified_folds
+from galmorph.evaluation.classification import (
+    bootstrap_interval,
+    compute_accuracy,
+    stratified_folds,
+)
 from galmorph.evaluation.reliability import compute_ece, compute_log_loss, fit_temperature
 from galmorph.heads import LinearHead, softmax
 from galmorph.heads.sets import make_scores
@@ -24,8 +27,6 @@ from galmorph.training.logistic import (
     one_thread,
     standardize,
 )
-
-__all__ = ["HeadFit", "fit_head"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,20 +55,11 @@ Crop = float | Literal["auto"] | None
 
 @dataclass(frozen=True)
 class HeadFit:
-    """A fitted head, and what cross-validation inside the training part says of it.
+    """A head fitted on every row, and what cross-validation inside the training part says of it.
 
-    Attributes
-    ----------
-    head : LinearHead
-        Fitted on every row.
-    logits : ndarray of float, shape (n, num_classes)
-        Out of fold, at the chosen penalty, before the temperature.
-    log_loss : float
-        Of those judged by, at the chosen temperature, in nats: what crops are compared by.
-    accuracy : float
-        Of these, one view of each galaxy.
-    interval : (float, float)
-        Its 95 % bootstrap interval.
+    `logits` (n, num_classes) are out of fold, at the chosen penalty, before the temperature;
+    `log_loss` is of those judged by, in nats; `accuracy` of one view of each galaxy among these,
+    with its 95 % bootstrap `interval`.
     """
 
     head: LinearHead

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any, Literal
@@ -23,17 +23,6 @@ from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.settings import FieldOptions
 from galmorph.tables.columns import probability_name
 
-__all__ = [
-    "FOLDERS",
-    "LabelledSet",
-    "choose_field",
-    "embed_labelled",
-    "join_sets",
-    "label_by_folder",
-    "read_labels",
-    "to_label",
-]
-
 FOLDERS = "folders"
 """In place of a table: the folder in which an image lies names its class."""
 
@@ -41,34 +30,16 @@ NO_LABEL_TEXTS = ("", "nan", "--")
 """What tables have where there is no label."""
 
 Labeller = Callable[[Source], str | None]
-Change = Callable[[Iterator[Source]], Iterator[Source]]
 Crop = float | Literal["auto"] | None
 
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Embeddings of labelled cutouts.
+    """Embeddings of labelled cutouts, and what is known of those that are not among them.
 
-    Attributes
-    ----------
-    embeddings : ndarray of float32, shape (n, num_features)
-    labels : ndarray of int, shape (n,)
-        Index into ``class_names``.
-    class_names : tuple of str
-    object_ids : tuple of str
-    addresses : tuple of str
-        Where each cutout lies, by the real path of its file: what tells galaxies apart. "" for
-        what was in memory.
-    failed : tuple of str
-        Labelled cutouts that could not be embedded, each with the reason; left out above.
-    unlabelled : int
-        Cutouts passed over, because they have no label or one that was not asked for.
-    repeated : int
-        Cutouts passed over, because the same image had come before with the same label.
-    other_classes : tuple of str
-        Classes of those that were not asked for.
-    without_image : tuple of str
-        Identifiers with a label that no cutout has, where labels go by identifier.
+    `failed` are labelled, but could not be embedded; `unlabelled` have no label, or one of
+    `other_classes`, that was not asked for; `repeated` came before with the same label;
+    `without_image` are identifiers with a label that no cutout has.
     """
 
     embeddings: npt.NDArray[np.float32]
@@ -83,13 +54,7 @@ class LabelledSet:
     without_image: tuple[str, ...] = ()
 
     def check_classes(self) -> None:
-        """Refuse classes without any cutout.
-
-        Raises
-        ------
-        TrainingError
-            Names them, and the classes that there are.
-        """
+        """Refuse classes without any cutout."""
         counts = np.bincount(self.labels, minlength=len(self.class_names))
         empty = [n for n, count in zip(self.class_names, counts, strict=True) if count == 0]
         if empty:
@@ -100,13 +65,7 @@ class LabelledSet:
             )
 
     def check_apart(self, train: LabelledSet) -> None:
-        """Refuse a training part that holds cutouts of this test set.
-
-        Raises
-        ------
-        TrainingError
-            Says how many, and names the first.
-        """
+        """Refuse a training part that holds cutouts of this test set."""
         trained = set(train.addresses) - {""}
         both = [address for address in self.addresses if address in trained]
         if both:
@@ -144,26 +103,11 @@ def to_label(value: Any) -> str:
 def read_labels(
     path: str | Path, *, label_column: str = "label", id_column: str = "object_id"
 ) -> dict[str, str]:
-    """Read classes by object_id from a table.
+    """Read classes by object_id from a table; rows without a label are left out.
 
-    Parameters
-    ----------
-    path : path
-        CSV, ECSV, FITS, VOTable or Parquet.
-    label_column, id_column : str
-        Columns of classes and of identifiers (the stem of the file name, or what
-        ``galmorph classify`` shows as object_id); identifiers of text formats stay as they are
-        written.
-
-    Returns
-    -------
-    dict of str to str
-        Rows without a label are left out.
-
-    Raises
-    ------
-    CatalogueError
-        The table cannot be read, lacks a column, gives one object two classes, or has no label.
+    Identifiers are stems of file names, or what ``galmorph classify`` shows as object_id; those of
+    text formats stay as they are written. CatalogueError: the table lacks a column, gives one
+    object two classes, or has no label.
     """
     from galmorph.tables.formats import open_reader
 
@@ -199,25 +143,8 @@ def choose_field(
 ) -> FieldOptions:
     """Field of view in images that show only the middle of the original frames.
 
-    Parameters
-    ----------
-    crop : float, "auto" or None
-        Of the original frame; None for what the weights expect.
-    preprocessing : Preprocessing
-        Of the model.
-    data_frame : float
-        Side of the images as a fraction of the original frame's: 224 / 424 where they are the
-        central 224 px of 424.
-
-    Returns
-    -------
-    FieldOptions
-        For these images.
-
-    Raises
-    ------
-    TrainingError
-        The images do not show all of the field of view.
+    ``crop`` is of the original frame, None for what the weights expect; ``data_frame`` the side of
+    the images as a fraction of it. TrainingError: they do not show all of the field of view.
     """
     if crop == "auto" or (crop is None and data_frame == 1.0):
         return FieldOptions(crop=crop)
@@ -236,42 +163,20 @@ def embed_labelled(
     label_of: Labeller | Mapping[str, str],
     *,
     class_names: Sequence[str] | None = None,
-    change: Change | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> LabelledSet:
-    """Embed the labelled cutouts among the sources.
+    """Embed the labelled cutouts among the sources, as ``galmorph classify`` would.
 
-    Parameters
-    ----------
-    pipeline : Pipeline
-        Model and settings, as ``galmorph classify`` would use them.
-    sources : iterable of Source
-    label_of : callable or mapping
-        Class of a source, or classes by object_id; None or absent for no class.
-    class_names : sequence of str, optional
-        Classes to keep, in order; by default all that occur, sorted.
-    change : callable, optional
-        What is done to the labelled sources, and to no others, before they are read.
-    on_progress : callable, optional
-        Called with the number of cutouts embedded so far.
-
-    Returns
-    -------
-    LabelledSet
-
-    Raises
-    ------
-    TrainingError
-        No cutout has a label, or none with a label could be embedded; one image has two labels, or
-        two images the same identifier, by which labels go; two labels would be one class, or one
-        has no letter that the name of a column can hold.
+    ``label_of`` gives the class of a source, or classes by object_id; None or absent for none.
+    ``class_names`` are those to keep, in order; by default all that occur, sorted. TrainingError:
+    no cutout has a label, or none with a label could be embedded; one image has two labels, or two
+    images the same identifier, by which labels go; a label cannot name a column, or two would
+    name the same.
     """
     picker = _Picker(label_of, class_names)
     embeddings, labels, object_ids, addresses, failed = [], [], [], [], []
-    picked = picker.pick(sources)
     done = 0
-    wanted = bring_ahead(picked if change is None else change(picked), within=pipeline.read.within)
-    for block in pipeline.run(wanted):
+    for block in pipeline.run(bring_ahead(picker.pick(sources), within=pipeline.read.within)):
         good: npt.NDArray[np.bool_] = np.isfinite(block.embeddings).all(axis=1)  # type: ignore[assignment]
         embeddings.append(block.embeddings[good])
         for row, usable in zip(block.rows, good, strict=True):
@@ -299,20 +204,6 @@ def embed_labelled(
         picker.repeated,
         tuple(sorted(picker.other_classes)),
         picker.list_without_image(),
-    )
-
-
-def join_sets(one: LabelledSet, other: LabelledSet) -> LabelledSet:
-    """Rows of two sets with the same classes, one after the other."""
-    if one.class_names != other.class_names:
-        raise TrainingError(f"classes differ: {one.class_names} and {other.class_names}")
-    return replace(
-        one,
-        embeddings=np.concatenate([one.embeddings, other.embeddings]),
-        labels=np.concatenate([one.labels, other.labels]),
-        object_ids=one.object_ids + other.object_ids,
-        addresses=one.addresses + other.addresses,
-        failed=one.failed + other.failed,
     )
 
 

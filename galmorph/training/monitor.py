@@ -5,8 +5,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from galmorph.evaluation.classification import compute_accuracy
-from galmorph.evaluation.knn import NEIGHBOURS, knn_leave_one_out
+from galmorph.evaluation.classification import NEIGHBOURS, compute_accuracy, find_by_knn
 from galmorph.training.data import TrainingSet
 from galmorph.training.views import make_eval_view
 
@@ -47,7 +46,7 @@ class KnnMonitor:
         ]
         encoder.train(training)
         labels = self.data.labels[self.rows]
-        return compute_accuracy(labels, knn_leave_one_out(np.concatenate(embeddings), labels))
+        return compute_accuracy(labels, find_by_knn(np.concatenate(embeddings), labels))
 
     def _embed(
         self, encoder: nn.Module, rows: npt.NDArray[np.int64], mean: Tensor, std: Tensor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import TrainingError
-from galmorph.evaluation.knn import knn_leave_one_out, knn_predict
-from galmorph.evaluation.linear_probe import cross_validate, stratified_folds
+from galmorph.evaluation.classification import find_by_knn, stratified_folds
 from galmorph.evaluation.merging import ClassMerge
-from galmorph.evaluation.report import ProtocolResult, evaluate_labels, evaluate_probabilities
+from galmorph.evaluation.report import ProtocolResult, evaluate_labels
 from galmorph.heads import LinearHead
 from galmorph.heads.shares import SharesHead
 from galmorph.training.heads import fit_head
@@ -22,26 +21,13 @@ from galmorph.training.labelled import LabelledSet
 if TYPE_CHECKING:
     from galmorph.encoders.fused import ProjectionHead
 
-__all__ = ["Protocols"]
-
 
 @dataclass(frozen=True)
 class Protocols:
     """Protocols on one test set.
 
-    Attributes
-    ----------
-    test : LabelledSet
-        What is classified.
-    merge : ClassMerge
-        Classes that count as one, in true and in predicted labels. Probes and heads are fitted
-        before the merge, and their probabilities added.
-    neighbours : int
-        k of every kNN.
-    seed : int
-        Of folds and bootstrap.
-    crop : float, "auto" or None
-        Field of view of the test set, for the record.
+    Classes that `merge` joins count as one, in true and in predicted labels; probes and heads are
+    fitted before, and their probabilities added. `crop` is for the record.
     """
 
     test: LabelledSet
@@ -79,21 +65,13 @@ class Protocols:
         """Nearest neighbours in the training part."""
         merged, names = self._merge_labels(train.labels, train.class_names)
         self._check_neighbours(len(train.labels))
-        predicted = knn_predict(
+        predicted = find_by_knn(
             train.embeddings, merged, self.test.embeddings, neighbours=self.neighbours
         )
-        return self._from_labels(
-            f"kNN, training part to test set (k = {self.neighbours}, cosine)", predicted, names
-        )
+        return self._from_labels("kNN, training part to test set", predicted, names)
 
     def check_same(self, other: LabelledSet) -> npt.NDArray[np.float32]:
-        """Embeddings of the same cutouts at another field of view.
-
-        Raises
-        ------
-        TrainingError
-            They are not the same cutouts: some cannot be embedded at one of the fields.
-        """
+        """Embeddings of the same cutouts at another field of view."""
         if other.object_ids != self.test.object_ids:
             raise TrainingError("the fields of view do not leave the same cutouts to compare")
         return other.embeddings
@@ -103,77 +81,60 @@ class Protocols:
     ) -> ProtocolResult:
         """A linear probe by stratified folds; penalty and temperature chosen inside each.
 
-        Parameters
-        ----------
-        folds : int
-        fields : mapping of str to ndarray (n, num_features), optional
-            Embeddings at several fields of view; the one with the smallest cross-validated log
-            loss is chosen inside each fold as well.
+        So is the field of view with the smallest cross-validated log loss, among ``fields`` (their
+        embeddings, by name).
         """
-        choice = _FieldChoice(list((fields or {"": self.test.embeddings}).values()), self)
-        probabilities = cross_validate(
-            choice.joined, self.test.labels, choice.fit, self._deal(folds)
-        )
-        names = list(fields or {})
-        chosen = [names[i] for i in choice.chosen] if fields else []
+        test, probes = self.test, fields or {"": self.test.embeddings}
+        probabilities = np.empty((len(test.labels), len(test.class_names)))
+        chosen, fold = [], self._deal(folds)
+        for number in range(folds):
+            left = fold == number
+            fits = {
+                name: fit_head(
+                    x[~left], test.labels[~left], test.class_names, name="probe", seed=self.seed
+                )
+                for name, x in probes.items()
+            }
+            best = min(fits, key=lambda name: fits[name].log_loss)
+            chosen.append(best)
+            probabilities[left] = fits[best].head.compute_probabilities(probes[best][left])
         return self._from_probabilities(
             f"linear probe, stratified {folds}-fold cross-validation",
             probabilities,
-            self.test.class_names,
-            {"folds": folds, "crops_chosen": chosen} if chosen else {"folds": folds},
+            test.class_names,
+            {"folds": folds, **({"crops_chosen": chosen} if fields else {})},
         )
 
     def find_largest_fold(self, folds: int) -> int:
-        """Number of cutouts in the largest fold: those that have no vote on each other.
-
-        Raises
-        ------
-        TrainingError
-            A class has too few cutouts for so many folds.
-        """
+        """Number of cutouts in the largest fold: those that have no vote on each other."""
         return int(np.bincount(self._deal(folds)).max())
 
     def cross_validated_knn(self, folds: int) -> ProtocolResult:
         """Nearest neighbours in the other folds."""
         merged, names = self._merge_labels(self.test.labels, self.test.class_names)
-
-        def fit(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Callable[[Any], Any]:
-            def vote(queries: npt.NDArray[Any]) -> npt.NDArray[Any]:
-                found = knn_predict(x, y, queries, neighbours=self.neighbours)
-                return np.eye(len(names))[found]
-
-            return vote
-
-        fold = self._deal(folds)
+        x, fold = self.test.embeddings, self._deal(folds)
         self._check_neighbours(len(fold) - self.find_largest_fold(folds))
-        votes = cross_validate(self.test.embeddings, merged, fit, fold)
-        return self._from_labels(
-            f"kNN, stratified {folds}-fold cross-validation (k = {self.neighbours}, cosine)",
-            votes.argmax(axis=1),
-            names,
-        )
+        predicted = np.empty_like(merged)
+        for number in range(folds):
+            left = fold == number
+            predicted[left] = find_by_knn(
+                x[~left], merged[~left], x[left], neighbours=self.neighbours
+            )
+        return self._from_labels(f"kNN, stratified {folds}-fold cross-validation", predicted, names)
 
-    def leave_one_out_knn(self) -> ProtocolResult:
-        """The authors' protocol, on the embedding."""
-        return self._leave_one_out(self.test.embeddings, "embedding")
-
-    def leave_one_out_knn_on_projection(self, head: ProjectionHead) -> ProtocolResult:
-        """The authors' protocol as they did it, on the projection."""
+    def leave_one_out_knn(self, projection: ProjectionHead | None = None) -> ProtocolResult:
+        """The authors' protocol, on the embedding, or as they did it on the projection."""
         from galmorph.training.export import compute_projection
 
-        projection = compute_projection(head, self.test.embeddings)
-        return self._leave_one_out(projection, "projection")
-
-    def _leave_one_out(self, vectors: npt.NDArray[Any], what: str) -> ProtocolResult:
+        vectors, what = self.test.embeddings, "embedding"
+        if projection is not None:
+            vectors, what = compute_projection(projection, vectors), "projection"
         merged, names = self._merge_labels(self.test.labels, self.test.class_names)
         self._check_neighbours(len(merged) - 1)
-        predicted = knn_leave_one_out(vectors, merged, neighbours=self.neighbours)
-        return self._from_labels(
-            f"leave-one-out kNN inside the test set, on the {what} (k = {self.neighbours}, "
-            "cosine; test labels vote, as in Wei et al. 2022)",
-            predicted,
-            names,
-        )
+        predicted = find_by_knn(vectors, merged, neighbours=self.neighbours)
+        protocol = f"leave-one-out kNN inside the test set, on the {what}"
+        vote = "; test labels vote, as in Wei et al. 2022"
+        return self._from_labels(protocol, predicted, names, vote)
 
     def _check_neighbours(self, available: int) -> None:
         if available < self.neighbours:
@@ -219,39 +180,19 @@ class Protocols:
         merged = self.merge.merge_probabilities(probabilities, class_names)
         if chosen is not None:
             chosen, _ = self._merge_labels(chosen, class_names)
-        return evaluate_probabilities(
+        predicted = merged.argmax(axis=1) if chosen is None else chosen
+        return evaluate_labels(
             protocol,
             self._true_labels(names),
-            merged,
+            predicted,
             names,
-            predicted=chosen,
+            probabilities=merged,
             seed=self.seed,
             details=details,
         )
 
     def _from_labels(
-        self, protocol: str, predicted: npt.NDArray[Any], names: Sequence[str]
+        self, protocol: str, predicted: npt.NDArray[Any], names: Sequence[str], vote: str = ""
     ) -> ProtocolResult:
+        protocol = f"{protocol} (k = {self.neighbours}, cosine{vote})"
         return evaluate_labels(protocol, self._true_labels(names), predicted, names, seed=self.seed)
-
-
-class _FieldChoice:
-    """Probes on embeddings at several fields of view, side by side in one array."""
-
-    def __init__(self, fields: list[npt.NDArray[Any]], protocols: Protocols) -> None:
-        self.joined = np.concatenate(fields, axis=1)  # (n, fields * num_features)
-        self.count = len(fields)
-        self.protocols = protocols
-        self.chosen: list[int] = []
-
-    def _split(self, joined: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        return np.split(joined, self.count, axis=1)
-
-    def fit(self, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Callable[[Any], Any]:
-        """Probe at the best field, judged by cross-validation on these rows."""
-        names, seed = self.protocols.test.class_names, self.protocols.seed
-        fits = [fit_head(part, y, names, name="probe", seed=seed) for part in self._split(x)]
-        best = min(range(self.count), key=lambda i: fits[i].log_loss)
-        self.chosen.append(best)
-        head = fits[best].head
-        return lambda queries: head.compute_probabilities(self._split(queries)[best])

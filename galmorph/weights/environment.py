@@ -6,14 +6,6 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = [
-    "get_endpoint",
-    "hide_home",
-    "hub_cache",
-    "is_offline",
-    "weights_dir",
-]
-
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
@@ -64,8 +56,3 @@ def weights_dir() -> Path | None:
     """Folder that ``galmorph weights download --to`` has filled: ``GALMORPH_WEIGHTS_DIR``."""
     folder = os.environ.get("GALMORPH_WEIGHTS_DIR")
     return _expand(folder) if folder else None
-
-
-def hide_home(text: object) -> str:
-    """A message about places that nobody has typed, with ``~`` for the home folder."""
-    return str(text).replace(f"{_expand('~')}{os.sep}", f"~{os.sep}")

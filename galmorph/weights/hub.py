@@ -20,19 +20,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from galmorph.errors import ChecksumError, DownloadError, OfflineError, WeightsError
-from galmorph.weights.environment import get_endpoint, hide_home, hub_cache, is_offline
-
-__all__ = [
-    "HubFile",
-    "HubPlace",
-    "fetch_hub_file",
-    "find_cached",
-    "get_facts",
-    "get_promised_sha256",
-    "offline_error",
-    "say_endpoint",
-    "say_failures",
-]
+from galmorph.origin import hide_home
+from galmorph.weights.environment import get_endpoint, hub_cache, is_offline
 
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -328,7 +317,7 @@ def _say_disk(error: Exception) -> str:
     """No place to put it; or what nobody thought of, by its name."""
     if not isinstance(error, OSError) or error.errno is None:
         return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    place = hide_home(error.filename or "the Hub cache")
+    place = hide_home(str(error.filename or "the Hub cache"))
     if error.errno == errno.ENOSPC:
         return f"the disk of {place} is full: make room, or set HF_HOME to another disk"
     return f"cannot write to {place} ({error.strerror}): set HF_HOME to a folder that you may write"

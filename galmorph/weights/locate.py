@@ -21,7 +21,8 @@ from galmorph.errors import (
     UnknownModelError,
     WeightsError,
 )
-from galmorph.weights.environment import hide_home, is_offline, weights_dir
+from galmorph.origin import hide_home
+from galmorph.weights.environment import is_offline, weights_dir
 from galmorph.weights.hub import fetch_hub_file, find_cached, get_promised_sha256, say_endpoint
 from galmorph.weights.manifest import Manifest, ManifestEntry, load_manifest
 from galmorph.weights.unlisted import describe_unlisted, is_hub_name
@@ -156,7 +157,7 @@ def _good_local(entry: ManifestEntry, refused: list[WeightsError]) -> Iterator[W
 
 def _explain_unreadable(path: Path, error: WeightsError | OSError) -> WeightsError:
     if isinstance(error, WeightsError):
-        return type(error)(hide_home(error))
+        return type(error)(hide_home(str(error)))
     return WeightsError(hide_home(f"{path}: cannot be read ({error.strerror or error})"))
 
 
@@ -205,7 +206,7 @@ def _explain_unpublished(entry: ManifestEntry, refused: list[WeightsError]) -> W
         return ChecksumError(f"{refused[0]}. It was not used: install galmorph again")
     return DownloadError(
         f"{entry.name}: is not published on {say_endpoint()}, it comes with the package only, and "
-        f"{hide_home(bundled_path(entry))} is missing: install galmorph again"
+        f"{hide_home(str(bundled_path(entry)))} is missing: install galmorph again"
     )
 
 

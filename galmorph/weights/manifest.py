@@ -14,21 +14,6 @@ from typing import Any
 from galmorph.errors import ManifestError, UnknownModelError
 from galmorph.schema import find_problem, parse_json
 
-__all__ = [
-    "ExpectedInput",
-    "FieldOfView",
-    "Golden",
-    "Head",
-    "Manifest",
-    "ManifestEntry",
-    "Metric",
-    "entry_from_dict",
-    "entry_to_dict",
-    "load_manifest",
-    "manifest_from_dict",
-    "manifest_path",
-]
-
 MANIFEST_NAME = "weights_manifest.json"
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parents[1]

@@ -11,15 +11,6 @@ from typing import Any
 from galmorph.errors import CheckpointError, ChecksumError, OutputError
 from galmorph.schema import LONGEST_HEADER, parse_json
 
-__all__ = [
-    "compute_sha256",
-    "read_header",
-    "read_sidecar",
-    "update_sidecar",
-    "verify_file",
-    "write_sidecar",
-]
-
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 

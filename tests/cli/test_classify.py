@@ -117,7 +117,7 @@ def test_an_output_that_cannot_be_written_is_one_line(run, cutouts):
         ((".", "--ra-column", "x"), "--ra-column needs --catalogue"),
         (("--catalogue", "c.csv", "--mosaic", "m.fits"), "--fov ARCSEC"),
         ((".", "--crop", "0.5", "--fov", "3"), "--crop or --fov"),
-        ((".", "--crop", "wide"), "neither a number nor 'auto'"),
+        ((".", "--crop", "wide"), "must be positive or auto, not 'wide'"),
         ((".", "--crop", "-1"), "must be positive"),
         ((".", "--crop", "180"), "not a number of pixels"),
         ((".", "--bands", "g,,z"), "not a list of different names"),

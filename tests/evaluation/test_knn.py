@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from galmorph.evaluation import knn
-from galmorph.evaluation.knn import knn_leave_one_out, knn_predict
+from galmorph.evaluation import classification
+from galmorph.evaluation.classification import find_by_knn
 
 
 def vote(similarities: list[tuple[float, int]], k: int) -> int:
@@ -33,34 +33,34 @@ def test_train_to_test_agrees_with_a_loop(points: tuple[np.ndarray, np.ndarray],
     x, y = points
     queries = np.random.default_rng(3).normal(size=(20, 6))
     want = [vote([(cosine(q, r), int(c)) for r, c in zip(x, y, strict=True)], k) for q in queries]
-    np.testing.assert_array_equal(knn_predict(x, y, queries, neighbours=k), want)
+    np.testing.assert_array_equal(find_by_knn(x, y, queries, neighbours=k), want)
 
 
 def test_leave_one_out_agrees_with_a_loop_and_crosses_chunks(
     points: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knn, "CHUNK", 16)
+    monkeypatch.setattr(classification, "CHUNK", 16)
     x, y = points
     want = [
         vote([(cosine(x[i], x[j]), int(y[j])) for j in range(len(x)) if j != i], 7)
         for i in range(len(x))
     ]
-    np.testing.assert_array_equal(knn_leave_one_out(x, y, neighbours=7), want)
+    np.testing.assert_array_equal(find_by_knn(x, y, neighbours=7), want)
 
 
 def test_length_does_not_count_and_ties_go_to_the_lowest_class() -> None:
     references = np.array([[100.0, 0.0], [0.0, 0.01]])
-    found = knn_predict(references, np.array([1, 0]), np.array([[1.0, 1.0]]), neighbours=2)
+    found = find_by_knn(references, np.array([1, 0]), np.array([[1.0, 1.0]]), neighbours=2)
     np.testing.assert_array_equal(found, [0])
 
 
 def test_what_cannot_be_asked_is_refused() -> None:
     x, y = np.eye(3), np.array([0, 1, 2])
     with pytest.raises(ValueError, match="3 references cannot give 15 neighbours"):
-        knn_predict(x, y, x)
+        find_by_knn(x, y, x)
     with pytest.raises(ValueError, match="2 references cannot give 3"):
-        knn_leave_one_out(x, y, neighbours=3)
+        find_by_knn(x, y, neighbours=3)
     with pytest.raises(ValueError, match="at least 1, not 0"):
-        knn_predict(x, y, x, neighbours=0)
+        find_by_knn(x, y, x, neighbours=0)
     with pytest.raises(ValueError, match="every reference needs a class"):
-        knn_predict(x, np.array([0, -1, 1]), x, neighbours=1)
+        find_by_knn(x, np.array([0, -1, 1]), x, neighbours=1)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from galmorph.evaluation.linear_probe import cross_validate, stratified_folds
+from galmorph.evaluation.classification import stratified_folds
+from galmorph.evaluation.merging import ClassMerge
+from galmorph.training.heads import fit_head
+from galmorph.training.labelled import LabelledSet
+from galmorph.training.protocols import Protocols
 
 
 def test_folds_hold_each_class_evenly() -> None:
@@ -33,14 +37,12 @@ def test_too_few_members_are_refused() -> None:
 
 
 def test_no_row_is_scored_by_a_probe_that_saw_it() -> None:
-    embeddings = np.arange(10.0)[:, None]
-    fold = np.arange(10) % 5
-
-    def fit(x: np.ndarray, y: np.ndarray):  # type: ignore[no-untyped-def]
-        seen = set(x[:, 0])
-        return lambda queries: np.array([[float(q in seen), len(seen)] for q in queries[:, 0]])
-
-    scores = cross_validate(embeddings, np.zeros(10, dtype=int), fit, fold)
-    np.testing.assert_array_equal(scores, np.tile([0.0, 8.0], (10, 1)))
-    with pytest.raises(ValueError, match="no rows"):
-        cross_validate(embeddings[:0], np.zeros(0, dtype=int), fit, fold[:0])
+    """Labels by chance are known to who has learnt them by heart, and to nobody else."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 150)).astype(np.float32), rng.integers(0, 2, 200)
+    names = tuple(map(str, range(200)))
+    protocols = Protocols(LabelledSet(x, y, ("a", "b"), names, names), ClassMerge({}), neighbours=1)
+    head = fit_head(x, y, ("a", "b"), name="all", seed=0).head
+    assert protocols.test_head(head).accuracy > 0.75
+    for found in (protocols.cross_validated_knn(5), protocols.cross_validated_probe(5)):
+        assert found.accuracy < 0.65

@@ -12,7 +12,7 @@ import pytest
 from galmorph.errors import OutputError
 from galmorph.evaluation.figure import draw_curves, draw_report
 from galmorph.evaluation.merging import ClassMerge, parse_merges
-from galmorph.evaluation.report import evaluate_labels, evaluate_probabilities, write_report
+from galmorph.evaluation.report import evaluate_labels, write_report
 
 NAMES = ("round", "spiral", "cigar")
 
@@ -93,7 +93,9 @@ def test_a_class_never_predicted_has_no_precision() -> None:
 
 def test_json_holds_everything_and_no_nan(tmp_path: Path) -> None:
     probabilities = np.array([[0.8, 0.2, 0.0], [0.3, 0.6, 0.1]])
-    result = evaluate_probabilities("probe", np.array([0, 0]), probabilities, NAMES)
+    labels = np.array([0, 0])
+    told = probabilities.argmax(axis=1)
+    result = evaluate_labels("probe", labels, told, NAMES, probabilities=probabilities)
     write_report(tmp_path / "r.json", [result], meta={"model": "m"})
     found = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
     assert found["model"] == "m"
@@ -139,7 +141,7 @@ def test_figures_are_written(tmp_path: Path) -> None:
     labels = np.array([0, 1, 2, 0])
     results = [
         evaluate_labels("kNN", labels, np.array([0, 1, 1, 0]), NAMES),
-        evaluate_probabilities("probe", labels, np.eye(3)[[0, 1, 1, 0]], NAMES),
+        evaluate_labels("probe", labels, labels, NAMES, probabilities=np.eye(3)[[0, 1, 1, 0]]),
     ]
     draw_report(tmp_path / "report.svg", results)
     assert b"<svg" in (tmp_path / "report.svg").read_bytes()

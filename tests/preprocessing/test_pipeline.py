@@ -213,7 +213,7 @@ def test_a_part_of_an_image_is_enough_for_its_field_and_no_other() -> None:
     ("given", "message"),
     [
         ({"crop": 0.5, "fov": 30.0}, "each of them sets the field of view"),
-        ({"crop": "all"}, "neither a number nor 'auto'"),
+        ({"crop": "all"}, "must be positive or auto, not 'all'"),
         ({"crop": 0.0}, "must be positive"),
         ({"crop": math.nan}, "must be positive"),
         ({"fov": -1.0}, "must be a positive number of arcseconds"),

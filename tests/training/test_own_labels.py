@@ -15,10 +15,9 @@ import torch
 from synthetic import make_flux, write_fits
 
 from galmorph.cli.fit import fit
-from galmorph.cli.labelled import take_options
 from galmorph.encoders.registry import create_encoder
 from galmorph.model import read_heads, read_model, write_model
-from galmorph.settings import PixelOptions, list_options
+from galmorph.settings import PixelOptions, RunOptions, list_options
 from tests.training.commands import call
 
 
@@ -197,7 +196,7 @@ def test_a_head_replaces_no_model(
     [
         (["--protocols", "head"], "The protocol head needs --head."),
         (["--protocols", "loo,knn"], "The protocol knn needs --train-data or --folds."),
-        (["--folds", "2", "--select-crop", "0,1"], "must be positive, not 0"),
+        (["--folds", "2", "--select-crop", "0,1"], "must be positive or auto, not 0"),
         (["--figure", "x.xyz"], "must end in .png, .pdf, .svg"),
         (["-o", "{file}/r.json"], "its folder cannot be made"),
         (["-o", "{folder}"], "name a file"),
@@ -216,7 +215,7 @@ def test_every_option_of_the_pixels_reaches_the_run() -> None:
     given = {each.name: each.default for each, _, _ in list_options(PixelOptions)}
     assert given.keys() <= {param.name for param in fit.params}
     given["crop"] = 0.5
-    assert take_options(given).field.crop == 0.5
+    assert RunOptions.take(given).field.crop == 0.5
     assert not given
 
 

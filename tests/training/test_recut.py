@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fit_recut import Recut, cut_center, fit_on_both, recut_sources
 
 from galmorph.errors import AmbiguousShapeError, BandError, MissingExtraError
 from galmorph.images.cutout import Cutout
@@ -13,8 +15,9 @@ from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
+from galmorph.model import read_model
+from galmorph.pipeline import Pipeline
 from galmorph.settings import ReadOptions
-from galmorph.training.recut import Recut, cut_center, recut_sources
 
 
 def make_sources(n: int) -> list[Source]:
@@ -66,7 +69,7 @@ def test_whatever_is_wrong_with_a_file_it_is_left_out(
             raise error
         return read_cutout(source, **options)
 
-    monkeypatch.setattr("galmorph.training.recut.read_cutout", read)
+    monkeypatch.setattr("fit_recut.read_cutout", read)
     got = recut_sources(make_sources(3), Recut(0.5, share=1.0), options=ReadOptions())
     assert [source.object_id for source in got] == ["0", "2"]
 
@@ -75,3 +78,13 @@ def test_whatever_is_wrong_with_a_file_it_is_left_out(
 def test_impossible_frames_are_refused(given: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="side and share lie in 0 to 1"):
         Recut(**given)
+
+
+def test_a_head_learns_from_smaller_frames(model_file: Path, galaxies: Path) -> None:
+    data, classes = [str(galaxies / "train")], ("edge_on", "round")
+    found, whole = fit_on_both(Pipeline(read_model(model_file)), data, classes, name="both")
+    notes = found.head.notes
+    assert (notes["recut"], notes["galaxies"]) == (0.5, 40)
+    assert 40 < notes["rows"] < 80
+    assert len(whole.labels) == 40
+    assert found.accuracy > 0.9

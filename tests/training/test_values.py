@@ -75,7 +75,7 @@ def test_numbers_with_gaps_by_folds(
         (["--votes", "kind=smooth"], "two or more different answers"),
         (["--votes", "smooth,disk"], "--votes reads QUESTION=A,B"),
         (["--votes", "kind=smooth,disk", "--numbers", "size"], "one or the other"),
-        (["--numbers", "size", "--recut", "0.5"], "--recut is for classes"),
+        (["--numbers", "size", "--balanced"], "--balanced is for classes"),
         (["--numbers", "size", "--path-column", "p"], "go by --id-column"),
     ],
 )
