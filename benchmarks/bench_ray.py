@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def measure_engines(files: list[Path], lengths: list[int], runs: int) -> dict[st
 
 def measure_parts(files: list[Path], folder: Path, runs: int) -> dict[str, float]:
     """Processor seconds in this process, one thread, of a whole run and of the same in parts."""
-    from galmorph.parts import Folder, Lister, Worker
+    from galmorph.parts import Folder, Worker, cut_parts
     from galmorph.ray import PART_ROWS
     from galmorph.run import open_run
     from galmorph.settings import ClassifyOptions
@@ -74,8 +75,8 @@ def measure_parts(files: list[Path], folder: Path, runs: int) -> dict[str, float
         out = Folder(str(folder / "parts"))
         there = out.begin(run.describe(), resume=False, overwrite=True)
         worker = Worker.of(run, out, lambda *_: None)
-        for part in Lister(run.options, out, there, PART_ROWS["cpu"], os.getcwd())():
-            worker(part)
+        for part in cut_parts(run.inputs, out, there, PART_ROWS["cpu"], Counter()):
+            worker.make(part)
 
     works = {"whole": work_whole, "in parts": work_parts}
     return {

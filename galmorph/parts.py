@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,11 +23,10 @@ from galmorph.images.source import Source
 from galmorph.inference.blocks import chunk
 from galmorph.inference.memory import keep_freed_memory
 from galmorph.inference.results import ResultPlan, concatenate
-from galmorph.inputs import Inputs, open_inputs
+from galmorph.inputs import Inputs
 from galmorph.pipeline import Pipeline
 from galmorph.remote import fetch, is_url, list_folder, remove, send
 from galmorph.run import PLACE, Run, Tell
-from galmorph.settings import RunOptions
 from galmorph.tables.escape import readable
 from galmorph.tables.formats import open_reader
 from galmorph.tables.formats.parquet import PROVENANCE
@@ -35,7 +34,7 @@ from galmorph.tables.provenance import list_differences, plain
 from galmorph.tables.writers import KEY_COLUMNS, list_done, open_writer
 from galmorph.writing import say_unwritable, write_whole
 
-__all__ = ["Done", "Folder", "Lister", "Worker"]
+__all__ = ["Done", "Folder", "Part", "Worker", "cut_parts"]
 
 
 class Done(NamedTuple):
@@ -44,6 +43,14 @@ class Done(NamedTuple):
     rows: int
     failed: int
     told: Any = None
+
+
+class Part(NamedTuple):
+    """Some of the cutouts, and whether an earlier run has made their file."""
+
+    name: str
+    sources: Sequence[Source]
+    there: bool
 
 
 def _name_part(number: int) -> str:
@@ -81,6 +88,8 @@ class Folder:
 
     def begin(self, meta: dict[str, Any], *, resume: bool, overwrite: bool) -> frozenset[str]:
         """Compare with what is there, else say in the folder what run this is; parts to keep."""
+        for left in Path(self.url).glob(".*.tmp"):  # by a process that was killed
+            left.unlink()
         there = self.list_parts()
         if there and resume:
             self._compare(meta)
@@ -124,37 +133,23 @@ class Folder:
         return Done(len(rows), sum(row.failed for row in rows))
 
 
-@dataclass(frozen=True)
-class Lister:
-    """Cuts the list of the cutouts, on the node of the program, whose folder is `home`."""
-
-    options: RunOptions
-    folder: Folder
-    there: frozenset[str]
-    rows: int
-    home: str
-
-    def __call__(self, _: Any = None) -> Iterator[dict[str, list[Any]]]:
-        """Parts, pickled: sources, or `Done` where they are in the folder."""
-        os.chdir(self.home)
-        left = set(self.there)
-        for number, part in enumerate(chunk(open_inputs(self.options).list_sources(), self.rows)):
-            _refuse_copies(part)
-            name = _name_part(number)
-            found = self.folder.look(name, part) if name in left else part
-            left.discard(name)
-            yield {"name": [name], "part": [pickle.dumps(found)]}
-        if left:
-            raise ResumeError(f"{self.folder.place(min(left))}: the inputs end before it")
-
-
-def _refuse_copies(part: Sequence[Source]) -> None:
-    copied = next((source for source in part if isinstance(source, Copied)), None)
-    if copied is not None:
-        raise OptionError(
-            f"{copied.copy.url}: with --engine ray a container lies on a disk that all nodes see, "
-            "or is a data set of Ray for galmorph.ray.classify"
-        )
+def cut_parts(
+    inputs: Inputs, folder: Folder, there: frozenset[str], rows: int, passed_over: Counter[str]
+) -> Iterator[Part]:
+    """Cut the list of the cutouts, lazily."""
+    left = set(there)
+    for number, sources in enumerate(chunk(inputs.list_sources(passed_over), rows)):
+        copied = next((source for source in sources if isinstance(source, Copied)), None)
+        if copied is not None:
+            raise OptionError(
+                f"{copied.copy.url}: with --engine ray a container lies on a disk that all nodes "
+                "see, or is a data set of Ray for galmorph.ray.classify"
+            )
+        name = _name_part(number)
+        yield Part(name, sources, name in left)
+        left.discard(name)
+    if left:
+        raise ResumeError(f"{folder.place(min(left))}: the inputs end before it")
 
 
 @dataclass
@@ -182,19 +177,16 @@ class Worker:
         with suppress(OSError):  # then only paths from the root and URLs are found here
             os.chdir(self.home)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Make one part, and tell of it."""
-        part = pickle.loads(batch["part"][0])
-        done = part if isinstance(part, Done) else self._make(str(batch["name"][0]), part)
-        return {"done": [pickle.dumps(done)]}
-
-    def _make(self, name: str, sources: Sequence[Source]) -> Done:
-        blocks = list(self.pipeline.run(self.inputs.bring(iter(sources))))
+    def make(self, part: Part) -> Done:
+        """Make one part, or look at one that is there, and tell of it."""
+        if part.there:
+            return self.folder.look(part.name, part.sources)
+        blocks = list(self.pipeline.run(self.inputs.bring(iter(part.sources))))
         columns = concatenate([self.plan.fill(block) for block in blocks])
         rows = [row for block in blocks for row in block.rows]
         with TemporaryDirectory() as own:
-            with open_writer(Path(own) / name, self.plan.specs) as writer:
+            with open_writer(Path(own) / part.name, self.plan.specs) as writer:
                 writer.append(columns)
-            self.folder.write(name, Path(own) / name)
+            self.folder.write(part.name, Path(own) / part.name)
         failed = sum(bool(row.flags & NO_LABEL) for row in rows)
         return Done(len(rows), failed, self.tell(rows, columns))

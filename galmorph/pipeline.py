@@ -22,6 +22,7 @@ from galmorph.inference.engine import Block, run_inference
 from galmorph.inference.results import describe_run
 from galmorph.model import Model, compute_signature, read_heads, read_model
 from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.remote import fetch, is_url, to_path
 from galmorph.settings import (
     BackendName,
     ClassifyOptions,
@@ -60,9 +61,9 @@ def load_model(
     Parameters
     ----------
     name : str or path, optional
-        A name of `list_models`, ``hf_hub:ORG/NAME`` for a timm encoder of the Hub, or the path of a
-        safetensors file or of an ONNX file of ``galmorph export``. By default the manifest's
-        default model, which comes with galmorph.
+        A name of `list_models`, ``hf_hub:ORG/NAME`` for a timm encoder of the Hub, or the path or
+        URL of a safetensors file or of an ONNX file of ``galmorph export``. By default the
+        manifest's default model, which comes with galmorph.
     backend : {"torch", "onnx"}
         What computes the embeddings. "onnx" is onnxruntime on the CPU (extra ``onnx``), for
         galmorph's own encoders: torch is not imported.
@@ -85,6 +86,9 @@ def load_model(
         raise UnknownModelError("the manifest names no default model; give one by name or path")
     if backend not in ("torch", "onnx"):
         raise ValueError(f"backend is 'torch' or 'onnx', not {backend!r}")
+    if is_url(wanted):
+        with fetch(to_path(str(wanted))).naming() as path:
+            return load_model(path, backend=backend)
     if str(wanted).endswith(".onnx"):
         return read_model(os.fspath(wanted))
     file = locate_weights(wanted)
@@ -128,9 +132,12 @@ def _triple(values: tuple[float, ...]) -> tuple[float, float, float]:
 
 
 def find_head(model: Model, name: str | os.PathLike[str] | Head) -> Head:
-    """A head of the model by name, or one of your own by path, which fits its encoder."""
+    """A head of the model by name, or one of your own by path or URL, which fits its encoder."""
     if isinstance(name, Head):
         return name
+    if is_url(name):
+        with fetch(to_path(str(name))).naming() as path:
+            return find_head(model, path)
     if not str(name).endswith(".safetensors"):
         return model.get_head(str(name))
     file = read_heads(str(name))

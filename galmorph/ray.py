@@ -1,11 +1,15 @@
-"""Ray: Ray Data hands parts of the work to actors, each of which holds the model."""
+"""Ray: parts of the work are handed to actors, each of which holds the model."""
 
 from __future__ import annotations
 
+import math
 import os
-import pickle
-from collections.abc import Generator
+import sys
+from collections import Counter, deque
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +17,11 @@ from galmorph.errors import DeviceError, MissingExtraError, OptionError
 from galmorph.frames import partition
 from galmorph.inference.backends import check_backend
 from galmorph.inference.memory import keep_freed_memory
-from galmorph.parts import Folder, Lister, Worker
+from galmorph.parts import Done, Folder, Part, Worker, cut_parts
 from galmorph.remote import is_url
 from galmorph.run import Run, Tell, open_run
 from galmorph.settings import EngineOptions, RunOptions
+from galmorph.surveys.client import CONNECTIONS
 from galmorph.tables.formats import list_suffixes
 
 if TYPE_CHECKING:
@@ -27,6 +32,12 @@ __all__ = ["ClusterRun", "classify", "open_cluster_run"]
 PART_ROWS = {"cpu": 2048, "cuda": 16384}
 """Multiples of a batch: with the same batches, rows are those of one machine to the last bit."""
 
+MOST_CORES = 4
+"""Of an actor: at the end of a part some of them have nothing to do."""
+
+MOST_DEATHS = 5
+"""Of actors with the same part."""
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -34,6 +45,7 @@ class _Place:
 
     device: str
     cores: int
+    count: int = 1  # for which there is room now
 
     @property
     def needs(self) -> dict[str, int]:
@@ -47,7 +59,7 @@ def classify(dataset: Dataset, **options: Any) -> Dataset:
     """Classify the images of a data set of Ray Data, lazily.
 
     An autoscaling pool of actors holds the model: one for each GPU of the cluster, or else one for
-    each core, or for every few with ``workers``.
+    every few cores (``workers`` says how many).
 
     Parameters
     ----------
@@ -64,12 +76,11 @@ def classify(dataset: Dataset, **options: Any) -> Dataset:
 
     Raises
     ------
-    MissingExtraError
-        Ray is not installed.
     OptionError
         The cluster has no such device.
     """
-    ray = _import_ray()
+    import ray.data
+
     if not ray.is_initialized():
         ray.init()
     given = {each.name: options.get(each.name, each.default) for each in fields(EngineOptions)}
@@ -99,12 +110,14 @@ class _Partitions:
 class _Maker:
     """An actor that makes parts."""
 
-    def __init__(self, worker: Worker) -> None:
+    def start(self, worker: Worker) -> None:
+        """Take what is needed, the model as well."""
         worker.start()
         self._worker = worker
 
-    def __call__(self, batch: Any) -> Any:
-        return self._worker(batch)
+    def make(self, part: Part) -> Done:
+        """Make a part."""
+        return self._worker.make(part)
 
 
 @dataclass
@@ -140,45 +153,82 @@ class ClusterRun(Run):
         """
         import ray
 
+        given, folder = self.options, Folder(self.options.target)
+        there = folder.begin(self.describe(), resume=given.resume, overwrite=given.overwrite)
+        engine = replace(self.pipeline.options, device=self.place.device, workers=self.place.cores)
+        worker = Worker.of(self, folder, tell)
+        worker.pipeline = replace(worker.pipeline, options=engine)
+        most = sys.maxsize
+        if given.survey:  # asked by all actors together as by one machine
+            asked = given.connections or CONNECTIONS
+            most = min(asked, self.place.count)
+            light = replace(worker.inputs.options, connections=asked // most)
+            worker.inputs = replace(worker.inputs, options=light)
+        listed = cut_parts(self.inputs, folder, there, self.part_rows, self.passed_over)
         try:
-            for row in self._make_dataset(tell).iter_rows():
-                done = pickle.loads(row["done"])
-                self.rows_done += done.rows
-                if done.told is None:
-                    self.resumed += done.rows
-                    self.resumed_failed += done.failed
-                yield done.told
+            with closing(_make_all(listed, worker, self.place, most)) as made:
+                for done in made:
+                    self.rows_done += done.rows
+                    if done.told is None:
+                        self.resumed += done.rows
+                        self.resumed_failed += done.failed
+                    yield done.told
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except ray.exceptions.RayError as error:
             said = str(error).strip().partition("\n")[0]
             raise DeviceError(f"Ray gave up ({said}); --resume keeps what is done") from error
 
-    def _make_dataset(self, tell: Tell) -> Dataset:
-        """Parts as they are listed on this node, and done where there is room."""
-        import ray
-        from ray.data import ActorPoolStrategy, DataContext
 
-        given, folder = self.options, Folder(self.options.target)
-        there = folder.begin(self.describe(), resume=given.resume, overwrite=given.overwrite)
-        lister = Lister(replace(given, model=None), folder, there, self.part_rows, os.getcwd())
-        engine = replace(self.pipeline.options, device=self.place.device, workers=self.place.cores)
-        worker = Worker.of(self, folder, tell)
-        worker.pipeline = replace(worker.pipeline, options=engine)
-        context = DataContext.get_current().copy()
-        context.enable_progress_bars = context.print_on_execution_start = False
-        context.raise_original_map_exception = True
-        context.target_max_block_size = 1  # a block for each part, as soon as it is listed
-        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-        with DataContext.current(context):
-            parts = ray.data.from_items([0]).map_batches(lister, num_cpus=0, label_selector=here)
-            return parts.map_batches(
-                _Maker,
-                fn_constructor_args=(worker,),
-                batch_size=1,
-                compute=ActorPoolStrategy(min_size=1, max_size=None),
-                **self.place.needs,
-            )
+def _make_all(
+    listed: Iterator[Part], worker: Worker, place: _Place, most: int
+) -> Generator[Done, None, None]:
+    """Hand parts to actors that are free; a part whose actor died is made by another.
+
+    Actors fill the cluster. While parts wait, as many again are asked for: one that can grow does.
+    """
+    import ray
+
+    hire, sent = ray.remote(**place.needs)(_Maker).remote, ray.put(worker)
+    waiting, idle, deaths = deque[Part](), list[Any](), Counter[str]()
+    busy: dict[Any, tuple[Any, Part | None]] = {}  # by what is to come; without a part: it starts
+    part: Part | None
+    more = True
+    try:
+        while True:
+            while idle and waiting:
+                actor, part = idle.pop(), waiting.popleft()
+                busy[actor.make.remote(part)] = actor, part
+            at_work = sum(part is not None for _, part in busy.values())
+            room = min(max(at_work, place.count - at_work), most - at_work)
+            while len(busy) - at_work < min(len(waiting), room):
+                actor = hire()
+                busy[actor.start.remote(sent)] = actor, None
+            if listing := more and len(waiting) < max(at_work, place.count):
+                waiting.extend(found := list(islice(listed, 1)))
+                more = bool(found)
+            elif not (at_work or waiting):
+                return
+            for ref in ray.wait(list(busy), timeout=0 if listing else None)[0] if busy else ():
+                actor, part = busy.pop(ref)
+                name = part.name if part else ""
+                try:
+                    done = ray.get(ref)
+                except ray.exceptions.RayTaskError:
+                    raise
+                except ray.exceptions.RayError:  # its process or its node is gone
+                    deaths[name] += 1
+                    if deaths[name] == MOST_DEATHS:
+                        raise
+                    waiting.extendleft([part] if part else [])
+                    continue
+                del deaths[name]
+                idle.append(actor)
+                if part:
+                    yield done
+    finally:
+        for actor in (*idle, *(actor for actor, _ in busy.values())):
+            ray.kill(actor)
 
 
 def open_cluster_run(options: RunOptions, *, command: str = "") -> ClusterRun:
@@ -192,7 +242,10 @@ def open_cluster_run(options: RunOptions, *, command: str = "") -> ClusterRun:
         Ray is not installed.
     """
     _check(options)
-    ray = _import_ray()
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("ray[data]", "ray", "for --engine ray") from error
     alone = replace(options, output="", resume=False, overwrite=False, device="cpu")
     run = open_run(alone, command=command)
     if not ray.is_initialized():
@@ -214,23 +267,10 @@ def _check(options: RunOptions) -> None:
         raise OptionError("--engine ray writes Parquet parts into a folder: name one, as -o out/")
     if any(map(is_url, options.mosaic)):
         raise OptionError("--engine ray cuts from a --mosaic on a disk that all nodes see")
-    if options.survey:
-        raise OptionError(
-            "--engine ray and --survey: every node would ask the survey. Download first, with "
-            "galmorph cutouts"
-        )
     paths = [options.file, *(options.images or ())]
     out, *given = (path if is_url(path) else os.path.realpath(path) for path in paths)
     if inside := [path for path in given if f"{out}/".startswith(f"{path.rstrip('/')}/")]:
         raise OptionError(f"{options.file} lies in {inside[0]}, which is searched: name another -o")
-
-
-def _import_ray() -> Any:
-    try:
-        import ray.data
-    except ImportError as error:
-        raise MissingExtraError("ray[data]", "ray", "for --engine ray") from error
-    return ray
 
 
 def _connect(ray: Any, address: str | None) -> None:
@@ -247,14 +287,17 @@ def _choose_place(options: EngineOptions | RunOptions) -> _Place:
     """GPUs where the cluster has some, unless the CPU is asked for."""
     import ray
 
-    there = ray.cluster_resources()
-    gpus, cores = int(there.get("GPU", 0)), int(there.get("CPU", 1))
+    there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cores = [int(node["CPU"]) for node in there if "CPU" in node]
+    gpus = [int(node.get("GPU", 0)) for node in there]
     wanted = options.device.partition(":")[0]
-    if wanted not in ("auto", "cpu", "cuda") or (wanted == "cuda" and not gpus):
+    if wanted not in ("auto", "cpu", "cuda") or (wanted == "cuda" and not any(gpus)):
         raise OptionError(f"--device {options.device}: the nodes of the cluster have none")
-    if wanted == "cpu" or not gpus:
-        return _Place("cpu", options.workers or 1)
-    return _Place("cuda", options.workers or max(1, cores // gpus))
+    if wanted != "cpu" and any(gpus):
+        each = options.workers or max(1, sum(cores) // sum(gpus))
+        return _Place("cuda", each, sum(gpus))
+    each = options.workers or math.gcd(MOST_CORES * bool(cores) or 1, *cores)
+    return _Place("cpu", each, max(1, sum(count // each for count in cores)))
 
 
 def _choose_precision(ray: Any, options: RunOptions, place: _Place) -> str:

@@ -237,10 +237,10 @@ class Copy:
             error.path = error.path and self.rename(error.path)
 
     @contextmanager
-    def naming(self) -> Iterator[None]:
-        """Errors name the URL."""
+    def naming(self) -> Iterator[str]:
+        """The path of the copy; errors name the URL."""
         try:
-            yield
+            yield self.path
         except GalmorphError as error:
             self.rename_error(error)
             raise

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+from collections import Counter
 from dataclasses import replace
-from pathlib import Path
+from itertools import islice
 
 import pytest
 from inference_model import make_model
@@ -14,8 +15,9 @@ from PIL import Image
 from synthetic import make_rgb
 
 from galmorph.errors import OptionError, OutputError, ResumeError
+from galmorph.inputs import open_inputs
 from galmorph.model import write_model
-from galmorph.parts import Done, Folder, Lister, Worker
+from galmorph.parts import Done, Folder, Worker, cut_parts
 from galmorph.run import open_run
 from galmorph.settings import ClassifyOptions
 
@@ -75,13 +77,12 @@ def make_parts(place, out, *, tell=lambda rows, _: len(rows), most=99, **more):
     run = open_run(replace(options, output="", resume=False, overwrite=False))
     resume, overwrite = more.get("resume", False), more.get("overwrite", False)
     there = folder.begin(run.describe(), resume=resume, overwrite=overwrite)
-    lister = pickle.loads(pickle.dumps(Lister(options, folder, there, PART, str(Path.cwd()))))
     worker = Worker.of(run, folder, len)
     worker = pickle.loads(pickle.dumps(worker))
     worker.tell = tell
     worker.start()
-    done = [worker(batch)["done"][0] for batch, _ in zip(lister(), range(most), strict=False)]
-    return [pickle.loads(each) for each in done]
+    listed = cut_parts(run.inputs, folder, there, PART, Counter())
+    return [worker.make(pickle.loads(pickle.dumps(part))) for part in islice(listed, most)]
 
 
 def test_rows_are_those_of_a_whole_run(place, tmp_path):
@@ -103,11 +104,13 @@ def test_what_is_done_is_not_done_again(place, tmp_path):
     (out / "part-000001.parquet").unlink()
     with pytest.raises(OptionError, match="holds 2 parts of an earlier run; go on with --resume"):
         make_parts(place, out)
+    (out / ".1234.tmp").write_bytes(b"half a part")
     kept = {part: part.stat().st_mtime_ns for part in list_parts(out)}
     done = make_parts(place, out, resume=True, output=str(out))
     assert [each.told for each in done] == [None, 8, None, 8, 8, 4]
     assert done[2] == Done(8, 1)
     assert kept == {part: part.stat().st_mtime_ns for part in kept}
+    assert not list(out.glob(".*"))
     assert digest(out) == digest(place / "one.parquet")
     make_parts(place, out, most=1, overwrite=True)
     assert len(list_parts(out)) == 1
@@ -121,10 +124,13 @@ def test_another_run_does_not_go_on(place, tmp_path):
         make_parts(place, out, crop=0.4, **given)
     few = [str(place / f"images/g{number:02}.png") for number in range(16)]
     folder = Folder(str(out))
+    inputs = open_inputs(make_options(place, images=few))
     with pytest.raises(ResumeError, match="part-000002.parquet: the inputs end before it"):
-        list(Lister(make_options(place, images=few), folder, folder.list_parts(), PART, ".")())
+        list(cut_parts(inputs, folder, folder.list_parts(), PART, Counter()))
+    inputs = open_inputs(make_options(place, images=few[1:]))
+    first = next(cut_parts(inputs, folder, folder.list_parts(), PART, Counter()))
     with pytest.raises(ResumeError, match="part-000000.*holds other cutouts than the inputs"):
-        list(Lister(make_options(place, images=few[1:]), folder, folder.list_parts(), PART, ".")())
+        folder.look(first.name, first.sources)
     (out / "provenance.json").write_text("{")
     with pytest.raises(ResumeError, match="cannot be read; start anew with --overwrite"):
         make_parts(place, out, **given)

@@ -3,34 +3,60 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from bucket import SECRET, forget_connections, serve_bucket
 from click.testing import CliRunner
+from survey_server import serve_surveys
 from test_parts import IMAGES, PART, digest, list_parts, make_options, make_place
 
 from galmorph.cli.main import cli
-from galmorph.errors import OptionError, OutputError
+from galmorph.errors import DeviceError, OptionError, OutputError
+from galmorph.run import open_run as run_here
 from galmorph.settings import ClassifyOptions
 
 ray = pytest.importorskip("ray", reason="the engine ray needs the extra ray")
 pytest.importorskip("ray.data", reason="the engine ray needs the extra ray")
+parquet = pytest.importorskip("pyarrow.parquet", reason="parts are Parquet")
 
 pytestmark = pytest.mark.filterwarnings("default")  # of Ray and what it brings
 
 OPTIONS = ["--head", "test", "--precision", "float32", "--batch-size", "4", "--device", "cpu"]
 
+MOSAIC = {"images": None, "catalogue": "c.csv", "mosaic": ("s3://galaxies/m.fits",), "fov": 30}
+
 
 @pytest.fixture(scope="module")
-def cluster():
+def bucket():
+    """One that the processes of the cluster find as well."""
+    if not (find_spec("s3fs") and find_spec("moto")):
+        yield None
+        return
+    import s3fs
+
+    with serve_bucket() as served, pytest.MonkeyPatch.context() as patch:
+        given = {"ENDPOINT_URL": served.url, "ACCESS_KEY_ID": "me", "SECRET_ACCESS_KEY": SECRET}
+        for name, value in given.items():
+            patch.setenv(f"AWS_{name}", value)
+        forget_connections()
+        yield s3fs.S3FileSystem()
+
+
+@pytest.fixture(scope="module")
+def cluster(bucket, tmp_path_factory):
     """Two nodes on this machine."""
     from ray.cluster_utils import Cluster
 
-    given = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+    cache = tmp_path_factory.mktemp("cache")
+    given = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
     with pytest.MonkeyPatch.context() as patch:  # no dashboard, which is slow to start
+        patch.setenv("XDG_CACHE_HOME", str(cache))
         patch.setattr("ray._private.utils.get_dashboard_dependency_error", ImportError)
         try:
             made = Cluster(initialize_head=True, head_node_args=given)
@@ -53,6 +79,10 @@ def _small_parts(monkeypatch):
     monkeypatch.setattr("galmorph.ray.PART_ROWS", {"cpu": PART})
 
 
+def read_rows(path):
+    return parquet.read_table(path).to_pylist()
+
+
 def open_run(place, output, **more):
     from galmorph.ray import open_cluster_run
 
@@ -66,13 +96,65 @@ def test_the_command_gives_the_rows_of_one_machine(cluster, place):
     assert done.exit_code == 0, done.output
     assert f"classified {IMAGES - 1} of {IMAGES} cutouts" in done.output
     assert "failed: 1" in done.output and "g21.png: not an image" in done.output
-    assert "2 node(s) of Ray, an actor for each 1 core(s), float32" in done.output
+    assert "2 node(s) of Ray, an actor for each 2 core(s), float32" in done.output
     assert digest(place / "out") == digest(place / "one.parquet")
     list_parts(place / "out")[1].unlink()
     done = CliRunner().invoke(cli, [*words, "--resume"])
     assert done.exit_code == 0, done.output
     assert f"{IMAGES - PART} rows were there from an earlier run, 1 of them failed" in done.output
     assert digest(place / "out") == digest(place / "one.parquet")
+
+
+def test_a_bucket_is_read_and_written(cluster, bucket, place, tmp_path):
+    if bucket is None:
+        pytest.skip("S3 needs s3fs, and a server of it moto")
+    bucket.put(f"{place}/images/", "galaxies/in/", recursive=True)
+    local = {"images": ("s3://galaxies/in",), "output": str(tmp_path / "one.parquet")}
+    assert sum(len(block.rows) for block, _ in run_here(make_options(place, **local)).results())
+    words = ["classify", "s3://galaxies/in", "-o", "s3://galaxies/out/", "--engine", "ray"]
+    words += ["--address", cluster.address, "--model", str(place / "m.safetensors"), *OPTIONS]
+
+    def get(done):
+        assert done.exit_code == 0, done.output
+        bucket.invalidate_cache()
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        bucket.get("galaxies/out/", f"{tmp_path}/out/", recursive=True)
+        assert digest(tmp_path / "out") == digest(tmp_path / "one.parquet")
+
+    get(CliRunner().invoke(cli, words))
+    assert not any(SECRET.encode() in path.read_bytes() for path in (tmp_path / "out").iterdir())
+    bucket.rm_file("galaxies/out/part-000002.parquet")
+    done = CliRunner().invoke(cli, [*words, "--resume"])
+    assert f"{IMAGES - PART} rows were there from an earlier run" in done.output
+    get(done)
+
+
+def test_positions_are_downloaded_where_they_are_used(cluster, place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"g{n},{10 + n / 10},{-70 if n == 3 else 2}" for n in range(20)]
+    Path("c.csv").write_text("\n".join(["name,ra,dec", *rows, ""]))
+    with serve_surveys(pace=0.05) as server:
+        given = {"images": None, "catalogue": "c.csv", "survey": "sdss", "survey_url": server.url}
+        told = list(open_run(place, tmp_path / "out", connections=2, **given).parts(lambda *_: 1))
+        assert server.asked.total() == 20
+        assert server.most <= 2
+    assert sum(told) == 3
+    rows = [row for part in list_parts(tmp_path / "out") for row in read_rows(part)]
+    assert sorted(row["name"] for row in rows) == sorted(f"g{n}" for n in range(20))
+    assert [row["name"] for row in rows if not row["label"]] == ["g3"]
+
+
+def test_a_part_that_kills_every_actor_ends_the_run(cluster, place, tmp_path, monkeypatch):
+    monkeypatch.setattr("galmorph.ray.MOST_DEATHS", 2)
+
+    def tell(rows, columns):
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(DeviceError, match=r"Ray gave up .*; --resume keeps what is done"):
+        list(open_run(place, tmp_path / "out").parts(tell))
 
 
 def test_a_worker_that_dies_after_its_part_was_written(cluster, place, tmp_path):
@@ -129,14 +211,13 @@ def test_a_data_set_of_bytes_is_classified(cluster, place):
         ({"output": "a.fits"}, "name one, as -o out/"),
         ({"output": "images/out"}, "which is searched"),
         ({"output": "out", "device": "cuda"}, "the nodes of the cluster have none"),
-        ({"output": "out", "images": None, "catalogue": "c.csv", "survey": "sdss"}, "Download"),
+        ({"output": "out", **MOSAIC}, "on a disk that all nodes see"),
     ],
 )
 def test_what_does_not_go_together_is_said(cluster, place, monkeypatch, given, said):
     from galmorph.ray import open_cluster_run
 
     monkeypatch.chdir(place)
-    Path("c.csv").write_text("ra,dec\n1,2\n")
     options = {"images": ("images",), "model": "m.safetensors", "head": "test", "engine": "ray"}
     with pytest.raises(OptionError, match=said):
         open_cluster_run(ClassifyOptions(**options | given))

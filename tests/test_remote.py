@@ -39,7 +39,7 @@ from galmorph.images.memory import Copied
 from galmorph.images.read import read_cutout
 from galmorph.inference import reading
 from galmorph.inputs import open_inputs
-from galmorph.model import write_model
+from galmorph.model import write_heads, write_model
 from galmorph.settings import RunOptions
 from galmorph.tables.catalogue import read_catalogue
 from galmorph.thumbnails import Pictures
@@ -151,6 +151,31 @@ def test_a_bucket_gives_the_sources_of_a_folder(bucket, tree, tmp_path, kind):
         assert np.array_equal(pixels, read_cutout(here).array)
     del found, there
     assert not list(tmp_path.glob("galmorph_*"))  # the copies have gone
+
+
+def test_a_model_and_a_head_come_from_a_bucket(bucket, tree, tmp_path, model_file):
+    model, top = galmorph.load_model(model_file), f"{TOP}/models"
+    write_heads(tmp_path / "own.safetensors", {"own": model.get_head("test")}, model=model.name)
+    fsspec.filesystem("s3").put([str(model_file), f"{tmp_path}/own.safetensors"], f"{top}/")
+    given = ("--device", "cpu", "-q", "--model", f"{top}/random.safetensors")
+    for name, head in (("a.csv", "test"), ("b.csv", f"{top}/own.safetensors")):
+        done = run("classify", tree / "images", "-o", tmp_path / name, *given, "--head", head)
+        assert done.exit_code == 0, done.output
+    a, b = (Table.read(tmp_path / name) for name in ("a.csv", "b.csv"))
+    assert list(a["label"]) == list(b["label"]) and all(a["label"])
+    assert not list(tmp_path.glob("galmorph_*"))
+    for words in (
+        ("--model", f"{top}/no.safetensors"),
+        (*given, "--head", f"{top}/no.safetensors"),
+    ):
+        done = run("classify", tree / "images", "-o", tmp_path / "c.csv", *words)
+        assert done.exit_code == 2
+        assert f"{top}/no.safetensors: there is no such file" in done.output
+    fsspec.filesystem("s3").pipe(f"{top}/bad.safetensors", b"no weights")
+    done = run(
+        "classify", tree / "images", "-o", tmp_path / "c.csv", "--model", f"{top}/bad.safetensors"
+    )
+    assert (done.exit_code, f"{top}/bad.safetensors" in done.output) == (1, True), done.output
 
 
 def test_from_bucket_to_bucket(bucket, tree, tmp_path, model_file):
