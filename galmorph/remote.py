@@ -310,18 +310,16 @@ def fetch_tree(url: str, suffixes: tuple[str, ...]) -> Copy:
     return copy
 
 
-def _list(url: str, method: str, **words: Any) -> list[str]:
+def _list(url: str, method: str) -> list[str]:
     """URLs of what a service lists by name."""
     scheme = url.partition("://")[0]
-    return [f"{scheme}://{name.lstrip('/')}" for name in _ask(url, method, **words)]
+    return [f"{scheme}://{name.lstrip('/')}" for name in _ask(url, method)]
 
 
 def list_folder(url: str) -> list[tuple[str, bool]]:
     """URLs in a folder, and whether each is a folder itself; a file is its own list."""
-    found = _ask(url, "ls", detail=True)
-    scheme = url.partition("://")[0]
-    kinds = [(each["name"].strip("/"), each["type"] == "directory") for each in found]
-    return [(f"{scheme}://{name}", folder) for name, folder in kinds]
+    found, scheme = _ask(url, "ls", detail=True), url.partition("://")[0]
+    return [(f"{scheme}://{e['name'].strip('/')}", e["type"] == "directory") for e in found]
 
 
 def list_matching(pattern: str) -> list[str]:

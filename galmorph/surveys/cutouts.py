@@ -38,6 +38,7 @@ from galmorph.surveys.client import CONNECTIONS, Client
 from galmorph.surveys.services import (
     SERVICES,
     Frame,
+    Service,
     check_bands,
     choose_frame,
     find_service,
@@ -76,6 +77,11 @@ class SkyPosition:
         """Where the image is downloaded from; a browser shows it."""
         return self.urls[0]
 
+    @property
+    def service(self) -> Service:
+        """What is known of the survey's server."""
+        return SERVICES[self.survey.partition(":")[0]]
+
     def fetch(self, stopped: threading.Event | None = None) -> bytes:
         """The bytes of the image, from the cache or the service."""
         kept = _open_cache(find_folder())
@@ -92,10 +98,9 @@ class SkyPosition:
         try:
             self.fetch(stopped)
         except NotAnsweredError as error:
-            outside = SERVICES[self.survey.partition(":")[0]].outside
             if not self.bands:
                 raise
-            said = f"{error.reason}; outside of the survey: {outside}"
+            said = f"{error.reason}; outside of the survey: {self.service.outside}"
             raise _FluxError(said) from error
         return replace(self, kept=True)
 
@@ -116,14 +121,10 @@ class SkyPosition:
             _open_cache(find_folder()).drop(self.address)
             raise
         self._check(cutout)
-        service = SERVICES[self.survey.partition(":")[0]]
-        notes = {
-            **cutout.notes,
-            "survey": self.survey,
-            "asked": f"{self.frame.scale:.4g} arcsec/px",
-        }
-        if service.treatment and self.bands is None:
-            notes["stretched_by_survey"] = service.treatment
+        asked = f"{self.frame.scale:.4g} arcsec/px"
+        notes = {**cutout.notes, "survey": self.survey, "asked": asked}
+        if self.service.treatment and self.bands is None:
+            notes["stretched_by_survey"] = self.service.treatment
         scale = math.nan if self.by_radius else self.frame.scale
         return replace(cutout, ra=self.ra, dec=self.dec, pixel_scale=scale, notes=notes)
 
@@ -171,18 +172,8 @@ def list_positions(
         frame = choose_frame(service, fov, columns)
         by_radius = fov in (None, "auto") and frame != Frame(service.scale, service.side)
         urls = make_urls(service, ra, position.dec, frame, names)
-        return SkyPosition(
-            position.object_id,
-            ra,
-            position.dec,
-            survey,
-            urls,
-            frame,
-            names,
-            by_radius,
-            False,
-            columns,
-        )
+        where = position.object_id, ra, position.dec, survey, urls, frame, names, by_radius
+        return SkyPosition(*where, columns=columns)
 
     return map(make, positions)
 
