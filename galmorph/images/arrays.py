@@ -9,12 +9,12 @@ import numpy.typing as npt
 from galmorph.errors import (
     AmbiguousShapeError,
     BandError,
-    ImageTooLargeError,
     UnreadableImageError,
     UnsupportedImageError,
 )
 from galmorph.images.bands import RENDERED_NAMES, choose_planes
 from galmorph.images.cutout import Cutout
+from galmorph.images.library import check_pixels
 from galmorph.images.planes import lay_on_black, to_rendered
 from galmorph.images.raster import grey_cutout
 from galmorph.quantities import to_masked
@@ -76,8 +76,7 @@ def cutout_from_array(array: Array, options: ReadOptions, unit: str = "") -> Cut
         raise UnsupportedImageError(f"an array of type {array.dtype} is not an image")
     if array.size == 0:
         raise UnreadableImageError(f"the array is empty {array.shape}")
-    if array.size > options.max_pixels:
-        raise ImageTooLargeError(f"{array.shape} is more than max_pixels")
+    check_pixels(array.size, f"an array of shape {array.shape}", options)
     planes = order_axes(array, options.bands)
     as_flux = bool(unit) or options.bands not in (None, RENDERED_NAMES)
     rendered = None if as_flux else to_rendered(planes)

@@ -5,6 +5,8 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import or_
 from typing import Any, Self
 
 import numpy as np
@@ -128,15 +130,13 @@ def _join(files: list[tuple[str, str, Cutout]], options: ReadOptions) -> Cutout:
     cutouts = [cutout for _, _, cutout in chosen]
     calibrations = [replace(calibration_from_cutout(c), where=name) for _, name, c in chosen]
     frames = [SkyFrame(c.ra, c.dec, c.pixel_scale, matrix=c.matrix) for c in cutouts]
-    planes = bring_to_one_grid([c.array[:, ::-1] for c in cutouts], frames, calibrations)
-    flags = planes.flags
-    for cutout in cutouts:
-        flags |= cutout.flags
     zeros = next(({"zeros": c.notes["zeros"]} for c in cutouts if "zeros" in c.notes), {})
-    notes = {**cutouts[0].notes, "files": str(len(chosen)), **zeros, **planes.notes}
+    notes = {**cutouts[0].notes, "files": str(len(chosen)), **zeros}
+    flags = reduce(or_, (cutout.flags for cutout in cutouts))
+    arrays = [cutout.array[:, ::-1] for cutout in cutouts]
+    planes = bring_to_one_grid(arrays, frames, calibrations, flags, notes)
     array = np.ascontiguousarray(planes.array[:, ::-1])
-    joined = replace(planes, flags=flags, notes=notes)
-    return make_cutout(joined, array, bands, "flux", cutouts[0].survey)
+    return make_cutout(planes, array, bands, "flux", cutouts[0].survey)
 
 
 def _check_files(files: list[tuple[str, str, Cutout]]) -> None:

@@ -190,7 +190,12 @@ def choose_planes(
     Names from the user are a choice where the file has names, else the names themselves.
     """
     if named is not None and wanted is not None:
-        return _choose_named(named, wanted)
+        found = [find_band(band, named) for band in wanted]
+        missing = [band for band, name in zip(wanted, found, strict=True) if name is None]
+        if missing:
+            raise BandError(f"no band {', '.join(missing)}; the file has {', '.join(named)}")
+        bands = tuple(name for name in found if name is not None)
+        return bands, [named.index(band) for band in bands]
     if wanted is not None:
         if len(wanted) != planes:
             (first, *more) = wanted
@@ -208,17 +213,6 @@ def choose_planes(
         f"{planes} planes without band names (not as many in BANDS, BANDn, FILTER or "
         "CTYPE3); name them in the file's order, as in --bands g,r,z"
     )
-
-
-def _choose_named(
-    named: tuple[str, ...], wanted: Sequence[str]
-) -> tuple[tuple[str, ...], list[int]]:
-    found = [find_band(band, named) for band in wanted]
-    missing = [band for band, name in zip(wanted, found, strict=True) if name is None]
-    if missing:
-        raise BandError(f"no band {', '.join(missing)}; the file has {', '.join(named)}")
-    bands = tuple(name for name in found if name is not None)
-    return bands, [named.index(band) for band in bands]
 
 
 def sort_by_wavelength(bands: Sequence[str]) -> list[int]:

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 import threading
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import IO, Any, BinaryIO
 
 import numpy as np
@@ -16,6 +18,41 @@ import numpy.typing as npt
 from galmorph.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from galmorph.images.source import FITS_MAGIC, NEW_COPY
 
+COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
+"""First bytes of a compressed file, and what `decompress` calls it."""
+
+ALLOWANCE = 1 << 30
+"""Bytes that may come out of a stream, however few went in."""
+
+DEFLATE_RATIO = 1032
+"""By which deflate can shrink anything at most (https://zlib.net/zlib_tech.html)."""
+
+USUAL_RATIO = 32
+"""By which a stream that is no attack shrinks its content at most; on top of the allowance."""
+
+MAX_PARTS = 20_000
+"""Concatenated streams in a file; blocked gzip writes one per 64 KiB."""
+
+CHUNK = 1 << 15
+PIECE = 1 << 20
+"""Unpacked at once; larger pieces cost more time for their memory than for their bytes."""
+DECODERS: dict[str, Callable[[], Any]] = {
+    "bzip2": bz2.BZ2Decompressor,
+    "xz": partial(lzma.LZMADecompressor, memlimit=256 << 20),
+    "gzip": partial(zlib.decompressobj, 16 + zlib.MAX_WBITS),
+    "zlib": partial(zlib.decompressobj, zlib.MAX_WBITS),
+    "deflate": partial(zlib.decompressobj, -zlib.MAX_WBITS),
+}
+MAX_UNPACKED_BYTES = 32 << 30
+"""Largest unpacked mosaic: 92,000 x 92,000 float32 pixels."""
+
+KEPT_FREE_BYTES = 1 << 30
+"""What is left free on the disk in any case."""
+
+CHUNK_BYTES = 16 << 20
+NAME = "mosaic.fits"
+_lock = threading.Lock()
+_folders: dict[tuple[str, int, int], tempfile.TemporaryDirectory[str]] = {}
 LZW_MAGIC = b"\x1f\x9d"
 HEADER_BYTES = 3
 FIRST_WIDTH, LAST_WIDTH = 9, 16
@@ -68,29 +105,6 @@ def _split(data: bytes, width: int) -> npt.NDArray[np.int64]:
     bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
     count = len(bits) // width
     return bits[: count * width].reshape(count, width) @ (1 << np.arange(width))
-
-
-COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
-"""First bytes of a compressed file, and what `decompress` calls it."""
-
-ALLOWANCE = 1 << 30
-"""Bytes that may come out of a stream, however few went in."""
-
-DEFLATE_RATIO = 1032
-"""By which deflate can shrink anything at most (https://zlib.net/zlib_tech.html)."""
-
-USUAL_RATIO = 32
-"""By which a stream that is no attack shrinks its content at most; on top of the allowance."""
-
-MAX_PARTS = 20_000
-"""Concatenated streams in a file; blocked gzip writes one per 64 KiB."""
-
-CHUNK = 1 << 15
-PIECE = 1 << 20
-"""Unpacked at once; larger pieces cost more time for their memory than for their bytes."""
-
-LZMA_MEMORY = 256 << 20
-WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "zlib": zlib.MAX_WBITS, "deflate": -zlib.MAX_WBITS}
 
 
 def find_method(head: bytes) -> str:
@@ -165,7 +179,7 @@ class Unpacker:
             self._parts += 1
             if self._parts > MAX_PARTS:
                 raise ImageTooLargeError(f"more than {MAX_PARTS} {self.method} streams")
-            self._decoder = _make_decoder(self.method)
+            self._decoder = DECODERS[self.method]()
         return True
 
     def _decode(self, size: int) -> bytes:
@@ -187,26 +201,6 @@ class Unpacker:
         taken = self._file.read(CHUNK)
         self.taken += len(taken)
         return taken
-
-
-def _make_decoder(method: str) -> Any:
-    if method == "bzip2":
-        return bz2.BZ2Decompressor()
-    if method == "xz":
-        return lzma.LZMADecompressor(memlimit=LZMA_MEMORY)
-    return zlib.decompressobj(WINDOWS[method])
-
-
-MAX_UNPACKED_BYTES = 32 << 30
-"""Largest unpacked mosaic: 92,000 x 92,000 float32 pixels."""
-
-KEPT_FREE_BYTES = 1 << 30
-"""What is left free on the disk in any case."""
-
-CHUNK_BYTES = 16 << 20
-NAME = "mosaic.fits"
-_lock = threading.Lock()
-_folders: dict[tuple[str, int, int], tempfile.TemporaryDirectory[str]] = {}
 
 
 def find_unpacked(path: str) -> str:

@@ -192,8 +192,7 @@ def _read_planes(
         array, said = read_pixels(hdu, box)
         arrays.append(array)
         notes |= said
-    planes = bring_to_one_grid(arrays, frames, chosen.calibrations)
-    return replace(planes, flags=planes.flags | flags, notes={**notes, **planes.notes})
+    return bring_to_one_grid(arrays, frames, chosen.calibrations, flags, notes)
 
 
 def _assemble(
@@ -221,7 +220,7 @@ def _assemble(
     remarks = [notes.get("message", ""), frame.remark, unread]
     if any(remarks):
         notes["message"] = "; ".join(filter(None, remarks))
-    planes = replace(planes, frame=frame, calibrations=calibrations, flags=flags, notes=notes)
+    planes = Planes(array, frame, calibrations, flags, notes)
     return make_cutout(planes, array, bands, kind, survey)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from galmorph.errors import GalmorphError, ImageTooLargeError, UnreadableImageError
 from galmorph.images.compressed import DEFLATE_RATIO, decompress
 from galmorph.images.fits_structure import UNREAD, check_structure, find_cut
-from galmorph.images.library import quiet
+from galmorph.images.library import check_pixels, quiet
 from galmorph.images.plain_fits import open_plain
 from galmorph.images.source import Region
 from galmorph.settings import ReadOptions
@@ -90,19 +90,12 @@ def check_shape(
 ) -> tuple[int, ...]:
     """Check what the header claims before any pixel is touched."""
     shape = tuple(int(n) for n in hdu.shape)
+    sides = " x ".join(map(str, shape[::-1]))
     if min(shape) < 1:
-        sides = " x ".join(map(str, shape[::-1]))
         raise UnreadableImageError(f"the image is empty (NAXIS {sides})")
-    pixels = math.prod(shape) * count
-    if region is not None:
-        return shape
-    check_tiles(hdu, shape, options)
-    if pixels > options.max_pixels:
-        raise ImageTooLargeError(
-            f"NAXIS {' x '.join(str(n) for n in shape[::-1])} is more than max_pixels = "
-            f"{options.max_pixels}; cut the galaxy out (center and fov, or --mosaic with a "
-            "catalogue), or raise the bound"
-        )
+    if region is None:
+        check_tiles(hdu, shape, options)
+        check_pixels(math.prod(shape) * count, f"NAXIS {sides}", options)
     return shape
 
 

@@ -114,11 +114,12 @@ def _check_header(header: bytes, position: int, patches: dict[int, bytes]) -> in
             value = _read_integer(key, card, NO_HEAP.get(key))
             if not WHOLE.fullmatch(_find_value(card)):
                 patches[position + start] = _make_card(key, b"%20d" % value)
-            if key in COUNT_KEYS:
-                _check_count(key, value)
-            elif key in sizes:
+            if key in COUNT_KEYS and value > MAX_COUNT:
+                name = key.decode().strip()
+                raise UnreadableImageError(f"{name} = {value} is more than a FITS file may have")
+            if key in sizes:
                 sizes[key] = value
-            else:
+            elif key not in COUNT_KEYS:
                 axes.append(value)
     pixels = 1 if axes else 0
     for length in axes:
@@ -160,9 +161,3 @@ def _read_integer(key: bytes, card: bytes, default: int | None) -> int:
             return default
         shown = f"{key.decode('ascii', 'replace').strip()} = {value.decode('ascii', 'replace')}"
         raise _NoNumberError(f"{shown} is no number") from None
-
-
-def _check_count(key: bytes, value: int) -> None:
-    if value > MAX_COUNT:
-        name = key.decode().strip()
-        raise UnreadableImageError(f"{name} = {value} is more than a FITS file may have")

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ class Planes:
     frame: SkyFrame
     calibrations: Sequence[Calibration]  # of each plane
     flags: Flags = Flags.NONE
-    notes: dict[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,11 @@ class _Placed:
 
 
 def bring_to_one_grid(
-    arrays: Sequence[Array], frames: Sequence[SkyFrame], calibrations: Sequence[Calibration]
+    arrays: Sequence[Array],
+    frames: Sequence[SkyFrame],
+    calibrations: Sequence[Calibration],
+    flags: Flags,
+    notes: Mapping[str, str],
 ) -> Planes:
     """Join images: trimmed to what they have in common, other pixel scales brought to the finest.
 
@@ -56,9 +60,10 @@ def bring_to_one_grid(
     each = [c for c, array in zip(calibrations, arrays, strict=True) for _ in array]
     names, sizes = [c.where for c in calibrations], [array.shape[-2:] for array in arrays]
     one_size = len(set(sizes)) == 1
+    same = one_size and all(frame == frames[0] for frame in frames)
     shown = ", ".join(f"{n} {x} x {y}" for n, (y, x) in zip(names, sizes, strict=True))
     about = "" if one_size else f"bands of different sizes ({shown}): "
-    for name, frame in zip(names, frames, strict=True):
+    for name, frame in () if same else zip(names, frames, strict=True):
         coarser = max(frame.pixel_scale, frames[0].pixel_scale)
         said = explain_difference(*(replace(f, pixel_scale=coarser) for f in (frames[0], frame)))
         if said:
@@ -66,8 +71,9 @@ def bring_to_one_grid(
                 f"{about}{names[0]} and {name} show different parts of the sky: {said}; bring the "
                 "bands to one grid, or leave one out with --bands or --hdu"
             )
-    if one_size and all(frame == frames[0] or _is_alike(frames[0], frame) for frame in frames):
-        return Planes(arrays[0] if len(arrays) == 1 else np.concatenate(arrays), frames[0], each)
+    if same or (one_size and all(_is_alike(frames[0], frame) for frame in frames)):
+        array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        return Planes(array, frames[0], each, flags, notes)
     if any(frame.matrix is None for frame in frames):
         raise UnsupportedImageError(f"{about}each needs a WCS, by which to join them")
     finest = min(frame.pixel_scale for frame in frames) * (1 + SCALE_TOLERANCE)
@@ -76,12 +82,12 @@ def bring_to_one_grid(
         _place(array, frame, calibration.unit, frames[first], sizes[first])
         for array, frame, calibration in zip(arrays, frames, calibrations, strict=True)
     ]
-    trimmed, frame, notes = _trim(placed, frames[first], sizes[first])
+    array, frame, cut = _trim(placed, frames[first], sizes[first])
     pairs = zip(names, frames, strict=True)
     others = [name for name, frame in pairs if not _is_alike(frames[first], frame)]
-    flags = Flags.RESAMPLED if others else Flags.NONE
-    notes |= {"resampled": ", ".join(others)} if others else {}
-    return Planes(trimmed, frame, each, flags, notes)
+    resampled = {"resampled": ", ".join(others)} if others else {}
+    flags |= Flags.RESAMPLED if others else Flags.NONE
+    return Planes(array, frame, each, flags, {**notes, **cut, **resampled})
 
 
 def make_cutout(

@@ -123,10 +123,13 @@ def _choose_first(hdus: Any) -> HduChoice:
     _, first = images[0]
     alike = [pair for pair in images if _is_alike(pair[1].shape, first.shape)]
     choice = _join_bands(alike if _band_of(first) and len(first.shape) == 2 else images[:1])
-    others = [
-        pair
-        for pair in images
-        if not any(pair[1] is one for one in choice.hdus) and _is_another(pair[1], first)
+    floats = first.header.get("BITPIX", 0) < 0
+    others = [  # that may be of other galaxies, and no mask of the first one
+        (number, hdu)
+        for number, hdu in images
+        if not any(hdu is one for one in choice.hdus)
+        and not (floats and hdu.header.get("BITPIX", 0) > 0)
+        and tuple(hdu.shape[:-2]) == tuple(first.shape[:-2])
     ]
     left = ""
     if others:
@@ -156,12 +159,6 @@ def _is_science(hdu: Any) -> bool:
     cards = Cards(hdu.header)
     values = (str(cards.get(key, "")).strip() for key in NAME_CARDS)
     return any(SCIENCE.fullmatch(value) for value in values if value.upper() not in UNNAMED)
-
-
-def _is_another(hdu: Any, first: Any) -> bool:
-    """Whether an image may be of another galaxy, and not the mask of the first one."""
-    whole = first.header.get("BITPIX", 0) < 0 < hdu.header.get("BITPIX", 0)
-    return tuple(hdu.shape[:-2]) == tuple(first.shape[:-2]) if not whole else False
 
 
 def _join_bands(images: list[tuple[int, Any]]) -> HduChoice:

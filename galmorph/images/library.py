@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from galmorph.errors import GalmorphError, MissingExtraError, UnreadableImageError
+from galmorph.errors import (
+    GalmorphError,
+    ImageTooLargeError,
+    MissingExtraError,
+    UnreadableImageError,
+)
+from galmorph.settings import ReadOptions
 
 
 def import_extra(module: str, extra: str, purpose: str) -> Any:
@@ -56,3 +62,12 @@ def reading(reason: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise UnreadableImageError(reason) from error
+
+
+def check_pixels(count: int, what: str, options: ReadOptions) -> None:
+    """Refuse more pixels than an image may have."""
+    if count > options.max_pixels:
+        raise ImageTooLargeError(
+            f"{what} is more than max_pixels = {options.max_pixels}; cut the galaxy out (center "
+            "and fov, or --mosaic with a catalogue), or raise the bound"
+        )

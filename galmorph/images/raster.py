@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import ImageTooLargeError, UnreadableImageError
+from galmorph.errors import UnreadableImageError
 from galmorph.flags import Flags
 from galmorph.images.cutout import Cutout
-from galmorph.images.library import quiet, reading
+from galmorph.images.library import check_pixels, quiet, reading
 from galmorph.images.planes import lay_on_black
 from galmorph.settings import ReadOptions
 
@@ -42,11 +42,8 @@ def check_size(size: tuple[int, int], planes: int, options: ReadOptions) -> None
     """Refuse an empty image, and one of more pixels than `options.max_pixels`."""
     if size[0] < 1 or size[1] < 1:
         raise UnreadableImageError(f"the image is empty ({size[0]} x {size[1]})")
-    if size[0] * size[1] * planes > options.max_pixels:
-        raise ImageTooLargeError(
-            f"{size[0]} x {size[1]} pixels in {planes} channels are more than max_pixels = "
-            f"{options.max_pixels}; cut the galaxy out first, or raise the bound"
-        )
+    what = f"an image of {size[0]} x {size[1]} pixels in {planes} channels"
+    check_pixels(size[0] * size[1] * planes, what, options)
 
 
 def cutout_from_pil(image: Any) -> Cutout:

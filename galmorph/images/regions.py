@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
+from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.fits_files import Cards
+from galmorph.images.library import check_pixels
 from galmorph.images.planes import (
     ASINH_NOTE,
     blank_to_nan,
@@ -55,11 +56,7 @@ class Window:
 
     def check_size(self, options: ReadOptions) -> None:
         """Raise `ImageTooLargeError` where the square is beyond `options.max_pixels`."""
-        if self.side * self.side > options.max_pixels:
-            raise ImageTooLargeError(
-                f"a field of {self.side} x {self.side} pixels is more than max_pixels = "
-                f"{options.max_pixels}; take a smaller --fov, or more --max-pixels"
-            )
+        check_pixels(self.side**2, f"a field of {self.side} x {self.side} pixels", options)
 
 
 def find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str = "") -> Window:

@@ -17,7 +17,6 @@ from galmorph.errors import (
     BandError,
     GalmorphWarning,
     ImageError,
-    ImageTooLargeError,
     UnsupportedImageError,
 )
 from galmorph.images.arrays import cutout_from_array
@@ -25,7 +24,7 @@ from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.files import read_head
 from galmorph.images.hdus import COMPANION
-from galmorph.images.library import reading
+from galmorph.images.library import check_pixels, reading
 from galmorph.images.source import (
     NEW_COPY,
     Source,
@@ -103,8 +102,7 @@ class StackItem:
             stack = _get_file(self.path, self.open_arrays)[self.member]
             shape = stack.shape
             one = shape if self.index is None else shape[1:]
-            if math.prod(one) > options.max_pixels:
-                raise ImageTooLargeError(f"{one} is more than max_pixels")
+            check_pixels(math.prod(one), f"an array of shape {one}", options)
             array = stack.read(self.index, options.max_bytes)
         if stack.holds_files:
             return decode_image(array.tobytes(), options)

@@ -9,14 +9,13 @@ from typing import Any
 import numpy.typing as npt
 
 from galmorph.errors import (
-    ImageTooLargeError,
     UnreadableImageError,
     UnsupportedImageError,
 )
 from galmorph.images.arrays import cutout_from_array
 from galmorph.images.compressed import DEFLATE_RATIO, decompress
 from galmorph.images.cutout import Cutout
-from galmorph.images.library import import_extra, reading
+from galmorph.images.library import check_pixels, import_extra, reading
 from galmorph.images.raster import decode
 from galmorph.settings import ReadOptions
 
@@ -98,10 +97,7 @@ def _read_first_page(tiff: Any, options: ReadOptions) -> npt.NDArray[Any]:
     # The first page alone: a damaged chain of pages may lead in a circle.
     page = tiff.pages.first
     shape = tuple(int(n) for n in page.shape)
-    if math.prod(shape) > options.max_pixels:
-        raise ImageTooLargeError(
-            f"the shape {shape} is more than max_pixels = {options.max_pixels}"
-        )
+    check_pixels(math.prod(shape), f"an image of shape {shape}", options)
     method, limit = UNBOUNDED_METHODS.get(int(page.compression)), options.max_bytes
     if method is not None and sum(page.databytecounts) * DEFLATE_RATIO > limit:
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):

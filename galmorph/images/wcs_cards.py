@@ -16,6 +16,7 @@ WCS_CARD = re.compile(
 )
 """Bounds how many there can be: nine axes, 40 parameters of each, SIP up to its order 9."""
 
+_is_wcs_card = lru_cache(maxsize=1024)(WCS_CARD.fullmatch)
 AXIS_TYPE = re.compile(r"(RA--|DEC-|[GES]LON|[GES]LAT)-(?!TAB)[A-Z]{3}(-SIP)?")
 OPPOSITE = {"RA--": "DEC-", **{f"{c}LON": f"{c}LAT" for c in "GES"}}
 PLATE_CARDS = ("PLTRAH", "PLTDECD", "XPIXELSZ", "PPO3", "PPO6", "AMDX1", "AMDY1", "CNPIX1")
@@ -78,11 +79,6 @@ def to_number(value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return math.nan
-
-
-@lru_cache(maxsize=1024)
-def _is_wcs_card(key: str) -> bool:
-    return WCS_CARD.fullmatch(key) is not None
 
 
 def gather_cards(header: Any) -> Gathered:

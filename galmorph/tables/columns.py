@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from galmorph.errors import GalmorphWarning
@@ -212,7 +213,12 @@ def carried_columns(
         printable = make_printable_name(spec.name)
         low = printable.lower()
         clash = low in STANDARD_NAMES or low in seen or _RESERVED.fullmatch(low)
-        name = _free_name(printable, taken) if clash else printable
+        name = f"{printable}{SUFFIX}" if clash else printable
+        for number in count(2) if clash else ():
+            if name.lower() not in taken:
+                break
+            name = f"{printable}{SUFFIX}{number}"
+        taken.add(name.lower())
         seen.add(low)
         carried.append((replace(spec, name=name), spec.name))
     return carried
@@ -228,14 +234,6 @@ def pick_column(columns: Mapping[str, Any], name: str) -> Any:
 def list_columns(columns: Mapping[str, Any]) -> list[str]:
     """Names of a row's ``columns`` as they stand in the table itself."""
     return [name.removesuffix(SUFFIX) for name in columns]
-
-
-def _free_name(name: str, taken: set[str]) -> str:
-    free, number = f"{name}{SUFFIX}", 2
-    while free.lower() in taken:
-        free, number = f"{name}{SUFFIX}{number}", number + 1
-    taken.add(free.lower())
-    return free
 
 
 def join_names(names: Iterable[str]) -> str:

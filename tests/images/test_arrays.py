@@ -289,7 +289,7 @@ def test_names_of_hdus_are_identifiers_where_all_differ() -> None:
 def test_the_bound_holds_for_pil_images() -> None:
     image = Image.fromarray(RGB)
     assert read_one(image, ReadOptions(max_pixels=RGB.size)).array.shape == (3, 64, 64)
-    with pytest.raises(ImageTooLargeError, match="64 x 64 pixels in 3 channels are more than"):
+    with pytest.raises(ImageTooLargeError, match="64 x 64 pixels in 3 channels is more than"):
         read_one(image, ReadOptions(max_pixels=RGB.size - 1))
 
 

@@ -32,10 +32,6 @@ def _check(specs: Sequence[ColumnSpec]) -> None:
         raise TableFormatError("npy holds exactly one vector column; write .npz for several")
 
 
-def _list_names(specs: Sequence[ColumnSpec]) -> list[str]:
-    return [VECTORS]
-
-
 def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """What stands ahead of the numbers."""
     header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
@@ -119,6 +115,6 @@ NPY = Format(
     catalogue=False,
     provenance=False,
     check=_check,
-    list_names=_list_names,
+    list_names=lambda specs: [VECTORS],
 )
 NPZ = Format("npz", (".npz",), NpzReader, write_npz, ("embed",), catalogue=False)

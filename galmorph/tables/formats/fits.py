@@ -64,10 +64,6 @@ def _check(specs: Sequence[ColumnSpec]) -> None:
         )
 
 
-def _list_names(specs: Sequence[ColumnSpec]) -> list[str]:
-    return [escape_ascii(spec.name) for spec in specs]
-
-
 def _width(spec: ColumnSpec, measure: Measure) -> int:
     return max(measure.fits_width, 1) if spec.is_text else (spec.shape or (1,))[0]
 
@@ -228,4 +224,8 @@ def _values(values: Any, column: Any, spec: ColumnSpec) -> Values:
     return normalize(values, spec)
 
 
-FORMAT = Format("FITS", (".fits", ".fit"), FitsReader, write, check=_check, list_names=_list_names)
+FORMAT = Format(
+    *("FITS", (".fits", ".fit"), FitsReader, write),
+    check=_check,
+    list_names=lambda specs: [escape_ascii(spec.name) for spec in specs],
+)

@@ -33,17 +33,12 @@ def _cells(values: Values) -> Sequence[str]:
     return [_NOT_JSON.sub("null", cell) for cell in cells] if values.dtype.kind == "f" else cells
 
 
-def _lines(rows: Journal) -> Iterator[str]:
-    keys = [json.dumps(spec.name, ensure_ascii=False) for spec in rows.specs]
-    line = "{" + ",".join(key.replace("%", "%%") + ":%s" for key in keys) + "}\n"
-    for columns in rows.values():
-        cells = [_cells(values) for values in columns]
-        yield "".join([line % row for row in zip(*cells, strict=True)])
-
-
 def write(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
     """Write one JSON object per row; provenance has no place there."""
-    write_rows(path, "", _lines(rows))
+    keys = [json.dumps(spec.name, ensure_ascii=False) for spec in rows.specs]
+    line = "{" + ",".join(key.replace("%", "%%") + ":%s" for key in keys) + "}\n"
+    cells = (list(map(_cells, columns)) for columns in rows.values())
+    write_rows(path, "", (line % row for block in cells for row in zip(*block, strict=True)))
 
 
 class JsonlReader(TableReader):

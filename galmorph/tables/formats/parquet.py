@@ -37,25 +37,21 @@ _ARROW_NAMES = {
 }
 
 
-def _arrow_field(spec: ColumnSpec) -> Any:
-    import pyarrow as pa
-
-    kind = pa.string() if spec.is_text else pa.from_numpy_dtype(np.dtype(spec.dtype))
-    facts = {"unit": spec.unit, "ucd": spec.ucd, "description": spec.description}
-    metadata = {key: value for key, value in facts.items() if value}
-    kind = pa.list_(kind, spec.shape[0]) if spec.shape else kind
-    return pa.field(spec.name, kind, metadata=metadata or None)
-
-
 def _arrow_schema(rows: Journal, meta: Mapping[str, Any]) -> Any:
     import pyarrow as pa
 
     yaml = "\n".join(make_header(rows.specs, meta)[2:])
     metadata = {"galmorph": json.dumps(plain(meta)), "table_meta_yaml": yaml}
+    fields: list[Any] = []
     for spec, measure in zip(rows.specs, rows.measure(), strict=True):
+        kind = pa.string() if spec.is_text else pa.from_numpy_dtype(np.dtype(spec.dtype))
+        facts = {"unit": spec.unit, "ucd": spec.ucd, "description": spec.description}
+        own = {key: value for key, value in facts.items() if value}
+        kind = pa.list_(kind, spec.shape[0]) if spec.shape else kind
+        fields.append(pa.field(spec.name, kind, metadata=own or None))
         if spec.is_text:
             metadata[f"table::len::{spec.name}"] = str(max(measure.length, 1))
-    return pa.schema([_arrow_field(spec) for spec in rows.specs], metadata=metadata)
+    return pa.schema(fields, metadata=metadata)
 
 
 def _arrow_array(values: Values, spec: ColumnSpec) -> Any:

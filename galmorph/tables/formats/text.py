@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, pairwise, takewhile
+from operator import methodcaller
 from pathlib import Path
 from typing import IO, Any
 
@@ -69,6 +70,7 @@ def _is_number(cell: str) -> bool:
     return not digits.isdigit() or (_is_whole(digits) and int(digits) <= _EXACT_MAX)
 
 
+_is_comment = methodcaller("startswith", "#")
 _TESTS = {"bool": _TRUTH.__contains__, "int64": _is_whole, "float64": _is_number}
 
 
@@ -111,7 +113,7 @@ class TextReader(TableReader):
     def comments(self) -> list[str]:
         """Lines of comment ahead of the names, without the "#"."""
         with self._text() as file:
-            return [line[1:].strip("\r\n") for line in _leading_comments(read_lines(file))]
+            return [line[1:].strip("\r\n") for line in takewhile(_is_comment, read_lines(file))]
 
     def names(self) -> list[str]:
         """Names of the columns; a column without one, as the index of pandas, gets one."""
@@ -132,7 +134,7 @@ class TextReader(TableReader):
 
     def _rows(self) -> Iterator[list[str]]:
         with self._text() as file:
-            comments = sum(1 for _ in _leading_comments(read_lines(file)))
+            comments = sum(1 for _ in takewhile(_is_comment, read_lines(file)))
         csv.field_size_limit(MAX_CELL)
         with self._text() as file:
             lines = islice(read_lines(file), comments, None)
@@ -192,13 +194,6 @@ def _take(rows: Iterator[list[str]]) -> Iterator[list[str]]:
         size += sum(map(len, row)) + CELL_BYTES * len(row)
         if size > BLOCK_BYTES:
             return
-
-
-def _leading_comments(lines: Iterable[str]) -> Iterator[str]:
-    for line in lines:
-        if not line.startswith("#"):
-            return
-        yield line
 
 
 class IpacReader(TextReader):

@@ -83,17 +83,13 @@ def _param(name: str, value: Scalar) -> str:
     return f"<PARAM{_attributes({'name': name, 'datatype': kind, 'value': text})}{size}/>\n"
 
 
-def _text_cells(cells: Sequence[str]) -> Sequence[str]:
-    joined = "".join(cells)
-    if is_plain(cells) and not any(mark in joined for mark in "<>&\\"):
-        return cells
-    carriage = {"\r": "&#13;"}  # XML would make a line break of it
-    return [escape(xml_cell(cell), carriage) for cell in cells]
-
-
 def _cells(values: Values) -> Sequence[str]:
     if isinstance(values, list):
-        return _text_cells(values)
+        joined = "".join(values)
+        if is_plain(values) and not any(mark in joined for mark in "<>&\\"):
+            return values
+        carriage = {"\r": "&#13;"}  # XML would make a line break of it
+        return [escape(xml_cell(cell), carriage) for cell in values]
     if values.ndim > 1:
         return [" ".join(_say(format_vector(row, " ").split(" "))) for row in np.ma.getdata(values)]
     if values.dtype == bool:
