@@ -1,12 +1,13 @@
 """Attack galmorph in every way that is known, and write down what happened.
 
-    python benchmarks/attack.py                  (some minutes)
-    python benchmarks/attack.py --long           (a night)
-    python benchmarks/attack.py --only mutants   (one attack)
+    python benchmarks/attack.py                                  (some minutes)
+    python benchmarks/attack.py --long                           (a night)
+    python benchmarks/attack.py --only mutants                   (one attack)
+    python benchmarks/attack.py --long --only mutants --part vot (lines that have this in their names)
 
 Each attack is tried so many times, and each try ends in one of a few ways; an end that begins with
 BROKEN is a promise that does not hold, and makes the exit status 1. The account of each attack is
-written to docs/notes/reliability.md.
+written to docs/notes/reliability.md, into the table that stands under its name.
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,7 +47,7 @@ def make_line(what: str, tries: int, counts: collections.Counter[str]) -> Line:
     return what, tries, say(counts), any(name.startswith("BROKEN") for name in counts)
 
 
-def attack_results(long: bool) -> Iterator[Line]:
+def attack_results(long: bool, part: str) -> Iterator[Line]:
     """Partial results that are damaged, writers that are killed, full disks, two writers."""
     import logging
 
@@ -56,29 +55,36 @@ def attack_results(long: bool) -> Iterator[Line]:
 
     logging.disable(logging.WARNING)  # each mended block is one
     kills, disks, races, damages = (60, 200, 40, 2000) if long else (4, 12, 3, 300)
-    with tempfile.TemporaryDirectory() as folder:
-        found = attacks.damage_partial(Path(folder), damages, seed=0)
-    yield make_line("a partial result damaged in one place, then resumed", damages, found)
-    for what, attack, tries in (
+    dice = random.Random(0)
+    tries: dict[str, tuple[int, Callable[[Path], collections.Counter[str]]]] = {
+        "a partial result damaged in one place, then resumed": (
+            damages,
+            lambda folder: attacks.damage_partial(folder, damages, seed=0),
+        ),
+        "three runs with `--resume` on one result, one of them killed": (
+            races,
+            lambda folder: attacks.race_writers(folder, races, dice),
+        ),
+        "a run stopped until another one has taken over, then let go on": (
+            races,
+            lambda folder: attacks.stop_writers(folder, races, dice),
+        ),
+    }
+    for what, attack, count in (
         ("SIGKILL, SIGTERM, SIGINT while a result is written", attacks.kill_writers, kills),
         ("a disk that is full after so many bytes", attacks.fill_disk, disks),
     ):
-        found = collections.Counter()
         for suffix in attacks.FORMATS:
+            use = functools.partial(attack, suffix=suffix, tries=count, dice=dice)
+            tries[f"{what}, as `{suffix}`"] = count, use
+    for what, (count, use) in tries.items():
+        if part in what:
             with tempfile.TemporaryDirectory() as folder:
-                found += attack(Path(folder), suffix, tries, random.Random(f"0 {suffix}"))
-        formats = ", ".join(f"`{suffix}`" for suffix in attacks.FORMATS)
-        yield make_line(f"{what}, as {formats}", tries * len(attacks.FORMATS), found)
-    for what, race in (
-        ("three runs with `--resume` on one result, one of them killed", attacks.race_writers),
-        ("a run stopped until another one has taken over, then let go on", attacks.stop_writers),
-    ):
-        with tempfile.TemporaryDirectory() as folder:
-            yield make_line(what, races, race(Path(folder), races, random.Random(0)))
+                yield make_line(what, count, use(Path(folder)))
     logging.disable(logging.NOTSET)
 
 
-def attack_pickles(long: bool) -> Iterator[Line]:
+def attack_pickles(long: bool, part: str) -> Iterator[Line]:
     """Pickles that would make a folder if they were opened."""
     from tests import attacks
 
@@ -97,7 +103,7 @@ QUICK_KINDS = (
 )
 
 
-def attack_readers(long: bool) -> Iterator[Line]:
+def attack_readers(long: bool, part: str) -> Iterator[Line]:
     """Mutants of whatever is read, each read in a process that may die."""
     import fuzz_readers
 
@@ -105,7 +111,7 @@ def attack_readers(long: bool) -> Iterator[Line]:
     data = Path(os.environ.get("GALMORPH_DATA", str(ROOT / ".." / "shared" / "data")))
     with tempfile.TemporaryDirectory() as folder:
         kinds = fuzz_readers.list_kinds("", data, Path(folder))
-        for name in kinds if long else QUICK_KINDS:
+        for name in (one for one in (kinds if long else QUICK_KINDS) if part in f"`{one}`"):
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 broken = fuzz_readers.run(name, kinds[name], options)
             found = re.findall(r"^ +(\d+)  (.+)$", printed.getvalue(), re.MULTILINE)
@@ -114,7 +120,7 @@ def attack_readers(long: bool) -> Iterator[Line]:
             yield f"mutants: `{name}`", counts.total(), say(counts) + bad, bool(broken)
 
 
-def attack_bombs(long: bool) -> Iterator[Line]:
+def attack_bombs(long: bool, part: str) -> Iterator[Line]:
     """Small files that unpack to gigabytes."""
     import fuzz_readers
 
@@ -163,47 +169,45 @@ def classify_mutants(kind: str, count: int) -> str:
     )
 
 
-def attack_decoders(long: bool) -> Iterator[Line]:
+def attack_decoders(long: bool, part: str) -> Iterator[Line]:
     """Mutants of compressed FITS through whole runs: libraries crash, rows are there."""
     count = 2000 if long else 60
-    for kind in ("hcompress_1", "rice_1", "rice_float", "gzip_1", "gzip_2", "plio_1"):
+    kinds = ("hcompress_1", "rice_1", "rice_float", "gzip_1", "gzip_2", "plio_1")
+    for kind in (one for one in kinds if part in f"`{one}`"):
         said = classify_mutants(kind, count)
         yield f"`galmorph classify` of mutants: `{kind}`", count, said, said.startswith("BROKEN")
 
 
-TESTS = {
-    "Ctrl-C and SIGTERM, up to three, at a real command; readers asleep": (
-        "tests/cli/test_leaving.py",
+TESTS = (
+    (
+        "Ctrl-C and SIGTERM, up to three, at a real command; readers asleep",
         "",
+        "cli/test_leaving.py",
     ),
-    "model, head or graph replaced before `--resume`": (
-        "tests/cli/test_published.py",
-        "replaced",
+    ("model, head or graph replaced before `--resume`", "replaced", "cli/test_published.py"),
+    (
+        "user, host, home and environment sought in all that is written",
+        *("machine", "cli/test_published.py"),
     ),
-    "user, host, home and environment sought in all that is written": (
-        "tests/cli/test_published.py",
-        "machine",
-    ),
-    "owner files: dead, stale, of another machine, without links": (
-        "tests/tables/test_owner.py",
-        "",
-    ),
-    "references to other files and to the network": (
-        "tests/images tests/tables/test_surveys.py tests/test_stored.py",
+    ("owner files: dead, stale, of another machine, without links", "", "tables/test_owner.py"),
+    (
+        "references to other files and to the network",
         "no_other_file or fifo or within or bytes_of_a_file",
+        *("images", "tables/test_surveys.py", "test_stored.py"),
     ),
-    "graphs that loop for ever, or give one row for all; models that are not finite": (
-        "tests/test_stored.py",
-        "no_working_encoder or not_finite or no_numbers",
+    (
+        "graphs that loop for ever, or give one row for all; models that are not finite",
+        *("no_working_encoder or not_finite or no_numbers", "test_stored.py"),
     ),
-}
-"""What is attacked, files of tests, and an expression that selects some of them."""
+)
+"""What is attacked, an expression that selects some tests, and where they are."""
 
 
-def attack_by_tests(long: bool) -> Iterator[Line]:
+def attack_by_tests(long: bool, part: str) -> Iterator[Line]:
     """Attacks that are tests of the suite."""
-    for what, (files, chosen) in TESTS.items():
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files.split()]
+    for what, chosen, *files in (one for one in TESTS if part in one[0]):
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        command += [f"tests/{name}" for name in files]
         done = subprocess.run(
             [*command, "-k", chosen], cwd=ROOT, capture_output=True, text=True, check=False
         )
@@ -213,43 +217,9 @@ def attack_by_tests(long: bool) -> Iterator[Line]:
         yield what, passed + failed, said, done.returncode != 0
 
 
-class ProcessorClock:
-    """Seconds that pass, and those of the processor: of this process and of all that read."""
-
-    def __enter__(self) -> ProcessorClock:
-        self._used: dict[str, float] = {}
-        self._look()
-        self._before = time.perf_counter(), time.process_time(), sum(self._used.values())
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._keep_looking)
-        self._thread.start()
-        return self
-
-    def _keep_looking(self) -> None:
-        while not self._stop.wait(0.02):
-            self._look()
-
-    def _look(self) -> None:
-        from galmorph.inference import processes
-
-        for nursery in processes._nurseries.values():
-            pid = str(nursery._process.pid)
-            with contextlib.suppress(OSError):
-                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-                for one in (pid, *children):
-                    used = Path(f"/proc/{one}/schedstat").read_text().split()[0]
-                    self._used[one] = int(used) / 1e9
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        passed, own, others = self._before
-        self.passed = time.perf_counter() - passed
-        self.processor = time.process_time() - own + sum(self._used.values()) - others
-
-
-def attack_reading(long: bool) -> Iterator[Line]:
+def attack_reading(long: bool, part: str) -> Iterator[Line]:
     """One file in a hundred ends its process, sleeps, or eats memory."""
+    from common import ProcessorClock
     from hostile import Hostile
     from inference_model import make_model
     from synthetic import make_flux, write_fits
@@ -295,7 +265,7 @@ def attack_reading(long: bool) -> Iterator[Line]:
         yield f"a reader that {words}, at 1 in 100 files", count * rounds, said, work >= 0.2
 
 
-def attack_places(long: bool) -> Iterator[Line]:
+def attack_places(long: bool, part: str) -> Iterator[Line]:
     """The same to the last bit, wherever it is computed."""
     import numpy as np
     from common import to_onnx
@@ -305,7 +275,7 @@ def attack_places(long: bool) -> Iterator[Line]:
     model = make_model()
     with tempfile.TemporaryDirectory() as folder:
         files = write_files(Path(folder))
-        for name, use in USES.items():
+        for name, use in ((name, use) for name, use in USES.items() if part in name):
             made, others = compare(use, model, files, 60 if long else 5)
             said = "the same to the last bit" if not others else f"BROKEN {others} others"
             yield f"a model used in: {name}", made, said, bool(others)
@@ -335,7 +305,7 @@ def attack_places(long: bool) -> Iterator[Line]:
             yield what, tries, said if far <= bound else f"BROKEN {said}", far > bound
 
 
-ATTACKS: dict[str, Callable[[bool], Iterator[Line]]] = {
+ATTACKS: dict[str, Callable[[bool, str], Iterator[Line]]] = {
     "results": attack_results,
     "tests": attack_by_tests,
     "pickles": attack_pickles,
@@ -346,43 +316,21 @@ ATTACKS: dict[str, Callable[[bool], Iterator[Line]]] = {
     "places": attack_places,
 }
 
-INTRODUCTION = """\
-# How galmorph is attacked
-
-This page is written by one command, `python benchmarks/attack.py`. Every line is an attack, the number of tries, and how they ended.
-A promise that did not hold would begin with BROKEN.
-
-The promises: a file costs its own row at most, and that row says why. What a run has done is never lost, and never done twice.
-Nothing that is read is executed, and no file is read that was not named.
-"""
-
-END = """
-## What the words mean
-
-Mutants are whole files with bits flipped, parts cut, repeated or overwritten, cards and values changed. `cutout` and `read` are files
-that could be read all the same. Names that end in `Error` are sentences of galmorph's own. Every mutant is read within 5 s and a gibibyte.
-
-A row that is refused has the flag `read_failed`; it has `reader_crashed` as well where the process that read it was ended.
-That process may take 30 s for a file. It may take 72 MiB of memory and 128 bytes for every byte of the file.
-Containers may take 1 GiB, and 24 bytes for each pixel of `--max-pixels`.
-
-The same is in the test-suite in small: `tests/test_attacks.py`, `tests/test_everywhere.py`, `tests/inference/test_crashes.py`.
-"""
-
 
 def write_section(name: str, lines: list[Line], long: bool) -> None:
-    """Put the account of one attack into the page, in place of an earlier one."""
-    text = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
-    found = re.findall(r"^## (.+)\n\n((?:\|.*\n)+)", text, re.MULTILINE)
-    sections = {title: table for title, table in found}
-    rows = [
-        f"| {what} | {tries:,} | {said.replace('|', '/')} |\n" for what, tries, said, _ in lines
-    ]
+    """Put lines into the table of an attack, in place of earlier ones on the same."""
+    text = PAGE.read_text(encoding="utf-8")
+    title = f"## {str(ATTACKS[name].__doc__).rstrip('.')}\n\n"
+    before, _, rest = text.partition(title)
+    table = re.match(r"(\|.*\n)*", rest)[0]  # type: ignore[index]
     head = f"| attack{' (--long)' * long} | tries | what happened |\n|---|---|---|\n"
-    titles = {name: str(attack.__doc__).rstrip(".") for name, attack in ATTACKS.items()}
-    sections[titles[name]] = head + "".join(rows)
-    whole = [f"\n## {title}\n\n{sections[title]}" for title in titles.values() if title in sections]
-    PAGE.write_text(INTRODUCTION + "".join(whole) + END, encoding="utf-8")
+    rows = {}
+    if table.startswith(head):
+        rows = {row.split("|")[1]: row for row in table[len(head) :].splitlines(keepends=True)}
+    for what, tries, said, _ in lines:
+        rows[f" {what} "] = f"| {what} | {tries:,} | {said.replace('|', '/')} |\n"
+    whole = head + "".join(rows.values())
+    PAGE.write_text(before + title + whole + rest[len(table) :], encoding="utf-8")
 
 
 def main() -> int:
@@ -390,12 +338,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--long", action="store_true", help="a night's work")
     parser.add_argument("--only", choices=ATTACKS, help="this attack alone")
+    parser.add_argument("--part", default="", help="lines of it whose names have this in them")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     broken = 0
     for name in [options.only] if options.only else ATTACKS:
         lines = []
-        for line in ATTACKS[name](options.long):
+        for line in ATTACKS[name](options.long, options.part):
             lines.append(line)
             print(f"{line[1]:6d}  {line[0]}: {line[2]}", flush=True)
         broken += sum(bad for *_, bad in lines)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -165,3 +167,38 @@ def to_onnx(model: Any) -> Any:
     steps = model.preprocessing
     encoder = make_onnx_encoder(model.architecture, tensors, mean=steps.mean, std=steps.std)
     return replace(model, encoder=encoder)
+
+
+class ProcessorClock:
+    """Seconds that pass, and those of the processor: of this process and of all that read."""
+
+    def __enter__(self) -> ProcessorClock:
+        self._used: dict[str, float] = {}
+        self._look()
+        self._before = time.perf_counter(), time.process_time(), sum(self._used.values())
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep_looking)
+        self._thread.start()
+        return self
+
+    def _keep_looking(self) -> None:
+        while not self._stop.wait(0.02):
+            self._look()
+
+    def _look(self) -> None:
+        from galmorph.inference import processes
+
+        for nursery in processes._nurseries.values():
+            pid = str(nursery._process.pid)
+            with contextlib.suppress(OSError):
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+                for one in (pid, *children):
+                    used = Path(f"/proc/{one}/schedstat").read_text().split()[0]
+                    self._used[one] = int(used) / 1e9
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        passed, own, others = self._before
+        self.passed = time.perf_counter() - passed
+        self.processor = time.process_time() - own + sum(self._used.values()) - others
