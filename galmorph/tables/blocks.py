@@ -106,12 +106,12 @@ def read_block(file: BinaryIO, offset: int) -> tuple[Place, bytes] | None:
     return (Place(start, rows, offset, size, run), payload) if good else None
 
 
-def find_blocks(file: BinaryIO, offset: int, run: bytes) -> Iterator[Place]:
-    """Every whole block of a run from `offset` on, as they stand in the file."""
+def find_blocks(file: BinaryIO, offset: int, run: bytes = b"") -> Iterator[Place]:
+    """Every whole block, of one run or any, from `offset` on, as they stand in the file."""
     while True:
         found = read_block(file, offset)
         if found is not None:
-            if found[0].run == run:
+            if found[0].run.startswith(run):
                 yield found[0]
             offset = found[0].end
             continue

@@ -26,6 +26,7 @@ _NOT_ASCII = re.compile(r"[^\x20-\x7e]|^ +| +$")
 _BLANK_ENDS = re.compile(r"^ +| +$")
 _ENDS = re.compile(r"^\s+|\s+$")
 _SPELLED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4})")
+_LONE = re.compile("%5C%75((?:%[36][0-9]){4})")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _GUARDED = re.compile("'+[=+@\t\r-]")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -71,7 +72,10 @@ def escape_lines(texts: Sequence[str]) -> Sequence[str]:
 
 def unescape(text: str) -> str:
     """Give back what `escape_ascii` or `escape_line` was given."""
-    return unquote(text, errors="surrogateescape") if "%" in text else text
+    if "%" not in text:
+        return text
+    lone = _LONE.sub(lambda match: chr(int(unquote(match[1]), 16)), text)
+    return unquote(lone, errors="surrogateescape")
 
 
 def is_plain(texts: Sequence[str]) -> bool:

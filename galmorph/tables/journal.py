@@ -3,8 +3,9 @@
 One journal that only ever grows at its end makes all formats alike: a kill can tear nothing but the
 last block, and each final format becomes a plain function of rows whose number and widths are known
 (which FITS, npy and VOTable need before the first). The price is a second pass over the rows and,
-for that time, the disk space of both. The first block holds, as JSON, the columns and what the run
-is made of. The rows of a block that is torn or changed are missing, and are asked for again.
+for that time, the disk space of both. The first block, which stands there twice, holds as JSON the
+columns and what the run is made of. The rows of a block that is torn or changed are missing, and
+are asked for again.
 """
 
 from __future__ import annotations
@@ -91,10 +92,11 @@ def _make_record(specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any]) ->
 
 
 def _read_head(file: BinaryIO, path: Path) -> tuple[tuple[ColumnSpec, ...], dict[str, Any], Place]:
-    """Columns and record of the first block, and where it is."""
-    found = read_block(file, 0)
+    """Columns and record of the first block, or of its copy, and where that is."""
+    head = next((place for place in find_blocks(file, 0) if not place.rows), None)
+    found = head and read_block(file, head.offset)
     try:
-        if found is None or found[0].rows:
+        if found is None:
             raise ValueError("its first block is damaged")
         record = json.loads(found[1])
         specs = tuple(ColumnSpec(**{**s, "shape": tuple(s["shape"])}) for s in record.pop("specs"))
@@ -157,7 +159,7 @@ class Journal:
         owner, temporary = Owner(path), Path(f"{path}.new")
         try:
             with temporary.open("wb") as file:
-                file.write(block)
+                file.write(block * 2)
                 file.flush()
                 os.fsync(file.fileno())
             if path.exists():

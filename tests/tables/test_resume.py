@@ -94,6 +94,16 @@ def test_who_does_not_ask_for_gaps_goes_on_before_the_first(tmp_path, specs):
     assert path.read_bytes() == whole(tmp_path / "whole", path.name, specs, rows=42)
 
 
+def test_a_damaged_first_block_is_read_from_its_copy(tmp_path, specs):
+    path = tmp_path / "out.csv"
+    partial, ends = leave_blocks(path, specs)
+    data = bytearray(partial.read_bytes())
+    data[100] ^= 4
+    partial.write_bytes(data)
+    assert redo(path, specs) == []
+    assert path.read_bytes() == whole(tmp_path / "whole", path.name, specs, rows=42)
+
+
 def test_any_damage_is_mended_or_refused(tmp_path, specs):
     counts = attack(tmp_path, specs, 300, seed=7)
     assert counts["silent"] == counts["tracebacks"] == 0
