@@ -11,12 +11,13 @@ from galmorph.images.files import ImageFile
 from galmorph.settings import ReadOptions
 
 HOSTILE_STEP_BYTES = 1 << 24
+WORK_S = 0.5
 _held: list[bytearray] = []
 
 
 @dataclass(frozen=True, slots=True)
 class Hostile(ImageFile):
-    """Its identifier says what it does: abort, sleep, wait for ``path.go``, eat all memory."""
+    """Its identifier says what it does: abort, sleep, wait for ``path.go``, work, eat memory."""
 
     def read(self, options: ReadOptions) -> Cutout:
         if self.object_id.startswith("abort"):
@@ -24,6 +25,13 @@ class Hostile(ImageFile):
         while self.object_id.startswith("wait") and not os.path.exists(f"{self.path}.go"):
             time.sleep(0.01)
         if self.object_id.startswith("wait"):
+            return ImageFile.read(self, options)
+        if self.object_id.startswith("work"):
+            end = time.process_time() + WORK_S
+            while time.process_time() < end:
+                pass
+            with open(f"{self.path}.done", "a", encoding="ascii") as file:
+                print(os.getpid(), file=file)
             return ImageFile.read(self, options)
         while self.object_id.startswith("eat"):
             _held.append(bytearray(HOSTILE_STEP_BYTES))

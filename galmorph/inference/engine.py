@@ -168,19 +168,21 @@ def _keep_order(
     """Results in order, a few ahead; up to the most while the first waits for a slow file."""
     pending: deque[Future[Block]] = deque()
 
-    def can_go_on() -> bool:
+    def can_go_on(most: int) -> bool:
         while not pending[0].done():
             busy = [block for block in pending if not block.done()]
             if workers.aside and len(busy) <= ahead + workers.aside and len(pending) < most:
                 return True
+            workers.awaited = True
             wait(busy, SLOW_SECONDS, FIRST_COMPLETED)
+            workers.awaited = False
         return False
 
     for block in blocks:
         pending.append(block)
-        while len(pending) > ahead and not can_go_on():
+        while len(pending) > ahead and not can_go_on(most):
             yield pending.popleft().result()
-    while pending:
+    while pending and not can_go_on(0):
         yield pending.popleft().result()
 
 

@@ -52,8 +52,11 @@ FILE_MEMORY_PER_BYTE = 128
 """What reading a plain file may add: the first, and this for every byte of the file. Images of
 five pixels a byte fit; to fill a gigabyte takes as long as to read a hundred files."""
 
-SLOW_SECONDS = 1.0
-"""Whoever waits longer than this for one source steps aside."""
+SLOW_SECONDS = 0.1
+"""Whoever waits longer than this for a source, which itself waits for no core, steps aside."""
+
+LOOK_SECONDS = 0.5
+"""How often those aside look whether they are all that is left."""
 
 BLOCK_ROWS = 64
 """Most sources of one request."""
@@ -224,19 +227,24 @@ class Child:
 
     def __init__(self, connection: socket.socket, memory: mmap.mmap, pid: int) -> None:
         self._connection, self._memory, self._pid = connection, memory, pid
+        self._given_up = False
 
     def read(
-        self, sources: Sequence[Source], step_aside: Callable[[], AbstractContextManager[None]]
+        self,
+        sources: Sequence[Source],
+        step_aside: Callable[[], AbstractContextManager[None]],
+        is_too_long: Callable[[float], bool],
     ) -> Iterator[tuple[tuple[Any, ...], Any]]:
         """Packed rows and their pixels; fewer than sources where the process has ended."""
         HEADER.pack_into(self._memory, 0, 0, 0, 0, 0, 1, time.monotonic())
         try:
             self._connection.settimeout(None)
             self._connection.sendall(pickle.dumps(sources, protocol=5))
-            self.ended = self._wait(step_aside) != b"d"
+            self.ended = self._wait(step_aside, is_too_long) != b"d"
         except OSError:
             self.ended = True
-        done, length, _, self.left, self.begun, self._began = HEADER.unpack_from(self._memory, 0)
+        done, length, _, self.left, self.begun, _ = HEADER.unpack_from(self._memory, 0)
+        self._took = self._count_seconds()
         text = io.BytesIO(self._memory[HEADER.size : HEADER.size + length])
         begin = HEADER.size + TEXT_BYTES
         for _ in range(done):
@@ -248,22 +256,45 @@ class Child:
                 begin += pixels.nbytes
             yield row, pixels
 
-    def _wait(self, step_aside: Callable[[], AbstractContextManager[None]]) -> bytes:
-        """Its answer; aside, as soon as a source takes long."""
-        left = SLOW_SECONDS
-        while left > 0:
-            self._connection.settimeout(left)
+    def _wait(
+        self,
+        step_aside: Callable[[], AbstractContextManager[None]],
+        is_too_long: Callable[[float], bool],
+    ) -> bytes:
+        """Its answer; aside, as soon as a source takes long and no core."""
+        looks = 0
+        self._connection.settimeout(SLOW_SECONDS / 2)
+        while looks < 2 or self._count_seconds() < SLOW_SECONDS:
             with suppress(TimeoutError):
                 return self._connection.recv(1)
-            left = HEADER.unpack_from(self._memory, 0)[-1] + SLOW_SECONDS - time.monotonic()
-        self._connection.settimeout(None)
+            looks = looks + 1 if self._is_waiting() else 0
+        self._connection.settimeout(LOOK_SECONDS)
         with step_aside():
-            return self._connection.recv(1)
+            while True:
+                with suppress(TimeoutError):
+                    return self._connection.recv(1)
+                if is_too_long(self._count_seconds()):
+                    self._given_up = True
+                    self.end()
+
+    def _count_seconds(self) -> float:
+        """Since the source in hand was begun."""
+        began: float = HEADER.unpack_from(self._memory, 0)[-1]
+        return time.monotonic() - began
+
+    def _is_waiting(self) -> bool:
+        """Whether it wants no core just now; never, where no system says so."""
+        with suppress(OSError), open(f"/proc/{self._pid}/stat", "rb") as stream:
+            return b") R " not in stream.read()
+        return False
 
     def explain_end(self, source: Source) -> ReaderCrashedError:
         """Why it has died over a source."""
         reason = "reading it ended the process that read: damaged, so that a library crashes"
-        if time.monotonic() - self._began >= SECONDS:
+        if self._given_up:
+            reason = f"reading it took more than {int(self._took)} s, while nothing else was left "
+            reason += "to do, and was ended"
+        elif self._took >= SECONDS:
             reason = f"reading it took more than {SECONDS:g} s and was ended"
         return ReaderCrashedError(reason, make_printable(source.address) or None)
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -42,6 +44,10 @@ SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"\x93NUMPY", b"PK\x03\x04")
 QUICK_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".npy", ".npz", ".parquet")
 
 HEAD_BYTES = 8
+
+MANY_FILES, TIMES, LEAST_SECONDS = 1000, 1000, 3.0
+"""Once a run has read so many files, it ends those that take so many times the average and at least
+so long, as soon as nothing else is left to do."""
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +98,7 @@ class _Pool:
         self._free: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
+        self._read, self._seconds = 0, 0.0
 
     def is_up(self) -> bool:
         """Whether a process could be had at once; starts the nursery."""
@@ -108,6 +115,11 @@ class _Pool:
             if self._closed:
                 child.end()
         return child
+
+    def is_too_long(self, seconds: float) -> bool:
+        """Whether a file that has waited for so long is to be ended before its time is over."""
+        usual = self._seconds / self._read if self._read >= MANY_FILES else math.inf
+        return seconds > max(TIMES * usual, LEAST_SECONDS) and self._workers.are_all_aside()
 
     def give_back(self, child: Child) -> None:
         if not child.ended and not self._closed:
@@ -134,14 +146,17 @@ class _Pool:
         while todo := [k for k in range(len(sources)) if k not in rows][:BLOCK_ROWS]:
             if self._closed:
                 raise InterruptedError("the run was stopped")
-            child = self.take()
+            child, began = self.take(), time.monotonic()
             sent = [replace_columns(sources[k], {}) for k in todo]
-            found = child.read(sent, self._workers.step_aside)
+            found = child.read(sent, self._workers.step_aside, self.is_too_long)
             for k, (packed, image) in zip(todo, found, strict=False):
                 if image is not None:
                     pixels[k] = image.copy()
                 rows[k] = _unpack_row(sources[k], packed)
             self.give_back(child)
+            if not child.ended:
+                self._read += len(todo)
+                self._seconds += time.monotonic() - began
             if child.ended and not child.left and not self._closed:
                 k = todo[child.begun - 1]
                 rows[k] = row = Row(

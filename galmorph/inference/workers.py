@@ -24,8 +24,9 @@ class Workers:
         self._tasks: deque[Callable[[], None]] = deque()
         self._futures: deque[Future[Any]] = deque()
         self._lock = threading.Condition()
-        self._idle = count
+        self._count = self._idle = count
         self.aside = self._coming_back = 0
+        self.awaited = False
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Have it done, after what was submitted before."""
@@ -72,6 +73,11 @@ class Workers:
                 self._idle -= 1
                 self.aside -= 1
                 self._begin()
+
+    def are_all_aside(self) -> bool:
+        """Whether somebody waits for a result (`awaited`), and there is nobody at work."""
+        with self._lock:
+            return self.awaited and self._idle == self._count and not self._tasks
 
     def close(self) -> None:
         """Forget what has not begun, and wait for the rest."""

@@ -321,6 +321,33 @@ def test_few_rows_wait_for_a_slow_file(
     assert len(handed_out) == 1 + 6 * 7
 
 
+def test_nobody_steps_aside_while_a_file_takes_all_of_a_core(
+    model: Model, files: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nursery, "SLOW_SECONDS", 0.1)
+    sources = [Hostile(f"work{k}", f"{tmp_path}/g0.fits") for k in range(6)]
+    options = EngineOptions(device="cpu", batch_size=1, workers=1, precision="float32")
+    found = concatenate_blocks(list(run_inference(model, sources, options=options)))
+    assert not any(row.error for row in found.rows)
+    processes_used = (tmp_path / "g0.fits.done").read_text().split()
+    assert len(processes_used) == 6 and len({*processes_used}) == 1
+
+
+def test_a_file_that_waits_is_given_up_when_nothing_else_is_left(
+    model: Model, files: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nursery, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(processes, "MANY_FILES", 20)
+    monkeypatch.setattr(processes, "TIMES", 10)
+    monkeypatch.setattr(processes, "LEAST_SECONDS", 0.5)
+    sources: list[Source] = [Hostile("sleep", f"{tmp_path}/g0.fits"), *(files[1:] * 4)]
+    options = EngineOptions(device="cpu", batch_size=1, workers=1, precision="float32")
+    found = concatenate_blocks(list(run_inference(model, sources, options=options)))
+    assert [bool(row.error) for row in found.rows] == [True] + 28 * [False]
+    assert found.rows[0].flags == Flags.READ_FAILED | Flags.READER_CRASHED
+    assert "while nothing else was left to do" in found.rows[0].message
+
+
 def test_whoever_was_aside_comes_back_when_there_is_a_turn() -> None:
     made, lock, ready = Workers(2, "test", lambda: None), threading.Lock(), threading.Event()
     at_work = most = 0
