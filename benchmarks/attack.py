@@ -3,7 +3,7 @@
     python benchmarks/attack.py                                  (some minutes)
     python benchmarks/attack.py --long                           (a night)
     python benchmarks/attack.py --only mutants                   (one attack)
-    python benchmarks/attack.py --long --only mutants --part vot (lines that have this in their names)
+    python benchmarks/attack.py --long --only mutants --part catalogue.vot (one line, or some)
 
 Each attack is tried so many times, and each try ends in one of a few ways; an end that begins with
 BROKEN is a promise that does not hold, and makes the exit status 1. The account of each attack is
@@ -110,8 +110,8 @@ def attack_readers(long: bool, part: str) -> Iterator[Line]:
     options = argparse.Namespace(seed=0, count=3000 if long else 40, keep=None)
     data = Path(os.environ.get("GALMORPH_DATA", str(ROOT / ".." / "shared" / "data")))
     with tempfile.TemporaryDirectory() as folder:
-        kinds = fuzz_readers.list_kinds("", data, Path(folder))
-        for name in (one for one in (kinds if long else QUICK_KINDS) if part in f"`{one}`"):
+        kinds = fuzz_readers.list_kinds(part, data, Path(folder))
+        for name in (one for one in kinds if long or part or one in QUICK_KINDS):
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 broken = fuzz_readers.run(name, kinds[name], options)
             found = re.findall(r"^ +(\d+)  (.+)$", printed.getvalue(), re.MULTILINE)
@@ -338,7 +338,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--long", action="store_true", help="a night's work")
     parser.add_argument("--only", choices=ATTACKS, help="this attack alone")
-    parser.add_argument("--part", default="", help="lines of it whose names have this in them")
+    parser.add_argument("--part", default="", help="the lines of this name")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     broken = 0
