@@ -215,7 +215,10 @@ def main(number: int, with_torch: bool) -> None:
         if not message:
             return
         gc.freeze()  # a collection in each process would copy all memory that they share
-        if os.fork() == 0:
+        process = -1
+        with suppress(OSError):  # the other side finds its end closed; all who read go on
+            process = os.fork()
+        if process == 0:
             control.close()
             _serve(socket.socket(fileno=descriptors[0]), descriptors[1])
         for descriptor in descriptors:
@@ -356,6 +359,10 @@ class Nursery:
             self._up = self._control.recv(1) == b"u"
         return self._up
 
+    def has_died(self) -> bool:
+        """Whether somebody has ended it, after it has forked."""
+        return self._up and self._process.poll() is not None
+
     def fork(self, reader: Reader, pixel_bytes: int) -> Child:
         """A process that is ready to read; OSError where there is none."""
         size = HEADER.size + TEXT_BYTES + BLOCK_ROWS * pixel_bytes
@@ -373,6 +380,7 @@ class Nursery:
         if len(greeting) < GREETING.size:
             here.close()
             raise OSError("a reading process ended at its start")
+        self._up = True
         return Child(here, memory, *GREETING.unpack(greeting))
 
     def close(self) -> None:

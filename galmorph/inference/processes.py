@@ -60,7 +60,7 @@ def _get_nursery(*, with_torch: bool) -> Nursery:
     """The one of this program; OSError where there can be none."""
     key = os.getpid(), with_torch
     with _nurseries_lock:
-        if key not in _nurseries:
+        if key not in _nurseries or _nurseries[key].has_died():
             _nurseries[key] = Nursery(with_torch=with_torch)
             atexit.register(_nurseries[key].close)
         return _nurseries[key]

@@ -168,6 +168,18 @@ def test_processes_that_are_killed_from_outside_are_replaced(
     check_same(readers.read_block(files), expected)
 
 
+def test_a_nursery_that_is_killed_is_replaced(readers: Readers, files: list[Source]) -> None:
+    readers.read_block(files)
+    nursery_of_all = processes._nurseries[os.getpid(), False]
+    nursery_of_all._process.kill()
+    nursery_of_all._process.wait()
+    (child,) = readers._risky._children
+    wait_for(lambda: not os.path.exists(f"/proc/{child._pid}"))
+    found = readers.read_block(files)
+    assert sum(bool(row.flags & Flags.READER_CRASHED) for row in found.rows) <= 1
+    assert readers._risky._children and child not in readers._risky._children
+
+
 def test_where_no_process_can_be_had_threads_read(
     reader: Reader,
     readers: Readers,
