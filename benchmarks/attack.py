@@ -221,17 +221,16 @@ def attack_reading(long: bool, part: str) -> Iterator[Line]:
     """One file in a hundred ends its process, sleeps, or eats memory."""
     from common import ProcessorClock
     from hostile import Hostile
-    from inference_model import make_model
     from synthetic import make_flux, write_fits
 
+    from galmorph.api import load_model
     from galmorph.images.files import ImageFile
-    from galmorph.inference import nursery
     from galmorph.inference.engine import run_inference
     from galmorph.settings import EngineOptions
 
-    count, rounds = (5000, 5) if long else (500, 2)
-    nursery.SECONDS = 30.0 if long else 5.0
-    model, options = make_model(), EngineOptions(device="cpu", workers=2)
+    count, rounds = (5000, 3) if long else (500, 2)
+    model, options = load_model(), EngineOptions(device="cpu", workers=2)
+    kinds = {"abort": "calls `os.abort()`", "eat": "eats memory", "sleep": "sleeps"}
     with tempfile.TemporaryDirectory() as folder:
         write_fits(Path(folder) / "a.fits", make_flux(("g", "r", "z"), side=100), BANDS="grz")
         files = [ImageFile(f"g{n}", f"{folder}/{n}.fits") for n in range(count)]
@@ -249,20 +248,19 @@ def attack_reading(long: bool, part: str) -> Iterator[Line]:
             assert sum(bool(row.error) for row in rows) == sum(
                 a != b for a, b in zip(files, listed, strict=True)
             )
-            return clock.processor, clock.passed - nursery.SECONDS * (kind == "sleep")
+            return clock.processor, clock.passed
 
         time_run("")
-        kinds = {"abort": "calls `os.abort()`", "eat": "eats memory", "sleep": "sleeps"}
-        seconds = [{kind: time_run(kind) for kind in ("", *kinds)} for _ in range(rounds)]
-    for kind, words in kinds.items():
-        work, passed = (
-            min(one[kind][k] for one in seconds) / min(one[""][k] for one in seconds) - 1
-            for k in (0, 1)
-        )
-        said = f"order kept, all rows there; {work:.0%} more processor time, {passed:.0%} more time"
-        said += f", and {nursery.SECONDS:g} s once, at the end" if kind == "sleep" else ""
-        said = f"BROKEN {said}" if work >= 0.2 else said
-        yield f"a reader that {words}, at 1 in 100 files", count * rounds, said, work >= 0.2
+        for kind in (one for one in kinds if part in one):
+            seconds = [(time_run(""), time_run(kind)) for _ in range(rounds)]
+            work, passed = (
+                min(bad[k] for _, bad in seconds) / min(good[k] for good, _ in seconds) - 1
+                for k in (0, 1)
+            )
+            said = f"all rows in order; {work:.0%} more processor time, {passed:.0%} more time"
+            broken = work >= 0.2 or (long and passed >= 0.2)
+            said = f"BROKEN {said}" if broken else said
+            yield f"a reader that {kinds[kind]}, at 1 in 100 files", count * rounds, said, broken
 
 
 def attack_places(long: bool, part: str) -> Iterator[Line]:
