@@ -5,10 +5,7 @@ crashes (the child dies), hangs (over 5 s of the processor, or 30 s), the memory
 highest, and whether a file gives either what is in it or one of the errors that its reader promises.
 
     python benchmarks/fuzz_readers.py [--count 10000] [--seed 0] [--data ../shared/data]   (images)
-    python benchmarks/fuzz_readers.py --kind npz --count 3000      (mutants of one container)
-    python benchmarks/fuzz_readers.py --kind catalogue --count 3000    (of each kind of catalogue)
     python benchmarks/fuzz_readers.py --kind stored --count 3000   (models, heads, recipes, manifest)
-    python benchmarks/fuzz_readers.py --kind headers               (FITS with WCS cards broken)
     python benchmarks/fuzz_readers.py --bombs                      (of tests/bombs.py)
 
 The seeds are small files of every kind made by tests/mutants.py and, where the folder of real
@@ -22,18 +19,22 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import io
 import itertools
 import math
 import multiprocessing as mp
 import os
 import random
 import resource
+import shutil
 import sys
 import tempfile
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -144,14 +145,9 @@ def read_recipe(path: str) -> str:
 
 
 READS: dict[str, Callable[[str], str]] = {
-    "image": read_image,
-    "catalogue": read_catalogue,
-    "result": read_result,
-    "model": read_model,
-    "head": read_head,
-    "manifest": read_manifest,
-    "recipe": read_recipe,
-}
+    read.__name__.removeprefix("read_"): read
+    for read in (read_image, read_catalogue, read_result, read_model, read_head, read_manifest)
+} | {"recipe": read_recipe}
 
 
 def read_one(what: str, path: str) -> tuple[str, str]:
@@ -238,18 +234,20 @@ class Kind:
 
 def list_image_kinds(data: Path) -> dict[str, Kind]:
     """Images together, of each format, containers, and headers."""
-    from mutants import make_containers, make_header_mutant, make_seeds, mutate
+    import mutants
 
-    containers, seeds = make_containers(), make_seeds()
+    seeds, mutate = mutants.make_seeds(), mutants.mutate
     real = sorted((data / "fits").glob("*")) + sorted((data / "gz2/test/spiral").glob("*"))[:5]
     whole = [path.read_bytes() for path in real]
     kinds = {"images": Kind("image", "", list(seeds.values()), mutate, whole)}
     for name in ("jpeg", "png", "tiff", "webp", "fits"):
         some = [data for seed, data in seeds.items() if seed.partition("_")[0] == name]
         kinds[name] = Kind("image", "", some, mutate)
-    for end, whole in containers.items():
-        kinds[end] = Kind("image", f".{end}", [whole], mutate)
-    kinds["headers"] = Kind("image", "", [b""], lambda _, rng: make_header_mutant(rng))
+    for end, container in mutants.make_containers().items():
+        kinds[end] = Kind("image", f".{end}", [container], mutate)
+    if find_spec("zarr"):
+        kinds["zarr"] = Kind("image", ".zarr", [mutants.make_zarr()], mutants.mutate_member)
+    kinds["headers"] = Kind("image", "", [b""], lambda _, rng: mutants.make_header_mutant(rng))
     return kinds
 
 
@@ -343,24 +341,26 @@ def run_bombs(options: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
-def place_mutant(folder: Path, number: int, kind: Kind) -> tuple[Path, Path]:
-    """Where a mutant is written, and what is read: the same, or a folder with a whole file."""
+def place_mutant(folder: Path, number: int, kind: Kind, data: bytes) -> Path:
+    """Write a mutant, HATS beside a whole file; what is to be read."""
     # a name of its own: HDF5 knows files that it has open by their place on the disk
     path = folder / f"mutant_{number}{kind.ending}"
-    if kind.ending != ".hats":
-        return path, path
-    (folder / "hats").mkdir(exist_ok=True)
-    (folder / "hats" / "a.parquet").write_bytes(kind.seeds[0])
-    return folder / "hats" / ("b.parquet" if number % 2 else "Z.parquet"), folder / "hats"
+    if kind.ending == ".zarr":
+        zipfile.ZipFile(io.BytesIO(data)).extractall(path)
+    elif kind.ending == ".hats":
+        path.mkdir()
+        (path / "a.parquet").write_bytes(kind.seeds[0])
+        (path / ("b.parquet" if number % 2 else "Z.parquet")).write_bytes(data)
+    else:
+        path.write_bytes(data)
+    return path
 
 
-def start_reader(kind: Kind, folder: Path) -> Reader:
+def start_reader(kind: Kind) -> Reader:
     """A child that has read a whole file, and so loaded what it needs."""
     reader = Reader()
-    path, asked = place_mutant(folder, 0, kind)
-    path.write_bytes(kind.seeds[0])
-    reader.read(kind.what, str(asked))
-    path.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        reader.read(kind.what, str(place_mutant(Path(folder), 0, kind, kind.seeds[0])))
     return reader
 
 
@@ -371,22 +371,22 @@ def run(name: str, kind: Kind, options: argparse.Namespace) -> int:
     slowest, longest, peak, broken = 0.0, 0.0, 0, 0
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        reader = start_reader(kind, Path(folder))
+        reader = start_reader(kind)
         for number in range(options.count):
-            path, asked = place_mutant(Path(folder), number, kind)
-            path.write_bytes(kind.break_one(rng))
-            outcome, message, elapsed, work, memory = reader.read(kind.what, str(asked))
+            data = kind.break_one(rng)
+            path = place_mutant(Path(folder), number, kind, data)
+            outcome, message, elapsed, work, memory = reader.read(kind.what, str(path))
             outcomes[outcome] += 1
             slowest, longest, peak = max(slowest, elapsed), max(longest, work), max(peak, memory)
             if bad := is_bad(outcome, message, work, memory):
                 broken += 1
                 print(f"mutant {number}: {outcome} {elapsed:.2f} s {message}", flush=True)
                 if options.keep is not None:
-                    (options.keep / f"{name}_{number}{kind.ending}").write_bytes(path.read_bytes())
-            path.unlink()
+                    (options.keep / f"{name}_{number}{kind.ending}").write_bytes(data)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
             if bad or not reader.process.is_alive():
                 reader.close()
-                reader = start_reader(kind, Path(folder))
+                reader = start_reader(kind)
         reader.close()
     said = f"{options.count} mutants, {time.perf_counter() - start:.0f} s"
     bounds = f"slowest {slowest:.2f} s ({longest:.2f} s of the processor), highest memory {peak / 1e6:.0f} MB"

@@ -6,7 +6,9 @@ import gzip
 import io
 import random
 import tarfile
+import tempfile
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -124,6 +126,33 @@ def make_containers() -> dict[str, bytes]:
     rows = pa.table({"image": images, "object_id": ["a", "b"], "ra": [1.0, 2.0]})
     pq.write_table(rows, made["parquet"])
     return {kind: stream.getvalue() for kind, stream in made.items()}
+
+
+def make_zarr() -> bytes:
+    """A group of a stack and columns beside it, its files in a zip archive."""
+    import zarr
+
+    stream = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        group = zarr.open_group(folder, mode="w")
+        stack = np.stack([make_rgb(24, seed=n) for n in range(4)])
+        group.create_array("images", data=stack, chunks=(2, 24, 24, 3))
+        group.create_array("ra", data=np.arange(4.0))
+        with zipfile.ZipFile(stream, "w") as archive:
+            for path in sorted(Path(folder).rglob("*")):
+                archive.write(path, path.relative_to(folder))
+    return stream.getvalue()
+
+
+def mutate_member(data: bytes, rng: random.Random) -> bytes:
+    """Break one file of a zip archive, which itself stays whole."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as whole, zipfile.ZipFile(stream, "w") as archive:
+        broken = rng.choice([info for info in whole.infolist() if not info.is_dir()])
+        for info in whole.infolist():
+            inside = whole.read(info)
+            archive.writestr(info, mutate(inside, rng) if info is broken else inside)
+    return stream.getvalue()
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
