@@ -315,20 +315,18 @@ ATTACKS: dict[str, Callable[[bool, str], Iterator[Line]]] = {
 }
 
 
-def write_section(name: str, lines: list[Line], long: bool) -> None:
-    """Put lines into the table of an attack, in place of earlier ones on the same."""
+def write_section(name: str, lines: list[Line], *, whole: bool) -> None:
+    """Put lines into the table of an attack: all that it has, or in place of those of their names."""
     text = PAGE.read_text(encoding="utf-8")
     title = f"## {str(ATTACKS[name].__doc__).rstrip('.')}\n\n"
     before, _, rest = text.partition(title)
     table = re.match(r"(\|.*\n)*", rest)[0]  # type: ignore[index]
-    head = f"| attack{' (--long)' * long} | tries | what happened |\n|---|---|---|\n"
-    rows = {}
-    if table.startswith(head):
-        rows = {row.split("|")[1]: row for row in table[len(head) :].splitlines(keepends=True)}
+    old = [] if whole else table.splitlines(keepends=True)[2:]
+    rows = {row.split(" | ")[0]: row for row in old}
     for what, tries, said, _ in lines:
-        rows[f" {what} "] = f"| {what} | {tries:,} | {said.replace('|', '/')} |\n"
-    whole = head + "".join(rows.values())
-    PAGE.write_text(before + title + whole + rest[len(table) :], encoding="utf-8")
+        rows[f"| {what}"] = f"| {what} | {tries:,} | {said.replace('|', '/')} |\n"
+    table_now = "".join(["| attack | tries | what happened |\n|---|---|---|\n", *rows.values()])
+    PAGE.write_text(before + title + table_now + rest[len(table) :], encoding="utf-8")
 
 
 def main() -> int:
@@ -346,7 +344,7 @@ def main() -> int:
             lines.append(line)
             print(f"{line[1]:6d}  {line[0]}: {line[2]}", flush=True)
         broken += sum(bad for *_, bad in lines)
-        write_section(name, lines, options.long)
+        write_section(name, lines, whole=not options.part)
     print(f"promises broken: {broken}")
     return 1 if broken else 0
 
