@@ -69,6 +69,7 @@ PRELOADED = ("astropy.io.fits", "galmorph.images.fits", "astropy.wcs", "astropy.
 """Libraries that the nursery loads while it has nothing else to do."""
 
 GREETING = struct.Struct("q")
+StepAside = Callable[[], AbstractContextManager[None]]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -233,10 +234,7 @@ class Child:
         self._given_up = False
 
     def read(
-        self,
-        sources: Sequence[Source],
-        step_aside: Callable[[], AbstractContextManager[None]],
-        is_too_long: Callable[[float], bool],
+        self, sources: Sequence[Source], step_aside: StepAside, is_too_long: Callable[[float], bool]
     ) -> Iterator[tuple[tuple[Any, ...], Any]]:
         """Packed rows and their pixels; fewer than sources where the process has ended."""
         HEADER.pack_into(self._memory, 0, 0, 0, 0, 0, 1, time.monotonic())
@@ -259,11 +257,7 @@ class Child:
                 begin += pixels.nbytes
             yield row, pixels
 
-    def _wait(
-        self,
-        step_aside: Callable[[], AbstractContextManager[None]],
-        is_too_long: Callable[[float], bool],
-    ) -> bytes:
+    def _wait(self, step_aside: StepAside, is_too_long: Callable[[float], bool]) -> bytes:
         """Its answer; aside, as soon as a source takes long and no core."""
         looks = 0
         self._connection.settimeout(SLOW_SECONDS / 2)
@@ -276,7 +270,7 @@ class Child:
             while True:
                 with suppress(TimeoutError):
                     return self._connection.recv(1)
-                if is_too_long(self._count_seconds()):
+                if self._is_waiting() and is_too_long(self._count_seconds()):
                     self._given_up = True
                     self.end()
 
@@ -294,11 +288,10 @@ class Child:
     def explain_end(self, source: Source) -> ReaderCrashedError:
         """Why it has died over a source."""
         reason = "reading it ended the process that read: damaged, so that a library crashes"
-        if self._given_up:
-            reason = f"reading it took more than {int(self._took)} s, while nothing else was left "
-            reason += "to do, and was ended"
-        elif self._took >= SECONDS:
-            reason = f"reading it took more than {SECONDS:g} s and was ended"
+        if self._given_up or self._took >= SECONDS:
+            limit = f"{min(int(self._took), SECONDS):g} s"
+            limit += ", while nothing else was left to do," * self._given_up
+            reason = f"reading it took more than {limit} and was ended"
         return ReaderCrashedError(reason, make_printable(source.address) or None)
 
     def end(self) -> None:

@@ -154,9 +154,8 @@ class _Pool:
                     pixels[k] = image.copy()
                 rows[k] = _unpack_row(sources[k], packed)
             self.give_back(child)
-            if not child.ended:
-                self._read += len(todo)
-                self._seconds += time.monotonic() - began
+            self._read += len(todo)
+            self._seconds += (time.monotonic() - began) * (not child.ended)
             if child.ended and not child.left and not self._closed:
                 k = todo[child.begun - 1]
                 rows[k] = row = Row(
