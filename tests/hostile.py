@@ -23,7 +23,7 @@ class Hostile(ImageFile):
         if self.object_id.startswith("abort"):
             os.abort()
         while self.object_id.startswith("wait") and not os.path.exists(f"{self.path}.go"):
-            time.sleep(0.01)
+            time.sleep(0.1)
         if self.object_id.startswith("wait"):
             return ImageFile.read(self, options)
         if self.object_id.startswith("work"):

@@ -289,6 +289,7 @@ def test_others_go_on_while_a_file_is_slow(
 ) -> None:
     usual = open_backend(model, device="cpu", precision="float32")
     monkeypatch.setattr(engine, "open_backend", lambda *_, **__: replace(usual, device=device))
+    monkeypatch.setattr(nursery, "SECONDS", 300.0)
     monkeypatch.setattr(nursery, "SLOW_SECONDS", 0.1)
     monkeypatch.setattr(engine, "SLOW_SECONDS", 0.1)
     slow = [Hostile(f"wait{k}", f"{tmp_path}/g{k}.fits") for k in range(3)]
