@@ -110,7 +110,7 @@ def explore(
     except ImportError as error:
         raise MissingExtraError("panel", "explore", "to explore a run") from error
     if "ipykernel" in sys.modules:
-        pn.extension()
+        pn.extension(inline=True)  # else its scripts come from elsewhere
     galaxies = open_galaxies(table)
     columns = galaxies.columns
     kept = Labels(labels, columns["object_id"], columns["path"])

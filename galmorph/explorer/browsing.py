@@ -10,7 +10,7 @@ import numpy.typing as npt
 from galmorph.explorer.galaxies import MINE, Galaxies
 from galmorph.explorer.labels import Labels
 from galmorph.explorer.learning import Learnt, learn
-from galmorph.explorer.maps import compute_pca, compute_umap, has_umap
+from galmorph.explorer.maps import has_umap, open_map
 from galmorph.flags import Flags
 from galmorph.neighbours.search import find_nearest
 from galmorph.neighbours.vectors import compute_similarity, to_unit
@@ -50,7 +50,7 @@ class Browsing:
         self.sorted_by = LEAST_SURE if "confidence" in galaxies.columns else AS_IN_THE_TABLE
         self.order: Array = np.arange(len(galaxies))
         self.notes: Array | None = None
-        self._maps: dict[str, Array] = {}
+        self.maps: dict[str, Array] = {}
 
     def list_sortings(self) -> dict[str, Sorting]:
         """What galaxies can be sorted by, under the names that are shown."""
@@ -149,12 +149,10 @@ class Browsing:
         return ["PCA", *(["UMAP"] if has_umap() else []), COLUMNS]
 
     def compute_map(self, name: str) -> Array:
-        """Axes (n, 2) by PCA or UMAP, computed once."""
-        if name not in self._maps:
-            compute = compute_umap if name == "UMAP" else compute_pca
-            assert self.galaxies.embeddings is not None  # else it is not offered
-            self._maps[name] = compute(self.galaxies.embeddings, self.galaxies.encoded)
-        return self._maps[name]
+        """Axes (n, 2) by PCA or UMAP."""
+        if name not in self.maps:
+            self.maps[name] = open_map(name, self.galaxies)
+        return self.maps[name]
 
     def list_colours(self) -> list[str]:
         """What the map can be coloured by."""

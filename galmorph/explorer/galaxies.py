@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from galmorph.errors import CatalogueError
 from galmorph.heads.questions import Question
-from galmorph.neighbours.vectors import list_blocks, map_embeddings
+from galmorph.neighbours.vectors import find_place, list_parts, map_embeddings
 from galmorph.saved import SavedRun
 
 MINE = "mine_"
@@ -33,6 +34,8 @@ class Galaxies:
     columns: dict[str, npt.NDArray[Any]]
     embeddings: npt.NDArray[Any] | None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    place: Path | None = None
+    """File of the embeddings, beside which maps are kept."""
     learnt: Any = None
 
     def __post_init__(self) -> None:
@@ -41,8 +44,8 @@ class Galaxies:
             raise CatalogueError(f"{self.name}: no result of galmorph (no {absent[0]}); {WAY_OUT}")
         self.encoded = np.zeros(len(self), dtype=bool)
         if self.embeddings is not None:
-            for rows, block in list_blocks(self.embeddings):
-                self.encoded[rows] = np.isfinite(block[:, 0])
+            for rows, part in list_parts(self.embeddings):
+                self.encoded[rows] = np.isfinite(part[:, 0])
 
     def __len__(self) -> int:
         return len(self.columns["object_id"])
@@ -77,7 +80,7 @@ def open_galaxies(table: Any) -> Galaxies:
     columns = {name: _plain(values) for name, values in run.columns(run.plain).items()}
     scalar = {name: values for name, values in columns.items() if values.ndim == 1}
     embeddings = map_embeddings(run) if run.has_embeddings else None
-    return Galaxies(run.name, scalar, embeddings, run.provenance)
+    return Galaxies(run.name, scalar, embeddings, run.provenance, find_place(run))
 
 
 def _plain(values: Any) -> npt.NDArray[Any]:

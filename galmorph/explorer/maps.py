@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.neighbours.vectors import list_blocks
+from galmorph.errors import OutputError
+from galmorph.explorer.galaxies import Galaxies
+from galmorph.neighbours.vectors import list_parts, multiply
+from galmorph.writing import write_whole
 
 SAMPLE = 20_000
 """Rows, at most, that axes of a map are found from."""
@@ -16,25 +21,34 @@ SAMPLE = 20_000
 Array = npt.NDArray[Any]
 
 
-def _sample(embeddings: Array, encoded: Array) -> Array:
-    """Some rows in float32, picked while all pass by: memory holds little of a mapped file."""
+def compute_pca(embeddings: Array, encoded: Array, dimensions: int = 2) -> Array:
+    """Principal components (n, dimensions); NaN where there is no embedding."""
     chosen = encoded
     if encoded.sum() > SAMPLE:
         rows = np.random.default_rng(0).choice(np.flatnonzero(encoded), SAMPLE, replace=False)
         chosen = np.isin(np.arange(len(encoded)), rows)
-    return np.concatenate([block[chosen[rows]] for rows, block in list_blocks(embeddings)])
-
-
-def compute_pca(embeddings: Array, encoded: Array, dimensions: int = 2) -> Array:
-    """Principal components (n, dimensions); NaN where there is no embedding."""
-    sample = _sample(embeddings, encoded)
+    parts = [part[chosen[rows]] for rows, part in list_parts(embeddings)]
+    sample = np.concatenate(parts).astype(np.float32)
     mean = sample.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov((sample - mean).T.astype(np.float64)))
     axes = vectors[:, np.argsort(-values)[:dimensions]].astype(np.float32)
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
-    found = np.full((len(embeddings), axes.shape[1]), np.nan, dtype=np.float32)
-    for rows, block in list_blocks(embeddings):
-        found[rows] = (block - mean) @ axes
+    found: Array = multiply(embeddings, axes) - mean @ axes
+    return found
+
+
+def open_map(name: str, galaxies: Galaxies) -> Array:
+    """Axes (n, 2) by PCA or UMAP; computed once where they can be kept beside the run."""
+    embeddings, place = galaxies.embeddings, galaxies.place
+    place = place and place.with_name(f"{place.name}.{name.lower()}.npy")
+    if place and place.is_file():
+        return np.load(place)  # type: ignore[no-any-return]
+    assert embeddings is not None  # else no map is offered
+    found = (compute_umap if name == "UMAP" else compute_pca)(embeddings, galaxies.encoded)
+    if place:
+        np.save(data := io.BytesIO(), found)
+        with suppress(OutputError):  # where nothing can be written, next time again
+            write_whole(place, data.getvalue())
     return found
 
 

@@ -60,8 +60,8 @@ def _draw_bars(galaxies: Galaxies, row: int) -> str:
     found = [(text, float(galaxies.columns[name][row]), kind) for text, name, kind in shares]
     found = sorted((s for s in found if math.isfinite(s[1])), key=lambda s: (s[2], -s[1]))
     bars = (
-        f'<span>{escape(text)}</span><i class="{kind}" style="width: {100 * share:.1f}%"></i>'
-        f"<span>{share:.2f}</span>"
+        f"<span>{escape(text)}</span><span>{share:.2f}</span>"
+        f'<i class="{kind}" style="width: {100 * share:.1f}%"></i>'
         for text, share, kind in found[:MOST_BARS]
     )
     return f'<div class="bars">{"".join(bars)}</div>' if found else ""

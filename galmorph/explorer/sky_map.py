@@ -1,5 +1,6 @@
 """The map: points by WebGL, or a binned image where there are too many."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -124,18 +125,18 @@ class Map:
             mapper.update(palette=Viridis256, low=low, high=max(high, low + 1e-9))
             bar.update(ticker="auto", major_label_overrides={})
             return numbers
-        texts = values.astype(np.str_)
-        classes, counts = np.unique(texts[texts != ""], return_counts=True)
-        classes = np.sort(classes[np.argsort(-counts)[:MOST_CLASSES]])
+        counts = Counter(map(str, values))
+        counts.pop("", None)
+        classes = sorted(text for text, _ in counts.most_common(MOST_CLASSES))
         count = max(len(classes), 1)
         palette = Category10[10] if count <= 10 else Category20[20]
         mapper.update(palette=palette[:count], low=-0.5, high=count - 0.5)
         bar.update(
             ticker=FixedTicker(ticks=list(range(len(classes)))),
-            major_label_overrides={k: str(text) for k, text in enumerate(classes)},
+            major_label_overrides={k: text for k, text in enumerate(classes)},
         )
         number = {text: k for k, text in enumerate(classes)}
-        return np.array([number.get(text, np.nan) for text in texts[rows]], dtype=float)
+        return np.array([number.get(str(text), np.nan) for text in values[rows]], dtype=float)
 
     def _bin(self, numbers: Array | None) -> dict[str, list[Any]]:
         """Count of each bin on a logarithmic scale, or the mean of numbers."""

@@ -22,6 +22,8 @@ from galmorph.explorer.sky_map import Map
 PAGE = 30
 NEIGHBOURS = 12
 KEYS = 9
+SHOWN_FIRST = 300
+"""Milliseconds for a message to reach the page before the work that it tells of."""
 MOVES = {"ArrowLeft": -1, "ArrowRight": 1, "PageUp": -PAGE, "PageDown": PAGE}
 UNDO = ("u", "Backspace")
 
@@ -60,29 +62,19 @@ class View:
         return ""
 
     def _make_widgets(self) -> None:
-        browsing, small = self.browsing, {"width": 150, "margin": (0, 8, 0, 0)}
+        browsing, margin = self.browsing, (0, 8, 0, 0)
+        small: dict[str, Any] = {"width": 150, "margin": margin}
         numbers, maps = browsing.galaxies.list_numbers(), browsing.list_maps()
-        pick = pn.widgets.Select
+        pick, write = pn.widgets.Select, pn.widgets.TextInput
         self.axes = pick(name="map", options=maps, **small)
         self.x = pick(name="x", options=numbers, visible=maps[0] == COLUMNS, **small)
         self.y = pick(name="y", options=numbers, value=numbers[-1], visible=self.x.visible, **small)
         self.colour = pick(name="colour", options=browsing.list_colours(), **small)
-        self.sort = pick(
-            name="sort by",
-            options=list(browsing.list_sortings()),
-            value=browsing.sorted_by,
-            width=180,
-            margin=(0, 8, 0, 0),
-        )
-        self.where = pn.widgets.TextInput(
-            name="where",
-            placeholder="confidence < 0.6",
-            width=200,
-            margin=(0, 8, 0, 0),
-        )
-        self.keys = pn.widgets.TextInput(
-            name="labels, by the keys 1 to 9", value=", ".join(self.names), width=300, margin=0
-        )
+        sortings, now = list(browsing.list_sortings()), browsing.sorted_by
+        self.sort = pick(name="sort by", options=sortings, value=now, width=180, margin=margin)
+        self.where = write(name="where", placeholder="confidence < 0.6", width=200, margin=margin)
+        keys, names = "labels, by the keys 1 to 9", ", ".join(self.names)
+        self.keys = write(name=keys, value=names, width=300, margin=0)
         self.format = pick(name="", options=list(FORMATS), width=110, margin=(0, 6, 0, 0))
         self.save = pn.widgets.FileDownload(
             callback=self._export, filename="selection.csv", label="Save these", **small
@@ -134,7 +126,9 @@ class View:
             **wide,
         )
         pages = pn.Row(self.shown, self.back, self.forth, self.all, margin=(6, 0, 0, 0))
-        bar = pn.FlexBox(self.sort, self.where, pages, align_items="end", **wide)
+        bar = pn.FlexBox(
+            *(self.sort, self.where, pages), align_items="end", **{**wide, "margin": (0, 0, 6, 0)}
+        )
         right = pn.Column(bar, pn.Column(self.gallery, height=500, scroll=True, **wide), **wide)
         labelling = pn.Column(
             self.keys,
@@ -146,9 +140,8 @@ class View:
             width=340,
             margin=(0, 0, 0, 20),
         )
-        near = pn.Column(
-            pn.Row(self.like, self.why, margin=0), self.near, width=360, margin=(0, 0, 0, 20)
-        )
+        of_near = pn.FlexBox(self.like, self.why, align_items="end", margin=0)
+        near = pn.Column(of_near, self.near, width=360, margin=(0, 0, 0, 20))
         return pn.Column(
             self.status,
             pn.Row(left, pn.Spacer(width=18), right, **wide),
@@ -342,8 +335,14 @@ class View:
         self.status.object = f'<div style="font-size: 13px">{head}{said}</div>'
 
     def _redraw_map(self, _: Any) -> None:
-        self.x.visible = self.y.visible = self.axes.value == COLUMNS
-        self._draw_map()
+        kind = self.axes.value
+        self.x.visible = self.y.visible = kind == COLUMNS
+        if kind != "UMAP" or kind in self.browsing.maps or self._document is None:
+            self._draw_map()
+            return
+        self._say("UMAP takes a minute or more the first time; it is kept beside the run")
+        for act in (self._draw_map, partial(self._say, "")):
+            self._document.add_timeout_callback(act, SHOWN_FIRST)
 
     def _draw_map(self) -> None:
         browsing, kind = self.browsing, self.axes.value

@@ -67,9 +67,11 @@ def find_place(run: SavedRun) -> Path | None:
 
 
 def _list_vectors(run: SavedRun) -> Iterator[Vectors]:
+    import torch  # turns float32 into float16 and back five times sooner than numpy
+
     yield np.empty((0, run.num_features), dtype=np.float16)
     for part in run.embeddings():
-        yield part.astype(np.float16)
+        yield torch.tensor(part).half().numpy()
 
 
 def _write(run: SavedRun, place: Path) -> None:
@@ -108,16 +110,24 @@ def compute_similarity(
     vectors: Vectors, queries: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Cosines of all rows with unit vectors, (n, d) and (q, d) to (n, q); NaN without."""
+    return multiply(vectors, queries.T, unit=True)
+
+
+def multiply(
+    vectors: Vectors, matrix: npt.NDArray[np.float32], *, unit: bool = False
+) -> npt.NDArray[np.float32]:
+    """All rows, of length 1 where `unit`, times a matrix: (n, d) and (d, k) to (n, k)."""
     import torch
 
-    right = torch.from_numpy(np.ascontiguousarray(queries.T)).squeeze(1)  # one vector is sooner
-    found = np.empty((len(vectors), len(queries)), dtype=np.float32)
+    right = torch.from_numpy(np.ascontiguousarray(matrix)).squeeze(1)  # one vector is sooner
+    found = np.empty((len(vectors), matrix.shape[1]), dtype=np.float32)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # blocks so small are slower with threads that wait for each other
     try:
         for rows, block in list_blocks(vectors):
             part = torch.from_numpy(block)
-            found[rows] = (part @ right).reshape(len(part), -1) / part.norm(dim=1, keepdim=True)
+            product = (part @ right).reshape(len(part), -1)
+            found[rows] = product / part.norm(dim=1, keepdim=True) if unit else product
     finally:
         torch.set_num_threads(threads)
     return found
@@ -127,12 +137,18 @@ def list_blocks(
     vectors: Vectors, rows: int = ROWS_AT_ONCE
 ) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
     """Parts of the rows in float32; of a mapped file little stays in memory."""
-    import torch  # turns float16 into float32 five times sooner than numpy
+    import torch
 
+    for part, block in list_parts(vectors, rows):
+        yield part, torch.from_numpy(block).float().numpy()
+
+
+def list_parts(vectors: Vectors, rows: int = ROWS_MAPPED) -> Iterator[tuple[slice, Vectors]]:
+    """The same as they are."""
     whole = vectors.view(np.ndarray)
     for start in range(0, len(vectors), rows):
         part = slice(start, min(start + rows, len(vectors)))
-        yield part, torch.from_numpy(whole[part]).float().numpy()
+        yield part, whole[part]
         if start % ROWS_MAPPED == 0:
             _forget(vectors)
 

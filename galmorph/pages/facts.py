@@ -24,16 +24,7 @@ class Facts:
     def __init__(self, saved: SavedRun) -> None:
         self.saved, self.meta = saved, saved.provenance
         asked = [name for name in saved.specs if name.endswith(ASKED)]
-        names = [
-            "object_id",
-            *self.share_names,
-            *asked,
-            "confidence",
-            "atypicality",
-            "flags",
-            "ra",
-            "dec",
-        ]
+        names = ["object_id", *self.share_names, *asked, "confidence", "atypicality", "flags"]
         self._columns: dict[str, Any] = saved.columns([*names, "ra", "dec", *self._label_names])
         self.rows = len(self._columns["object_id"])
 

@@ -83,7 +83,7 @@ def _draw_lead(facts: Facts) -> str:
     parts = [f"{good:,} of {counts['rows']:,} cutouts have a result"]
     parts += [f"{counts['failed']:,} failed"] if counts["failed"] else []
     if counts["unsure"]:
-        parts.append(f"{counts['unsure']:,} are unsure (no class with half of the votes)")
+        parts.append(f"unsure: {counts['unsure']:,} (no class with half of the votes)")
     made = [f"model {meta['model']}"] if meta.get("model") else []
     made += [f"head {meta['head']}"] if meta.get("head") else []
     made += [f"galmorph {meta['galmorph']}"] if meta.get("galmorph") else []

@@ -58,6 +58,15 @@ def test_principal_components_are_those_of_a_plain_decomposition():
     np.testing.assert_allclose(np.abs(found), np.abs(u[:, :2] * s[:2]), rtol=1e-3, atol=1e-3)
 
 
+def test_a_map_is_kept_beside_the_run_until_that_changes(tmp_path):
+    first = make_browsing(tmp_path)
+    axes = first.compute_map("PCA")
+    (kept,) = tmp_path.glob("run.fits.*.pca.npy")
+    np.save(kept, axes + 1)
+    again = Browsing(open_galaxies(tmp_path / "run.fits"), first.labels)
+    np.testing.assert_array_equal(again.compute_map("PCA"), axes + 1)
+
+
 def test_similarity_is_that_to_the_nearest_of_several(tmp_path, monkeypatch):
     browsing = make_browsing(tmp_path)
     browsing.galaxies.embeddings = np.array(browsing.galaxies.embeddings)
@@ -378,8 +387,10 @@ def test_a_notebook_shows_the_same_page(tmp_path):
     code = "import galmorph\ngalmorph.explore('run.fits')"
     notebook = new_notebook(cells=[new_code_cell(code)])
     kernel = {"env": {**os.environ, "PYTHONPATH": str(ROOT)}}
-    client = nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3")
+    client = nbclient.NotebookClient(notebook, timeout=400, kernel_name="python3")
     client.execute(cwd=str(tmp_path), **kernel)
     shown = [o.data for o in notebook.cells[0].outputs if o.output_type == "execute_result"]
     assert len(shown) == 1
+    loaded = str(notebook.cells[0].outputs)
+    assert "cdn.bokeh.org" not in loaded and "cdn.holoviz.org" not in loaded
     assert "g000" in shown[0]["text/html"] and "data:image/jpeg;base64," in shown[0]["text/html"]

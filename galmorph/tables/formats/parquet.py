@@ -155,11 +155,9 @@ def _spec(field: Any, declared: Mapping[str, Any]) -> ColumnSpec | None:
 
 def _values(column: Any, spec: ColumnSpec) -> Values:
     if hasattr(column, "dictionary"):
-        import pyarrow.compute as pc
-
-        if spec.is_text and (pc.max(pc.binary_length(column.dictionary)).as_py() or 0) > MAX_CELL:
-            words = [*column.dictionary.to_pylist(), None]
-            return normalize([words[k] for k in column.indices.fill_null(-1).to_pylist()], spec)
+        if spec.is_text:  # each word once, as in the file
+            words = [*normalize(column.dictionary.to_pylist(), spec), ""]
+            return [words[k] for k in column.indices.fill_null(-1).to_pylist()]
         column = column.dictionary_decode()
     flat = column.flatten() if spec.shape else None
     gaps = flat is not None and flat.null_count and not spec.is_float
