@@ -86,7 +86,7 @@ def describe_methods(meta: Mapping[str, Any], counts: Mapping[str, int]) -> str:
     if counts["failed"]:
         sentences.append(f"{counts['failed']} could not be used and carry a flag.")
     if counts.get("unsure"):
-        sentences.append(f"{counts['unsure']} have no class with half of the votes.")
+        sentences.append(f"For {counts['unsure']} no class has half of the votes.")
     if meta.get("date"):
         sentences.append(f"The run is of {meta['date'][:10]}.")
     return " ".join(sentences)

@@ -167,7 +167,8 @@ class _Album:
 
 def _describe(row: dict[str, Any]) -> Iterator[str]:
     if row.get("label"):
-        yield f"{row['label']} {row.get('confidence', float('nan')):.3f}"
+        share = row.get(f"p_{row['label']}", row.get("confidence", float("nan")))
+        yield f"{row['label']} {share:.3f}"
     if np.isfinite(row.get("atypicality", np.nan)):
         yield f"atypicality {row['atypicality']:.1f}"
 

@@ -18,7 +18,7 @@ def test_a_paragraph_has_the_numbers_of_the_run(run, cutouts, tmp_path):
         "the model fused_fast (weights sha256 ",
         "the head test (head sha256 ",
         "Of 5 cutouts 4 were classified. 1 could not be used and carry a flag.",
-        "have no class with half of the votes",
+        "no class has half of the votes",
         "The run is of 20",
         "@article{wei2022",
     ):

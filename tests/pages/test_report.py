@@ -101,6 +101,14 @@ def test_a_page_of_pictures_charts_and_origin(folder):
         assert f">{name}</h2>" in page
 
 
+def test_beside_a_label_stands_its_own_share(folder):
+    table = make_run(1, [f"{folder}/g0.jpg"], label=["smooth"], p_smooth=[0.46], p_spiral=[0.54],
+                     confidence=[0.54])  # fmt: skip
+    page = report(table)
+    assert "smooth 0.460" in page
+    assert "smooth 0.540" not in page
+
+
 def test_failures_flags_and_what_to_do(folder):
     flags = np.array([0, Flags.ATYPICAL, Flags.READ_FAILED, Flags.ATYPICAL | Flags.PADDED])
     table = make_run(4, [f"{folder}/g{n}.jpg" for n in range(4)], flags=flags,
