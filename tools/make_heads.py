@@ -296,6 +296,16 @@ def read_clean(images: Images) -> tuple[Array, Array]:
     return np.concatenate([e for e, _ in sets]), np.array(labels)
 
 
+def fit_tree(x: Array, votes: Array, hidden: Hidden, labels: dict[str, Any]) -> VoteHead:
+    """The whole tree; how well it tells galaxies that at least half of all people call edge-on."""
+    found = fit_votes(x, votes, GZ2_QUESTIONS, name="tree", hidden=hidden, **labels)
+    first, place = labels["surveys"] == 0, LEAVES.index("edge_on")
+    told = find_leaves(join_shares(found.shares[first], GZ2_QUESTIONS))[:, place]
+    said = find_leaves(votes[first] / votes[first, :3].sum(axis=1, keepdims=True))[:, place]
+    auc = compute_auc(told[said >= 0.5], told[said < 0.5])
+    return replace(found.head, notes={**found.head.notes, "cross_validated_auc_edge_on": auc})
+
+
 def list_leaves(tree: VoteHead, ordinary: tuple[Array, ...], clean: tuple[Array, Array]) -> Any:
     """Embeddings, shares of `LEAVES`, weights and groups; the ordinary galaxies come first.
 
@@ -342,16 +352,29 @@ def fit_none(known: list[Array], none: list[Array]) -> tuple[Array, Array]:
     return SHARPER * (weight[1] - weight[0]), SHARPER * (bias[1] - bias[0] - DOUBTFUL)
 
 
-def fit_union(galaxies: list[Array], none: tuple[Array, Array], clean: LinearHead) -> Typicality:
+def fit_kinds(clean: LinearHead, images: Images) -> tuple[Array, Array]:
+    """Weight and bias of the pairs of a clean class and a kind: smooth, edge-on or spiral.
+
+    A pair is sure where both are: a smooth galaxy that may be a disk is more of a doubt than a
+    round one that may be called in between.
+    """
+    x, names = images.embed("gz2_tr0", "gz2/train-00000.tar", SHARD)
+    labels = np.array([LEAVES.index(n.split("::")[-1].split("/")[-2]) for n in names])
+    kinds = fit_once("kind", x, np.maximum(labels - 2, 0), ("smooth", "edge_on", "spiral"), PENALTY)
+    weight, bias = clean.weight[:, None] + kinds.weight, clean.bias[:, None] + kinds.bias
+    return weight.reshape(-1, x.shape[1]), bias.ravel()
+
+
+def fit_union(galaxies: list[Array], none: tuple[Array, Array], sure: Any) -> Typicality:
     """What is typical of the union; a third of each survey sets the percentiles.
 
-    Every survey counts alike in them.
+    Every survey counts alike in them. ``sure``: weight and bias of what a label is sure by.
     """
     known = [x[: 2 * len(x) // 3] for x in galaxies]
     typical = fit_typicality(np.concatenate([x[:700] for x in known]), num_components=128)
     doubts = Doubts(
-        np.vstack([none[0], clean.weight]).astype(np.float32),
-        np.append(none[1], clean.bias).astype(np.float32),
+        np.vstack([none[0], sure[0]]).astype(np.float32),
+        np.append(none[1], sure[1]).astype(np.float32),
         np.zeros((2, 2), np.float32),
     )
     levels = np.linspace(0, 1, 401)
@@ -507,7 +530,7 @@ def main() -> None:
     hidden = make_hidden([*known, fit_largest(images, kaggle), fit_artifact(images)])
     x, votes, surveys, weights, groups = ordinary
     labels: dict[str, Any] = {"surveys": surveys, "weights": weights, "groups": groups}
-    tree = fit_votes(x, votes, GZ2_QUESTIONS, name="tree", hidden=hidden, **labels).head
+    tree = fit_tree(x, votes, hidden, labels)
     efigi = fit_efigi(images, hidden)
     galaxies, classes = read_clean(images)
     some = np.random.default_rng(0).permutation(len(classes))[:4000]
@@ -520,7 +543,7 @@ def main() -> None:
         "efigi": efigi,
     }
     union = replace(
-        fit_union(surveyed, logit, clean),
+        fit_union(surveyed, logit, fit_kinds(clean, images)),
         frames=fit_frames(
             [x[: 2 * len(x) // 3] for x in surveyed],
             [x[2 * len(x) // 3 :] for x in surveyed],

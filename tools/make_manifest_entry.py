@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from manifest_file import replace_entry, write_manifest
 
-from galmorph.heads import LinearHead
 from galmorph.heads.regression import RegressionHead
 from galmorph.model import Model, read_model
 from galmorph.preprocessing.pipeline import Preprocessing
@@ -98,6 +97,7 @@ ORDINARY = "votes/gz2, 330 ordinary galaxies"
 NOTED = (
     ("tree", "cross_validated_rmse", "rmse", f"{ORDINARY}, 37 joint shares"),
     ("tree", "cross_validated_coverage", "coverage", f"{ORDINARY}, 80 % intervals"),
+    ("tree", "cross_validated_auc_edge_on", "auc", f"{ORDINARY}, edge-on for half of all people"),
     ("gz2", "cross_validated_rmse", "rmse", f"{ORDINARY}, shares of five leaves and artifact"),
     ("gz2", "most_votes", "accuracy", f"{ORDINARY}, label = most votes"),
     ("gz2", "cross_validated_largest_share", "accuracy", f"{ORDINARY}, largest share = most votes"),
@@ -127,7 +127,7 @@ def describe_input(preprocessing: Preprocessing, crop: float | str | None = None
 
 def _find_data(head: Any) -> str:
     """A model without votes has the head of clean galaxies under the name that is asked for first."""
-    return "gz2_clean" if head.name == "gz2" and isinstance(head, LinearHead) else str(head.name)
+    return "gz2_clean" if head.name == "gz2" and head.kind == "linear" else str(head.name)
 
 
 def describe_heads(model: Model) -> tuple[Head, ...]:
