@@ -47,7 +47,7 @@ def test_strict_counts_the_failures_of_a_finished_run(run, cutouts, tmp_path, su
 def test_an_output_is_needed(run, cutouts):
     result = run("embed", cutouts)
     assert result.exit_code == 2
-    assert "--output" in result.stderr
+    assert "Name the result with -o FILE" in result.stderr
 
 
 def test_npy_is_for_embeddings_only(run, cutouts):

@@ -138,7 +138,7 @@ def test_the_command_takes_tables_and_says_what_it_found(tmp_path: Path) -> None
     assert "1 image skipped, listed in" in result.output
     assert "6 images, 6 with a label (2 classes)\n" in result.output
     assert "no kNN curve: it takes 16 held-out labels of one source, not " in result.output
-    assert "step 1/1, loss " in result.output
+    assert '"step": 1,' in (tmp_path / "run" / "log.jsonl").read_text()
     assert "none.png: " in (tmp_path / "run" / "skipped.txt").read_text()
 
 
