@@ -24,6 +24,7 @@ from galmorph.errors import TrainingError
 from galmorph.training.checkpoint import all_finite, load_checkpoint, save_checkpoint
 from galmorph.training.data import TrainingSet
 from galmorph.training.losses import classifier_loss, nt_xent, sup_con, vicreg
+from galmorph.training.measures import compute_measures, to_normal_scores
 from galmorph.training.ranks import Ranks
 from galmorph.training.recipe import Recipe, recipe_from_dict
 from galmorph.training.views import make_views
@@ -111,10 +112,11 @@ class PretrainingRun:
         expands = recipe.vicreg_weight > 0
         self.expander: nn.Module = Expander(features) if expands else nn.Identity()
         self.expander.to(self.device)
+        self.gauges = self._make_gauges(features // 2).to(self.device)
         self.encoder, self.projection, self.expander = map(
             ranks.share_batch_norm, (self.encoder, self.projection, self.expander)
         )
-        networks = (self.encoder, self.projection, self.classifiers, self.expander)
+        networks = (self.encoder, self.projection, self.classifiers, self.expander, self.gauges)
         self.parameters = [p for n in networks for p in n.parameters()]
         self.optimizer = _make_optimizer(self.parameters, recipe)
         self.average: AveragedModel | None = None
@@ -139,6 +141,19 @@ class PretrainingRun:
         return nn.ModuleList(
             nn.Linear(self.encoder.num_features, n) if n > 1 else nn.Identity()  # type: ignore[arg-type]
             for n in counts
+        )
+
+    def _make_gauges(self, features: int) -> nn.ModuleList:
+        """A linear map from each branch to the measures of the clean cutouts, made here."""
+        if self.recipe.measures_weight == 0:
+            return nn.ModuleList()
+        measures = compute_measures(torch.from_numpy(self.data.images))
+        self.measures = to_normal_scores(measures).to(self.device)
+        return nn.ModuleList(
+            nn.Sequential(
+                nn.BatchNorm1d(features, affine=False), nn.Linear(features, measures.shape[1])
+            )
+            for _ in range(2)
         )
 
     @property
@@ -178,6 +193,8 @@ class PretrainingRun:
         if recipe.vicreg_weight > 0:
             y1, y2 = self.ranks.gather(y.float(), each).chunk(2)
             loss = loss + recipe.vicreg_weight * vicreg(y1, y2)
+        if recipe.measures_weight > 0:
+            loss = loss + recipe.measures_weight * self._gauge(embedding, rows)
         return loss + self._guide(embedding, z, rows) if recipe.guided else loss
 
     def _tell_apart(self, z: Tensor) -> Tensor:
@@ -188,6 +205,14 @@ class PretrainingRun:
             return nt_xent(z1, z2, temperature=recipe.temperature, symmetric=recipe.symmetric)
         image = torch.arange(len(z) // each, device=z.device).repeat(each)
         return sup_con(z, image, torch.zeros_like(image), temperature=recipe.temperature)
+
+    def _gauge(self, embedding: Tensor, rows: Tensor) -> Tensor:
+        """How far each branch is from telling the measures, mean of both."""
+        each = self.recipe.views_per_image
+        branches = self.ranks.gather(embedding.float(), each).chunk(2, dim=1)
+        true = self.measures[rows.to(self.device)].repeat(each, 1)
+        told = torch.stack([g(x) for g, x in zip(self.gauges, branches, strict=True)])
+        return nn.functional.mse_loss(told, true.expand_as(told))
 
     def _guide(self, embedding: Tensor, z: Tensor, rows: Tensor) -> Tensor:
         """What the labels add to the loss; the embedding is of this process's views alone."""
@@ -257,13 +282,16 @@ class PretrainingRun:
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint, whole or not at all: not with a weight that is not finite."""
-        if not all_finite(self.encoder, self.projection, self.classifiers, self.expander):
+        if not all_finite(
+            self.encoder, self.projection, self.classifiers, self.expander, self.gauges
+        ):
             raise TrainingError(f"a weight is not finite after step {self.step}")
         state = {
             "encoder": self.encoder.state_dict(),
             "projection": self.projection.state_dict(),
             "classifiers": self.classifiers.state_dict(),
             "expander": self.expander.state_dict(),
+            "gauges": self.gauges.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -285,6 +313,7 @@ class PretrainingRun:
         self.projection.load_state_dict(state["projection"])
         self.classifiers.load_state_dict(state.get("classifiers", {}))
         self.expander.load_state_dict(state.get("expander", {}))
+        self.gauges.load_state_dict(state.get("gauges", {}))
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -18,7 +18,10 @@ _POSITIVE = (
     *("epochs", "lr", "temperature", "sup_con_temperature"),
 )
 MAX_EPOCHS = 1e6
-_LOSSES = ("nt_xent_weight", "vicreg_weight", "sup_con_weight", "cross_entropy_weight")
+_LOSSES = (
+    *("nt_xent_weight", "vicreg_weight", "measures_weight"),
+    *("sup_con_weight", "cross_entropy_weight"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Recipe:
     temperature: float = 0.2  # of NT-Xent
     symmetric: bool = True  # NT-Xent: the views of both sides are anchors
     vicreg_weight: float = 0.0  # on 1024 features that a small network makes of the embedding
+    measures_weight: float = 0.0  # mean square error of what each branch tells of `measures`
     sup_con_weight: float = 0.0
     sup_con_temperature: float = 0.1
     cross_entropy_weight: float = 0.0  # of a linear classifier of each source's classes, not kept

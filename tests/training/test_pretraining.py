@@ -24,6 +24,7 @@ from galmorph.training.contrastive import PretrainingRun, compute_lr
 from galmorph.training.data import TrainingSet, is_held_out, load_training_set
 from galmorph.training.export import build_model
 from galmorph.training.loop import pretrain, read_log
+from galmorph.training.measures import compute_measures, to_normal_scores
 from galmorph.training.monitor import KnnMonitor
 from galmorph.training.recipe import Recipe, list_recipes, load_recipe, recipe_from_dict
 from galmorph.training.views import ViewOptions
@@ -220,15 +221,30 @@ def test_weights_that_are_not_finite_are_never_saved(
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
-@pytest.mark.parametrize("part", ["classifiers", "expander"])
+@pytest.mark.parametrize("part", ["classifiers", "expander", "gauges"])
 def test_what_is_trained_along_must_be_finite_too(
     training_set: TrainingSet, recipe: Recipe, tmp_path: Path, part: str
 ) -> None:
-    run = make_run(training_set, replace(recipe, vicreg_weight=1.0, cross_entropy_weight=1.0))
+    weights = {"vicreg_weight": 1.0, "cross_entropy_weight": 1.0, "measures_weight": 1.0}
+    run = make_run(training_set, replace(recipe, **weights))
     with torch.no_grad():
         next(getattr(run, part).parameters()).view(-1)[0] = float("nan")
     with pytest.raises(TrainingError, match="a weight is not finite after step 0"):
         run.save(tmp_path)
+
+
+def test_gauges_that_say_nothing_cost_the_mean_square_of_the_measures_of_their_rows(
+    training_set: TrainingSet, recipe: Recipe
+) -> None:
+    run = make_run(training_set, replace(recipe, measures_weight=1.0))
+    for parameter in run.gauges.parameters():
+        torch.nn.init.zeros_(parameter)
+    rows = torch.tensor([2, 0, 7, 5])
+    embedding = torch.randn(8, run.encoder.num_features)
+    measures = to_normal_scores(compute_measures(torch.from_numpy(training_set.images)))
+    with torch.no_grad():
+        loss = float(run._gauge(embedding, rows))
+    assert loss == pytest.approx(float(measures[rows].square().mean()))
 
 
 def test_a_checkpoint_of_another_run_is_refused(
