@@ -21,10 +21,7 @@ class StepReport:
     """What one step did."""
 
     step: int  # from 1
-    steps: int
     loss: float
-    lr: float
-    seconds_left: float  # at the mean pace since the run was started or resumed
     knn: float | None = None  # accuracy of the monitor, at the end of an epoch
 
 
@@ -92,15 +89,14 @@ def _run_loop(
 ) -> bool:
     ranks = run.ranks
     log = _Log(folder, run.step) if ranks.leads else None
-    began, first, saved = time.monotonic(), run.step, time.monotonic()
+    saved = time.monotonic()
     while run.step < run.steps:
         loss, lr = run.advance()
         if log is not None:
             knn = _measure(run, monitor)
             log.write(run.step, loss, lr, knn)
             if on_step is not None:
-                left = (time.monotonic() - began) / (run.step - first) * (run.steps - run.step)
-                on_step(StepReport(run.step, run.steps, loss, lr, left, knn))
+                on_step(StepReport(run.step, loss, knn))
         if ranks.any(should_stop()):
             break
         if ranks.leads and time.monotonic() - saved > save_every:
