@@ -1,7 +1,5 @@
 """Galaxy cutouts to morphology classes and embeddings."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

@@ -3,8 +3,6 @@
 Each is also a builtin, so that code that knows nothing of galmorph can catch it.
 """
 
-from __future__ import annotations
-
 
 class GalmorphError(Exception):
     """Base of every exception that galmorph raises on purpose."""

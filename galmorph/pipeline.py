@@ -1,7 +1,5 @@
 """The stages joined: sources in, blocks of results out, by one model with all settings."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import threading

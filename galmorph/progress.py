@@ -1,7 +1,5 @@
 """One bar of progress, in a terminal, a notebook and a file."""
 
-from __future__ import annotations
-
 import sys
 import threading
 import warnings

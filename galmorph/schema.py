@@ -1,7 +1,5 @@
 """The one schema of models, heads and manifest entries, and what is wrong with a file by it."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys

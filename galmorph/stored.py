@@ -1,7 +1,5 @@
 """A safetensors file, read once: what is hashed and checked is what is used."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

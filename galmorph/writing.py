@@ -1,7 +1,5 @@
 """Files that are written whole or not at all, and what the system says where they cannot be."""
 
-from __future__ import annotations
-
 import os
 import uuid
 from collections.abc import Iterator

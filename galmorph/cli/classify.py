@@ -1,7 +1,5 @@
 """``galmorph classify``: cutouts to a table of classes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

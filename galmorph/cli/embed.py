@@ -1,7 +1,5 @@
 """``galmorph embed``: cutouts to embeddings."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

@@ -1,7 +1,5 @@
 """The command ``galmorph``: a group whose commands are imported when they are needed."""
 
-from __future__ import annotations
-
 import os
 import sys
 import warnings

@@ -1,7 +1,5 @@
 """Options of the commands, made from the settings, and their help in groups."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import Field
 from typing import TYPE_CHECKING, Any, TypeVar

@@ -1,7 +1,5 @@
 """Exit statuses, and how the program ends when told to stop: once, soon, without a traceback."""
 
-from __future__ import annotations
-
 import atexit
 import os
 import signal

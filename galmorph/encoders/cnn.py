@@ -1,7 +1,5 @@
 """Convolutional branches and the pieces that they are made of."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

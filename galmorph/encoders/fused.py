@@ -1,7 +1,5 @@
 """Fused CNN-ViT encoders: normalized cutouts to 512-d embeddings."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

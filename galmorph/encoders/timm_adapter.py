@@ -3,8 +3,6 @@
 timm and torchvision are imported here and in `galmorph.timm` only.
 """
 
-from __future__ import annotations
-
 import io
 import warnings
 from pathlib import Path

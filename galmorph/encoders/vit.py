@@ -1,7 +1,5 @@
 """Vision-transformer branches: full attention, and Linformer's with projected keys and values."""
 
-from __future__ import annotations
-
 import math
 
 import torch

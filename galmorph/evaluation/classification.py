@@ -1,7 +1,5 @@
 """Accuracy with its interval, folds, and nearest neighbours; labels are (n,) class numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 Header and table take astropy longer than the pixels; here only its decoders are called.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """Linear heads fitted on frozen embeddings: penalty by cross-validation, calibrated temperature."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

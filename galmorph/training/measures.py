@@ -5,8 +5,6 @@ ellipse of an isophote, and concentration, asymmetry, Gini, M20 and clumpiness. 
 predicts them keeps what people judge galaxies by.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """The environment variables of the Hub, read at every call: a notebook may set them late."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from pathlib import Path

@@ -5,8 +5,6 @@ What is added here: the published sha256 is asked for first and checked last, a 
 fetched once more, and whatever goes wrong is one of galmorph's errors.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import importlib

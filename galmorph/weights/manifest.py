@@ -1,7 +1,5 @@
 """The manifest of released models: its rules are in ``galmorph/schema.json``."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

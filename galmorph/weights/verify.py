@@ -1,7 +1,5 @@
 """Checks that a weights file is whole, and the published one."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from functools import lru_cache
