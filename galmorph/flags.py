@@ -1,7 +1,4 @@
-"""What can be said of one row, as a bit mask.
-
-A row of a result is never dropped; what was wrong with it, or done to it, stands in its ``flags``.
-"""
+"""What can be said of one row, as a bit mask: no row of a result is ever dropped."""
 
 import enum
 

@@ -78,13 +78,7 @@ def partition(frame: DataFrame, *, image_column: str | None = None, **options: A
 def _make_catalogue(
     frame: DataFrame, image_column: str | None, options: dict[str, Any]
 ) -> DataFrame:
-    """The frame without images, with a path and an identifier in each row; completes the options.
-
-    Raises
-    ------
-    CatalogueError
-        There is no column of images of that name.
-    """
+    """The frame without images, with a path and an identifier in each row."""
     table = frame
     if image_column is not None:
         if image_column not in frame:

@@ -36,10 +36,7 @@ OWN_FITS_MARK = b"GALMORPH= "
 
 @dataclass(frozen=True)
 class Inputs:
-    """Where the cutouts come from; can be listed more than once, unless they are an iterator.
-
-    With `keep_missing` a path that names nothing becomes a row that failed.
-    """
+    """Where the cutouts come from; `keep_missing` makes rows of paths that name nothing."""
 
     options: RunOptions
     paths: tuple[str, ...] = ()
@@ -223,10 +220,7 @@ def _pass_over(output: str, sources: Iterable[Source]) -> Iterator[Source]:
 
 
 def open_inputs(options: RunOptions, *, keep_missing: bool = False) -> Inputs:
-    """Check that what the options name is there, and that the output replaces none of it.
-
-    With ``keep_missing`` a path among several that names nothing becomes a row that failed.
-    """
+    """Check that what the options name is there, and that the output replaces none of it."""
     paths, one = _find_paths(options.images)
     Inputs(options, paths).allow()
     if not options.has_images and options.catalogue is None:
@@ -301,10 +295,7 @@ def _check_output(options: RunOptions, paths: tuple[str, ...]) -> None:
 
 
 def _is_read(place: str, paths: tuple[str, ...]) -> bool:
-    """Whether a PATH is the file at that place.
-
-    One of several images may be, because a glob of the shell also finds the result of before.
-    """
+    """Whether a PATH is the file at that place; of several, one may be, by a glob of the shell."""
     same = [path for path in paths if find_file(path) == place]
     return bool(same) and (len(paths) == 1 or any(map(is_container, same)))
 

@@ -336,10 +336,7 @@ class HeadFile(NamedTuple):
 
 
 def compute_signature(model: Model) -> tuple[float, ...]:
-    """What the encoder makes of uniform noise on [0, 1]: by this a head knows it again.
-
-    The first values of the embedding; both backends agree to rounding.
-    """
+    """The first values of the embedding of uniform noise: by this a head knows an encoder again."""
     embedding = _encode(model, _make_noise(model, 1))
     return tuple(round(float(value), 5) for value in embedding[0, :SIGNATURE_VALUES])
 
@@ -388,10 +385,7 @@ def write_heads(
 
 
 def read_heads(path: str | Path) -> HeadFile:
-    """Read heads, and what tells the model that they were fitted on.
-
-    CheckpointError: no head; UnknownHeadError: a whole model, whose heads fit its encoder alone.
-    """
+    """Read heads, and what tells the model that they were fitted on."""
     path = Path(path)
     stored = read_stored(path)
     metadata = stored.parse(METADATA_KEY, path)

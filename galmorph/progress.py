@@ -18,10 +18,7 @@ DELAY_S = 0.5
 
 
 class Counter:
-    """Count items in a thread of its own, while the work goes on; listing them has no effect.
-
-    At the first that carries its bytes it is given up: all of the container would be read twice.
-    """
+    """Count items in a thread of its own; given up at the first that carries its bytes."""
 
     def __init__(self, items: Iterable[Any]) -> None:
         self.total: int | None = None
@@ -53,11 +50,7 @@ def show_progress(
     items: Iterable[Any] = (),
     unit: str = "cutouts",
 ) -> Iterator[Report]:
-    """A function to be called with the number of cutouts done, and of those that failed.
-
-    ``shown`` is None for a bar in a terminal or a notebook alone, or a function to be called
-    instead. ``items`` are counted in the background; empty where that cannot be.
-    """
+    """A function of the numbers done and failed; ``shown`` None: a bar in terminal or notebook."""
     if callable(shown):
         yield lambda done, *_, **__: shown(done)
         return

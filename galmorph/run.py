@@ -65,10 +65,7 @@ class Run:
                 yield tell(block.rows, columns)
 
     def results(self) -> Generator[tuple[Block, dict[str, Any]], None, None]:
-        """Embed everything, block by block, with its columns; write them where that is wanted.
-
-        What an earlier run has done is not repeated.
-        """
+        """Embed everything that is left, block by block, with its columns; write where wanted."""
         if not self.options.target:
             with closing(self.blocks()) as blocks:
                 for block in blocks:

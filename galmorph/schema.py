@@ -64,10 +64,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def find_problem(value: Any, name: str) -> str | None:
-    """What is first wrong with a JSON value, as ``path: must be ...``; None where nothing is.
-
-    ``name`` is that of a definition: "manifest", "entry", "model" or "head_file".
-    """
+    """What is first wrong with a JSON value, by a definition, as ``path: must be ...``; or None."""
     for path, problem in _list_problems(value, _read_schema()[name], ""):
         return f"{path}: {problem}" if path else problem
     return None

@@ -55,10 +55,7 @@ class Pictures:
         )
 
     def find(self, rows: Iterable[Mapping[str, Any]]) -> list[Source]:
-        """Sources of rows (`object_id`, `path`, `ra`, `dec` by name); `Lost` where there is none.
-
-        Neighbours in one container are found in one pass through it.
-        """
+        """Sources of rows by name, those of one container in one pass; `Lost` for none."""
         rows = list(rows)
         if self.inputs.get("mosaic"):
             return [self._find_position(row) for row in rows]

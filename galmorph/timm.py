@@ -16,11 +16,7 @@ TIMM_OWN = frozenset({"pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"})
 
 
 class GalmorphForTimm(nn.Module):
-    """An encoder, by name, with the methods and attributes that timm's networks have.
-
-    ``pretrained`` loads the released weights of that name; ``num_classes`` is the size of a linear
-    classifier on the embedding, 0 for none.
-    """
+    """An encoder, by name, with the methods and attributes that timm's networks have."""
 
     def __init__(self, name: str, *, pretrained: bool = False, num_classes: int = 0) -> None:
         super().__init__()

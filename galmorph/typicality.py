@@ -188,10 +188,7 @@ def fit_typicality(
     neighbours: int = 5,
     seed: int = 0,
 ) -> Typicality:
-    """Learn what training data look like, from embeddings (n, num_features).
-
-    One half gives components and references, the other calibrates the percentile.
-    """
+    """Learn what training data (n, num_features) look like; one half calibrates the other."""
     if len(embeddings) < MIN_ROWS:
         raise TrainingError(
             f"{len(embeddings)} cutouts are too few to learn what is typical; {MIN_ROWS} are needed"

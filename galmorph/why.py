@@ -93,10 +93,7 @@ def _find_sky(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def compute_attention(model: Model, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """What the class token of the ViT branch attends to in its last block, (patches, patches).
-
-    Mean of all heads, as the part by which it exceeds an even spread.
-    """
+    """What the class token attends to in the last block, (patches, patches), above even."""
     import torch
 
     encoder: Any = model.encoder

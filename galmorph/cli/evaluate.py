@@ -296,10 +296,7 @@ class _Evaluation:
             )
 
     def _leaves_neighbours(self, found: LabelledSet, what: str, *, without: int = 0) -> bool:
-        """Whether a set is large enough; for a protocol asked for by name that is left to it.
-
-        Of its cutouts ``without`` have no vote.
-        """
+        """Whether a set is large enough without those of no vote; asked by name, it is."""
         count, neighbours = len(found.labels), self.asked.neighbours
         if self.asked.protocols is not None or count - without >= neighbours:
             return True

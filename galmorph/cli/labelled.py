@@ -211,10 +211,7 @@ def _label_by_column(source: Source) -> str | None:
 def embed_set(
     pipeline: Pipeline, labels: Labels, *, crop: Any = None, quiet: bool = False
 ) -> LabelledSet:
-    """Embed labelled cutouts, with progress, and name those that failed.
-
-    ``crop`` is a fraction of the original frame, or "auto"; a field in arcseconds is kept.
-    """
+    """Embed labelled cutouts, with progress; ``crop`` is of the original frame, or "auto"."""
     from galmorph.training.labelled import choose_field, embed_labelled
 
     if pipeline.field.fov is None:

@@ -82,11 +82,7 @@ class LazyGroup(click.Group):
 
 
 def _open_closed_streams() -> None:
-    """Open the null device where whoever started the program has closed a standard stream.
-
-    Else the first file that is opened would take the number of the closed one, and get whatever a
-    library prints.
-    """
+    """Open the null device in place of closed standard streams: else files get their numbers."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # in their order
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free

@@ -25,11 +25,7 @@ overwrite_option = click.option(
 
 
 def prepare_output(path: str, *, inputs: Iterable[str] = (), into: bool = False) -> None:
-    """Make the folder of a file that is written at the end, so that nothing fails there.
-
-    Refuses to replace one of the inputs or an image; and any file unasked, in a command with
-    `overwrite_option`, unless the output goes ``into`` it.
-    """
+    """Make the folder of an output; refuse to replace an input, an image, any file unasked."""
     from galmorph.inputs import refuse_image
 
     _refuse_inputs(path, inputs)

@@ -12,10 +12,7 @@ IN_CHANS = 3
 
 
 class FusedEncoder(nn.Module):
-    """Base of the encoders that concatenate a CNN branch and a ViT branch, CNN first.
-
-    Input is float, normalized, (n, 3, 84, 84); the embedding is (n, 512).
-    """
+    """A CNN branch and a ViT branch, concatenated: (n, 3, 84, 84), normalized, to (n, 512)."""
 
     cnn_branch: CnnBranch
     vit_branch: VitBranch
@@ -40,11 +37,7 @@ class FusedEncoder(nn.Module):
         return self.cnn_branch.forward_features(self.branch_inputs(x)[0])
 
     def forward_attention(self, x: Tensor) -> Tensor:
-        """Attention maps of the ViT branch, (n, depth, num_heads, 50, 50).
-
-        From each token (second last axis) to each token; rows sum to 1. Token 0 is the class token;
-        the other 49 are the 7 by 7 patches, row by row from the top.
-        """
+        """Attention of the ViT branch, (n, depth, num_heads, 50, 50); token 0 is the class."""
         return self.vit_branch.forward_attention(self.branch_inputs(x)[1])
 
 

@@ -71,11 +71,7 @@ def _fold_batch_norms(tensors: Arrays) -> dict[str, npt.NDArray[Any]]:
 def make_graph_weights(
     tensors: Arrays, *, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Weights as the graphs name them.
-
-    Those of a model file that begin with ``encoder.``, in float32, batch normalizations folded into
-    the convolutions; with ``pixel_mean`` and ``pixel_std``, per channel on [0, 1].
-    """
+    """Weights of a model file as the graphs name them, in float32, batch normalizations folded."""
     encoder = {key: array for key, array in tensors.items() if key.startswith("encoder.")}
     try:
         with np.errstate(all="ignore"):  # a model is tried out before it is used
@@ -91,12 +87,7 @@ def make_graph_weights(
 
 
 class OnnxEncoder:
-    """Pixels in, embeddings out, in float32 on the CPU by onnxruntime.
-
-    The graph makes ``embedding`` (n, num_features) of ``pixels`` (n, 3, img_size, img_size) on
-    [0, 1]; weights are those that it does not hold itself. CheckpointError: they do not fit
-    together, or the graph is damaged or another one.
-    """
+    """Pixels (n, 3, img_size, img_size) on [0, 1] to embeddings, in float32 on the CPU."""
 
     def __init__(self, graph: bytes, weights: Arrays) -> None:
         self.graph, self.weights = graph, dict(weights)

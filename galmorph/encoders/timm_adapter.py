@@ -1,7 +1,4 @@
-"""Galaxy encoders in timm's format, such as the published Zoobot encoders, as galmorph models.
-
-timm and torchvision are imported here and in `galmorph.timm` only.
-"""
+"""Galaxy encoders in timm's format, such as Zoobot's; imports timm."""
 
 import io
 import warnings
@@ -36,11 +33,7 @@ class TimmEncoder(nn.Module):
 def load_timm_encoder(
     path: str | Path, architecture: str, *, img_size: int, sha256: str | None = None
 ) -> TimmEncoder:
-    """Load a timm encoder of that input size from a file with tensors under timm's own names.
-
-    A classifier among the tensors is left aside. CheckpointError: they do not fit the architecture,
-    or are not finite; ChecksumError: the file is not that of `sha256`.
-    """
+    """Load a timm encoder from tensors under timm's own names; a classifier is left aside."""
     encoder = TimmEncoder(architecture, img_size=img_size)
     wanted = encoder.network.state_dict().keys()
     data = read_bytes(path, sha256)[0]
@@ -68,10 +61,7 @@ def load_safetensors(data: bytes, path: str | Path) -> dict[str, Tensor]:
 
 
 def load_pickle(data: bytes, path: str | Path) -> dict[str, Tensor]:
-    """Tensors of what ``torch.save`` wrote: a state_dict, or one as ``model`` or ``state_dict``.
-
-    Nothing in it is executed.
-    """
+    """Tensors of what ``torch.save`` wrote, also as ``model`` or ``state_dict``; runs nothing."""
     try:
         with warnings.catch_warnings():
             # torch remarks on old pickle protocols; what matters is whether it can be read.

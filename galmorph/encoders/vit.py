@@ -54,11 +54,7 @@ class Attention(nn.Module):
 
 
 class LinformerAttention(Attention):
-    """Attention to learned mixtures of the tokens (Wang et al. 2020, arXiv:2006.04768).
-
-    Keys and values are projected along the sequence, from ``num_tokens`` to ``rank`` positions,
-    before the heads are split.
-    """
+    """Attention to learned mixtures of the tokens (Wang et al. 2020, arXiv:2006.04768)."""
 
     def __init__(self, dim: int, num_heads: int, *, num_tokens: int, rank: int) -> None:
         super().__init__(dim, num_heads)
@@ -71,11 +67,7 @@ class LinformerAttention(Attention):
         return split_heads(k, self.num_heads), split_heads(v, self.num_heads)
 
     def token_attention(self, x: Tensor) -> Tensor:
-        """Attention carried back to the tokens through the size of the key projection.
-
-        A position mixes tokens; its weight is shared among them in proportion to the magnitude
-        with which each enters its key.
-        """
+        """Attention carried back to the tokens, in proportion to their part in each key."""
         share = self.key_projection.abs()
         share = share / share.sum(dim=0, keepdim=True)  # (tokens, rank), columns sum to 1
         return self.compute_attention(x) @ share.T
@@ -112,11 +104,7 @@ class TransformerBlock(nn.Module):
 
 
 class VitBranch(nn.Module):
-    """Patches to tokens, transformer blocks, and the class token's embedding.
-
-    Patches of `patch_size` pixels of what comes in, `grid_size` along each side; with
-    `linformer_rank` keys and values are projected to so many positions.
-    """
+    """Patches of `patch_size` pixels, `grid_size` a side, to the class token's embedding."""
 
     def __init__(
         self,

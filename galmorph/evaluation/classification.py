@@ -55,11 +55,7 @@ def stratified_folds(
     groups: npt.NDArray[Any] | None = None,
     class_names: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Deal the rows of each class evenly to folds: the fold of each row, from 0.
-
-    Rows of one of the ``groups`` (views of one galaxy, all of one class) stay together; the
-    ``class_names`` are for the message of the ValueError: fewer members than folds.
-    """
+    """Deal the rows of each class evenly to folds, (n,) from 0; ``groups`` stay together."""
     if groups is None:
         groups = np.arange(len(labels))
     _, first, member = np.unique(groups, return_index=True, return_inverse=True)

@@ -46,11 +46,7 @@ def draw_curves(path: str | Path, log: Sequence[Mapping[str, Any]]) -> None:
 
 
 def draw_report(path: str | Path, results: Sequence[ProtocolResult]) -> None:
-    """Draw results to an image file, whose suffix (png, pdf, svg) chooses the format.
-
-    The confusion matrix and the reliability diagram are those of the first result that has
-    probabilities, or else of the first. ValueError: no result, or a format that there is not.
-    """
+    """Draw results to an image file, whose suffix (png, pdf, svg) chooses the format."""
     if not results:
         raise ValueError("there is no result to draw")
     main = next((r for r in results if r.ece is not None), results[0])

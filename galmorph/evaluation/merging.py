@@ -52,11 +52,7 @@ class ClassMerge:
 
 
 def parse_merges(texts: Iterable[str], *, clean: Callable[[str], str] = str.strip) -> ClassMerge:
-    """Read merges as they are typed: ``smooth=round+in_between+cigar``; one may come in parts.
-
-    ``clean`` makes names of classes of what is typed. ValueError: a text is not of that form, or a
-    class is merged twice.
-    """
+    """Read merges as they are typed: ``smooth=round+in_between+cigar``; one may come in parts."""
     parts: dict[str, tuple[str, ...]] = {}
     for text in texts:
         name, equals, members = text.partition("=")

@@ -1,8 +1,4 @@
-"""Do rows with probability p come true p of the time: reliability table, ECE, temperature.
-
-Probabilities and logits are (n, num_classes), rows of probabilities sum to 1; labels are (n,)
-indices of the true classes. The confidence of a row is its largest probability.
-"""
+"""Do rows with probability p come true p of the time: reliability table, ECE, temperature."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -50,10 +46,7 @@ def _find_bins(confidence: npt.NDArray[Any], num_bins: int) -> npt.NDArray[np.in
 def compute_ece(
     probabilities: npt.NDArray[Any], labels: npt.NDArray[Any], *, num_bins: int = NUM_BINS
 ) -> float:
-    """Expected calibration error: mean over rows of |confidence - accuracy| of their bin.
-
-    A finite sample gives a positive value even for perfect probabilities: `compute_ece_floor`.
-    """
+    """Expected calibration error: mean over rows of |confidence - accuracy| of their bin."""
     bins = compute_reliability(probabilities, labels, num_bins=num_bins)
     gaps = [b.count * abs(b.confidence - b.accuracy) for b in bins if b.count]
     return sum(gaps) / len(labels) if len(labels) else float("nan")

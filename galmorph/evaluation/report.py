@@ -92,10 +92,7 @@ def evaluate_labels(
     seed: int = 0,
     details: Mapping[str, Any] | None = None,
 ) -> ProtocolResult:
-    """Compare predicted with true classes, (n,) indices into ``class_names``.
-
-    With probabilities (n, num_classes) their calibration is measured as well.
-    """
+    """Compare predicted with true classes, (n,), and probabilities (n, num_classes), if any."""
     metrics, numbers = import_metrics(), range(len(class_names))
     figures = metrics.precision_recall_fscore_support(
         labels, predicted, labels=numbers, zero_division=np.nan

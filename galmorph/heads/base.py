@@ -28,21 +28,7 @@ def make_class_name(text: str) -> str:
 
 @dataclass(frozen=True)
 class Head(ABC):
-    """Embeddings of a frozen encoder to columns of a result.
-
-    Attributes
-    ----------
-    name : str
-        As in ``--head``.
-    crop : float, "auto" or None
-        Field of view that this head was trained on; None for the encoder's own, or for one in
-        arcseconds, which ``notes`` hold.
-    notes : mapping
-        Training data, protocol and figures.
-    typicality : Typicality or None
-        What its own training data look like to the encoder, in this field of view; None where
-        that of the model stands for it.
-    """
+    """Embeddings to columns; `crop` and `typicality` are None where those of the model hold."""
 
     kind: ClassVar[str]
     """The word by which files name the kind."""

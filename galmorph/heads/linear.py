@@ -25,20 +25,7 @@ def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class LinearHead(Head):
-    """A linear probe on a frozen encoder, with temperature calibration.
-
-    Attributes
-    ----------
-    class_names : tuple of str
-        In the order of the rows of ``weight``; letters, digits and underscores, which differ also
-        as the columns that `probability_name` makes of them.
-    weight : ndarray of float32, shape (num_classes, num_features)
-    bias : ndarray of float32, shape (num_classes,)
-    temperature : float
-        Divides the logits (Guo et al. 2017, ICML).
-    scores : ndarray of float32, shape (num_classes, m), or None
-        Of calibration cutouts, as `galmorph.heads.sets.make_scores` gives them.
-    """
+    """A linear probe with a temperature; `scores` (num_classes, m) are `sets.make_scores`."""
 
     kind: ClassVar[str] = "linear"
     class_names: tuple[str, ...]
@@ -131,16 +118,5 @@ class LinearHead(Head):
         return logits
 
     def compute_probabilities(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Calibrated probabilities.
-
-        Parameters
-        ----------
-        embeddings : ndarray, shape (n, num_features)
-            Rows of NaN stay NaN.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, num_classes)
-            Rows sum to 1.
-        """
+        """Calibrated probabilities, (n, num_features) to (n, num_classes); NaN stays NaN."""
         return softmax(self.compute_logits(embeddings) / self.temperature)

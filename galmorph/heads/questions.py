@@ -14,17 +14,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Question:
-    """One question with its answers.
-
-    Attributes
-    ----------
-    name : str
-    answers : tuple of str
-    after : str
-        ``question_answer`` that leads to it; "" where it is asked of all.
-    words : tuple of str
-        What a label says of each answer, "" for nothing; by default the answers themselves.
-    """
+    """A question, asked `after` a ``question_answer`` or of all; `words` are for the label."""
 
     name: str
     answers: tuple[str, ...]
@@ -67,13 +57,7 @@ def slice_answers(questions: Sequence[Question]) -> Iterator[tuple[Question, sli
 
 
 def compute_reach(questions: Sequence[Question], shares: Array) -> Array:
-    """Part of the people who come to each question, (n, answers) to (n, questions).
-
-    Parameters
-    ----------
-    shares : ndarray
-        Of each answer among those who reach its question.
-    """
+    """Part of the people who come to each question, (n, answers) to (n, questions)."""
     part_of: dict[str, Array] = {"": np.ones_like(shares[:, 0])}
     reach = np.empty((len(shares), len(questions)), dtype=shares.dtype)
     for place, (question, answers) in enumerate(slice_answers(questions)):

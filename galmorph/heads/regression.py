@@ -26,16 +26,7 @@ _ARRAYS = ("weight", "bias", "error", "hidden_weight", "hidden_bias")
 
 @dataclass(frozen=True)
 class RegressionHead(Head):
-    """Numbers that depend linearly on embedding and hidden units.
-
-    Attributes
-    ----------
-    targets : tuple of Target
-    weight : ndarray of float32, shape (num_targets, num_features + num_hidden)
-    bias, error : ndarray of float32, shape (num_targets,)
-        The error is the root mean square of cross-validation.
-    hidden_weight, hidden_bias : ndarray of float32, shapes (h, num_features) and (h,)
-    """
+    """Numbers, linear in embedding and hidden units, with their cross-validated RMS `error`."""
 
     kind: ClassVar[str] = "regression"
     targets: tuple[Target, ...]

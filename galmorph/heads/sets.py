@@ -1,8 +1,4 @@
-"""Sets of classes that hold the truth so often: split conformal prediction, class by class.
-
-Vovk et al. 2005, "Algorithmic learning in a random world"; the score of a class is 1 minus its
-probability, or share.
-"""
+"""Sets of classes that hold the truth so often: split conformal prediction (Vovk et al. 2005)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,10 +16,7 @@ NO_SCORE = 2.0
 
 
 def make_scores(probabilities: Array, labels: Array) -> Array:
-    """Sorted scores of the true classes (k, m), `NO_SCORE` where a class has fewer.
-
-    ``probabilities`` (n, k) come from cutouts that the head has not learnt from.
-    """
+    """Sorted scores of the true classes (k, m), `NO_SCORE` where a class has fewer."""
     found = np.full((probabilities.shape[1], MAX_SCORES), NO_SCORE, dtype=np.float32)
     for row, of_class in enumerate(found):
         scores = 1 - probabilities[labels == row, row][:MAX_SCORES]
@@ -32,11 +25,7 @@ def make_scores(probabilities: Array, labels: Array) -> Array:
 
 
 def find_sets(probabilities: Array, scores: Array, coverage: float) -> npt.NDArray[np.bool_]:
-    """Which classes are in the set of each row, (n, k).
-
-    A class is in it unless its score is larger than those of ``coverage`` of the calibration
-    cutouts that truly are of the class; one without enough of them always is.
-    """
+    """Classes (n, k) with scores within ``coverage`` of the calibration cutouts of the class."""
     known = (scores != NO_SCORE).sum(axis=1)
     rank = np.ceil((known + 1) * coverage).astype(int)  # from 1
     reached = np.take_along_axis(scores, np.clip(rank, 1, scores.shape[1])[:, None] - 1, axis=1)

@@ -46,10 +46,7 @@ MEMBER_RATIO = 8
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of an archive: where its bytes stand, how they are packed, and what they should be.
-
-    In a zip archive (of which the checksum is known) they stand behind a header of their own.
-    """
+    """A member of an archive: where its bytes stand, how they are packed, what they should be."""
 
     object_id: str
     path: str
@@ -96,11 +93,7 @@ class Member:
 
 
 def list_items(path: str, member: str) -> Iterator[Source]:
-    """List the image members of an archive in its order, or the first of that name.
-
-    A link gives a source that raises; a tar that ends early all that came before, and one source
-    that raises.
-    """
+    """List the image members of an archive, or one; what is damaged is a source that raises."""
     wanted = member.__eq__ if member else _is_image_name
     sources = (_list_zip if path.lower().endswith(".zip") else _list_tar)(path, wanted)
     if not member:

@@ -34,10 +34,7 @@ def is_tensor(item: Any) -> bool:
 
 
 def to_array(item: Any) -> Array:
-    """Numpy array of an array-like or a torch tensor on any device and of any precision.
-
-    Masked floats become NaN; for masked integers see `find_masked`.
-    """
+    """Numpy array of an array-like or a torch tensor; masked floats become NaN."""
     item = to_masked(item)
     if is_tensor(item):
         item = item.detach().cpu()
@@ -50,10 +47,7 @@ def to_array(item: Any) -> Array:
 
 
 def find_masked(item: Any, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
-    """Pixels of an image in integers of which a plane is masked.
-
-    (y, x); None where nothing is masked that `to_array` has not made NaN.
-    """
+    """Masked pixels (y, x) of an image in integers; None for none."""
     item = to_masked(item)
     if not isinstance(item, np.ma.MaskedArray) or item.dtype.kind == "f":
         return None

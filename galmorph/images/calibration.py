@@ -88,10 +88,7 @@ NANOMAGGY_IN_JANSKY = 3.631e-6
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the flux of a plane means: its unit, and the AB magnitude of a flux of 1 by a card.
-
-    "" and NaN stand for what is not known; ``where`` names the file or HDU, for messages.
-    """
+    """Unit of a plane, and AB magnitude of a flux of 1 by a card; "" and NaN for unknown."""
 
     unit: str = ""
     zeropoint: float = math.nan
@@ -151,10 +148,7 @@ def calibration_from_cutout(cutout: Cutout) -> Calibration:
 def match_planes(
     array: Array, calibrations: Sequence[Calibration]
 ) -> tuple[Array, Calibration, dict[str, str]]:
-    """Bring planes (band, y, x) to the calibration of the first of which one is known.
-
-    The notes say by which "band_factors", and the numbers from 1 of those "uncalibrated".
-    """
+    """Bring planes (band, y, x) to the first calibration that is known; notes say by what."""
     known = next((c for c in calibrations if c.known), calibrations[0])
     factors = [calibration.factor_to(known) for calibration in calibrations]
     unknown = [str(n) for n, c in enumerate(calibrations, 1) if known.known and not c.known]

@@ -18,11 +18,7 @@ from galmorph.remote import AHEAD, check_named, is_url
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A kind of container.
-
-    Its module in this package has ``list_items(path, member)``, which gives the sources of a file,
-    or of the array, column or member of it that is named ("": none is).
-    """
+    """A kind of container; its module here has ``list_items(path, member)``."""
 
     module: str
     suffixes: tuple[str, ...]
@@ -69,10 +65,7 @@ def is_container(path: str) -> bool:
 
 
 def list_container(path: str) -> Iterator[Source]:
-    """List the cutouts of a container or of one address in it, lazily and in its order.
-
-    What `Source.address` gives is understood.
-    """
+    """List the cutouts of a container or of one address in it, lazily and in its order."""
     file, member, index = split_address(path)
     kind = _find(file)
     if kind is None:

@@ -46,20 +46,7 @@ def discover_sources(
     keep_missing: bool = False,
     passed_over: Counter[str] | None = None,
 ) -> Iterator[Source]:
-    """List the cutouts of files, folders, globs and containers, lazily.
-
-    The order is that of the arguments; inside a folder files come sorted by name, then its
-    subfolders (if ``recursive``). Folders give image files and tar shards and pass over hidden
-    names; ``passed_over`` counts by suffix what else lies there. The rows of a ``metadata.jsonl``
-    (``file_name`` and others, as of Hugging Face) are columns of the files beside it.
-
-    ``bands_from_name``, as in ``"{id}_{band}.fits"``, joins files of one galaxy, one file per band,
-    within a folder; with a slash across all that is named, which is then listed before the first
-    source is given. What does not match stands for itself.
-
-    An argument that names nothing is an `UnreadableImageError` at once, or with ``keep_missing`` a
-    source that raises it. Whatever goes wrong later is such a source, so that no row is lost.
-    """
+    """List cutouts of files, sorted folders, globs, containers, lazily; faults are sources too."""
     arguments = _expand(paths, keep_missing=keep_missing)
     pattern = BandPattern(bands_from_name) if bands_from_name else None
     walk = _Walk(recursive, Counter() if passed_over is None else passed_over)

@@ -94,10 +94,7 @@ class ImageFile:
 
 @contextmanager
 def open_regular(path: str, within: str | None = None) -> Iterator[tuple[int, int]]:
-    """Descriptor and size of a regular file; what the system says against it is a sentence.
-
-    The file must lie within that folder, links followed, where one is given.
-    """
+    """Descriptor and size of a regular file, within that folder, links followed."""
     try:
         if within is not None:
             real = os.path.realpath(within)

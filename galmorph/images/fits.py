@@ -63,10 +63,7 @@ INHERITED_KEYS = (
 
 
 def read_fits(file: str | bytes, options: ReadOptions) -> Cutout:
-    """Read a FITS file, by its path (and mapped) or its bytes.
-
-    The cutout is float32 flux with row 0 on top (FITS rows are flipped), or uint8 "rendered".
-    """
+    """Read a FITS file, by its path (mapped) or its bytes; row 0 on top."""
     with reading_fits(file), open_fits(file) as hdus:
         return cutout_from_hdus(hdus, options)
 
@@ -93,10 +90,7 @@ def cutout_from_hdus(
     chosen: HduChoice | None = None,
     keep: bool = True,
 ) -> Cutout:
-    """Read a cutout from an open HDU list; see `read_fits`. What has been chosen is taken as it is.
-
-    Pixels that are not to be kept are forgotten by the HDUs.
-    """
+    """Read a cutout from an open HDU list; what has been chosen is taken as it is."""
     chosen = chosen or choose_images(hdus, options)
     try:
         planes = _read_planes(hdus, chosen, options, region or _find_region(options))
@@ -119,10 +113,7 @@ def _describe_choice(choice: HduChoice) -> dict[str, str]:
 
 
 def _is_rounded(hdu: Any) -> bool:
-    """Whether compression made steps of floats, without noise in place of what was lost.
-
-    Sky between half a step above 0 and half a step below is 0 then.
-    """
+    """Whether compression made steps of floats, without noise: then sky within a step is 0."""
     if getattr(hdu, "quantize_method", None) != NO_DITHER or hdu.header.get("BITPIX", 0) > 0:
         return False
     try:

@@ -19,10 +19,7 @@ from galmorph.settings import ReadOptions
 
 
 class Cards(Mapping[str, Any]):
-    """Cards of an HDU and those that it takes from another one where it lacks them.
-
-    One that cannot be read, or has no value, is not there; `unread` names those asked for.
-    """
+    """Cards of an HDU and of another one behind it; `unread` names those that cannot be read."""
 
     def __init__(self, header: Any, inherited: Mapping[str, Any] | None = None) -> None:
         self.header = header

@@ -53,10 +53,7 @@ def bring_to_one_grid(
     flags: Flags,
     notes: Mapping[str, str],
 ) -> Planes:
-    """Join images: trimmed to what they have in common, other pixel scales brought to the finest.
-
-    Images of one size without a WCS are taken as they are.
-    """
+    """Join images: trimmed to what they share, other pixel scales brought to the finest."""
     each = [c for c, array in zip(calibrations, arrays, strict=True) for _ in array]
     names, sizes = [c.where for c in calibrations], [array.shape[-2:] for array in arrays]
     one_size = len(set(sizes)) == 1

@@ -67,11 +67,7 @@ class HduChoice:
 
 
 def choose_hdus(hdus: Any, wanted: int | str | tuple[int | str, ...] | None) -> HduChoice:
-    """Choose the HDUs that hold the image: those wanted, by number or name.
-
-    Else the first of those that are an image by their name, or of those that may be one, together
-    with those after it that hold another band of the same shape.
-    """
+    """Choose the HDUs that hold the image: those wanted, or the first and its other bands."""
     if wanted in (None, "each"):
         return _choose_first(hdus)
     keys = wanted if isinstance(wanted, tuple) else (wanted,)

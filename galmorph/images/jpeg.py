@@ -1,10 +1,4 @@
-"""JPEG bytes: no more of them than will be looked at, and by simplejpeg where it is installed.
-
-The rows of a JPEG lie one after the other, so that a decoder can stop below the field of view; one
-that is told of fewer rows does. simplejpeg hands whole files to the decoder that Pillow hands rows
-to, libjpeg-turbo, and so gives the same bytes with less around it. Whatever is not plain colour, or
-in any way damaged, is left to Pillow, which says what is wrong with it.
-"""
+"""JPEG bytes: no more rows than will be looked at, and by simplejpeg where it is installed."""
 
 import math
 from contextlib import suppress

@@ -33,11 +33,7 @@ _readers: "list[warnings.catch_warnings[None]]" = []
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence warnings until the last reader has left, of any thread.
-
-    The filters belong to the whole process: were ``catch_warnings`` nested in several threads, they
-    could stay changed for good.
-    """
+    """Silence warnings until the last reader of any thread has left: filters are of the process."""
     with _lock:
         catcher = warnings.catch_warnings() if not _readers else _readers[0]
         if not _readers:

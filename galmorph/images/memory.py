@@ -50,10 +50,7 @@ def list_copied(sources: Iterable[Source], copy: Copy) -> Iterator[Source]:
 
 @dataclass(frozen=True, slots=True)
 class InMemory:
-    """Bytes, a binary file object, or anything that `cutout_from_object` takes.
-
-    The address is that of the container it came from, "" where there is none.
-    """
+    """Bytes, a binary file object, or anything that `cutout_from_object` takes."""
 
     object_id: str
     data: Any

@@ -32,10 +32,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class MosaicPosition:
-    """A position in a mosaic, which stays open for the next one.
-
-    ``file`` is the mosaic itself, or what was unpacked of it.
-    """
+    """A position in a mosaic, which stays open for the next one; ``file`` may be unpacked."""
 
     object_id: str
     path: str
@@ -70,12 +67,7 @@ def mosaic_sources(
     fov: float,
     bands: Sequence[str] | None = None,
 ) -> Iterator[Source]:
-    """List cutouts of a mosaic, or of one per band, at given positions.
-
-    Nothing is read whole: each cutout comes from the memory-mapped file when its turn comes, of a
-    tile-compressed one only by the tiles that it touches. A compressed file is unpacked once,
-    before anything else (`galmorph.images.compressed`). A position outside is a row with an error.
-    """
+    """List cutouts of a mosaic, or of one per band, at positions; nothing is read whole."""
     if not fov > 0:
         raise ValueError(f"fov must be positive arcseconds, not {fov}")
     given = [paths] if isinstance(paths, (str, os.PathLike)) else paths

@@ -1,7 +1,4 @@
-"""Ordinary tile-compressed FITS images: Rice, row by row, as `plain_fits` reads them.
-
-Header and table take astropy longer than the pixels; here only its decoders are called.
-"""
+"""Ordinary tile-compressed FITS images (Rice, row by row): of astropy only the decoders."""
 
 import math
 import re

@@ -22,10 +22,7 @@ Array = npt.NDArray[Any]
 def decode(
     data: bytes, open_image: Callable[[io.BytesIO], Any], name: str, options: ReadOptions
 ) -> Cutout:
-    """Decode by the plugin of one format; what else goes wrong is one sentence.
-
-    Not by ``Image.open``, which tries several and warns of large images: the size is checked here.
-    """
+    """Decode by the plugin of one format; the size is checked first."""
     damaged = f"the {name} is damaged or cut short, or of a rare kind that is not read"
     with reading(damaged), quiet():  # Pillow warns of tags, which say nothing of the pixels
         image = open_image(io.BytesIO(data))
@@ -90,10 +87,7 @@ def read_png(data: bytes, options: ReadOptions) -> Cutout:
 
 
 def read_webp(data: bytes, options: ReadOptions) -> Cutout:
-    """Decode a WebP, of animations the first picture.
-
-    Pillow's decoder asks for memory before it says how large the image is.
-    """
+    """Decode a WebP's first picture; its size is read here, before Pillow asks for memory."""
 
     def open_image(stream: io.BytesIO) -> Any:
         from PIL.WebPImagePlugin import WebPImageFile

@@ -60,11 +60,7 @@ class Window:
 
 
 def find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str = "") -> Window:
-    """Find the pixels of a square of sky in an image of so many rows and columns.
-
-    NaN for ra and dec stands for the centre of the image, NaN for fov for its shorter side. The
-    remark says what is wrong with the WCS.
-    """
+    """Pixels of a square of sky in an image; NaN for its middle and shorter side."""
     if wcs is None:
         raise UnsupportedImageError(f"{NO_WCS} ({remark})" if remark else NO_WCS)
     find = _find_on_tan if isinstance(wcs, Tan) else _find_region
@@ -123,11 +119,7 @@ def _without_stokes(hdu: Any) -> tuple[list[int], list[slice], bool]:
 
 
 def read_pixels(hdu: Any, box: Window | None = None) -> tuple[npt.NDArray[Any], dict[str, str]]:
-    """Planes (band, y, x) of an image HDU or of a square in it, row 0 at the bottom, and notes.
-
-    A square is read through the section, so that only the rows needed come from the disk; outside
-    the image stands the median of what was read.
-    """
+    """Planes (band, y, x) of an HDU or a square in it, row 0 at the bottom, and notes."""
     shape, taken, polarized = _without_stokes(hdu)
     cards = Cards(hdu.header)
     notes = {"polarization": "Stokes I"} if polarized else {}

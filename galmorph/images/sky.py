@@ -59,10 +59,7 @@ UNKNOWN_SKY = SkyFrame()
 
 
 def load_sky(header: Any, hdus: Any = None) -> tuple[Any, str]:
-    """WCS of the celestial axes (None: none can be had), with its tables in `hdus`; a remark.
-
-    For `to_pixel` and `frame_at`, which need no `astropy.wcs.WCS` where it is plain.
-    """
+    """WCS of the celestial axes (None: none can be had), with its tables in `hdus`; a remark."""
     cards = pick_wcs_cards(gather_cards(header))
     tan = find_tan(cards)
     if tan is not None and _measure(tan.matrix)[0] > DEGENERATE_SCALE:
@@ -71,10 +68,7 @@ def load_sky(header: Any, hdus: Any = None) -> tuple[Any, str]:
 
 
 def frame_from_header(header: Any, shape: tuple[int, int], hdus: Any = None) -> SkyFrame:
-    """Centre, scale and orientation of an image of so many rows and columns.
-
-    NaN stands for what cannot be had: a strange WCS is no reason to refuse the pixels.
-    """
+    """Centre, scale and orientation of an image; NaN for what cannot be had."""
     found = gather_cards(header)
     cards = pick_wcs_cards(found)
     wcs: Any = find_tan(cards)

@@ -48,11 +48,7 @@ COLUMN_KINDS = "biufSUO"
 
 
 class StoredArray:
-    """An array in a file, of which items are read alone.
-
-    ``values`` has ``shape``, ``dtype`` and ``[...]``; ``holds_files`` says that each item is the
-    bytes of an image file, ``is_pickled`` that only Python could read them.
-    """
+    """An array in a file, of which items are read alone."""
 
     holds_files = is_pickled = False
 

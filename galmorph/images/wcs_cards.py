@@ -107,10 +107,7 @@ def gather_cards(header: Any) -> Gathered:
 
 
 def find_system(found: Gathered) -> tuple[str, float]:
-    """RADESYS ("" where not said) and equinox (NaN where not said), as a WCS has them.
-
-    Raises `UnusableError` where the system is none that is known.
-    """
+    """RADESYS and equinox ("" and NaN where not said); `UnusableError` for an unknown one."""
     named = found.text("RADESYS") or found.text("RADECSYS")
     if named not in SYSTEMS:
         raise UnusableError("RADESYS")

@@ -31,11 +31,7 @@ MAX_SHOWN = 100
 
 
 class AngleColumn:
-    """A column of right ascension or declination: numbers in a unit of angle, or text.
-
-    `hours` is what sexagesimal text begins with, unless the unit says not. `CatalogueError` where
-    the unit is no angle, or none of the first texts is one.
-    """
+    """Right ascension or declination; `hours`: sexagesimal text begins with them."""
 
     def __init__(self, reader: TableReader, name: str, *, hours: bool) -> None:
         spec = reader.specs[name]
@@ -100,11 +96,7 @@ def find_positions(specs: Mapping[str, ColumnSpec | None]) -> Iterator[tuple[str
 
 
 def parse_degrees(texts: Sequence[str], *, hours: bool) -> list[float]:
-    """Angles as people write them, in degrees; NaN for a text that is no angle.
-
-    A number, or "12:34:56.7", "12 34 56.7", "12h34m56.7s", "+41d16m09s"; `hours` is what three
-    numbers without letters begin with.
-    """
+    """Angles as numbers or sexagesimal text, in degrees; NaN for a text that is no angle."""
     return [to_degrees(text, hours=hours) for text in texts]
 
 

@@ -1,8 +1,4 @@
-"""Read a catalogue of cutouts: where each image is, and columns to carry into the result.
-
-VOTable is read whole, all others some rows at a time. What is carried is in
-`galmorph.tables.columns`.
-"""
+"""Read a catalogue of cutouts: where each image is, and columns to carry into the result."""
 
 import hashlib
 import math
@@ -57,10 +53,7 @@ class _Roles:
 
 
 class Catalogue:
-    """Rows of a catalogue, read as they are asked for.
-
-    `specs` are the carried columns; `carried` has them with their names in the catalogue.
-    """
+    """Rows of a catalogue, read as they are asked for; `specs` are the carried columns."""
 
     def __init__(self, reader: TableReader, roles: _Roles, root: str | None) -> None:
         _check_roles(reader, roles)

@@ -60,11 +60,7 @@ def list_written(path: str | os.PathLike[str]) -> list[Path]:
 
 @dataclass(slots=True)
 class Measure:
-    """What FITS, VOTable, Parquet and npz must know of a column before its first row.
-
-    Bytes of the longest string as FITS holds it; UTF-16 units of the longest, never less than its
-    characters; whether all are ASCII; whether a value is missing.
-    """
+    """What FITS, VOTable, Parquet and npz must know of a column: widths, ASCII, gaps."""
 
     fits_width: int = 0
     length: int = 0
@@ -127,10 +123,7 @@ def _find_gaps(places: Sequence[Place]) -> list[range]:
 
 
 class Journal:
-    """A partial result on the disk, which this process owns. Made by `create` or `reopen`.
-
-    `rows_done` are there, `gaps` are missing before the last of those.
-    """
+    """A partial result of this process; `gaps` are missing before the last of `rows_done`."""
 
     def __init__(self, path: Path, owner: Owner) -> None:
         self.path = path

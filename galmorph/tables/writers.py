@@ -75,10 +75,7 @@ class TableWriter:
         self.rows_done = self.rows_failed = 0
 
     def append(self, block: Block) -> None:
-        """Add rows, one sequence per column, vectors as (n, d); None and masked values are missing.
-
-        `ValueError` where a column is absent, unknown, of another length, or cannot be converted.
-        """
+        """Add rows, one sequence per column, vectors as (n, d); None and masked are missing."""
         columns = _normalize_block(block, self.specs)
         if len(columns[0]):
             self._write(columns)
@@ -94,11 +91,7 @@ class TableWriter:
         """Stop without a final table; what was written stays as a partial result."""
 
     def skip_done(self, items: Iterable[T], key: Callable[[T], tuple[str, str]]) -> Iterator[T]:
-        """Inputs that are still to be done, in the order in which `append` takes their rows.
-
-        `key` gives the ``object_id`` and ``path`` that the row of an input has. `ResumeError` where
-        an input is not the one whose row stands at its place.
-        """
+        """Inputs still to be done, in the order of `append`; `key`: their object_id and path."""
         return iter(items)
 
     def __enter__(self) -> TableWriter:

@@ -15,11 +15,7 @@ KEYS = frozenset({"encoder", "projection", "step", "fingerprint"})
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read the checkpoint of a run, by its folder or file, without executing anything in it.
-
-    State dicts of ``encoder``, ``projection``, ``classifiers``, ``expander`` and ``optimizer``,
-    ``average`` (of encoder and projection, or None), ``step``, ``fingerprint``.
-    """
+    """Read the checkpoint of a run, by its folder or file, without executing anything in it."""
     if path.is_dir():
         path = path / CHECKPOINT
     try:

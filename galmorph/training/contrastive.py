@@ -38,10 +38,7 @@ def _seeded(device: torch.device, *numbers: int) -> torch.Generator:
 
 
 def compute_lr(step: int, steps: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a cosine that comes down towards ``final_lr`` times the peak.
-
-    It would be reached one step after the last.
-    """
+    """Linear warm-up, then a cosine down towards ``final_lr`` times the peak."""
     warmup = max(1, round(recipe.warmup * steps))
     if step < warmup:
         return recipe.lr * (step + 1) / warmup
@@ -79,11 +76,7 @@ def _check_batches(data: TrainingSet, recipe: Recipe, ranks: Ranks) -> None:
 
 
 class PretrainingRun:
-    """State of one run: networks, optimizer, step.
-
-    The seed is that of the initial weights, the order of the data and the views; ``init`` holds the
-    state of an ``encoder`` to start from, and of a ``projection`` if there is one.
-    """
+    """State of one run: networks, optimizer, step; ``init`` holds states to start from."""
 
     def __init__(
         self,

@@ -20,11 +20,7 @@ PATH = "galmorph_path"
 
 
 def list_cutouts(argument: str, *, path_column: str | None = None) -> Iterator[Source]:
-    """List the cutouts of one argument; with ``path_column`` a table is one of paths.
-
-    A folder with tar shards in it stands for these alone, so that a test folder beside them is not
-    trained on.
-    """
+    """List the cutouts of one argument, a table by ``path_column``; tar shards come alone."""
     if path_column is not None and is_table(argument):
         rows = read_catalogue(argument, path_column=path_column)
         return (ImageFile.of(row.path, {PATH: row.path, **row.columns}) for row in rows)
@@ -32,10 +28,7 @@ def list_cutouts(argument: str, *, path_column: str | None = None) -> Iterator[S
 
 
 def _list_shards(folder: Path) -> list[Path]:
-    """Tar shards right in a folder; none in a file.
-
-    A compressed tar beside images may hold anything, their labels for instance.
-    """
+    """Tar shards right in a folder, uncompressed where they stand beside images."""
     if not folder.is_dir():
         return []
     shown = [path for path in folder.glob("*") if not path.name.startswith(".")]
@@ -66,11 +59,7 @@ def name_cutout(argument: str, source: Source) -> str:
 
 
 def find_class(source: Source, name: str, argument: str, column: str | None) -> str:
-    """Class of a cutout of that name inside an argument; "" where it has none.
-
-    The folder it lies in, on disk or in a tar shard; else what ``column`` names: a column of the
-    table or Parquet file, or an array beside the stack. CatalogueError: it is not there.
-    """
+    """Class of a cutout: its folder, or what ``column`` names; "" where it has none."""
     if isinstance(source, StackItem) and source.index is None:  # a single image
         return ""
     if not source.columns and not isinstance(source, StackItem):

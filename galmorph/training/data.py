@@ -34,11 +34,7 @@ def is_held_out(object_id: str, fraction: float) -> bool:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Images of one or several sources.
-
-    The label of an image is an index into the class names of its source; -1 where there is none,
-    and in sources of one class, which says nothing.
-    """
+    """Images of one or several sources; labels index the classes of theirs, -1 for none."""
 
     images: npt.NDArray[np.uint8]  # (n, 3, size, size), rendered
     labels: npt.NDArray[np.int64]
@@ -101,14 +97,7 @@ def load_training_set(
     rendering: RenderOptions | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TrainingSet:
-    """Read every image of the sources into memory, ``3 * frame_size**2`` bytes each.
-
-    A source is whatever `galmorph.training.cutouts.list_cutouts` takes, and a domain of its own;
-    classes are those of `galmorph.training.cutouts.find_class`. The central ``frame`` of each, a
-    fraction of its shorter side, is brought to ``frame_size`` pixels. ``leave_out`` is no image
-    wherever it lies: what the run itself draws. ``on_progress`` is called with the numbers of those
-    read and skipped. TrainingError: no image could be read.
-    """
+    """Read the central ``frame`` of every image into memory, ``3 * frame_size**2`` bytes each."""
     reader = _Reader(frame, frame_size, read or ReadOptions(), rendering)
     found = _Found()
     for domain, argument in enumerate(map(str, sources)):

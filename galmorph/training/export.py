@@ -24,11 +24,7 @@ from galmorph.weights.verify import update_sidecar
 
 
 def build_model(checkpoint: str | Path, *, name: str, crop: float | None = None) -> Model:
-    """Make a model, without heads, of the encoder in a training checkpoint.
-
-    ``crop`` is the central part of a user's frame that it will look at; by default ``frame`` times
-    ``eval_field`` of the recipe, for users whose frames are like the training images.
-    """
+    """Make a model, without heads, of a checkpoint; ``crop`` is of a user's frame."""
     path = Path(checkpoint)
     state = load_checkpoint(path)
     try:
@@ -54,10 +50,7 @@ def build_model(checkpoint: str | Path, *, name: str, crop: float | None = None)
 
 
 def check_replaceable(path: str | Path, run: Path) -> None:
-    """Refuse, before a training, to end with a model in place of one with heads.
-
-    A run that is at its end already makes no other encoder: `carry_heads` keeps them.
-    """
+    """Refuse, before a training, to end with a model in place of one with heads."""
     there = _read_there(path)
     if there is None or not there.heads:
         return
@@ -70,11 +63,7 @@ def check_replaceable(path: str | Path, run: Path) -> None:
 
 
 def carry_heads(model: Model, path: str | Path) -> Model:
-    """The model with the heads and the typicality of the file, if any, that it is to replace.
-
-    Heads look at the field that they did there; typicality of another field is left out.
-    TrainingError: there are heads of another encoder, which would be lost.
-    """
+    """The model with heads and typicality of the file that it is to replace, if they fit."""
     there = _read_there(path)
     if there is None:
         return model
@@ -110,11 +99,7 @@ def _explain_heads(path: str | Path, there: Model) -> TrainingError:
 
 
 def load_init(origin: str, *, architecture: str) -> dict[str, Any]:
-    """Load weights to start a new run from: of a run or checkpoint, or a model by name or file.
-
-    State dict ``encoder``, from a run ``projection`` as well; ``normalization``, the mean and the
-    std that the encoder knows.
-    """
+    """Load weights to start a new run from: of a run or checkpoint, or a model by name or file."""
     if origin.endswith(".pt") or Path(origin).is_dir():
         state = load_checkpoint(Path(origin))
         recipe = json.loads(state["fingerprint"])["recipe"]
@@ -203,11 +188,7 @@ def add_to_model(
     provenance: Mapping[str, Any] | None = None,
     scaled_frame: int | None = None,
 ) -> Model:
-    """Write heads into a model file, beside those that it has, and return the model.
-
-    A head of the same name, the typicality and `Preprocessing.scaled_frame` are replaced,
-    provenance is added to. The file is replaced whole or not at all.
-    """
+    """Write heads into a model file, in place of those of the same names; the new model."""
     model = read_model(path)
     model = dataclasses.replace(
         model,

@@ -141,11 +141,7 @@ def _to_list(values: Any) -> list[Any]:
 def choose_field(
     crop: Crop, preprocessing: Preprocessing, *, data_frame: float = 1.0
 ) -> FieldOptions:
-    """Field of view in images that show only the middle of the original frames.
-
-    ``crop`` is of the original frame, None for what the weights expect; ``data_frame`` the side of
-    the images as a fraction of it. TrainingError: they do not show all of the field of view.
-    """
+    """Field of view in images of the middle ``data_frame`` of the frames that ``crop`` is of."""
     if crop == "auto" or (crop is None and data_frame == 1.0):
         return FieldOptions(crop=crop)
     of_images = (crop if crop is not None else preprocessing.crop) / data_frame

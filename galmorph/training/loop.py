@@ -66,13 +66,7 @@ def pretrain(
     on_step: Callable[[StepReport], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train a new or restored run to the end of the recipe; whether that was reached.
-
-    The folder receives ``checkpoint.pt``, every ``save_every`` seconds, and ``log.jsonl``.
-    ``should_stop`` is asked after every step; True saves a checkpoint and ends. Of several
-    processes the first alone writes, measures and reports; all stop together. TrainingError: the
-    loss or a weight became NaN or infinite; the checkpoint is the last good one.
-    """
+    """Train a run to the end of the recipe, or until ``should_stop``; whether that was reached."""
     try:
         return _run_loop(run, folder, save_every, monitor, on_step, should_stop)
     except TrainingError as error:

@@ -1,9 +1,4 @@
-"""What the pixels of a galaxy say of its shape, whichever way it lies: targets without labels.
-
-Areas, axis ratios and colours at isophotes, moments in Gaussian apertures, Fourier modes along the
-ellipse of an isophote, and concentration, asymmetry, Gini, M20 and clumpiness. An encoder that
-predicts them keeps what people judge galaxies by.
-"""
+"""What the pixels of a galaxy say of its shape, whichever way it lies: targets without labels."""
 
 import math
 

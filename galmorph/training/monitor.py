@@ -14,11 +14,7 @@ BATCH_SIZE = 128
 
 
 class KnnMonitor:
-    """Leave-one-out kNN accuracy inside a fixed sample of the training images.
-
-    A curve to watch, not a result: the images are trained on. The first source with two classes or
-    more is used, its central ``field``; of images with held-out labels where the recipe has some.
-    """
+    """Leave-one-out kNN accuracy inside a fixed sample of the training images: a curve to watch."""
 
     def __init__(
         self, data: TrainingSet, *, field: float, seed: int = 0, hold_out: float = 0.0

@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Protocols:
-    """Protocols on one test set.
-
-    Classes that `merge` joins count as one, in true and in predicted labels; probes and heads are
-    fitted before, and their probabilities added. `crop` is for the record.
-    """
+    """Protocols on one test set; classes that `merge` joins count as one."""
 
     test: LabelledSet
     merge: ClassMerge
@@ -79,11 +75,7 @@ class Protocols:
     def cross_validated_probe(
         self, folds: int, fields: Mapping[str, npt.NDArray[Any]] | None = None
     ) -> ProtocolResult:
-        """A linear probe by stratified folds; penalty and temperature chosen inside each.
-
-        So is the field of view with the smallest cross-validated log loss, among ``fields`` (their
-        embeddings, by name).
-        """
+        """A linear probe by stratified folds; penalty, temperature and field chosen inside."""
         test, probes = self.test, fields or {"": self.test.embeddings}
         probabilities = np.empty((len(test.labels), len(test.class_names)))
         chosen, fold = [], self._deal(folds)

@@ -63,13 +63,7 @@ class ValueTable:
 
 
 def read_values(path: Any, wanted: Wanted, *, id_column: str = "object_id") -> ValueTable:
-    """Read votes or numbers by object_id from a table.
-
-    Raises
-    ------
-    CatalogueError
-        The table cannot be read, lacks a column, names an object twice, or a cell is no number.
-    """
+    """Read votes or numbers by object_id from a table."""
     from galmorph.tables.formats import open_reader
 
     reader = open_reader(path, exact={id_column})

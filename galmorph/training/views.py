@@ -1,8 +1,4 @@
-"""Random views of a batch of cutouts: one affine warp each, then colour and noise.
-
-Everything happens on whole batches of tensors on the training device, from one seeded generator,
-so that augmentation neither starves the device nor depends on how many workers there are.
-"""
+"""Random views of a batch on the training device: one affine warp each, then colour and noise."""
 
 import dataclasses
 import math
@@ -88,10 +84,7 @@ def draw_cuts(
 
 
 def draw_affine(n: int, options: ViewOptions, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Random rotation, flip, scale and shift, as (n, 2, 3) matrices for `affine_grid`.
-
-    The second tensor, (n,), is the side of what is left of each frame, as `draw_cuts` has it.
-    """
+    """Random matrices (n, 2, 3) for `affine_grid`, and sides (n,) of what is left of each frame."""
     angle = _uniform(n, -math.pi, math.pi, generator)
     scale = _log_uniform(n, options.scale, generator)
     cuts = torch.full_like(scale, math.inf)
@@ -113,11 +106,7 @@ def warp(images: Tensor, matrices: Tensor, img_size: int) -> Tensor:
 
 
 def warp_cut(images: Tensor, matrices: Tensor, cuts: Tensor, img_size: int) -> Tensor:
-    """As `warp`, of frames of which only the central ``cuts`` (n,) of the side is known.
-
-    Beyond it the rim is carried on along rays from the middle and fades into the sky, as
-    `galmorph.preprocessing.beyond.fade_beyond` does it with what users bring.
-    """
+    """As `warp`, of frames known within ``cuts`` (n,) of the side; beyond, as `fade_beyond`."""
     n, chans = images.shape[:2]
     grid = F.affine_grid(matrices, [n, chans, img_size, img_size], align_corners=False)
     reach = grid.abs().amax(dim=-1) / cuts.reshape(n, 1, 1)

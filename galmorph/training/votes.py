@@ -253,11 +253,7 @@ def fit_numbers(
     crop: Any = None,
     notes: Mapping[str, Any] | None = None,
 ) -> tuple[RegressionHead, Array]:
-    """Fit a regression head by ridge regression; the head, and its values out of fold.
-
-    Each of ``values`` (n, num_targets) is learnt from the rows where it is finite; its penalty is
-    the one of the smallest error by cross-validation.
-    """
+    """Fit a regression head by ridge regression; the head, and its values out of fold."""
     hidden = hidden or Hidden.none(embeddings.shape[1])
     features = _Features.make(embeddings, hidden)
     fold = deal_folds(len(embeddings), seed)

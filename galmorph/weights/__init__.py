@@ -1,7 +1,4 @@
-"""Released weights: what there is, where it is, and whether it is what was published.
-
-Importing this package loads neither torch nor huggingface_hub.
-"""
+"""Released weights: what there is, where it is, and whether it is what was published."""
 
 from galmorph.weights.hub import HubFile, fetch_hub_file
 from galmorph.weights.locate import WeightsFile, find_weights, locate_weights

@@ -74,10 +74,7 @@ class HubFacts:
 
 
 def find_cached(repo_id: str, filename: str, *, revision: str = "main") -> HubFile | None:
-    """Look a file up in the Hub cache, without the network and without huggingface_hub.
-
-    `revision` is a commit, or a branch as it was when it was last asked for.
-    """
+    """Look a file up in the Hub cache, without the network and without huggingface_hub."""
     folder, commit = hub_cache() / ("models--" + repo_id.replace("/", "--")), revision
     if not _COMMIT.fullmatch(revision):
         try:
@@ -126,11 +123,7 @@ def fetch_hub_file(
     size: int | None = None,
     offline: bool | None = None,
 ) -> HubFile:
-    """Fetch a file of a commit or a branch into the Hub cache, in place of a damaged one there.
-
-    Without a sha256, the one that the Hub names today is taken. OfflineError, DownloadError and
-    ChecksumError say why it cannot be had.
-    """
+    """Fetch a file of a commit or a branch into the Hub cache, in place of a damaged one there."""
     place = HubPlace(repo_id, filename, revision)
     if is_offline(offline):
         raise offline_error(place)

@@ -43,10 +43,7 @@ _SUFFIXES = (".safetensors", ".pth", ".tar", ".pt", ".bin", ".ckpt", ".pkl")
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """A file that was found ("path", "folder", "bundled", "cache", "hub") and checked.
-
-    Whoever loads it must find that `sha256`; `revision` is its commit on the Hub.
-    """
+    """A file that was found and checked; whoever loads it must find that `sha256`."""
 
     path: Path
     sha256: str
@@ -66,11 +63,7 @@ def locate_weights(
     offline: bool | None = None,
     manifest: Manifest | None = None,
 ) -> WeightsFile:
-    """Find a model's weights, download them if need be, and say where they came from.
-
-    It is named as in the manifest, as ``hf_hub:ORG/NAME`` of any encoder in timm's layout, or by a
-    path; `offline` overrides ``HF_HUB_OFFLINE``. Whatever is wrong is a WeightsError of its kind.
-    """
+    """Find a model's weights by name, ``hf_hub:ORG/NAME`` or path; download them if need be."""
     if _is_path(name_or_path):
         return _locate_path(Path(name_or_path), manifest)
     manifest = load_manifest() if manifest is None else manifest
@@ -99,10 +92,7 @@ def _is_path(name_or_path: str | os.PathLike[str]) -> bool:
 
 
 def _locate_path(path: Path, manifest: Manifest | None) -> WeightsFile:
-    """A file of the user's: whole, and as ``FILE.sha256`` beside it says, if there.
-
-    It is safetensors, or a pickle of the manifest: by its sha256, else by its name.
-    """
+    """A file of the user's, as ``FILE.sha256`` beside it says; safetensors, or a known pickle."""
     path = Path(os.path.expanduser(path))
     try:
         if not path.is_file():
@@ -234,10 +224,7 @@ def verify_local(entry: ManifestEntry) -> Iterator[tuple[Path, WeightsError | No
 
 
 def copy_to_folder(found: WeightsFile, folder: Path) -> Path:
-    """Copy a weights file for a machine without network, with ``FILE.sha256`` beside it.
-
-    `folder` is made if need be; it is ``GALMORPH_WEIGHTS_DIR`` on the other machine.
-    """
+    """Copy a weights file for a machine without network, with ``FILE.sha256`` beside it."""
     name = found.entry.local_name if found.entry else found.path.name
     target = folder / name
     temporary = folder / f".{uuid.uuid4().hex[:8]}.tmp"

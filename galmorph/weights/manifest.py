@@ -61,11 +61,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """The first values of the first embedding that the model gives for a stated input.
-
-    The input is ``np.random.default_rng(seed).random((images, bands, size, size), dtype=float32)``,
-    then normalized; `atol` is the absolute tolerance in float32.
-    """
+    """First values of the first embedding of ``default_rng(seed).random(shape, float32)``."""
 
     seed: int
     images: int

@@ -1,8 +1,4 @@
-"""npy and npz, for embeddings, in the order of the inputs.
-
-npy is float32 (n, d) and nothing else; npz has an array per column, and ``provenance`` as JSON
-text, without pickles.
-"""
+"""npy, float32 (n, d) and nothing else; npz, an array per column, and ``provenance`` as JSON."""
 
 import json
 import shutil

@@ -150,11 +150,7 @@ class Format:
 def make_spec(
     name: str, dtype: Any, shape: Sequence[int] = (), facts: Mapping[str, Any] | None = None
 ) -> ColumnSpec | None:
-    """A column as a file has it, with its unit, ucd and description.
-
-    None where no output format can hold the values (objects, coordinates, times, complex
-    numbers, several axes).
-    """
+    """A column as a file has it; None where no output format can hold the values."""
     if isinstance(dtype, np.dtype):
         if not dtype.itemsize:  # of such there may be any number of rows
             return None
