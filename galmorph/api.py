@@ -27,9 +27,7 @@ from galmorph.tables.build import build_table
 if TYPE_CHECKING:
     from astropy.table import Table
 
-MAX_NAMED = 5
-"""Failed cutouts that a warning names; the table of `classify` has all."""
-
+MAX_NAMED = 5  # failed cutouts that a warning names; the table of `classify` has all
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
     from galmorph.tables.columns import ColumnSpec
 
-IMAGE_COLUMNS = ("image", "bytes")
-"""What Ray Data and Hugging Face call a column of images."""
-
+IMAGE_COLUMNS = ("image", "bytes")  # what Ray Data and Hugging Face call a column of images
 _UNFIT = {"images", "catalogue", "part", "band_column", *(f.name for f in fields(OutputOptions))}
 
 

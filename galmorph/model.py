@@ -35,8 +35,7 @@ FORMAT_VERSION = 1
 
 SIGNATURE_VALUES = 16
 
-PROBES = 2
-"""Images that a model is tried on when it is read."""
+PROBES = 2  # images that a model is tried on when it is read
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-DOI = "10.48550/arXiv.2211.07168"
-"""Of Wei and others (2022), whose encoder and protocol these are."""
-
+DOI = "10.48550/arXiv.2211.07168"  # of Wei and others (2022), whose encoder and protocol these are
 BIBTEX = f"""\
 @article{{wei2022,
   author  = {{Wei, Shoulin and Li, Yadi and Lu, Wei and Li, Nan and Liang, Bo and Dai, Wei and

@@ -13,9 +13,7 @@ from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.preprocessing.render import render
 from galmorph.settings import FieldOptions, RenderOptions
 
-PANEL = 320
-"""Side of a panel in pixels."""
-
+PANEL = 320  # side of a panel in pixels
 CROPPED = "cropped"
 CAPTION = 26
 GAP = 6
@@ -25,8 +23,7 @@ PERCENTILES = (0.5, 99.5)
 FOR, AGAINST = (255, 80, 20), (40, 120, 255)
 """Colours of what speaks for a class, and of what speaks against it."""
 
-OPAQUE = 0.75
-"""How much the strongest of these covers."""
+OPAQUE = 0.75  # how much the strongest of these covers
 
 
 def to_image(array: npt.NDArray[Any]) -> Image.Image:

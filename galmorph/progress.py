@@ -10,11 +10,8 @@ from typing import Any
 Report = Callable[..., None]
 """Takes the numbers of cutouts done, failed, and done by an earlier run, and what else is shown."""
 
-FILE_INTERVAL_S = 10.0
-"""Between two states of the bar where standard error is a file."""
-
-DELAY_S = 0.5
-"""A run that is over sooner shows no bar."""
+FILE_INTERVAL_S = 10.0  # between two states of the bar where standard error is a file
+DELAY_S = 0.5  # a run that is over sooner shows no bar
 
 
 class Counter:

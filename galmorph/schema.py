@@ -14,9 +14,7 @@ Problem = tuple[str, str]
 LONGEST_HEADER = 10_000_000
 """Bytes of names and metadata that a safetensors file may hold; ours have a hundredth of it."""
 
-SHOWN = 40
-"""Characters of a wrong value that a message shows."""
-
+SHOWN = 40  # characters of a wrong value that a message shows
 _TYPES: dict[str, tuple[Any, str]] = {
     "object": (dict, "an object"),
     "array": (list, "a list"),

@@ -38,8 +38,7 @@ OnError = Literal["flag", "raise"]
 MAX_CROP = 10.0
 """Frames that leave so much of the field empty show nothing; larger numbers are meant as pixels."""
 
-BAND_LETTERS = frozenset("ugrizyYJHK")
-"""Bands that may stand side by side in one word, as in "grz"."""
+BAND_LETTERS = frozenset("ugrizyYJHK")  # bands that may stand side by side in one word, as in "grz"
 
 
 ARCSEC = ("a positive number of arcseconds", "arcsec")

@@ -12,26 +12,18 @@ import numpy.typing as npt
 
 from galmorph.errors import TrainingError
 
-ATYPICAL_PERCENTILE = 99.0
-"""Rows above this percentile of held-out training data are flagged."""
-
+ATYPICAL_PERCENTILE = 99.0  # rows above this percentile of held-out training data are flagged
 NUM_QUANTILES = 201
 
-ENOUGH_ROWS = 400
-"""Embeddings from which a head learns by itself what is typical."""
-
-MIN_ROWS = 40
-"""Embeddings without which nothing can be said of what is typical."""
-
+ENOUGH_ROWS = 400  # embeddings from which a head learns by itself what is typical
+MIN_ROWS = 40  # embeddings without which nothing can be said of what is typical
 ROWS_PER_COMPONENT = 4
 """With fewer, the components fit the rows that they were learnt from and no others."""
 
-FLAT = 1e-6
-"""Components whose variance is less than this part of the largest are noise of rounding."""
+FLAT = 1e-6  # components whose variance is less than this part of the largest are noise of rounding
 
 
-TAIL = 95.0
-"""Galaxies that look less like one than this percentage of them do are flagged."""
+TAIL = 95.0  # galaxies that look less like one than this percentage of them do are flagged
 
 
 @dataclass(frozen=True)

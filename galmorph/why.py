@@ -13,17 +13,11 @@ from galmorph.heads.votes import VoteHead
 from galmorph.inference.backends import open_backend
 from galmorph.model import Model
 
-COVERED = 1 / 6
-"""Side of what is covered at once, as a part of the image's."""
-
-STEPS = 22
-"""Places of it along each side."""
-
+COVERED = 1 / 6  # side of what is covered at once, as a part of the image's
+STEPS = 22  # places of it along each side
 BATCH = 64
 
-LEAST = 1e-30
-"""Shares below are taken for this one, so that their logarithm is finite."""
-
+LEAST = 1e-30  # shares below are taken for this one, so that their logarithm is finite
 Floats = npt.NDArray[np.floating[Any]]
 
 

@@ -16,15 +16,12 @@ from galmorph.settings import EngineOptions, ModelOptions
 if TYPE_CHECKING:
     from galmorph.images.source import Source
 
-OWN_EXTRAS = ("all", "test", "docs", "dev")
-"""Extras that are made of others, or for developers."""
-
+OWN_EXTRAS = ("all", "test", "docs", "dev")  # extras that are made of others, or for developers
 TIMED_IMAGES = 256
 TIMED_BATCHES = 4
 """With GPUs, so many full batches for each: their speed-ups begin with the second."""
 
-FRAME_SIZE = 424
-"""Side in pixels of the JPEG that is timed: that of a Galaxy Zoo 2 cutout."""
+FRAME_SIZE = 424  # side in pixels of the JPEG that is timed: that of a Galaxy Zoo 2 cutout
 
 
 @click.command(cls=GroupedCommand)

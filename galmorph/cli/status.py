@@ -24,12 +24,9 @@ SOME_FAILED = 1
 """With --strict: some cutouts could not be read. Also: the run could not be carried out."""
 USAGE = 2
 """The command line asks for what is not there: a file, a column, a head, a device, a format."""
-NOTHING_READ = 3
-"""Not one cutout could be read."""
-INTERRUPTED = 130
-"""Ctrl-C, as shells have it: 128 and the number of the signal."""
-TERMINATED = 143
-"""SIGTERM, likewise: schedulers send it at the end of the time of a job."""
+NOTHING_READ = 3  # not one cutout could be read
+INTERRUPTED = 130  # Ctrl-C, as shells have it: 128 and the number of the signal
+TERMINATED = 143  # SIGTERM, likewise: schedulers send it at the end of the time of a job
 
 
 class Terminated(KeyboardInterrupt):

@@ -15,9 +15,7 @@ from galmorph.images.source import make_object_id, make_printable
 if TYPE_CHECKING:
     from galmorph.inference.engine import Row
 
-MAX_SHOWN = 10
-"""Failures that are shown one by one; all of them stand in the table."""
-
+MAX_SHOWN = 10  # failures that are shown one by one; all of them stand in the table
 UNSURE = 0.5
 """Below this confidence a label is called unsure: most people would have said something else."""
 

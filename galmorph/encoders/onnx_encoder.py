@@ -21,11 +21,8 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 TRIAL_S = 4.0
 """Seconds within which a graph must embed a batch when it is tried out."""
 
-LARGEST = 1024
-"""Pixels on a side that a graph may take."""
-
-BATCH_NORM_EPS = 1e-5
-"""What torch adds to the variance unless told otherwise."""
+LARGEST = 1024  # pixels on a side that a graph may take
+BATCH_NORM_EPS = 1e-5  # what torch adds to the variance unless told otherwise
 
 
 def import_onnxruntime() -> Any:

@@ -6,14 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-NEIGHBOURS = 15
-"""As in Wei et al. 2022, PASP 134, 114508."""
-
-CHUNK = 512
-"""Queries compared with every reference at a time, so that memory stays flat."""
-
-RESAMPLES = 2000
-"""Bootstrap samples: enough for two digits of a 95 % interval."""
+NEIGHBOURS = 15  # as in Wei et al. 2022, PASP 134, 114508
+CHUNK = 512  # queries compared with every reference at a time, so that memory stays flat
+RESAMPLES = 2000  # bootstrap samples: enough for two digits of a 95 % interval
 
 
 def compute_accuracy(labels: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> float:

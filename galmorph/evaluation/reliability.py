@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-NUM_BINS = 15
-"""As in Guo et al. 2017, ICML."""
-
+NUM_BINS = 15  # as in Guo et al. 2017, ICML
 TEMPERATURE_RANGE = (0.05, 20.0)
 
 

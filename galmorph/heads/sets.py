@@ -8,11 +8,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-MAX_SCORES = 400
-"""Calibration cutouts that a head keeps of each class."""
-
-NO_SCORE = 2.0
-"""Above all scores."""
+MAX_SCORES = 400  # calibration cutouts that a head keeps of each class
+NO_SCORE = 2.0  # above all scores
 
 
 def make_scores(probabilities: Array, labels: Array) -> Array:

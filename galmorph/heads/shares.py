@@ -11,9 +11,7 @@ from galmorph.heads.linear import LinearHead, softmax
 from galmorph.heads.sets import find_sets, list_sets
 from galmorph.tables.columns import ColumnSpec, probability_name
 
-MOST = 0.6
-"""Share from which the last class is the label."""
-
+MOST = 0.6  # share from which the last class is the label
 _OWN = ("label_weight", "label_bias")
 
 

@@ -15,14 +15,11 @@ from galmorph.tables.columns import ColumnSpec
 
 Array = npt.NDArray[Any]
 
-COVERAGE = 0.8
-"""Probability that the share of the voters lies in the interval."""
-
+COVERAGE = 0.8  # probability that the share of the voters lies in the interval
 RELEVANT = 0.5
 """A question says something of a galaxy where at least this part of the people reach it."""
 
-VOTERS = 40
-"""People who look at one galaxy, about as many as in Galaxy Zoo 2."""
+VOTERS = 40  # people who look at one galaxy, about as many as in Galaxy Zoo 2
 
 
 _ARRAYS = ("weight", "bias", "concentration", "hidden_weight", "hidden_bias")

@@ -16,11 +16,8 @@ from galmorph.images.memory import Copied, list_copied
 from galmorph.images.source import FITS_MAGIC, HDU_ADDRESS, Lost, Source, make_printable
 from galmorph.remote import CONNECTIONS, is_url
 
-AHEAD = 16
-"""Sources under way for each connection."""
-
-MAX_SILENT = 50
-"""So many in a row that did not come: the service is down, or the name is wrong."""
+AHEAD = 16  # sources under way for each connection
+MAX_SILENT = 50  # so many in a row that did not come: the service is down, or the name is wrong
 
 
 def bring_ahead(
@@ -64,8 +61,7 @@ def _bring(source: Source, within: str | None, stopped: threading.Event) -> Sour
         return Lost(source.object_id, source.address, error, source.columns)
 
 
-TINY_SIDE = 8
-"""A shorter image beside one of four times its side is a dummy, not a small galaxy."""
+TINY_SIDE = 8  # a shorter image beside one of four times its side is a dummy, not a small galaxy
 
 
 def list_hdus(

@@ -33,15 +33,12 @@ ENCRYPTED = 1
 ZIP_HEADER = 30
 """Bytes of a member's own header in a zip archive, ahead of its name and attributes."""
 
-MAX_HEADER_BYTES = 1 << 20
-"""Of one header with its long names and attributes."""
-
+MAX_HEADER_BYTES = 1 << 20  # of one header with its long names and attributes
 MAX_MEMBER_BYTES = ReadOptions().max_bytes
 HELD_MEMBER_BYTES = 16 << 20
 """A larger member of a compressed tar is held in memory only where it takes as much of the file."""
 
-MEMBER_RATIO = 8
-"""Of its bytes to those that it takes, at most."""
+MEMBER_RATIO = 8  # of its bytes to those that it takes, at most
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,18 +21,14 @@ from galmorph.images.source import FITS_MAGIC, NEW_COPY
 COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 """First bytes of a compressed file, and what `decompress` calls it."""
 
-ALLOWANCE = 1 << 30
-"""Bytes that may come out of a stream, however few went in."""
-
+ALLOWANCE = 1 << 30  # bytes that may come out of a stream, however few went in
 DEFLATE_RATIO = 1032
 """By which deflate can shrink anything at most (https://zlib.net/zlib_tech.html)."""
 
 USUAL_RATIO = 32
 """By which a stream that is no attack shrinks its content at most; on top of the allowance."""
 
-MAX_PARTS = 20_000
-"""Concatenated streams in a file; blocked gzip writes one per 64 KiB."""
-
+MAX_PARTS = 20_000  # concatenated streams in a file; blocked gzip writes one per 64 KiB
 CHUNK = 1 << 15
 PIECE = 1 << 20
 """Unpacked at once; larger pieces cost more time for their memory than for their bytes."""
@@ -46,9 +42,7 @@ DECODERS: dict[str, Callable[[], Any]] = {
 MAX_UNPACKED_BYTES = 32 << 30
 """Largest unpacked mosaic: 92,000 x 92,000 float32 pixels."""
 
-KEPT_FREE_BYTES = 1 << 30
-"""What is left free on the disk in any case."""
-
+KEPT_FREE_BYTES = 1 << 30  # what is left free on the disk in any case
 CHUNK_BYTES = 16 << 20
 NAME = "mosaic.fits"
 _lock = threading.Lock()

@@ -59,9 +59,7 @@ class Cards(Mapping[str, Any]):
         return str(self._lost.get(key, ""))
 
 
-MAX_TILES = 50_000
-"""Tiles of a compressed image, which are unpacked one by one."""
-
+MAX_TILES = 50_000  # tiles of a compressed image, which are unpacked one by one
 GZIP_COLUMNS = ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA")
 """The second holds the tiles that another method could not pack."""
 

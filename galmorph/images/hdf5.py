@@ -17,17 +17,13 @@ from galmorph.images.library import import_extra
 from galmorph.images.source import Source, make_printable
 from galmorph.images.stacks import StoredArray, list_stack
 
-CACHE_BYTES = 32 << 20
-"""Of chunks, so that one chunk of many items is unpacked once."""
-
+CACHE_BYTES = 32 << 20  # of chunks, so that one chunk of many items is unpacked once
 MAX_ARRAYS = 10_000
 MAX_LINKS = 8
 HEAP_ID = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])
 """What stands in a data set for a text or file in a heap."""
 
-SHORTEST_FILE = 512
-"""In bytes: what is as long and fixed is the file of an image, and no text."""
-
+SHORTEST_FILE = 512  # in bytes: what is as long and fixed is the file of an image, and no text
 DEFLATE = 1
 HEAP_MAGIC = b"GCOL\1\0\0\0"
 """Of a global heap: a header of 16 bytes, then objects of a header of 16 bytes each."""

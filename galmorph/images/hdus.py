@@ -15,9 +15,7 @@ from galmorph.images.planes import find_image_shape
 from galmorph.images.source import HDU_ADDRESS, TABLE_ADVICE
 from galmorph.remote import is_url
 
-MAX_HDUS = 256
-"""How far into a file an image is looked for."""
-
+MAX_HDUS = 256  # how far into a file an image is looked for
 EXPOSURE_CARDS = ("IMAGETYP", "IMGTYPE", "OBSTYPE")
 NAME_CARDS = ("EXTNAME", "HDUNAME", "EXTTYPE", "IMTYPE", "PRODTYPE", "DATATYPE", "CONTENT")
 KIND_CARDS = (*NAME_CARDS, *EXPOSURE_CARDS, "HDUCLAS1", "HDUCLAS2", "HDUCLAS3")

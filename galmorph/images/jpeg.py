@@ -16,9 +16,7 @@ from galmorph.settings import ReadOptions
 MARGIN = 16
 """Rows decoded below those that will be seen: colours of neighbouring rows are interpolated."""
 
-MAX_SCANS = 100
-"""A progressive JPEG has about ten; thousands are an attack on the decoder's time."""
-
+MAX_SCANS = 100  # a progressive JPEG has about ten; thousands are an attack on the decoder's time
 SEQUENTIAL = (0xC0, 0xC1)  # Huffman-coded frames whose rows come in order; ITU-T T.81, table B.1
 TABLES = (0xC4, 0xDB, 0xDD)
 START_OF_SCAN = 0xDA

@@ -20,9 +20,7 @@ import numpy as np
 from galmorph.images.fits_structure import BLOCK, CARD, read_header
 from galmorph.images.plain_tiles import PlainTiles, UnusualError, read_tiles
 
-MAX_BLOCKS = 64
-"""Of a header: some 2,300 cards."""
-
+MAX_BLOCKS = 64  # of a header: some 2,300 cards
 MAX_HDUS = 64
 SMALL_BYTES = 1 << 22
 """Files up to this are read whole: mapping a cutout takes longer."""

@@ -26,9 +26,7 @@ from galmorph.images.source import Region
 from galmorph.images.wcs import Tan, to_pixel
 from galmorph.settings import ReadOptions
 
-ROUNDING = 1e-6
-"""Pixels by which a position that is meant to lie between two pixels may be off."""
-
+ROUNDING = 1e-6  # pixels by which a position that is meant to lie between two pixels may be off
 NO_WCS = "no WCS, so a field of view cannot be cut out"
 
 

@@ -17,8 +17,7 @@ from galmorph.tables.provenance import plain
 if TYPE_CHECKING:
     from astropy.table import Column, Table
 
-SHOWN = "%.3f"
-"""How probabilities are shown; their values stay whole."""
+SHOWN = "%.3f"  # how probabilities are shown; their values stay whole
 
 
 def build_table(

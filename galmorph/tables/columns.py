@@ -22,9 +22,7 @@ SUFFIX = "_catalogue"
 _RESERVED = re.compile(r"p_.*|e_[0-9]{3,}|provenance")
 """What formats add: probabilities, the embedding in CSV, and the provenance in npz."""
 
-MAX_NAMED = MAX_SHOWN = 100
-"""Columns that a message names, and letters of each."""
-
+MAX_NAMED = MAX_SHOWN = 100  # columns that a message names, and letters of each
 _NEAREST = {
     **{"int8": "int16", "uint8": "int16", "uint16": "int32", "uint32": "int64"},
     "uint64": "str",  # mostly identifiers; no format but Parquet holds them as numbers

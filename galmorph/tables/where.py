@@ -17,9 +17,7 @@ import numpy.typing as npt
 
 from galmorph.errors import OptionError
 
-MAX_LENGTH = 2000
-"""Longer ones would only try the parser."""
-
+MAX_LENGTH = 2000  # longer ones would only try the parser
 _COMPARE: dict[type[ast.AST], Any] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,

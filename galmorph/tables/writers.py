@@ -37,15 +37,9 @@ from galmorph.writing import move_into_place, say_unwritable
 if TYPE_CHECKING:
     from astropy.table import Table
 
-WRITE_ROWS = 4096
-"""Rows of a table in memory that are handed over at once."""
-
-MAX_NAMED = 5
-"""Columns that a message names; an embedding in CSV has hundreds."""
-
-KEY_COLUMNS = ("object_id", "path")
-"""What a row is recognized by."""
-
+WRITE_ROWS = 4096  # rows of a table in memory that are handed over at once
+MAX_NAMED = 5  # columns that a message names; an embedding in CSV has hundreds
+KEY_COLUMNS = ("object_id", "path")  # what a row is recognized by
 WAY_OUT = "or name another file, or start anew with --overwrite, which replaces this one"
 Block = Mapping[str, Any]
 T = TypeVar("T")

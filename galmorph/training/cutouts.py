@@ -15,8 +15,7 @@ from galmorph.tables.catalogue import read_catalogue
 from galmorph.tables.columns import list_columns, pick_column
 from galmorph.training.labelled import to_label
 
-PATH = "galmorph_path"
-"""A column that every row of a table has."""
+PATH = "galmorph_path"  # a column that every row of a table has
 
 
 def list_cutouts(argument: str, *, path_column: str | None = None) -> Iterator[Source]:

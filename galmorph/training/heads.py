@@ -39,15 +39,9 @@ The probes of five learn from a fifth fewer rows than the head itself. Where lab
 make them less sure, and a temperature that suits them leave the head under-confident.
 """
 
-PATIENCE = 1
-"""Weaker penalties that may do worse before the path is given up."""
-
-MAX_NAMED = 5
-"""Classes that a message names; the others are counted."""
-
-MIN_JUDGES = 50
-"""Rows with held-out labels without which no temperature is fitted."""
-
+PATIENCE = 1  # weaker penalties that may do worse before the path is given up
+MAX_NAMED = 5  # classes that a message names; the others are counted
+MIN_JUDGES = 50  # rows with held-out labels without which no temperature is fitted
 Crop = float | Literal["auto"] | None
 
 

@@ -23,12 +23,8 @@ from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.settings import FieldOptions
 from galmorph.tables.columns import probability_name
 
-FOLDERS = "folders"
-"""In place of a table: the folder in which an image lies names its class."""
-
-NO_LABEL_TEXTS = ("", "nan", "--")
-"""What tables have where there is no label."""
-
+FOLDERS = "folders"  # in place of a table: the folder in which an image lies names its class
+NO_LABEL_TEXTS = ("", "nan", "--")  # what tables have where there is no label
 Labeller = Callable[[Source], str | None]
 Crop = float | Literal["auto"] | None
 

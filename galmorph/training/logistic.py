@@ -17,9 +17,7 @@ MAX_ITERATIONS = 500
 GRADIENT_TOLERANCE = 1e-4
 """Largest component of the gradient, along preconditioned axes, at which a fit has converged."""
 
-CURVATURE = 0.1
-"""Typical p (1 - p) of a fitted probability."""
-
+CURVATURE = 0.1  # typical p (1 - p) of a fitted probability
 Coefficients = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-VARIANCE_EPS = 1e-4
-"""Added to a variance before its root, whose slope has no bound at 0."""
+VARIANCE_EPS = 1e-4  # added to a variance before its root, whose slope has no bound at 0
 
 
 def nt_xent(z1: Tensor, z2: Tensor, *, temperature: float, symmetric: bool = True) -> Tensor:

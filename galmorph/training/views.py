@@ -17,8 +17,7 @@ CUT_FIELD = 1.9
 """Largest field of view of a cut view, in sides of what is left of its frame. On frames that end
 inside the galaxy, ``--crop auto`` looks at 1.0 to 1.6 of them."""
 
-RIM_SAMPLES = 32
-"""Points along each side of a cut frame from which its sky is taken."""
+RIM_SAMPLES = 32  # points along each side of a cut frame from which its sky is taken
 
 
 @dataclass(frozen=True)

@@ -36,22 +36,15 @@ RIDGES = tuple(float(r) for r in 10.0 ** np.arange(0.5, -3.1, -0.25))
 
 CONCENTRATIONS = np.geomspace(1.0, 300.0, 40)
 
-MIN_VOTES = 5
-"""Answers to a question without which a galaxy has no say on its intervals."""
-
-ROUNDING = 1e-3
-"""Of shares in catalogues."""
-
+MIN_VOTES = 5  # answers to a question without which a galaxy has no say on its intervals
+ROUNDING = 1e-3  # of shares in catalogues
 FOLDS = 10
 
 GAIN = 4.0
 """Standard deviations of hidden units for one of an embedding's components: a lighter penalty."""
 
-OFFSET = 10.0
-"""The same for what tells surveys apart."""
-
-MIN_ROWS = 40
-"""Galaxies without which neither penalty nor error can be found."""
+OFFSET = 10.0  # the same for what tells surveys apart
+MIN_ROWS = 40  # galaxies without which neither penalty nor error can be found
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,7 @@ from galmorph.weights.environment import get_endpoint, hub_cache, is_offline
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
-RETRY_DELAYS_S = (0.5, 2.0)
-"""Seconds before the second and the third try."""
-
+RETRY_DELAYS_S = (0.5, 2.0)  # seconds before the second and the third try
 RETRY_FOR_S = 15.0
 """Seconds after which nothing is tried again (the library may have waited itself)."""
 

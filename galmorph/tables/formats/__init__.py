@@ -10,9 +10,7 @@ from galmorph.remote import Copy, allow, fetch, fetch_tree, is_url, to_path
 from galmorph.tables.formats import arrays, csv, fits, jsonl, parquet, text, votable
 from galmorph.tables.formats.base import Format, Kind, TableReader
 
-STDOUT = "-"
-"""The path that means standard output (CSV)."""
-
+STDOUT = "-"  # the path that means standard output (CSV)
 FORMATS: tuple[Format, ...] = (
     *(csv.FORMAT, csv.TSV, csv.ECSV, fits.FORMAT, votable.FORMAT, parquet.FORMAT, jsonl.FORMAT),
     *(arrays.NPY, arrays.NPZ, text.IPAC),

@@ -15,20 +15,13 @@ from galmorph.tables.cells import Values, normalize
 from galmorph.tables.columns import DTYPES, ColumnSpec, nearest_dtype
 from galmorph.tables.journal import Journal
 
-CHUNK_ROWS = 8192
-"""Rows that are read at once."""
-
-MAX_COLUMNS = MAX_VECTOR = 1 << 14
-"""Columns as in a spreadsheet; numbers in a cell."""
-
+CHUNK_ROWS = 8192  # rows that are read at once
+MAX_COLUMNS = MAX_VECTOR = 1 << 14  # columns as in a spreadsheet; numbers in a cell
 MAX_BYTES, PACKED_RATIO = 1 << 28, 32
 """What may come out of a packed table, besides so many times its own size."""
 
-OWN_COLUMNS = {"object_id", "path", "flags", "message"}
-"""What every result has that has names."""
-
-Kind = Literal["classify", "embed"]
-"""What a table is for: classes, or embeddings."""
+OWN_COLUMNS = {"object_id", "path", "flags", "message"}  # what every result has that has names
+Kind = Literal["classify", "embed"]  # what a table is for: classes, or embeddings
 
 
 class TableReader(ABC):

@@ -32,12 +32,8 @@ from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_s
 from galmorph.tables.journal import Journal, Measure
 from galmorph.tables.provenance import flatten_meta, plain
 
-MAX_COLUMNS = 999
-"""TFIELDS of the FITS standard 4.0, section 7.3.1."""
-
-BLOCK = 2880
-"""Bytes; FITS files are a multiple of it."""
-
+MAX_COLUMNS = 999  # TFIELDS of the FITS standard 4.0, section 7.3.1
+BLOCK = 2880  # bytes; FITS files are a multiple of it
 KEY = "GALMORPH"
 
 MAX_HDUS, MAX_HEADER = 256, 1 << 22

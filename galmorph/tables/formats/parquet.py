@@ -25,12 +25,8 @@ from galmorph.tables.provenance import plain
 ROW_GROUP_BYTES = 32 << 20
 """Values are gathered to about that many bytes before they are written as one row group."""
 
-MAX_CELL = 1 << 18
-"""Bytes of a value on the average, where there are very many."""
-
-PROVENANCE = "provenance.json"
-"""In a folder of parts, for all of them."""
-
+MAX_CELL = 1 << 18  # bytes of a value on the average, where there are very many
+PROVENANCE = "provenance.json"  # in a folder of parts, for all of them
 _ARROW_NAMES = {
     **{"large_string": "str", "string_view": "str"},
     **{"float": "float32", "double": "float64", "halffloat": "float32"},

@@ -23,8 +23,7 @@ MAX_LINE = 1 << 26
 CELL_BYTES, BLOCK_BYTES = 64, 1 << 27
 MAX_SHOWN = 200
 """Letters of a line that a message shows."""
-MAX_CELL = 1 << 24
-"""Characters; a line of 512 numbers has some 10,000."""
+MAX_CELL = 1 << 24  # characters; a line of 512 numbers has some 10,000
 
 
 def _quote(cell: str) -> str:
