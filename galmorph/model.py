@@ -367,11 +367,7 @@ def _encode_by_torch(model: Model, pixels: npt.NDArray[np.float32]) -> npt.NDArr
 
 
 def write_heads(
-    path: str | Path,
-    heads: Mapping[str, Head],
-    *,
-    model: str,
-    signature: tuple[float, ...] = (),
+    path: str | Path, heads: Mapping[str, Head], *, model: str, signature: tuple[float, ...] = ()
 ) -> None:
     """Write heads of your own to a safetensors file, with name and signature of their model."""
     metadata = {

@@ -13,14 +13,7 @@ from galmorph.errors import BandError
 from galmorph.images.cutout import Cutout
 from galmorph.images.wcs_cards import to_number
 
-LEGACY_WORDS = (
-    "legacysurvey",
-    "legacy survey",
-    "decals",
-    "decam legacy",
-    "mzls",
-    "bass",
-)
+LEGACY_WORDS = ("legacysurvey", "legacy survey", "decals", "decam legacy", "mzls", "bass")
 UNIT_NAMES = {
     "nanomaggy": "nanomaggy", "nanomaggies": "nanomaggy", "nmgy": "nanomaggy",
     "nanomaggie": "nanomaggy", "adu": "adu", "dn": "adu", "count": "adu", "counts": "adu",

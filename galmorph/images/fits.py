@@ -9,11 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import (
-    BandError,
-    GalmorphError,
-    UnreadableImageError,
-)
+from galmorph.errors import BandError, GalmorphError, UnreadableImageError
 from galmorph.flags import Flags
 from galmorph.images.bands import RENDERED_NAMES, choose_planes, find_band, find_band_names
 from galmorph.images.calibration import (
@@ -35,12 +31,7 @@ from galmorph.images.grids import Planes, bring_to_one_grid, make_cutout
 from galmorph.images.hdus import HduChoice, choose_hdus
 from galmorph.images.planes import to_cutout_array
 from galmorph.images.regions import find_region, find_size, read_pixels
-from galmorph.images.sky import (
-    SkyFrame,
-    frame_from_header,
-    frame_from_wcs,
-    load_sky,
-)
+from galmorph.images.sky import SkyFrame, frame_from_header, frame_from_wcs, load_sky
 from galmorph.images.source import Region
 from galmorph.settings import ReadOptions
 

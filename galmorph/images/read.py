@@ -54,9 +54,7 @@ DEFAULT_OPTIONS = ReadOptions()
 
 
 def read_cutout(
-    source: Source | str | os.PathLike[str] | Any,
-    *,
-    options: ReadOptions = DEFAULT_OPTIONS,
+    source: Source | str | os.PathLike[str] | Any, *, options: ReadOptions = DEFAULT_OPTIONS
 ) -> Cutout:
     """Read one cutout, whatever it is kept in.
 

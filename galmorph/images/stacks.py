@@ -13,12 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import (
-    BandError,
-    GalmorphWarning,
-    ImageError,
-    UnsupportedImageError,
-)
+from galmorph.errors import BandError, GalmorphWarning, ImageError, UnsupportedImageError
 from galmorph.images.arrays import cutout_from_array
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image

@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from galmorph.errors import (
-    UnreadableImageError,
-    UnsupportedImageError,
-)
+from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.arrays import cutout_from_array
 from galmorph.images.compressed import DEFLATE_RATIO, decompress
 from galmorph.images.cutout import Cutout

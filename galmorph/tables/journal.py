@@ -25,14 +25,7 @@ from typing import Any, BinaryIO
 
 from galmorph.errors import ResumeError
 from galmorph.remote import find_place
-from galmorph.tables.blocks import (
-    Place,
-    find_blocks,
-    make_block,
-    pack,
-    read_block,
-    unpack,
-)
+from galmorph.tables.blocks import Place, find_blocks, make_block, pack, read_block, unpack
 from galmorph.tables.cells import Values, missing_values
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import escape_ascii, is_plain, xml_cell

@@ -173,11 +173,7 @@ def turn_hue(views: Tensor, turns: Tensor) -> Tensor:
 
 
 def make_views(
-    images: Tensor,
-    *,
-    img_size: int,
-    options: ViewOptions,
-    generator: torch.Generator,
+    images: Tensor, *, img_size: int, options: ViewOptions, generator: torch.Generator
 ) -> Tensor:
     """One random view of each cutout, uint8 (n, 3, h, w) to float32 on [0, 1], not normalized."""
     matrices, cuts = draw_affine(len(images), options, generator)

@@ -17,12 +17,7 @@ from galmorph.heads.linear import LinearHead, softmax
 from galmorph.heads.questions import Question, compute_reach, slice_answers
 from galmorph.heads.regression import RegressionHead, Target
 from galmorph.heads.votes import COVERAGE, VOTERS, VoteHead, find_interval
-from galmorph.training.logistic import (
-    cross_predict,
-    fit_path,
-    one_thread,
-    standardize,
-)
+from galmorph.training.logistic import cross_predict, fit_path, one_thread, standardize
 
 logger = logging.getLogger(__name__)
 

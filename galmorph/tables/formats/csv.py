@@ -168,10 +168,7 @@ def _declared_spec(column: dict[str, Any]) -> ColumnSpec | None:
 
 
 FORMAT = Format(
-    *("CSV", (".csv",), EcsvReader, write),
-    provenance=False,
-    check=_check,
-    list_names=list_names,
+    *("CSV", (".csv",), EcsvReader, write), provenance=False, check=_check, list_names=list_names
 )
 SAFE = replace(FORMAT, write=partial(write, safe=True))
 TSV = Format("TSV", (".tsv",), EcsvReader)
