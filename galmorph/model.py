@@ -168,11 +168,7 @@ def _save(
 
 
 def write_model(path: str | Path, model: Model, *, half: bool = False) -> None:
-    """Write a model to one safetensors file; ``half`` stores the encoder in float16.
-
-    It is read back as float32. OutputError: it cannot be written, and a file that was there stays
-    as it was. WeightsError: float16 cannot hold a value of the encoder.
-    """
+    """Write a model to one safetensors file; ``half`` stores the encoder in float16."""
     tensors: dict[str, Any] = {}
     for key, tensor in model.encoder.state_dict().items():
         array = tensor.detach().cpu().numpy()
@@ -237,12 +233,9 @@ def _load_encoder(architecture: str, tensors: Mapping[str, Any], path: Path) -> 
 def read_model(
     path: str | Path, *, backend: BackendName = "torch", sha256: str | None = None
 ) -> Model:
-    """Read a model from a safetensors file, or from an ONNX file of ``galmorph export``.
+    """Read a model from a safetensors file, or from an ONNX file, which is for that backend.
 
-    With the backend "onnx" torch is not imported; an ONNX file is always for it. The encoder is on
-    the CPU, float32, in eval mode; the provenance has the sha256 of the bytes read, which is to be
-    ``sha256`` where that is given. CheckpointError: no complete model; UnknownModelError: an
-    architecture that galmorph, or this backend, does not have.
+    The encoder is on the CPU, float32, in eval mode.
     """
     path = Path(path)
     if path.suffix == ".onnx":

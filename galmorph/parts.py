@@ -1,8 +1,4 @@
-"""A run in parts: the list of the cutouts is cut, and each part becomes a Parquet file.
-
-A file is there whole or not at all, and its name is the number of its part. So a part that is made
-twice, because a node died meanwhile, is the same file: nothing is lost or doubled.
-"""
+"""A run in parts, each a Parquet file with its number as name: made twice, it is the same."""
 
 from __future__ import annotations
 

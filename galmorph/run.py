@@ -37,9 +37,8 @@ PLACE = ("device", "torch", "numpy", "python", "onnxruntime", "command", "date",
 class Run:
     """A run made ready; `results` carries it out.
 
-    `command` is as it was typed; of the `rows_done`, `resumed` are of an earlier run, and
-    `resumed_failed` of these failed. `finished` says where such a run has finished the table,
-    `passed_over` counts files of folders by suffix, `where` says what computes if not this process.
+    Of the `rows_done`, `resumed` are of an earlier run, `resumed_failed` of these failed; `where`
+    says what computes if not this process.
     """
 
     options: RunOptions

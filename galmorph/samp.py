@@ -26,11 +26,7 @@ def import_samp() -> Any:
 
 
 class Samp:
-    """A connection to the hub that runs on this machine; nothing connects before it is made.
-
-    `hear` is called, in a thread of its own, with the name of a table that was sent and the numbers
-    of the rows in it that another program has selected, or the one that it has highlighted.
-    """
+    """A connection to the hub on this machine; `hear` is told table and rows that others select."""
 
     def __init__(self, hear: Callable[[str, list[int]], None] | None = None) -> None:
         samp = import_samp()

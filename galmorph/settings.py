@@ -1,8 +1,4 @@
-"""Every option of a run, once: default, unit, check, and what it says of itself.
-
-Options of the commands, keywords in Python, provenance, and what is compared on resuming are made
-from these classes. Importing this costs nothing.
-"""
+"""Every option of a run, once: default, unit, check, and what it says of itself."""
 
 from __future__ import annotations
 
@@ -292,11 +288,7 @@ def _strip_unit(value: Any, *units: str) -> Any:
 
 @dataclass(frozen=True)
 class Option:
-    """What an option says of itself; without `help` it is not listed.
-
-    `default` is what holds where nothing is given, if the default itself does not say so; `flag`
-    its names on the command line, where they are not its own alone.
-    """
+    """What an option says of itself, if `help` is there; `flag` are further names of it."""
 
     help: str
     kind: Kind
@@ -378,10 +370,8 @@ class FileOptions(Settings):
 class ReadOptions(FileOptions):
     """How files are read, with what galmorph adds.
 
-    `fov` is the side in arcseconds to cut out by the WCS; with `center` alone, the shorter side of
-    the image. A JPEG may be decoded at 1/2, 1/4 or 1/8 as long as both sides keep `min_side` pixels
-    (noted as "reduced"). `seen` is the side of the central square outside of which nobody will
-    look, of the shorter side; `seen_side`: that holds of frames of so many pixels alone.
+    `fov` is the side in arcseconds to cut out; a JPEG is reduced while its sides keep `min_side`;
+    nobody looks beyond the central `seen` of the shorter side, in frames of `seen_side` pixels.
     """
 
     fov: float | None = option(None, Number(*ARCSEC))
@@ -804,8 +794,6 @@ _TYPED = re.compile(r'--([a-z]+(?:-[a-z]+)*)(?: ([A-Z]{2,}\b|[a-z](?:,[a-z])+|"[
 def say_in_python(text: str) -> str:
     """The same sentence with keywords in place of options.
 
-    Examples
-    --------
     >>> say_in_python("name them with --bands g,r,z, or give --crop")
     'name them with bands="g,r,z", or give crop'
     """

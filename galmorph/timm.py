@@ -1,7 +1,4 @@
-"""Registers galmorph's encoders with timm: ``timm.create_model("galmorph_wei2022")``.
-
-Import this module once; it imports timm, and with it torchvision.
-"""
+"""Importing this registers galmorph's encoders: ``timm.create_model("galmorph_wei2022")``."""
 
 import copy
 from typing import Any

@@ -28,11 +28,9 @@ TAIL = 95.0  # galaxies that look less like one than this percentage of them do 
 
 @dataclass(frozen=True)
 class Doubts:
-    """What else makes a label doubtful, by linear probes: no galaxy, or no class for sure.
+    """Linear probes of what makes a label doubtful: no galaxy (row 0), or no class for sure.
 
-    `weight` (1 + k, num_features) and `bias`: first the logit of what is no galaxy, then those of k
-    classes. `quantiles` (2, q): of that logit, and of 1 minus the largest share of a class, among
-    galaxies, at equal steps of probability.
+    `quantiles` (2, q): of that logit, and of 1 minus the largest share, among galaxies.
     """
 
     weight: npt.NDArray[np.float32]
@@ -59,11 +57,7 @@ class Doubts:
 
 @dataclass(frozen=True)
 class Frames:
-    """Tells frames that show a galaxy badly: off-centre, cut off, or small beside a big one.
-
-    `weight` (1 + k, num_features) and `bias`: first the logit of a good frame, made so much larger
-    that few are called bad; then those of k kinds of bad ones.
-    """
+    """Tells frames that show a galaxy badly: logits of good frames (row 0) and kinds of bad."""
 
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
@@ -80,11 +74,9 @@ class Frames:
 
 @dataclass(frozen=True)
 class Typicality:
-    """Distance to the nearest training embeddings, in whitened principal components.
+    """Mean distance to the `neighbours` nearest `references` (m, k), in whitened components.
 
-    `mean` (num_features,); `components` (num_features, k), each divided by its standard deviation;
-    `references` (m, k), a whitened sample; `quantiles` (q,) of the distances of further training
-    embeddings, at equal steps of probability. The distance is the mean to the `neighbours` nearest.
+    `quantiles` (q,) are of the distances of further training embeddings.
     """
 
     mean: npt.NDArray[np.float32]
@@ -123,9 +115,7 @@ class Typicality:
     def compute_atypicality(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """From 0 to 100, (n, num_features) to (n,); rows of NaN stay NaN.
 
-        The percentile of the distance among training data. With doubts: up to 99 the rank by how
-        unsure the class is; above it what looks less like a galaxy than 95 % of the galaxies do,
-        and what lies farther than 99 % of them.
+        The percentile of the distance; with doubts, up to 99 the rank by how unsure the class is.
         """
         grid = np.linspace(0, 100, len(self.quantiles))
         far = np.interp(self.compute_distance(embeddings), self.quantiles, grid)

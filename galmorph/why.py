@@ -24,12 +24,7 @@ Floats = npt.NDArray[np.floating[Any]]
 def compute_occlusion(
     model: Model, head: Head, pixels: npt.NDArray[Any], name: str
 ) -> npt.NDArray[np.float32]:
-    """How far a share falls where a pixel is covered by sky, (3, y, x) to (y, x).
-
-    Squares of the colour of the rim are moved over what the network was given; a pixel has the mean
-    of all that cover it. In natural logarithms of the odds, for near 1 a share hardly moves; a
-    number that is no share in its own unit. Negative where it rises.
-    """
+    """Fall of a share, in log odds, where a pixel is covered by sky, (3, y, x) to (y, x)."""
     own, others = _find_columns(head, name)
     encode = open_backend(model, precision="float32").encode
     squares, sky = list(_list_squares(pixels.shape[-1])), _find_sky(pixels)

@@ -26,8 +26,6 @@ MAX_REMEMBERED = 1_000_000
 def format_duration(seconds: float) -> str:
     """Seconds as people say them.
 
-    Examples
-    --------
     >>> format_duration(7), format_duration(75), format_duration(7300)
     ('7 s', '1:15 min', '2:01 h')
     """

@@ -42,11 +42,7 @@ class FusedEncoder(nn.Module):
 
 
 class Wei2022(FusedEncoder):
-    """The encoder of Wei et al. 2022, PASP 134, 114508: 1.81 GMAC, 3,955,776 parameters.
-
-    A ResNet without max pool on the full-resolution stem, beside a Linformer on 12 px patches of
-    the image itself.
-    """
+    """Wei et al. 2022, PASP 134, 114508: a ResNet without max pool beside a Linformer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,12 +65,7 @@ class Wei2022(FusedEncoder):
 
 
 class FusedFast(FusedEncoder):
-    """The same fusion at about a ninth of the operations.
-
-    Two strided convolutions bring the image to 21 by 21 features before anything else, and both
-    branches start from those: the residual stages directly, the transformer from 3 by 3 patches
-    of them (12 by 12 pixels of the image, as in the paper) with full attention.
-    """
+    """The same fusion at a ninth of the operations: both branches see 21 by 21 features."""
 
     def __init__(self) -> None:
         super().__init__()

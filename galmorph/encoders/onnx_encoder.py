@@ -1,9 +1,4 @@
-"""galmorph's own encoders in onnxruntime, without torch.
-
-The package carries the graph of each architecture without its weights (made by
-tools/make_onnx_graphs.py); the weights come from the same safetensors files that torch
-reads. A file of ``galmorph export`` holds both.
-"""
+"""galmorph's own encoders in onnxruntime, without torch: graphs from here, weights of a file."""
 
 import threading
 from collections.abc import Mapping

@@ -24,12 +24,7 @@ def bootstrap_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the accuracy (Efron & Tibshirani 1993, ch. 13).
-
-    Where all rows are right, or none, every sample is like these, and the bootstrap knows of no
-    doubt: there it is the exact interval of Clopper & Pearson 1934, Biometrika 26. It is of these
-    rows alone: what another choice of training data would change is not in it. NaN for no rows.
-    """
+    """95 % interval of the accuracy by bootstrap of these rows; exact where all are alike."""
     if not len(labels):
         return float("nan"), float("nan")
     # The hits among n rows drawn with replacement are binomial.
@@ -76,9 +71,7 @@ def find_by_knn(
 ) -> npt.NDArray[np.int64]:
     """Class of each query, (n, d) to (n,): majority of the nearest of (m, d) by cosine similarity.
 
-    Ties go to the lowest class. Without queries each reference is one, and no neighbour of its own:
-    the protocol of Wei et al. 2022 as far as their code shows it, in which the labels of the test
-    part vote. ValueError: fewer references than neighbours, or one without class.
+    Ties go to the lowest class. Without queries each reference is one, but no neighbour of its own.
     """
     itself = queries is None
     available = len(references) - itself

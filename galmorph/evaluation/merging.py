@@ -10,12 +10,9 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class ClassMerge:
-    """Which classes become one: name of a joined class, and the classes that it is made of.
+    """Which classes become one, by the name of each joined class.
 
-    Examples
-    --------
-    >>> merge = ClassMerge({"smooth": ("round", "cigar")})
-    >>> merge.rename(("round", "spiral", "cigar"))
+    >>> ClassMerge({"smooth": ("round", "cigar")}).rename(("round", "spiral", "cigar"))
     ('smooth', 'spiral')
     """
 

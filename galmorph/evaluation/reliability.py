@@ -81,11 +81,10 @@ def _choose(log_probabilities: npt.NDArray[Any], labels: npt.NDArray[Any]) -> np
 
 
 def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
-    """Temperature that brings logits to the smallest log loss (Guo et al. 2017, ICML).
+    """Temperature of the smallest log loss (Guo et al. 2017, ICML), by a golden section.
 
-    The rows are not those of the fit. One more counts, of every class in equal parts (after Platt
-    1999): few rows that are all right would otherwise ask for a temperature of 0, that is never to
-    be wrong. The loss is convex in 1 / temperature; a golden section of its logarithm is made.
+    One row more counts, of every class in equal parts (after Platt 1999): few rows that are all
+    right would otherwise ask for a temperature of 0.
     """
 
     def compute_loss(log_temperature: float) -> float:

@@ -18,8 +18,6 @@ from galmorph.typicality import Typicality
 def make_class_name(text: str) -> str:
     """Letters, digits and underscores, as heads and column names need them.
 
-    Examples
-    --------
     >>> make_class_name(" edge-on disk")
     'edge_on_disk'
     """

@@ -17,16 +17,9 @@ _OWN = ("label_weight", "label_bias")
 
 @dataclass(frozen=True, kw_only=True)
 class SharesHead(LinearHead):
-    """Shares of people's answers; the last class is for what is no galaxy.
+    """Shares of people's answers by softmax; that of the last class, no galaxy, by a logistic.
 
-    Its share is a logistic function of its row; the others share the rest by softmax. It is the
-    label where most people say so; which of the others is goes by a linear map of its own, that
-    may prefer another one than most people do.
-
-    Attributes
-    ----------
-    label_weight : ndarray of float32, shape (num_classes - 1, num_features)
-    label_bias : ndarray of float32, shape (num_classes - 1,)
+    It is the label where most people say so; else a linear map of its own chooses the label.
     """
 
     kind: ClassVar[str] = "shares"

@@ -29,17 +29,8 @@ _ARRAYS = ("weight", "bias", "concentration", "hidden_weight", "hidden_bias")
 class VoteHead(Head):
     """Questions with shares, which depend linearly on embedding and hidden units.
 
-    Attributes
-    ----------
-    questions : tuple of Question
-        Each one after that to which its ``after`` belongs.
-    weight : ndarray of float32, shape (num_answers, num_features + num_hidden)
-    bias : ndarray of float32, shape (num_answers,)
-    concentration : ndarray of float32, shape (num_questions,)
-        Sum of the parameters of the Dirichlet distribution around the expected shares.
-    hidden_weight, hidden_bias : ndarray of float32, shapes (h, num_features) and (h,)
-    voters : int
-        People for whom the intervals hold.
+    Each question comes after that to which its ``after`` belongs; `concentration` (num_questions,)
+    is of the Dirichlet distribution around the shares; intervals are for so many `voters`.
     """
 
     kind: ClassVar[str] = "votes"
@@ -185,21 +176,7 @@ class VoteHead(Head):
 
 
 def find_interval(shares: Array, concentration: float, count: Array) -> tuple[Array, Array]:
-    """Where the share of ``count`` voters lies with probability `COVERAGE`.
-
-    The votes for one answer follow a beta-binomial distribution; ends lie between the steps of its
-    distribution function, half a step being counted below.
-
-    Parameters
-    ----------
-    shares : ndarray, shape (n, k)
-    concentration : float
-    count : ndarray, shape (n,)
-
-    Returns
-    -------
-    low, high : ndarray of float32, shape (n, k)
-    """
+    """Ends (n, k) between which the share of ``count`` (n,) voters lies with `COVERAGE`."""
     n = count[:, None, None]
     votes = np.arange(int(count.max(initial=1)))  # (m,): from so many votes to one more
     a = concentration * np.clip(shares.astype(np.float64), 1e-6, 1 - 1e-6)[:, :, None]

@@ -1,8 +1,4 @@
-"""Archives of images, tar and zip, read without extracting; each member from any thread or process.
-
-Members of a zip or an uncompressed tar are listed by place and size. A compressed tar can only be
-read from the start, and its members travel as bytes.
-"""
+"""Archives of images, tar and zip, read without extracting; a compressed tar from its start."""
 
 import os
 import tarfile

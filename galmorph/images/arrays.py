@@ -60,11 +60,9 @@ def find_masked(item: Any, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | No
 
 
 def cutout_from_array(array: Array, options: ReadOptions, unit: str = "") -> Cutout:
-    """Make a cutout of an array whose row 0 is the top; with a unit its values are flux.
+    """Make a cutout of an array whose row 0 is the top.
 
-    (y, x), (y, x, 1 or 3), (1 or 3, y, x), RGBA uint8 (y, x, 4), or (band, y, x) with bands. uint8,
-    uint16 (over 65535) and floats in [0, 1] are rendered, other values flux, and so is everything
-    for which other bands than red, green, blue are given.
+    uint8, uint16 and floats in [0, 1] are rendered; with a unit, or named bands, it is flux.
     """
     if array.dtype.kind not in "fiub":
         raise UnsupportedImageError(f"an array of type {array.dtype} is not an image")

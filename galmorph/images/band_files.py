@@ -75,10 +75,7 @@ class BandFiles:
 
 
 class BandPattern:
-    """A file name pattern with ``{id}`` and ``{band}``, once each.
-
-    It is matched against the end of the path; ``*`` stands for anything inside a name. Identifiers
-    count within the folder ahead of what is matched: ``*/{id}_{band}.fits`` joins across folders.
+    """A file name pattern with ``{id}`` and ``{band}``, once each, of the end of a path.
 
     >>> pattern = BandPattern("{id}_{band}.fits")
     >>> [[band for band, _ in s.files] for s in pattern.group(["a_g.fits", "a_r.fits"])]

@@ -60,14 +60,10 @@ MAX_NAMED_PLANES = 64
 
 
 def clean_band_name(name: object) -> str:
-    """Shorten the name of a filter, as headers and users give it, to the usual one.
+    """Shorten the name of a filter, or of several wheels, to that of its band.
 
-    Of the names of several wheels that is the only one of a known band.
-
-    >>> clean_band_name("g DECam SDSS c0001 4720.0 1520.0"), clean_band_name("HSC-R")
-    ('g', 'r')
-    >>> clean_band_name("G"), clean_band_name("KS"), clean_band_name("CLEAR1L;F814W")
-    ('g', 'Ks', 'F814W')
+    >>> clean_band_name("g DECam SDSS c0001 4720.0 1520.0"), clean_band_name("CLEAR1L;F814W")
+    ('g', 'F814W')
     """
     text = str(name).strip()
     return _clean_text(text.strip("=' ") if text.startswith(("=", "'")) else text)
@@ -98,10 +94,7 @@ def _clean_word(text: str) -> str:
 
 
 def name_bands(names: Iterable[object]) -> tuple[str, ...]:
-    """The usual names of bands that stand together.
-
-    R and Z are bands too, of other systems; beside G, or R or I beside Z, they mean the small
-    letters. Where two names would become one, all stay as they are.
+    """The usual names of bands that stand together: R and Z beside G are small letters.
 
     >>> name_bands(["HSC-G", "R", "Z"]), name_bands(["B", "V", "R"])
     (('g', 'r', 'z'), ('B', 'V', 'R'))
@@ -129,11 +122,7 @@ def is_band_name(name: str) -> bool:
 
 
 def find_band_names(header: Mapping[str, Any], planes: int) -> tuple[str, ...] | None:
-    """Names of so many planes, None where the header does not say.
-
-    Looked for in this order: ``BANDS``, ``BAND0``... or ``BAND1``..., ``FILTER1``..., ``FILTER``
-    (as many names as planes, as in "grz" or "g,r,z"), ``CTYPE3``.
-    """
+    """Names of so many planes, None where the header does not say; the order of cards is below."""
     if planes > MAX_NAMED_PLANES:
         return None
     for names in (
@@ -185,10 +174,7 @@ def _from_single(header: Mapping[str, Any], planes: int) -> tuple[str, ...] | No
 def choose_planes(
     named: tuple[str, ...] | None, wanted: Sequence[str] | None, planes: int
 ) -> tuple[tuple[str, ...], list[int] | None]:
-    """Settle names of planes and which to take (None: all) between the file and the user.
-
-    Names from the user are a choice where the file has names, else the names themselves.
-    """
+    """Settle names of planes and which to take (None: all) between the file and the user."""
     if named is not None and wanted is not None:
         found = [find_band(band, named) for band in wanted]
         missing = [band for band, name in zip(wanted, found, strict=True) if name is None]

@@ -1,8 +1,4 @@
-"""A walk over the headers of a FITS file ahead of astropy, which believes what they say.
-
-A card that astropy itself needs and cannot read is mended where its value is plain, and else
-renamed to `UNREAD`, which keeps its name, so that its HDU can be read without it.
-"""
+"""A walk over the headers of a FITS file ahead of astropy, which believes what they say."""
 
 import re
 from collections.abc import Iterator

@@ -20,15 +20,9 @@ from galmorph.images.source import Lost, Source, is_source, make_object_id, make
 def to_sources(images: Any, *, recursive: bool = True) -> Iterator[Source]:
     """Turn one or many images of any kind into sources, lazily and in order.
 
-    Path, glob, folder, container (see `discover_sources`); ``bytes`` or a binary file object; PIL
-    image; array (y, x), (y, x, 3), (3, y, x) or a stack with one more axis; torch tensor; `NDData`,
-    `CCDData`, `Cutout2D`, HDU, `HDUList`; `Cutout` or `Source`; any iterable of these, which is
-    consumed one by one. Masked arrays, those of astropy as well, keep their mask. Rows of data sets
-    too: a mapping with an image in it, whose other values are columns, or a tuple of an image and a
-    label. Objects get their position as identifier, HDUs their names where all are different.
-
-    Raises `UnreadableImageError` for a single path that does not exist, `AmbiguousShapeError` for
-    an array of fewer than two or more than four axes, `TypeError` for what is no image at all.
+    Path, glob, folder, container; ``bytes`` or a binary file; PIL image; array or stack of them;
+    torch tensor; `NDData`, HDU, `HDUList`; `Cutout`; any iterable of these, and rows of data sets.
+    Masked arrays keep their mask; objects have their position as identifier.
     """
     if isinstance(images, (str, os.PathLike)):
         return discover_sources(images, recursive=recursive)

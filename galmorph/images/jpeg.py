@@ -45,12 +45,7 @@ def _decode(data: bytes, options: ReadOptions, *, strict: bool) -> Cutout:
 
 
 def shorten_jpeg(data: bytes, options: ReadOptions) -> tuple[bytes, tuple[int, int]] | None:
-    """The file with fewer rows in its header, and height and width of the whole.
-
-    None where nothing is to be gained, the rows do not come one after the other (progressive files,
-    one scan per colour), the file does not end as it should, is larger than `max_pixels`, or large
-    enough to be reduced.
-    """
+    """The file with fewer rows in its header, and its whole size; None where that gains nothing."""
     if options.seen is None or not data.endswith(END_OF_IMAGE):
         return None
     found = _find_size(data)
@@ -94,12 +89,7 @@ def _read_number(data: bytes, at: int) -> int:
 def decode_usual_jpeg(
     data: bytes, options: ReadOptions, *, strict: bool = True
 ) -> npt.NDArray[Any] | None:
-    """Decode a JPEG of three colours at its full size, (3, y, x), not contiguous.
-
-    ``strict`` leaves files to Pillow of which libjpeg-turbo has anything to say, as it has of a
-    short one. None where simplejpeg is not installed, or the file is grey, CMYK, stored as RGB,
-    larger than `max_pixels`, large enough to be reduced, cut short or damaged.
-    """
+    """Decode a JPEG of three colours at full size, (3, y, x); None for what Pillow is to read."""
     library = _import_simplejpeg()
     if library is None:
         return None

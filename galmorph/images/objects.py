@@ -22,11 +22,7 @@ from galmorph.settings import ReadOptions
 
 
 def cutout_from_object(item: Any, options: ReadOptions) -> Cutout:
-    """Make a cutout of an object in memory.
-
-    FITS-like objects (HDU, HDUList, NDData, CCDData, Cutout2D) have row 0 at the bottom and are
-    flipped; plain arrays, tensors and PIL images have row 0 on top and are not.
-    """
+    """Make a cutout of an object in memory; FITS-like ones have row 0 at the bottom."""
     if isinstance(item, Cutout):
         return item
     if hasattr(item, "getbands"):

@@ -25,11 +25,10 @@ USUAL_RATIO = 4
 
 
 def list_items(path: str, column: str) -> Iterator[Source]:
-    """List the rows of a file that holds images, with its scalar columns.
+    """List the rows of a file that holds images, with its scalar columns, 16 at a time.
 
-    The image column holds bytes, or a struct of ``bytes`` and ``path``; it is found by its type
-    where it is not named. Rows come from the disk 16 at a time, fewer where they are large. What
-    is damaged takes the rest of its row group with it.
+    The image column holds bytes, or a struct of ``bytes`` and ``path``. What is damaged takes the
+    rest of its row group with it.
     """
     if path.lower().endswith(".arrow"):
         yield from _list_arrow(path, column)

@@ -59,11 +59,7 @@ ASINH_NOTE = "from asinh magnitudes (BSOFTEN, BOFFSET)"
 
 
 def undo_asinh(array: Array, header: Mapping[str, Any]) -> Array | None:
-    """Counts of the asinh magnitudes of Pan-STARRS stacks; None where the pixels are linear.
-
-    With BSOFTEN = a and BOFFSET = b a pixel v holds b + 2 a sinh(v ln 10 / 2.5) (Waters et al.
-    2020, ApJS 251, 4, section 3.3).
-    """
+    """Counts of asinh magnitudes of Pan-STARRS (Waters et al. 2020, ApJS 251, 4); else None."""
     soft, offset = (to_number(header.get(key)) for key in ("BSOFTEN", "BOFFSET"))
     if not (0 < soft < math.inf and math.isfinite(offset)):
         return None
@@ -73,11 +69,7 @@ def undo_asinh(array: Array, header: Mapping[str, Any]) -> Array | None:
 
 
 def find_blank(header: Mapping[str, Any]) -> float:
-    """Value of blank pixels of an integer image that is read as integers; NaN where there is none.
-
-    To be asked before the pixels are read, because astropy then changes the header. astropy itself
-    applies BLANK, except where BZERO only makes unsigned integers of signed ones.
-    """
+    """Value of blank pixels that astropy leaves as integers; asked before it changes the header."""
     blank = header.get("BLANK", header.get("ZBLANK"))
     if isinstance(blank, bool) or not isinstance(blank, int):
         return math.nan

@@ -141,11 +141,7 @@ def sniff_raster(head: bytes) -> str:
 
 
 def read_raster(data: bytes, name: str, options: ReadOptions) -> Cutout:
-    """Decode a raster image, (3, y, x), or flux where a TIFF holds floats outside [0, 1].
-
-    An EXIF orientation is ignored on purpose: it tells how a camera was held, and the sky has no
-    upright.
-    """
+    """Decode a raster image, (3, y, x), whatever EXIF says of up: the sky has no upright."""
     module, function = next(r.reader for r in RASTERS if r.name == name).split(".")
     read = getattr(importlib.import_module(f"galmorph.images.{module}"), function)
     cutout: Cutout = read(data, options)

@@ -38,12 +38,7 @@ def _is_file(value: Any) -> bool:
 def make_record_source(
     record: Mapping[str, Any], column: str, *, name: str, address: str, folder: str = ""
 ) -> Source:
-    """The source of a row.
-
-    The image is an object, or a mapping of its ``bytes`` and ``path``, of a file in the folder or
-    from the current one. The row is called by one of its identifiers, else by that file, else as
-    given. Numbers and texts beside the image are columns.
-    """
+    """The source of a row: of its image, or the file it names, with its numbers and texts."""
     image, file = record[column], ""
     if _is_file(image):
         file, image = image.get("path") or "", image.get("bytes")

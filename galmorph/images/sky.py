@@ -32,12 +32,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class SkyFrame:
-    """What a cutout needs to know of its WCS.
-
-    The centre stands in degrees (ICRS; FK5 J2000 is taken as the same, 0.03 arcsec at most). The
-    pixel scale is the root of the area of the pixel in the middle (of a gnomonic projection
-    without distortion: of that at the reference point).
-    """
+    """Centre in degrees (ICRS; FK5 J2000 is taken as the same) and pixels of a cutout."""
 
     ra: float = math.nan
     dec: float = math.nan

@@ -112,8 +112,7 @@ class StackItem:
 def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Source]:
     """List the items of a stack (n, y, x) or with one more axis, or of encoded images (n,).
 
-    The array may be left unnamed where there is only one with image axes. Arrays of one axis and
-    the same length beside it are columns of its items, with their identifiers and positions.
+    Arrays of one axis and the same length beside it are columns of its items.
     """
     with _lock, reading(DAMAGED):
         arrays = _get_file(path, open_arrays)

@@ -34,12 +34,7 @@ BYTES_TOGETHER = 64 << 20
 
 
 def list_items(path: str, member: str) -> Iterator[Source]:
-    """List the items of an array; see `galmorph.images.stacks.list_stack`.
-
-    Columns come from ``NAME_metadata.parquet`` too, beside ``NAME.zarr``, as ESA's Cutana and
-    images_to_zarr write it. Items of which a chunk holds several, or that are elsewhere, are read
-    together, ahead of the work.
-    """
+    """List the items of an array; columns also come from ``NAME_metadata.parquet`` beside it."""
     items = list_stack(path, member, _open_zarr)
     first = next(items, None)
     if not isinstance(first, StackItem) or first.index is None:

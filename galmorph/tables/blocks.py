@@ -1,9 +1,4 @@
-"""Rows as numbers in blocks of bytes, each with its place, length, checksum and run identity.
-
-A block is a head (`_HEAD`, with a checksum of its own) and its columns one after the other: numbers
-as little-endian arrays, behind a bit mask where whole numbers can be missing; strings as their
-lengths and one heap of UTF-8. `find_blocks` passes over whatever is not a whole block of the run.
-"""
+"""Rows as numbers in blocks of bytes, each with its place, length, checksum and run identity."""
 
 import struct
 import zlib

@@ -25,10 +25,8 @@ def build_table(
 ) -> Table:
     """Make a table with units, descriptions, UCDs (``meta["ucd"]`` of a column) and provenance.
 
-    Strings are Unicode, numbers in native byte order. None and masked values are missing: "" in
-    strings, NaN in floats, masked in whole numbers and booleans. So a row without a label has label
-    "" and NaN probabilities, and ``table["label"] == "spiral"`` is a plain boolean array.
-    `ValueError` where a column is absent or has values that it cannot hold.
+    None and masked values are missing: "" in strings, NaN in floats, masked in whole numbers and
+    booleans. So ``table["label"] == "spiral"`` is a plain boolean array.
     """
     from galmorph.tables.result_table import ResultTable
 

@@ -23,12 +23,7 @@ MAX_PATH = 1 << 13
 
 @dataclass(frozen=True, slots=True)
 class CatalogueRow:
-    """One row of a catalogue: carried columns by their names in the result, None where masked.
-
-    The identifier is that of the column, else the stem of the path, else the number of the row. The
-    path is absolute or relative to the current folder, "" where there is none; there is one path
-    per band column. Degrees, NaN where unknown.
-    """
+    """One row of a catalogue: carried columns by their names in the result, None where masked."""
 
     object_id: str
     path: str

@@ -13,11 +13,9 @@ Values = list[str] | npt.NDArray[Any]
 
 
 def normalize(values: Any, spec: ColumnSpec) -> Values:
-    """Bring a column as somebody gives it to the one type that is used here.
+    """Bring a column to the one type that is used here, (n,) or (n, d), native byte order.
 
-    Shape (n,) or (n, d), native byte order; masked where whole numbers or booleans are missing.
-    None and masked values are missing, for a vector None is a row of NaN. `ValueError` where they
-    have another shape or cannot be converted without loss of meaning.
+    None and masked values are missing: NaN, or masked in whole numbers and booleans.
     """
     if spec.is_text:
         return _strings(values)

@@ -37,12 +37,7 @@ def nearest_dtype(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
-    """One column: what stands in it, whatever the format of the file.
-
-    A unit is spelled as the VO and astropy do ("deg"), a UCD as UCD1+ (IVOA recommendation 1.5).
-    The shape is () for one value per row, (d,) for a vector of numbers. `ValueError` where the name
-    is empty, the type none of `DTYPES`, or the shape another one.
-    """
+    """One column: unit as astropy spells it, UCD1+, shape () or (d,) for a vector of numbers."""
 
     name: str
     dtype: str

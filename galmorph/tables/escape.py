@@ -1,16 +1,8 @@
 r"""Strings that a format cannot hold as they are.
 
-File names may contain line breaks, control characters, bytes that are no UTF-8, and letters of
-any script. Where a format cannot hold those, they are **percent-encoded** as in a URL, by one
-rule: a character that must not stand there becomes ``%XX`` for each byte of its UTF-8 form, and
-a ``%`` that two hexadecimal digits follow becomes ``%25``. So `unescape` (that is
-`urllib.parse.unquote`) always gives the original back, and names without such characters stay
-as they are. FITS: everything but printable ASCII. ECSV: characters that are not printable. In
-both, also a blank at either end, which readers strip.
-
-CSV, JSON Lines, Parquet and VOTable say nothing of how their text is to be read, and hold nearly
-all of it as it is. The rest is spelled as Python does (``\xff`` for a byte that is no UTF-8), and
-so is a backslash that would look like it; `restore` gives it back where the file is a result.
+FITS and ECSV: percent-encoded as in a URL, and so is a ``%`` before two hex digits; `unescape`
+gives the original back. CSV, JSON Lines, Parquet and VOTable: as Python spells it (``\xff`` for a
+byte that is no UTF-8), and so is a backslash that would look like it; `restore` undoes that.
 """
 
 import re

@@ -1,11 +1,7 @@
 """The partial result: blocks of rows, whatever the final format (see `galmorph.tables.blocks`).
 
-One journal that only ever grows at its end makes all formats alike: a kill can tear nothing but the
-last block, and each final format becomes a plain function of rows whose number and widths are known
-(which FITS, npy and VOTable need before the first). The price is a second pass over the rows and,
-for that time, the disk space of both. The first block, which stands there twice, holds as JSON the
-columns and what the run is made of. The rows of a block that is torn or changed are missing, and
-are asked for again.
+It only grows at its end, so that a kill can tear nothing but the last block. Its first block, which
+stands there twice, holds as JSON the columns and what the run is made of.
 """
 
 from __future__ import annotations

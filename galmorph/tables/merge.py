@@ -20,12 +20,10 @@ SAME_KEYS = ("model_sha256", "head_sha256", "class_names")
 def merge_tables(
     paths: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]
 ) -> dict[str, int]:
-    """Join results with the same columns to one table, row by row, in any formats.
+    """Join results with the same columns, weights and head to one table, in any formats.
 
-    Its provenance is what all parts have in common, and under ``parts`` what each has of its own,
-    with its name and number of rows. Gives the number of "rows", and of those "repeated": whose
-    ``object_id`` another row has, with another path. `CatalogueError` where a part cannot be read
-    or has other columns, weights or head, or where two rows are of one cutout.
+    Its provenance is what all parts have in common, and under ``parts`` what each has of its own.
+    Gives the number of "rows", and of those "repeated" under one ``object_id``.
     """
     parts = [open_reader(path, exact=KEY_COLUMNS) for path in paths]
     specs = _unify(parts)

@@ -1,9 +1,7 @@
 """One writer of a partial result, on any file system: an exclusive file that its owner keeps alive.
 
-No locks of the system are used, which many network file systems do not have. The file
-(``out.fits.partial.owner``) names host and process and is touched every `BEAT_S` seconds; it is
-looked at before every block, so that an owner that was taken for dead writes no more. Its age is
-measured by the clock of the file system, against a file that has just been made there.
+No locks of the system, which many network file systems do not have. The age of the file is
+measured by their clock, against one that has just been made there.
 """
 
 import json

@@ -79,9 +79,7 @@ def _quote(mapping: Mapping[str, Any], key: str) -> str:
 
 
 def nest_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo `flatten_meta`, for formats that have only key = value; what is nested stays so.
-
-    Of "" and None, which are one there, None is taken.
+    """Undo `flatten_meta`; what is nested stays so, and "" is None.
 
     >>> nest_meta({"model.name": "wei2022", "model.mean": "[0.5, 0.5]"})
     {'model': {'name': 'wei2022', 'mean': [0.5, 0.5]}}

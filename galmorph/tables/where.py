@@ -1,8 +1,6 @@
 """Rows chosen by an expression on columns, as ``z < 0.1 and label in ("spiral", "edge_on")``.
 
-The text is parsed by Python and computed here, node by node: nothing else of Python is reachable.
-A name with other signs than letters, digits and _ stands in backticks. Comparisons with what is
-missing are false.
+Parsed by Python and computed here, node by node: nothing else of Python is reachable.
 """
 
 import ast

@@ -1,11 +1,4 @@
-"""Write a result as it goes, whole or not at all.
-
-`open_writer` gives a writer to which blocks of rows are appended. Every block goes to a journal
-beside the final name (see `galmorph.tables.journal` for why); when the writer is closed, the final
-file is made from it under a temporary name and moved into place, and the journal is removed. So the
-final name never shows a half-written table; what a killed run leaves can be read and continued. A
-finished result is read back to tell whether it is the one that a run would make.
-"""
+"""Write a result as it goes, whole or not at all: a journal becomes the final file when closed."""
 
 from __future__ import annotations
 
@@ -46,19 +39,10 @@ T = TypeVar("T")
 
 
 class TableWriter:
-    """Takes blocks of rows. Use it in a ``with`` statement, or call `close`.
+    """Takes blocks of rows, in a ``with`` statement; `meta` may change until it is closed.
 
-    Attributes
-    ----------
-    specs : tuple of ColumnSpec
-    meta : dict
-        Provenance; may be changed until the writer is closed.
-    rows_done : int
-        Rows that are safe, those of an earlier run included.
-    rows_failed : int
-        Rows of an earlier run that have no label, once `skip_done` has looked at them.
-    finished : str
-        Empty, or where an earlier run has finished the table: a sentence that says so.
+    `rows_done` are safe, `rows_failed` of an earlier run have no label, and `finished` says that
+    such a run has finished the table.
     """
 
     finished = ""

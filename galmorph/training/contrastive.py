@@ -1,8 +1,6 @@
 """Contrastive pretraining, step by step, with exact resume.
 
-Every random number of step *i* comes from a generator seeded by (seed, i), and the order of the
-data in epoch *e* from (seed, e). A run that was killed therefore goes on exactly as it would have,
-with nothing but the last checkpoint. Of several processes, each has numbers of its own.
+Random numbers of step *i* are seeded by (seed, i), the order of epoch *e* by (seed, e).
 """
 
 import hashlib

@@ -47,11 +47,10 @@ Crop = float | Literal["auto"] | None
 
 @dataclass(frozen=True)
 class HeadFit:
-    """A head fitted on every row, and what cross-validation inside the training part says of it.
+    """A head, and what cross-validation inside the training part says of it.
 
-    `logits` (n, num_classes) are out of fold, at the chosen penalty, before the temperature;
-    `log_loss` is of those judged by, in nats; `accuracy` of one view of each galaxy among these,
-    with its 95 % bootstrap `interval`.
+    `logits` (n, num_classes) are out of fold, before the temperature; `log_loss` is in nats;
+    `accuracy` is of one view of each galaxy, with its 95 % `interval`.
     """
 
     head: LinearHead
@@ -77,18 +76,11 @@ def fit_head(
     weights: npt.NDArray[Any] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> HeadFit:
-    """Fit a linear head, a multinomial logistic regression, on embeddings of a frozen encoder.
+    """Fit a multinomial logistic regression; penalty and temperature by cross-validation.
 
-    ``labels`` (n,) index ``class_names``; or they are shares (n, k) of the classes. The L2 penalty
-    is the one with the smallest log loss in cross-validation by `FOLDS` folds, `FOLDS_OF_FEW` where
-    there are few galaxies, or as many as the rarest class has of them; the temperature is fitted to
-    the out-of-fold logits of that penalty; weight and bias come from a last fit on every row.
-
-    Rows of one of the ``groups`` (views of one galaxy) stay in one fold. ``judges`` are the rows
-    whose labels the encoder has not been trained with: penalty, temperature and figures come from
-    these alone, and accuracy and calibration error from the ``originals`` among them, of which the
-    others are further views. ``weights`` of the rows are 1 on average; ``balanced`` gives all
-    classes the same weight instead. ``crop`` and ``notes`` are recorded in the head.
+    ``labels`` (n,) index ``class_names``, or are shares (n, k). Rows of one of the ``groups`` stay
+    in one fold. ``judges`` are rows whose labels the encoder does not know, ``originals`` are no
+    further views: by these it is judged. ``weights`` are 1 on average.
     """
     shares = labels if labels.ndim == 2 else np.eye(len(class_names))[labels]
     labels = shares.argmax(axis=1)

@@ -33,9 +33,8 @@ Crop = float | Literal["auto"] | None
 class LabelledSet:
     """Embeddings of labelled cutouts, and what is known of those that are not among them.
 
-    `failed` are labelled, but could not be embedded; `unlabelled` have no label, or one of
-    `other_classes`, that was not asked for; `repeated` came before with the same label;
-    `without_image` are identifiers with a label that no cutout has.
+    `unlabelled` have no label, or one of `other_classes`, that was not asked for; `without_image`
+    are identifiers with a label that no cutout has.
     """
 
     embeddings: npt.NDArray[np.float32]
@@ -81,8 +80,6 @@ def label_by_folder(source: Source) -> str | None:
 def to_label(value: Any) -> str:
     """Cell of a table as text; "" where it holds none.
 
-    Examples
-    --------
     >>> to_label(2.0), to_label(float("nan")), to_label(" spiral ")
     ('2', '', 'spiral')
     """
@@ -99,12 +96,7 @@ def to_label(value: Any) -> str:
 def read_labels(
     path: str | Path, *, label_column: str = "label", id_column: str = "object_id"
 ) -> dict[str, str]:
-    """Read classes by object_id from a table; rows without a label are left out.
-
-    Identifiers are stems of file names, or what ``galmorph classify`` shows as object_id; those of
-    text formats stay as they are written. CatalogueError: the table lacks a column, gives one
-    object two classes, or has no label.
-    """
+    """Read classes by object_id from a table; rows without a label are left out."""
     from galmorph.tables.formats import open_reader
 
     reader = open_reader(path, exact={id_column})
@@ -159,11 +151,8 @@ def embed_labelled(
 ) -> LabelledSet:
     """Embed the labelled cutouts among the sources, as ``galmorph classify`` would.
 
-    ``label_of`` gives the class of a source, or classes by object_id; None or absent for none.
-    ``class_names`` are those to keep, in order; by default all that occur, sorted. TrainingError:
-    no cutout has a label, or none with a label could be embedded; one image has two labels, or two
-    images the same identifier, by which labels go; a label cannot name a column, or two would
-    name the same.
+    ``label_of`` gives the class of a source, or classes by object_id; ``class_names`` are those to
+    keep, in order.
     """
     picker = _Picker(label_of, class_names)
     embeddings, labels, object_ids, addresses, failed = [], [], [], [], []
@@ -282,10 +271,7 @@ class _Picker:
         return tuple(name for name in self.label_of if name not in self._of_identifier)
 
     def _find_place(self, source: Source) -> str:
-        """Where its pixels lie, however that is spelled; "" in memory.
-
-        Members of a tar file are told apart by name: the second of one name replaces the first.
-        """
+        """Where its pixels lie, however that is spelled; "" in memory."""
         from galmorph.images.mosaic import region_of
 
         if not source.address:

@@ -81,13 +81,11 @@ def fit_path(
     sizes: Sequence[int] | None = None,
     weights: npt.NDArray[Any] | None = None,
 ) -> Iterator[Coefficients]:
-    """Fit for one penalty after another, strongest first, each from the solution before it.
+    """Fit for one penalty after another, strongest first: weight (k, d) and bias (k,).
 
-    The mean over rows of minus ``targets`` (n, k) times the logarithm of the fitted shares, plus
-    penalty / 2 times the sum of squared weights, is minimized; ``features`` (n, d) are
-    standardized. Shares sum to 1 within each question, of ``sizes`` answers each (default: all k);
-    where targets are 0 throughout a question a row says nothing on it. Yields weight (k, d) and
-    bias (k,); ``weights`` (n,) of the rows are 1 on average.
+    Minimizes cross entropy, plus penalty / 2 times the squared weights. ``features`` (n, d) are
+    standardized; ``targets`` (n, k) are shares within questions of ``sizes`` answers, 0 where a row
+    says nothing; ``weights`` (n,) are 1 on average.
     """
     basis = _PrincipalBasis(features)
     y = torch.from_numpy(np.asarray(targets, dtype=np.float64))
@@ -134,12 +132,7 @@ def cross_predict(
 
 
 class _PrincipalBasis:
-    """Features turned to their principal axes, in which the objective is easy to precondition.
-
-    A rotation leaves the penalty as it is. Along an axis of variance v the curvature of the
-    objective is near ``CURVATURE * v + penalty``; with weights in units of one over its root,
-    all axes are about equally steep and L-BFGS needs tens of iterations, not hundreds.
-    """
+    """Features on their principal axes, scaled so that all are about equally steep for L-BFGS."""
 
     def __init__(self, features: npt.NDArray[Any]) -> None:
         x = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float64))

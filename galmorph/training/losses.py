@@ -8,10 +8,9 @@ VARIANCE_EPS = 1e-4  # added to a variance before its root, whose slope has no b
 
 
 def nt_xent(z1: Tensor, z2: Tensor, *, temperature: float, symmetric: bool = True) -> Tensor:
-    """Normalized temperature-scaled cross entropy (Chen et al. 2020, ICML, eq. 1), mean of anchors.
+    """NT-Xent (Chen et al. 2020, ICML, eq. 1) of unit projections, (n, d) of each view.
 
-    Of unit projections, (n, d) of each view; row i of each is a positive pair, to be told from the
-    2n - 2 others. Anchors are the views of both sides, or of the first alone (Wei et al. 2022).
+    Anchors are the views of both sides, or of the first alone (Wei et al. 2022).
     """
     n = z1.shape[0]
     anchors = torch.cat((z1, z2)) if symmetric else z1
@@ -23,11 +22,9 @@ def nt_xent(z1: Tensor, z2: Tensor, *, temperature: float, symmetric: bool = Tru
 
 
 def sup_con(z: Tensor, labels: Tensor, domains: Tensor, *, temperature: float) -> Tensor:
-    """Supervised contrastive loss (Khosla et al. 2020, NeurIPS, L_out), within domains.
+    """Supervised contrastive loss (Khosla et al. 2020, L_out) of unit projections (n, d).
 
-    Of unit projections (n, d); rows with a negative label take no part, and rows are compared only
-    with rows of their domain: the classes of two surveys are not the same classes. Mean over the
-    anchors that have another row of their class; 0 where none has.
+    Within domains; rows with a negative label take no part. 0 where no class has two rows.
     """
     keep = labels >= 0
     z, labels, domains = z[keep], labels[keep], domains[keep]
@@ -50,12 +47,7 @@ def vicreg(
     variance: float = 25.0,
     covariance: float = 1.0,
 ) -> Tensor:
-    """Variance-invariance-covariance regularization (Bardes et al. 2022, ICLR, eq. 6).
-
-    Of expanded embeddings (n, d), not normalized; row i of each is of one image. The views of an
-    image agree; every feature keeps a standard deviation of 1 over the batch at least (mean over
-    the views); features do not repeat each other (sum over the views).
-    """
+    """VICReg (Bardes et al. 2022, ICLR, eq. 6) of expanded embeddings (n, d) of each view."""
     loss = invariance * F.mse_loss(y1, y2)
     for y in (y1, y2):
         centred = y - y.mean(dim=0)

@@ -1,8 +1,4 @@
-"""Training on several processes that torchrun has started, each with a share of every batch.
-
-The embeddings of the whole batch are gathered, with their gradients, and every process computes the
-loss of all of it: gradients are therefore averaged, as `DistributedDataParallel` would.
-"""
+"""Training on several processes of torchrun, with a share of every batch, all of its loss."""
 
 import os
 from collections.abc import Iterable, Iterator

@@ -24,9 +24,8 @@ RIM_SAMPLES = 32  # points along each side of a cut frame from which its sky is 
 class ViewOptions:
     """How a view differs from its cutout; lengths are fractions of the frame.
 
-    Pairs are drawn from log-uniformly, factors uniformly from 1 - x to 1 + x. A ``cut`` view
-    is made as if the frame ended inside the galaxy: what lies beyond is filled in as
-    `galmorph.preprocessing.beyond.fade_beyond` does it for users.
+    Pairs are drawn from log-uniformly, factors uniformly from 1 - x to 1 + x. A ``cut`` view is
+    made as if the frame ended inside the galaxy, and filled by `fade_beyond`.
     """
 
     scale: tuple[float, float] = (0.65, 1.05)  # side of the field of view

@@ -127,12 +127,8 @@ def fit_votes(
 ) -> VoteFit:
     """Fit a vote head by a masked, reach-weighted likelihood.
 
-    ``votes`` (n, num_answers) are counts, which need not be whole numbers: a question weighs as
-    much as the part of a galaxy's people who answered it. Rows of one of the ``groups`` (images of
-    one galaxy) stay in one fold. ``surveys`` (n,) number the surveys: each has an offset of its
-    own, and the head is for number 0, whose rows alone choose the penalty. The concentration of
-    each question is the one with which intervals about out-of-fold shares hold what was counted as
-    often as they should.
+    ``votes`` (n, num_answers) need not be whole. Rows of one of the ``groups`` stay in one fold.
+    ``surveys`` (n,) have offsets of their own: the head is for number 0, which chooses the penalty.
     """
     questions, hidden = tuple(questions), hidden or Hidden.none(embeddings.shape[1])
     if not (np.isfinite(embeddings).all() and np.isfinite(votes).all() and (votes >= 0).all()):

@@ -1,9 +1,4 @@
-"""Files of the Hub: in the shared Hub cache already, or fetched into it by huggingface_hub.
-
-The library locks, retries, goes on after a broken connection and moves a file into place whole.
-What is added here: the published sha256 is asked for first and checked last, a damaged file is
-fetched once more, and whatever goes wrong is one of galmorph's errors.
-"""
+"""Files of the Hub, in the shared cache, checked by sha256; errors are galmorph's."""
 
 import errno
 import hashlib

@@ -1,7 +1,6 @@
 """From a model's name, or a path, to a checked weights file on this machine.
 
-The order: a path as given, the folder ``GALMORPH_WEIGHTS_DIR``, the package, the Hub cache, the
-Hub. A file that is not the published one is refused with a warning, and the search goes on.
+The order: a path as given, ``GALMORPH_WEIGHTS_DIR``, the package, the Hub cache, the Hub.
 """
 
 import os

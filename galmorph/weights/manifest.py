@@ -71,12 +71,7 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """One released model: where its weights are, what they are and what they expect.
-
-    `repo_id` is None where the model is not published and comes with the package only. The format
-    ``pytorch`` is for timm encoders of others that are published as a pickle only, which is read
-    with ``weights_only``. `size` is in bytes, `bundled` a file in ``galmorph/weights/bundled``.
-    """
+    """One released model: where its weights are, what they are and what they expect."""
 
     name: str
     kind: str

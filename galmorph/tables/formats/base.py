@@ -25,12 +25,10 @@ Kind = Literal["classify", "embed"]  # what a table is for: classes, or embeddin
 
 
 class TableReader(ABC):
-    """Columns and rows of one table.
+    """Columns and rows of one table; a spec is None where no output can hold the column.
 
-    `exact` names columns of names: where types are guessed, strings rather than floats ("1.10" is
-    not "1.1"). `only` names the columns that `chunks` gives, where not all are wanted. A spec is
-    None where no output format can hold the column; `empty` are columns without a value, where only
-    values say the types; `remark` is what may explain that a column is missing.
+    `exact` names columns of strings where types are guessed; `chunks` gives `only` these columns;
+    `empty` are those without a value; `remark` is what may explain that a column is missing.
     """
 
     provenance: Mapping[str, Any] | None = None

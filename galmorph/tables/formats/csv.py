@@ -1,9 +1,4 @@
-"""CSV, TSV and Enhanced CSV.
-
-CSV has no vectors: ``embedding`` is spread over ``e_000``, ``e_001``, ... ECSV has units,
-descriptions, UCDs and provenance in its header, vectors as JSON lists:
-https://github.com/astropy/astropy-APEs/blob/main/APE6.rst
-"""
+"""CSV and TSV, with vectors spread over ``e_000``, ``e_001``, ..., and Enhanced CSV (APE 6)."""
 
 import json
 import math

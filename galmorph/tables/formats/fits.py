@@ -1,14 +1,7 @@
-"""FITS binary table (FITS standard 4.0, section 7.3).
+"""FITS binary table (FITS standard 4.0, section 7.3), memory-mapped.
 
-* Strings are fixed-width, as wide as the longest; what is not printable ASCII is percent-encoded
-  (see `galmorph.tables.cells`), because the standard allows nothing else.
-* Units stand in TUNITn; UCDs and descriptions in TUCDn and TCOMMn, where TOPCAT looks for them.
-* A missing whole number is the smallest of its type, named by TNULLn; a missing float is NaN.
-* Provenance: the keyword GALMORPH holds all of it as JSON (a long string, with CONTINUE), and one
-  HISTORY line per entry says it for people. There is no second table in the file, about which
-  readers would have to ask.
-
-The first table of a file is read that is no header of SExtractor's, memory-mapped.
+UCDs and descriptions stand in TUCDn and TCOMMn, where TOPCAT looks for them; provenance in the
+keyword GALMORPH as JSON, and in HISTORY for people.
 """
 
 import gzip

@@ -1,9 +1,7 @@
 """Parquet, through pyarrow.
 
-Unit, UCD and description stand in the metadata of each field; the provenance as JSON in the
-metadata of the schema under "galmorph"; and astropy's own ``table_meta_yaml`` and lengths of
-strings, so that ``Table.read`` gives units and descriptions back without a warning; it cannot read
-null strings, so that empty ones stay empty. Vectors are lists of fixed size.
+Provenance stands in the metadata of the schema, beside astropy's ``table_meta_yaml``; vectors are
+lists of fixed size; empty strings stay empty, as astropy cannot read null ones.
 """
 
 import json

@@ -1,9 +1,6 @@
 """VOTable 1.4, serialized as TABLEDATA (IVOA recommendation of 2019-10-21).
 
-Columns are FIELDs with datatype, unit, UCD and DESCRIPTION; provenance stands in PARAMs of the
-table. Strings are ``char`` where a column is ASCII throughout, else ``unicodeChar``. Characters
-that XML cannot hold become U+FFFD. The first table of a file is read, whole; a file that refers
-to another is refused before its parser could follow.
+A file is read whole, its first table; one that refers to another is refused.
 """
 
 import math
