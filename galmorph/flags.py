@@ -66,7 +66,7 @@ NO_LABEL = (
 
 _NAMES = {flag.value: str(flag.name).lower() for flag in Flags}
 
-ADVICE = {
+ADVICE = {  # what to do about a flag
     "atypical": "little like the galaxies that the model was checked on: look at these",
     "padded": "the field reaches beyond the frame: give larger cutouts, or a smaller --crop",
     "upsampled": "fewer pixels than the network takes: give cutouts with finer pixels",
@@ -79,7 +79,6 @@ ADVICE = {
     "resampled": "bands of unlike pixels were brought to the finest: fine detail is interpolated",
     "saturated": "bright beyond the range: see galmorph inspect, choose another --stretch",
 }
-"""What to do about a flag."""
 
 
 def decode_flags(flags: int) -> list[str]:

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from galmorph.tables.catalogue import Catalogue, CatalogueRow
     from galmorph.tables.columns import ColumnSpec
 
-HEAD_BYTES = 1 << 20
-"""Where the mark of a FITS table of galmorph's stands, however many columns come before it."""
-
+HEAD_BYTES = 1 << 20  # where the mark of our FITS tables stands, after however many columns
 OWN_FITS_MARK = b"GALMORPH= "
 
 
@@ -42,8 +40,7 @@ class Inputs:
     paths: tuple[str, ...] = ()
     keep_missing: bool = False
     catalogue: Catalogue | None = None
-    copies: dict[str, Copy] = field(default_factory=dict)
-    """Of mosaics that are elsewhere."""
+    copies: dict[str, Copy] = field(default_factory=dict)  # of mosaics that are elsewhere
 
     @property
     def carried(self) -> tuple[ColumnSpec, ...]:

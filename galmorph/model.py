@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 METADATA_KEY = "galmorph"
-TENSORS_KEY = "galmorph_tensors"
-"""In ONNX files: heads and typicality, as base64 of a safetensors file."""
-
+TENSORS_KEY = "galmorph_tensors"  # in ONNX files: heads and typicality, safetensors in base64
 FORMAT_VERSION = 1
 
 SIGNATURE_VALUES = 16

@@ -17,12 +17,8 @@ PANEL = 320  # side of a panel in pixels
 CROPPED = "cropped"
 CAPTION = 26
 GAP = 6
-PERCENTILES = (0.5, 99.5)
-"""Black and white of flux that is shown without a stretch."""
-
-FOR, AGAINST = (255, 80, 20), (40, 120, 255)
-"""Colours of what speaks for a class, and of what speaks against it."""
-
+PERCENTILES = (0.5, 99.5)  # black and white of flux that is shown without a stretch
+FOR, AGAINST = (255, 80, 20), (40, 120, 255)  # of what speaks for a class, and against it
 OPAQUE = 0.75  # how much the strongest of these covers
 
 

@@ -33,9 +33,7 @@ from galmorph.settings import (
 from galmorph.weights.locate import WeightsFile, locate_weights
 from galmorph.weights.manifest import ManifestEntry, load_manifest
 
-ROUNDING = 0.02
-"""Between signatures of the same weights: float16 storage and another backend change less."""
-
+ROUNDING = 0.02  # between signatures of the same weights, of float16 or another backend
 _load_lock = threading.Lock()
 
 

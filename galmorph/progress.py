@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-Report = Callable[..., None]
-"""Takes the numbers of cutouts done, failed, and done by an earlier run, and what else is shown."""
-
+Report = Callable[..., None]  # numbers done, failed, done by an earlier run; what else is shown
 FILE_INTERVAL_S = 10.0  # between two states of the bar where standard error is a file
 DELAY_S = 0.5  # a run that is over sooner shows no bar
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-POSITION_NAMES = (
+POSITION_NAMES = (  # also of VizieR, SExtractor, ObsCore, LSST and Euclid
     ("ra", "dec"),
     ("raj2000", "dej2000"),
     ("ra_icrs", "de_icrs"),
@@ -15,7 +15,6 @@ POSITION_NAMES = (
     ("coord_ra", "coord_dec"),
     ("right_ascension", "declination"),
 )
-"""Right ascension and declination, also of VizieR, SExtractor, ObsCore, LSST and Euclid."""
 
 
 def list_positions(names: Iterable[str]) -> Iterator[tuple[str, str]]:

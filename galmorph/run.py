@@ -26,11 +26,10 @@ from galmorph.tables.writers import KEY_COLUMNS, TableWriter, open_writer
 if TYPE_CHECKING:
     from galmorph.images.source import Source
 
-Tell = Callable[[Sequence[Row], Mapping[str, Any]], Any]
-"""Makes something of the rows of a part and their columns."""
+Tell = Callable[[Sequence[Row], Mapping[str, Any]], Any]  # of the rows of a part
 
+# Provenance that may differ on resuming.
 PLACE = ("device", "torch", "numpy", "python", "onnxruntime", "command", "date", "commit")
-"""Provenance that may differ on resuming."""
 
 
 @dataclass

@@ -9,9 +9,7 @@ from typing import Any
 from galmorph.errors import OutputError
 
 HOST = "127.0.0.1"
-KINDS = {".fits": "table.load.fits", ".vot": "table.load.votable"}
-"""Message that loads a file, by its suffix."""
-
+KINDS = {".fits": "table.load.fits", ".vot": "table.load.votable"}  # messages by suffix
 SELECT, HIGHLIGHT = "table.select.rowList", "table.highlight.row"
 
 

@@ -19,8 +19,7 @@ from galmorph.tables.provenance import nest_meta
 from galmorph.tables.writers import KEY_COLUMNS
 
 VECTOR = "embedding"
-_SPREAD = re.compile(r"e_[0-9]{3,}")
-"""The embedding in CSV."""
+_SPREAD = re.compile(r"e_[0-9]{3,}")  # the embedding in CSV
 
 
 class SavedRun:

@@ -11,9 +11,7 @@ from typing import Any
 Rule = Mapping[str, Any]
 Problem = tuple[str, str]
 
-LONGEST_HEADER = 10_000_000
-"""Bytes of names and metadata that a safetensors file may hold; ours have a hundredth of it."""
-
+LONGEST_HEADER = 10_000_000  # bytes of a safetensors header; ours have a hundredth of it
 SHOWN = 40  # characters of a wrong value that a message shows
 _TYPES: dict[str, tuple[Any, str]] = {
     "object": (dict, "an object"),
@@ -31,7 +29,7 @@ def _is_like(value: Any, pattern: str) -> bool:
     return not isinstance(value, str) or bool(re.search(pattern.replace("$", r"\Z"), value))
 
 
-_LIMITS: dict[str, Callable[[Any, Any], bool]] = {
+_LIMITS: dict[str, Callable[[Any, Any], bool]] = {  # of one value
     "const": lambda value, wanted: value == wanted and type(value) is type(wanted),
     "pattern": _is_like,
     "minLength": lambda value, least: len(value) >= least,
@@ -43,7 +41,6 @@ _LIMITS: dict[str, Callable[[Any, Any], bool]] = {
     "exclusiveMinimum": lambda value, bound: value > bound,
     "not": lambda value, rule: any(_list_problems(value, rule, "")),
 }
-"""The rules of JSON Schema for one value that the schema uses."""
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 from galmorph.errors import OptionError
 from galmorph.remote import to_path
 
-STRETCHES = {
+STRETCHES = {  # with its module of galmorph.preprocessing
     "legacysurvey": "survey_stretches",
     "gzdecals": "survey_stretches",
     "sdss": "survey_stretches",
@@ -23,17 +23,13 @@ STRETCHES = {
     "zscale": "general_stretches",
     "percentile": "general_stretches",
 }
-"""Every stretch, with the module of galmorph.preprocessing where it is a constant in capitals."""
-
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 BackendName = Literal["torch", "onnx"]
 BadPixelPolicy = Literal["interpolate", "zero", "refuse"]
 PathLike = str | os.PathLike[str]
 OnError = Literal["flag", "raise"]
 
-MAX_CROP = 10.0
-"""Frames that leave so much of the field empty show nothing; larger numbers are meant as pixels."""
-
+MAX_CROP = 10.0  # more leaves a frame all but empty; larger numbers are meant as pixels
 BAND_LETTERS = frozenset("ugrizyYJHK")  # bands that may stand side by side in one word, as in "grz"
 
 
@@ -81,8 +77,7 @@ class Number(Kind):
 
 WHOLE = Number("within 0 to 1", fits=lambda value: 0 <= value <= 1)
 SOME = Number("above 0, and 1 at most", fits=lambda value: 0 < value <= 1)
-INSIDE = Number("between 0 and 1", fits=lambda value: 0 < value < 1)
-"""Parts of a whole."""
+INSIDE = Number("between 0 and 1", fits=lambda value: 0 < value < 1)  # parts of a whole
 
 
 class OrAuto(Number):

@@ -17,9 +17,7 @@ NUM_QUANTILES = 201
 
 ENOUGH_ROWS = 400  # embeddings from which a head learns by itself what is typical
 MIN_ROWS = 40  # embeddings without which nothing can be said of what is typical
-ROWS_PER_COMPONENT = 4
-"""With fewer, the components fit the rows that they were learnt from and no others."""
-
+ROWS_PER_COMPONENT = 4  # with fewer they fit the rows they were learnt from alone
 FLAT = 1e-6  # components whose variance is less than this part of the largest are noise of rounding
 
 

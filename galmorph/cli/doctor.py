@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 OWN_EXTRAS = ("all", "test", "docs", "dev")  # extras that are made of others, or for developers
 TIMED_IMAGES = 256
-TIMED_BATCHES = 4
-"""With GPUs, so many full batches for each: their speed-ups begin with the second."""
-
+TIMED_BATCHES = 4  # with GPUs, full batches for each: speed-ups begin with the second
 FRAME_SIZE = 424  # side in pixels of the JPEG that is timed: that of a Galaxy Zoo 2 cutout
 
 

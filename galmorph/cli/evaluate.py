@@ -24,14 +24,12 @@ if TYPE_CHECKING:
     from galmorph.training.protocols import Protocols
     from galmorph.training.values import Wanted
 
-NEEDED = {
+NEEDED = {  # what each works on
     "head": "--head",
     "probe": "--train-data or --folds",
     "knn": "--train-data or --folds",
     "loo": "",
 }
-"""A fitted head; linear probe; kNN; leave-one-out kNN inside the test set. What each works on."""
-
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from galmorph.pipeline import Pipeline
     from galmorph.preprocessing.pipeline import Prepared
 
+# Lines that a note of the reader belongs to.
 SHARED_LABELS = (("position", "position"), ("pixel scale", "pixel_scale"), ("bands", "bands"))
-"""Lines that a note of the reader belongs to."""
 
+# Of what the preprocessing notes, beside lines that say the same of the file.
 LATER_LABELS = {"bands": "bands used", "unit": "unit used", "bad_pixels": "bad pixels seen"}
-"""Of what the preprocessing notes, beside lines that say the same of the file."""
 
 
 @click.command(cls=GroupedCommand)

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from galmorph.training.values import ValueTable, Wanted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-MAX_LISTED = 5
-"""Failed cutouts that are named; the others are counted."""
+MAX_LISTED = 5  # failed cutouts that are named; the others are counted
 
 
 class Classes(Names):

@@ -14,7 +14,7 @@ import click
 from galmorph.cli.status import get_interrupt_status, get_status, heed_signals, leave
 from galmorph.errors import GalmorphError, GalmorphWarning
 
-COMMANDS = {
+COMMANDS = {  # these modules import no more than click when loaded
     "classify": "galmorph.cli.classify:classify",
     "cutouts": "galmorph.cli.cutouts:cutouts",
     "embed": "galmorph.cli.embed:embed",
@@ -31,7 +31,6 @@ COMMANDS = {
     "doctor": "galmorph.cli.doctor:doctor",
     "cite": "galmorph.cli.cite:cite",
 }
-"""Name of each command and where it is. These modules import no more than click when loaded."""
 
 
 class LazyGroup(click.Group):

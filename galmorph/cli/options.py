@@ -21,8 +21,7 @@ from galmorph.settings import (
 )
 
 RARE = "Rarely needed"
-NOTHING = ("None", "()", "(1, 1)", "False", "")
-"""Defaults that tell nobody anything."""
+NOTHING = ("None", "()", "(1, 1)", "False", "")  # defaults that tell nobody anything
 
 # click's ParamType is generic from 8.4 on only.
 if TYPE_CHECKING:

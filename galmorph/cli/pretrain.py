@@ -39,8 +39,8 @@ MODEL_FILE = "model.safetensors"
 SKIPPED_FILE = "skipped.txt"
 CURVES_FILE = "curves.png"
 
+# Of files that cannot hold images (FITS and Parquet can).
 TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".csv.gz", ".tsv.gz", ".ecsv.gz")
-"""Of files that cannot hold images (FITS and Parquet can)."""
 
 
 @dataclass(frozen=True, kw_only=True)

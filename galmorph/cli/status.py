@@ -20,10 +20,8 @@ from galmorph.errors import (
 )
 
 OK = 0
-SOME_FAILED = 1
-"""With --strict: some cutouts could not be read. Also: the run could not be carried out."""
-USAGE = 2
-"""The command line asks for what is not there: a file, a column, a head, a device, a format."""
+SOME_FAILED = 1  # with --strict some cutouts failed; or the run could not be carried out
+USAGE = 2  # the command line asks for what is not there: a file, a column, a head, a device
 NOTHING_READ = 3  # not one cutout could be read
 INTERRUPTED = 130  # Ctrl-C, as shells have it: 128 and the number of the signal
 TERMINATED = 143  # SIGTERM, likewise: schedulers send it at the end of the time of a job
@@ -50,9 +48,7 @@ def get_status(error: GalmorphError) -> int:
 
 
 GRACE = 5.0
-IMPATIENCE = 0.7
-"""Seconds in which the work is put away after the first signal, and after a further one."""
-
+IMPATIENCE = 0.7  # seconds to put the work away after the first signal, and a further one
 _received: list[int] = []
 
 

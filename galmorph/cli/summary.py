@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     from galmorph.inference.engine import Row
 
 MAX_SHOWN = 10  # failures that are shown one by one; all of them stand in the table
-UNSURE = 0.5
-"""Below this confidence a label is called unsure: most people would have said something else."""
-
-MAX_REMEMBERED = 1_000_000
-"""Identifiers among which repeated ones are looked for, to bound the memory."""
+UNSURE = 0.5  # below this confidence most people would have said something else
+MAX_REMEMBERED = 1_000_000  # identifiers among which repeated ones are looked for
 
 
 def format_duration(seconds: float) -> str:

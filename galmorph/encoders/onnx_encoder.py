@@ -13,9 +13,7 @@ import numpy.typing as npt
 from galmorph.errors import CheckpointError, MissingExtraError, UnknownModelError
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-TRIAL_S = 4.0
-"""Seconds within which a graph must embed a batch when it is tried out."""
-
+TRIAL_S = 4.0  # seconds within which a graph must embed a batch when it is tried out
 LARGEST = 1024  # pixels on a side that a graph may take
 BATCH_NORM_EPS = 1e-5  # what torch adds to the variance unless told otherwise
 

@@ -11,8 +11,7 @@ from galmorph.evaluation.report import ProtocolResult
 from galmorph.writing import say_unwritable
 
 DPI = 150
-SMOOTHING = 200
-"""The loss is averaged over steps so that about this many points are drawn."""
+SMOOTHING = 200  # about so many points of the loss are drawn, each a mean
 
 
 def import_figure() -> Any:

@@ -28,9 +28,7 @@ def make_class_name(text: str) -> str:
 class Head(ABC):
     """Embeddings to columns; `crop` and `typicality` are None where those of the model hold."""
 
-    kind: ClassVar[str]
-    """The word by which files name the kind."""
-
+    kind: ClassVar[str]  # the word by which files name the kind
     name: str
     crop: float | Literal["auto"] | None = field(default=None, kw_only=True)
     notes: Mapping[str, Any] = field(default_factory=dict, kw_only=True)

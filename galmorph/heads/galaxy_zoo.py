@@ -6,7 +6,7 @@ FEATURED = "smooth-or-featured_featured-or-disk"
 FACE_ON = "disk-edge-on_no"
 SPIRAL = "has-spiral-arms_yes"
 
-GZ2_QUESTIONS = (
+GZ2_QUESTIONS = (  # t01 to t11, with what the label says of each answer
     Question(
         "smooth-or-featured",
         ("smooth", "featured-or-disk", "artifact"),
@@ -48,7 +48,4 @@ GZ2_QUESTIONS = (
         ("one arm", "two arms", "three arms", "four arms", "many arms", ""),
     ),
 )
-"""Eleven questions t01 to t11, with what the label says of each answer."""
-
-GZ2_CODES = (*range(1, 25), 38, *range(25, 35), 36, 37)
-"""Numbers of the answers (a01, ...) in the catalogues of 2013 and 2016, in the order above."""
+GZ2_CODES = (*range(1, 25), 38, *range(25, 35), 36, 37)  # of answers (a01, ...) in the catalogues

@@ -16,9 +16,7 @@ from galmorph.tables.columns import ColumnSpec
 Array = npt.NDArray[Any]
 
 COVERAGE = 0.8  # probability that the share of the voters lies in the interval
-RELEVANT = 0.5
-"""A question says something of a galaxy where at least this part of the people reach it."""
-
+RELEVANT = 0.5  # a question says something where this part of the people reach it
 VOTERS = 40  # people who look at one galaxy, about as many as in Galaxy Zoo 2
 
 

@@ -26,14 +26,10 @@ from galmorph.settings import ReadOptions
 
 METHODS = {zipfile.ZIP_STORED: "", zipfile.ZIP_DEFLATED: "deflate", zipfile.ZIP_BZIP2: "bzip2"}
 ENCRYPTED = 1
-ZIP_HEADER = 30
-"""Bytes of a member's own header in a zip archive, ahead of its name and attributes."""
-
+ZIP_HEADER = 30  # bytes of a member's own header in a zip, ahead of its name
 MAX_HEADER_BYTES = 1 << 20  # of one header with its long names and attributes
 MAX_MEMBER_BYTES = ReadOptions().max_bytes
-HELD_MEMBER_BYTES = 16 << 20
-"""A larger member of a compressed tar is held in memory only where it takes as much of the file."""
-
+HELD_MEMBER_BYTES = 16 << 20  # larger members of compressed tars take as much of the file
 MEMBER_RATIO = 8  # of its bytes to those that it takes, at most
 
 

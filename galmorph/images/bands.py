@@ -11,7 +11,7 @@ from galmorph.errors import BandError
 UNKNOWN_BAND = "unknown"
 RENDERED_NAMES = ("red", "green", "blue")
 
-CENTRAL_WAVELENGTHS = {
+CENTRAL_WAVELENGTHS = {  # nanometres; the order is used (SVO Filter Profile Service)
     "FUV": 154, "NUV": 232, "u": 355, "U": 365, "v": 384, "B": 445, "blue": 450, "g": 477,
     "V": 551, "green": 550, "w": 608, "r": 623, "r2": 623, "red": 650, "R": 658, "Rc": 658,
     "N": 668, "VIS": 715, "i": 763, "i2": 770, "Ic": 805, "I": 806, "z": 913, "Z": 877, "y": 980,
@@ -19,8 +19,6 @@ CENTRAL_WAVELENGTHS = {
     "W4": 22088, "UVW2": 206, "UVM2": 225, "UVW1": 263, "VR": 626, "ch1": 3557, "ch2": 4505,
     "ch3": 5739, "ch4": 7927, "I1": 3557, "I2": 4505, "I3": 5739, "I4": 7927,
 }  # fmt: skip
-"""Nanometres, rounded; only the order is used (SVO Filter Profile Service, effective values)."""
-
 OTHER_CASE = {"k_s": "Ks", "k short": "Ks"}
 OTHER_CASE |= {n.lower(): n for n in CENTRAL_WAVELENGTHS if n not in ("r2", "i2", "v", "w", "N")}
 OTHER_CASE |= {name: name for name in CENTRAL_WAVELENGTHS}  # "r" and "R" are two bands
@@ -49,9 +47,7 @@ NARROW_FILTER = re.compile(r"^(?:NB|IB|IA|J)0?([3-9]\d\d|1[01]\d\d)$", re.IGNORE
 
 SPACE_WIDE_FILTER = re.compile(r"^F(\d{3,4})(?:W|N|M|LP|X)2?$", re.IGNORECASE)
 BARE_NUMBER = re.compile(r"^F(\d{3})$")
-ROMAN = frozenset((62, 87, 106, 129, 146, 158, 184, 213))
-"""Counted in tens of nanometres; S-PLUS, which names its filters alike, in nanometres."""
-
+ROMAN = frozenset((62, 87, 106, 129, 146, 158, 184, 213))  # in tens of nanometres; S-PLUS in nm
 HUBBLE_OPTICAL = frozenset(
     (218, 225, 275, 336, 390, 435, 438, 450, 467, 475, 502, 547, 550, 555, 606, 621, 625, 631, 645,
      656, 657, 658, 665, 673, 680, 689, 702, 763, 775, 791, 814, 845, 850, 892, 953)

@@ -72,9 +72,7 @@ def find_zeropoint(header: Mapping[str, Any]) -> float:
 
 
 Array = npt.NDArray[Any]
-NANOMAGGY_ZEROPOINT = 22.5
-"""AB magnitude of one nanomaggy."""
-
+NANOMAGGY_ZEROPOINT = 22.5  # AB magnitude of one nanomaggy
 JANSKY_UNITS = {"Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6, "nJy": 1e-9}
 NANOMAGGY_IN_JANSKY = 3.631e-6
 

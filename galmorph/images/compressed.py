@@ -22,16 +22,11 @@ COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 """First bytes of a compressed file, and what `decompress` calls it."""
 
 ALLOWANCE = 1 << 30  # bytes that may come out of a stream, however few went in
-DEFLATE_RATIO = 1032
-"""By which deflate can shrink anything at most (https://zlib.net/zlib_tech.html)."""
-
-USUAL_RATIO = 32
-"""By which a stream that is no attack shrinks its content at most; on top of the allowance."""
-
+DEFLATE_RATIO = 1032  # the most that deflate can shrink (https://zlib.net/zlib_tech.html)
+USUAL_RATIO = 32  # the most of a stream that is no attack, on top of the allowance
 MAX_PARTS = 20_000  # concatenated streams in a file; blocked gzip writes one per 64 KiB
 CHUNK = 1 << 15
-PIECE = 1 << 20
-"""Unpacked at once; larger pieces cost more time for their memory than for their bytes."""
+PIECE = 1 << 20  # unpacked at once; larger pieces cost more time for their memory
 DECODERS: dict[str, Callable[[], Any]] = {
     "bzip2": bz2.BZ2Decompressor,
     "xz": partial(lzma.LZMADecompressor, memlimit=256 << 20),
@@ -39,9 +34,7 @@ DECODERS: dict[str, Callable[[], Any]] = {
     "zlib": partial(zlib.decompressobj, zlib.MAX_WBITS),
     "deflate": partial(zlib.decompressobj, -zlib.MAX_WBITS),
 }
-MAX_UNPACKED_BYTES = 32 << 30
-"""Largest unpacked mosaic: 92,000 x 92,000 float32 pixels."""
-
+MAX_UNPACKED_BYTES = 32 << 30  # largest unpacked mosaic: 92,000 x 92,000 float32 pixels
 KEPT_FREE_BYTES = 1 << 30  # what is left free on the disk in any case
 CHUNK_BYTES = 16 << 20
 NAME = "mosaic.fits"
@@ -51,9 +44,7 @@ LZW_MAGIC = b"\x1f\x9d"
 HEADER_BYTES = 3
 FIRST_WIDTH, LAST_WIDTH = 9, 16
 CLEAR = 256
-GROUP = 8
-"""Codes of one width come in groups of so many, of which the last may be cut off."""
-
+GROUP = 8  # codes of one width come in groups of so many; the last may be cut off
 GROUPS_AT_ONCE = 4096
 
 

@@ -22,11 +22,8 @@ class Container:
 
     module: str
     suffixes: tuple[str, ...]
-    searched: bool = False
-    """Whether those that lie in a folder are read with it."""
-
-    is_folder: bool = False
-    """Whether it is a folder itself."""
+    searched: bool = False  # whether those that lie in a folder are read with it
+    is_folder: bool = False  # whether it is a folder itself
 
 
 CONTAINERS = (

@@ -43,8 +43,7 @@ STATUS = re.compile(rb"<title>\s*([1-5][0-9]{2}(?: [a-z]{1,20}){1,4})\s*</title>
 """Of a server's error page: all that is shown of a file that is no image."""
 
 TEXT_START = 2048
-MAX_LZW_BYTES = 32 << 20
-"""Out of a file of compress, which is unpacked in Python."""
+MAX_LZW_BYTES = 32 << 20  # out of a file of compress, which is unpacked in Python
 
 
 def decode_image(data: bytes, options: ReadOptions) -> Cutout:

@@ -32,9 +32,7 @@ from galmorph.remote import AHEAD, allow, is_url, is_web, list_folder, list_matc
 
 MEMBER_MARK = "::"
 SHARDS = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
-CACHE = re.compile(r"cache-.*\.arrow")
-"""What stands beside the files of a data set of Hugging Face, and is none of them."""
-
+CACHE = re.compile(r"cache-.*\.arrow")  # beside a data set of Hugging Face, none of its files
 GLOB_CHARACTERS = "*?["
 
 

@@ -31,11 +31,9 @@ from galmorph.remote import check_named, fetch, is_url
 from galmorph.settings import ReadOptions
 
 FITS_SUFFIXES = (".fits", ".fit", ".fts")
-IMAGE_SUFFIXES = RASTER_SUFFIXES + tuple(
+IMAGE_SUFFIXES = RASTER_SUFFIXES + tuple(  # what is taken from a folder
     suffix + end for suffix in FITS_SUFFIXES for end in ("", *COMPRESSION_SUFFIXES)
 )
-"""What is taken from a folder, in upper or lower case; a file that is named is always taken."""
-
 MAGIC_BYTES = 8
 # Opening a FIFO without it would wait for a writer for ever.
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)

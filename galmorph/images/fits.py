@@ -42,15 +42,13 @@ SPECTRAL_AXES = frozenset(
 TIME_AXES = frozenset(
     {"TIME", "UTC", "TAI", "TT", "TDB", "TCB", "TCG", "UT1", "GPS", "MJD", "JD", "EPOCH"}
 )
-NO_DITHER = -1
-"""As astropy.io.fits numbers the ways of quantizing."""
+NO_DITHER = -1  # as astropy.io.fits numbers the ways of quantizing
 
 
-INHERITED_KEYS = (
+INHERITED_KEYS = (  # cards that an extension takes from the primary header
     *("SURVEY", "BANDS", "FILTER", "BUNIT", "ORIGIN", "TELESCOP", "LEGPIPEV"),
     *ZEROPOINT_KEYS,
 )
-"""Cards that an extension takes from the primary header where it lacks them."""
 
 
 def read_fits(file: str | bytes, options: ReadOptions) -> Cutout:

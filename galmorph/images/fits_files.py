@@ -60,8 +60,7 @@ class Cards(Mapping[str, Any]):
 
 
 MAX_TILES = 50_000  # tiles of a compressed image, which are unpacked one by one
-GZIP_COLUMNS = ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA")
-"""The second holds the tiles that another method could not pack."""
+GZIP_COLUMNS = ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA")  # the second for what would not pack
 
 
 def _check_gzip(hdu: Any, limit: int) -> None:

@@ -8,28 +8,20 @@ from galmorph.errors import UnreadableImageError
 BLOCK = 2880
 CARD = 80
 END_CARD = b"END     "
-MAX_HEADER_BLOCKS = 1456
-"""4 MiB of header in one HDU; the largest real ones hold a few thousand cards, 0.3 MiB."""
-
+MAX_HEADER_BLOCKS = 1456  # 4 MiB; the largest real ones hold 0.3 MiB
 MAX_HDUS = 256
-MAX_COUNT = 999
-"""Most axes and most table columns that the standard allows (FITS 4.0, 4.4.1.1 and 7.3.1)."""
-
-UNREAD = "UNREAD"
-"""Card in place of one that cannot be read: its name, and as comment what stood there."""
-
+MAX_COUNT = 999  # of axes and table columns (FITS 4.0, 4.4.1.1 and 7.3.1)
+UNREAD = "UNREAD"  # card in place of one: its name, and as comment what stood there
 COUNT_KEYS = (b"NAXIS   ", b"ZNAXIS  ", b"TFIELDS ")
 NO_HEAP = {b"PCOUNT  ": 0, b"GCOUNT  ": 1}
 SIZE_KEYS = {b"BITPIX  ": 8, **NO_HEAP}
 WHOLE = re.compile(rb"[+-]?\d+")
 NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EDed] ?[+-]?\d+)?")
-OPTIONAL_KEYS = {
+OPTIONAL_KEYS = {  # without them an HDU can be read; None: text
     **dict.fromkeys((b"BSCALE  ", b"BZERO   "), NUMBER),
     **dict.fromkeys((b"BLANK   ", b"ZBLANK  ", b"EXTVER  ", b"EXTLEVEL"), WHOLE),
     **dict.fromkeys((b"EXTNAME ", b"XTENSION"), None),
 }
-"""What their values must be (None: text); without them an HDU can be read."""
-
 VALUE = re.compile(rb" *(?:(?P<text>'(?:[^']|'')*')|(?P<bare>[^/]*)) *(?:/.*)?", re.DOTALL)
 
 

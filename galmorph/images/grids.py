@@ -18,9 +18,7 @@ from galmorph.images.sky import SCALE_TOLERANCE, SkyFrame, explain_difference, f
 
 Array = npt.NDArray[Any]
 Kind = Literal["rendered", "flux"]
-TURN_TOLERANCE = 0.02
-"""Difference of two matrices, in pixels per pixel, above which one image is resampled."""
-
+TURN_TOLERANCE = 0.02  # pixels per pixel between two matrices; above, one image is resampled
 PER_AREA = re.compile(r"(?:sr|arcsec2?|deg2?)(?:\*\*|\^)?-[12]|/ ?(?:sr|arcsec|deg)", re.IGNORECASE)
 """Units of brightness; all others count per pixel."""
 

@@ -25,8 +25,7 @@ HEAP_ID = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])
 
 SHORTEST_FILE = 512  # in bytes: what is as long and fixed is the file of an image, and no text
 DEFLATE = 1
-HEAP_MAGIC = b"GCOL\1\0\0\0"
-"""Of a global heap: a header of 16 bytes, then objects of a header of 16 bytes each."""
+HEAP_MAGIC = b"GCOL\1\0\0\0"  # of a global heap: 16 bytes, then objects of 16 bytes and more
 
 
 def list_items(path: str, member: str) -> Iterator[Source]:

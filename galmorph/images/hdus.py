@@ -19,7 +19,7 @@ MAX_HDUS = 256  # how far into a file an image is looked for
 EXPOSURE_CARDS = ("IMAGETYP", "IMGTYPE", "OBSTYPE")
 NAME_CARDS = ("EXTNAME", "HDUNAME", "EXTTYPE", "IMTYPE", "PRODTYPE", "DATATYPE", "CONTENT")
 KIND_CARDS = (*NAME_CARDS, *EXPOSURE_CARDS, "HDUCLAS1", "HDUCLAS2", "HDUCLAS3")
-COMPANION = re.compile(
+COMPANION = re.compile(  # says something of an image, and is none itself
     r"(?:.*[_ .-])?(?:[A-Z]*(?:WEIGHT|WHT|MASK|MSK|PSF)|WT|WGT|ERR(?:ORS?)?|SIG(?:MA)?|STD(?:DEV)?|"
     r"RMS|NOISE|UNC(?:ERT[A-Z]*)?|VAR(?:IANCES?)?|INV(?:VAR|ERSE[A-Z]*)?|IVAR|IVM|DQ[A-Z]?|FLAGS?|"
     r"FLG|BAD(?:PIX[A-Z]*)?|QUAL(?:ITY)?|CON(?:TEXT|F(?:IDENCE)?)?|CTX|N?EXP(?:TIME|OSURES?)?|"
@@ -29,14 +29,10 @@ COMPANION = re.compile(
     r"(?:_?(?:MAP|IMAGE|IMG|MODEL))?\d*(?:[_ .-](?!SUB).*)?",
     re.IGNORECASE,
 )
-"""What is named so says something of an image, or helps to read it, and is none itself."""
-
 MADE_OF_IT = re.compile(r"(?:model|residuals?|sigma|mask|psf)(?: (?:map|image))?", re.IGNORECASE)
 """In place of the name of a galaxy, as GALFIT writes it."""
 
-EXPOSURE = re.compile(r"EXP(?:OSURE)?|SKY", re.IGNORECASE)
-"""What is no companion as a kind of exposure, though it is as a name."""
-
+EXPOSURE = re.compile(r"EXP(?:OSURE)?|SKY", re.IGNORECASE)  # a kind of exposure, but as a name
 SCIENCE = re.compile(
     r"(?:.*[_ .-])?(?:SCI|SCIENCE|IMAGE|IMG|DATA|COADD|FLUX|SIGNAL|INTENSITY|STACK|MOSAIC)\d*"
     r"(?:[_ .-].*)?",
@@ -46,8 +42,7 @@ SECTION = re.compile(r"[*:]")
 UNNAMED = ("PRIMARY", "COMPRESSED_IMAGE")
 DISTORTIONS = ("WCSDVARR", "D2IMARR")  # tables of shifts in pixels
 ROUNDED_PIXELS = 2
-SMALL_SIDE, SMALL_SHARE = 32, 4
-"""An image with a side below this, and that many times shorter than of another one, is none."""
+SMALL_SIDE, SMALL_SHARE = 32, 4  # a side below this, and so many times shorter than others
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,7 @@ from galmorph.images.cutout import Cutout
 from galmorph.images.raster import decode
 from galmorph.settings import ReadOptions
 
-MARGIN = 16
-"""Rows decoded below those that will be seen: colours of neighbouring rows are interpolated."""
-
+MARGIN = 16  # rows below those that will be seen: colours of neighbours are interpolated
 MAX_SCANS = 100  # a progressive JPEG has about ten; thousands are an attack on the decoder's time
 SEQUENTIAL = (0xC0, 0xC1)  # Huffman-coded frames whose rows come in order; ITU-T T.81, table B.1
 TABLES = (0xC4, 0xDB, 0xDD)

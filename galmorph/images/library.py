@@ -27,8 +27,7 @@ def import_extra(module: str, extra: str, purpose: str) -> Any:
 
 
 _lock = threading.Lock()
-_readers: "list[warnings.catch_warnings[None]]" = []
-"""Those inside `quiet`; the first has changed the filters, the last will restore them."""
+_readers: "list[warnings.catch_warnings[None]]" = []  # the last to leave `quiet` restores them
 
 
 @contextmanager

@@ -19,8 +19,7 @@ from galmorph.images.stacks import StoredArray, list_stack
 
 HEADER_BYTES = 1 << 16
 READ_BYTES = 1 << 20
-MAX_HELD_BYTES = 1 << 30
-"""Of all arrays out of npz files together; a larger one belongs into an npy, which is mapped."""
+MAX_HELD_BYTES = 1 << 30  # of all arrays out of npz files together; an npy is mapped
 
 
 def list_items(path: str, member: str) -> Iterator[Source]:

@@ -20,8 +20,7 @@ ROWS_AT_ONCE = 16
 READ_BYTES = 1 << 20
 PAGE_BYTES = ReadOptions().max_bytes
 MAX_LOST_ROWS = 1 << 20
-USUAL_RATIO = 4
-"""By which columns of images are packed at most; a smaller one may be packed by more."""
+USUAL_RATIO = 4  # by which large columns of images are packed at most
 
 
 def list_items(path: str, column: str) -> Iterator[Source]:

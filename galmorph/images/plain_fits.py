@@ -17,9 +17,7 @@ from galmorph.images.plain_tiles import PlainTiles, UnusualError, read_tiles
 
 MAX_BLOCKS = 64  # of a header: some 2,300 cards
 MAX_HDUS = 64
-SMALL_BYTES = 1 << 22
-"""Files up to this are read whole: mapping a cutout takes longer."""
-
+SMALL_BYTES = 1 << 22  # files up to this are read whole: mapping takes longer
 TYPES = {8: "u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
 
 VALUE = re.compile(
@@ -28,9 +26,7 @@ VALUE = re.compile(
 )
 KEY = re.compile(r"[A-Z0-9_-]+ *")
 COMMENTARY = ("", "COMMENT", "HISTORY")
-RECORD = re.compile(r"[^:]*: *[+-]?[\d.]")
-"""Texts that astropy may take for a record of several values."""
-
+RECORD = re.compile(r"[^:]*: *[+-]?[\d.]")  # what astropy may take for a record
 UNUSUAL = frozenset(("BLANK", "BSCALE", "BZERO", "GROUPS", "CONTINUE", "HIERARCH", "UNREAD")) | {
     "CPDIS1",
     "CPDIS2",

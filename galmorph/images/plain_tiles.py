@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-TABLE_CARD = re.compile(
+TABLE_CARD = re.compile(  # of the table, and not of the image in it
     r"XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|T(?:TYPE|FORM|UNIT|DISP)\d+|THEAP|CHECKSUM|"
     r"DATASUM|Z(?:IMAGE|TENSION|SIMPLE|EXTEND|BLOCKED|PCOUNT|GCOUNT|HECKSUM|DATASUM|CMPTYPE|"
     r"BITPIX|QUANTIZ|DITHER0|BLANK|(?:NAXIS|TILE|NAME|VAL)\d*)"
 )
-"""Of the table, and not of the image in it."""
-
 COLUMN_FORMS = {
     "COMPRESSED_DATA": re.compile(r"1?PB(?:\(\d*\))?"),
     "GZIP_COMPRESSED_DATA": re.compile(r"1?PB(?:\(\d*\))?"),
@@ -22,8 +20,7 @@ COLUMN_FORMS = {
 }
 TYPES = {"P": (">i4", (2,)), "D": (">f8", ())}
 DITHERS = {"NO_DITHER": -1, "SUBTRACTIVE_DITHER_1": 1, "SUBTRACTIVE_DITHER_2": 2}
-MAX_PIXELS, MAX_TILES = 4_000_000, 20_000
-"""Larger images are left to astropy, which unpacks the tiles of a part alone."""
+MAX_PIXELS, MAX_TILES = 4_000_000, 20_000  # of larger ones astropy unpacks a part alone
 
 
 class UnusualError(Exception):

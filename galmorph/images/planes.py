@@ -12,8 +12,7 @@ from galmorph.images.bands import RENDERED_NAMES
 from galmorph.images.wcs_cards import to_number
 
 Array = npt.NDArray[Any]
-STOKES_I = 1
-"""Of the axis STOKES (FITS 4.0, table 28)."""
+STOKES_I = 1  # of the axis STOKES (FITS 4.0, table 28)
 
 
 def find_image_axes(shape: Sequence[int]) -> tuple[int, int]:

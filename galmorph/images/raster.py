@@ -119,8 +119,7 @@ class Raster:
     reader: str
     suffixes: tuple[str, ...]
     magic: tuple[bytes, ...]
-    brand: bytes = b""
-    """What stands at byte 8."""
+    brand: bytes = b""  # what stands at byte 8
 
 
 RASTERS = (

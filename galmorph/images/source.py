@@ -34,11 +34,10 @@ HDU_ADDRESS = re.compile(
 
 COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".fz", ".z")
 FITS_MAGIC = (b"SIMPLE", b"XTENSION")
-ID_NAMES = (
+ID_NAMES = (  # columns taken for identifiers, in any case; the first that is there
     *("object_id", "id", "id_str", "dr8_id", "iauname", "name", "ids", "names", "__key__"),
     *("objid", "object_ids", "objectid", "source_id", "sourceid", "targetid", "target_id"),
 )
-"""Columns of containers that are taken for identifiers, in any case; the first that is there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,7 @@ from galmorph.settings import ReadOptions
 DAMAGED = "the stack is damaged or cut short, or packed in a way that is not known here; "
 DAMAGED += f"{NEW_COPY}, or save it plainly"
 OPEN_FILES = 4
-ROWS_AT_ONCE = 1024
-"""For which the columns beside a stack are read."""
-
+ROWS_AT_ONCE = 1024  # for which the columns beside a stack are read
 MAX_COLUMN_BYTES = ReadOptions().max_bytes
 COLUMN_KINDS = "biufSUO"
 
@@ -58,9 +56,7 @@ class StoredArray:
         return np.array(self.values[...] if index is None else self.values[index], kind)
 
 
-ArrayFile = Mapping[str, StoredArray]
-"""The arrays of an open file by their names, ``group/name``; one without a name is "" alone."""
-
+ArrayFile = Mapping[str, StoredArray]  # by ``group/name``; one without a name is "" alone
 OpenArrays = Callable[[str], ArrayFile]
 
 # One lock for the table and for reading: HDF5 serializes its calls anyway, and the others copy

@@ -21,8 +21,7 @@ SILENT = logging.NullHandler()
 ORIENTATION_TAG = 274
 CLASSIC_VERSION = 42
 MAX_ENTRIES = 4096
-UNBOUNDED_METHODS = {8: "zlib", 32946: "zlib", 34925: "xz"}
-"""By number of the compression (TIFF 6.0 and its supplements)."""
+UNBOUNDED_METHODS = {8: "zlib", 32946: "zlib", 34925: "xz"}  # TIFF 6.0 and its supplements
 
 
 def _drop_orientation(data: bytes) -> bytes:

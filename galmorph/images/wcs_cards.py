@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-WCS_CARD = re.compile(
+WCS_CARD = re.compile(  # bounds how many there can be: nine axes, SIP up to order 9
     r"(?:CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA)[1-9]|(?:CD|PC)[1-9]_[1-9]|PC00[1-9]00[1-9]|"
     r"RA|DEC|OBJCTRA|OBJCTDEC|PV[1-9]_[1-3]?\d|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|WAT[1-9]_0[0-4]\d|"
     r"(?:A|B|AP|BP)_(?:ORDER|\d_\d)|(?:CPDIS|D2IMDIS)[12]|(?:DP|D2IM)[12]\.(?:EXTVER|AXIS\.[12])|"
     r"PLT(?:RA[HMS]|DEC(?:SN|[DMS])|SCALE)|[XY]PIXELSZ|PPO[1-6]|AMD[XY](?:1?\d|20)|CNPIX[12]"
 )
-"""Bounds how many there can be: nine axes, 40 parameters of each, SIP up to its order 9."""
-
 _is_wcs_card = lru_cache(maxsize=1024)(WCS_CARD.fullmatch)
 AXIS_TYPE = re.compile(r"(RA--|DEC-|[GES]LON|[GES]LAT)-(?!TAB)[A-Z]{3}(-SIP)?")
 OPPOSITE = {"RA--": "DEC-", **{f"{c}LON": f"{c}LAT" for c in "GES"}}

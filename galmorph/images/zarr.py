@@ -25,12 +25,9 @@ from galmorph.images.source import (
 from galmorph.images.stacks import StackItem, StoredArray, list_stack
 from galmorph.remote import ask, exists, fetch, is_url
 
-MAX_CHUNK_BYTES = 1 << 30
-"""Of what is read together; Cutana makes a chunk of a thousand cutouts, 786 MB of three bands."""
-
+MAX_CHUNK_BYTES = 1 << 30  # of what is read together; Cutana's chunks are of 786 MB
 ITEMS_TOGETHER = 64
-BYTES_TOGETHER = 64 << 20
-"""Of items that take a request each."""
+BYTES_TOGETHER = 64 << 20  # of items that take a request each
 
 
 def list_items(path: str, member: str) -> Iterator[Source]:

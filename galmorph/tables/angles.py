@@ -15,8 +15,7 @@ from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.formats.base import TableReader
 
 DEGREES = ("deg", "degree", "degrees", "degs")
-HOURS = ("h", "hr", "hour", "hours")
-"""Of angle: no position is a time."""
+HOURS = ("h", "hr", "hour", "hours")  # of angle: no position is a time
 
 
 POSITION_UCDS = {
@@ -26,8 +25,7 @@ POSITION_UCDS = {
     "pos_eq_dec_main": "dec",
 }
 _OLD_EQUINOX = re.compile("1875|1900|1950|fk4", re.I)
-MAX_SHOWN = 100
-"""Letters of a text in a message."""
+MAX_SHOWN = 100  # letters of a text in a message
 
 
 class AngleColumn:

@@ -12,8 +12,7 @@ from galmorph.tables.cells import Values
 from galmorph.tables.columns import ColumnSpec
 
 MAGIC = b"\x8fgalmrph"
-_HEAD = struct.Struct("<8s16sQIQI")
-"""Magic bytes, run, number of the first row, rows, bytes and checksum of what follows."""
+_HEAD = struct.Struct("<8s16sQIQI")  # magic, run, first row, rows, bytes and their checksum
 _CRC = struct.Struct("<I")
 HEAD_BYTES = _HEAD.size + _CRC.size
 _SCAN_BYTES = 1 << 20

@@ -17,8 +17,7 @@ from galmorph.tables.formats import open_reader
 from galmorph.tables.formats.base import TableInMemory, TableReader
 
 IDENTIFIER = "object_id"
-MAX_PATH = 1 << 13
-"""Letters; no system has longer ones."""
+MAX_PATH = 1 << 13  # letters; no system has longer ones
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ import numpy.typing as npt
 
 from galmorph.tables.columns import ColumnSpec
 
-Values = list[str] | npt.NDArray[Any]
-"""A column of a block: list of str, or an array (masked where whole numbers are missing)."""
+Values = list[str] | npt.NDArray[Any]  # masked where whole numbers are missing
 
 
 def normalize(values: Any, spec: ColumnSpec) -> Values:

@@ -9,19 +9,13 @@ from typing import Any
 
 from galmorph.errors import GalmorphWarning
 
-DTYPES = ("str", "bool", "int16", "int32", "int64", "float32", "float64")
-"""Types that every output format can hold."""
-
-STANDARD_NAMES = (
+DTYPES = ("str", "bool", "int16", "int32", "int64", "float32", "float64")  # every format holds
+STANDARD_NAMES = (  # besides one ``p_<class>`` per class
     *("object_id", "path", "ra", "dec", "label", "confidence", "embedding", "atypicality"),
     *("fov", "crop", "treatment", "flags", "message"),
 )
-"""Names that galmorph gives to columns, besides one ``p_<class>`` per class."""
-
 SUFFIX = "_catalogue"
-_RESERVED = re.compile(r"p_.*|e_[0-9]{3,}|provenance")
-"""What formats add: probabilities, the embedding in CSV, and the provenance in npz."""
-
+_RESERVED = re.compile(r"p_.*|e_[0-9]{3,}|provenance")  # what formats add
 MAX_NAMED = MAX_SHOWN = 100  # columns that a message names, and letters of each
 _NEAREST = {
     **{"int8": "int16", "uint8": "int16", "uint16": "int32", "uint32": "int64"},

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 STRINGS_KEY = "strings"
+# What the header of ECSV and FITS says, so that readers know.
 STRINGS_NOTE = "percent-encoded where a character is not printable, or % before two hex digits"
-"""What the header of ECSV and FITS says, so that readers know."""
-
 _PERCENT = re.compile(r"%(?=[0-9A-Fa-f]{2})")
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]|^ +| +$")
 _BLANK_ENDS = re.compile(r"^ +| +$")

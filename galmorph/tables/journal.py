@@ -30,9 +30,7 @@ from galmorph.tables.provenance import list_differences, plain
 from galmorph.writing import sync_folder
 
 VERSION = 2
-SYNC_S = 10.0
-"""At most so much work is lost where the power fails."""
-
+SYNC_S = 10.0  # at most so much work is lost where the power fails
 _logger = logging.getLogger(__name__)
 
 

@@ -13,8 +13,7 @@ from galmorph.tables.journal import partial_path
 from galmorph.tables.provenance import list_differences
 from galmorph.tables.writers import KEY_COLUMNS, TableWriter, list_done, open_writer
 
-SAME_KEYS = ("model_sha256", "head_sha256", "class_names")
-"""Provenance that results must share: rows of two encoders or heads cannot be compared."""
+SAME_KEYS = ("model_sha256", "head_sha256", "class_names")  # rows of others cannot be compared
 
 
 def merge_tables(

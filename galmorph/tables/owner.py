@@ -17,13 +17,9 @@ from typing import Any
 from galmorph.errors import ResumeError
 
 BEAT_S = 10.0
-STALE_S = 120.0
-"""Seconds without a heartbeat after which an owner on another machine is taken for dead."""
-
+STALE_S = 120.0  # without a heartbeat an owner on another machine is taken for dead
 _TRIES = 10
-_held: set[str] = set()
-"""Tokens of this process's own."""
-
+_held: set[str] = set()  # tokens of this process's own
 _logger = logging.getLogger(__name__)
 
 

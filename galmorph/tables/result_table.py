@@ -8,13 +8,12 @@ from astropy.table import Table
 from galmorph.tables.formats import csv, fits, parquet, votable
 from galmorph.tables.writers import write_table
 
-FORMATS = {
+FORMATS = {  # by the names that astropy has for them
     "fits": fits.FORMAT,
     "votable": votable.FORMAT,
     "ascii.ecsv": csv.ECSV,
     "parquet": parquet.FORMAT,
 }
-"""By the names that astropy has for them."""
 
 
 class ResultTable(Table):  # type: ignore[misc]

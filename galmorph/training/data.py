@@ -23,8 +23,7 @@ from galmorph.training.cutouts import find_class, list_cutouts, name_cutout
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 1024
-"""Images allocated together: at 112 px more than the 32 MiB that glibc may keep for itself."""
+CHUNK = 1024  # images allocated together: more than the 32 MiB that glibc may keep
 
 
 def is_held_out(object_id: str, fraction: float) -> bool:

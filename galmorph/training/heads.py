@@ -28,17 +28,9 @@ from galmorph.training.logistic import (
 
 logger = logging.getLogger(__name__)
 
-PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(0.0, -6.1, -0.5))
-"""Strongest first; relative to the mean log loss of standardized features."""
-
+PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(0.0, -6.1, -0.5))  # relative to the mean loss
 FOLDS, FOLDS_OF_FEW = 5, 10
-FEW = 2000
-"""Galaxies below which there are `FOLDS_OF_FEW` folds.
-
-The probes of five learn from a fifth fewer rows than the head itself. Where labels are few that can
-make them less sure, and a temperature that suits them leave the head under-confident.
-"""
-
+FEW = 2000  # galaxies below which five folds would leave the head under-confident
 PATIENCE = 1  # weaker penalties that may do worse before the path is given up
 MAX_NAMED = 5  # classes that a message names; the others are counted
 MIN_JUDGES = 50  # rows with held-out labels without which no temperature is fitted

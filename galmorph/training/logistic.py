@@ -14,9 +14,7 @@ from torch.nn import functional as F
 Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 MAX_ITERATIONS = 500
-GRADIENT_TOLERANCE = 1e-4
-"""Largest component of the gradient, along preconditioned axes, at which a fit has converged."""
-
+GRADIENT_TOLERANCE = 1e-4  # of the gradient, along preconditioned axes
 CURVATURE = 0.1  # typical p (1 - p) of a fitted probability
 Coefficients = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 

@@ -23,21 +23,15 @@ logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
 
-PENALTIES = (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.015)
-"""Of vote heads, strongest first, as in `galmorph.training.logistic`."""
-
-RIDGES = tuple(float(r) for r in 10.0 ** np.arange(0.5, -3.1, -0.25))
-"""Of regression heads: per row, relative to the variance of standardized features."""
-
+PENALTIES = (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.015)  # of vote heads, strongest first
+RIDGES = tuple(float(r) for r in 10.0 ** np.arange(0.5, -3.1, -0.25))  # per row, of the variance
 CONCENTRATIONS = np.geomspace(1.0, 300.0, 40)
 
 MIN_VOTES = 5  # answers to a question without which a galaxy has no say on its intervals
 ROUNDING = 1e-3  # of shares in catalogues
 FOLDS = 10
 
-GAIN = 4.0
-"""Standard deviations of hidden units for one of an embedding's components: a lighter penalty."""
-
+GAIN = 4.0  # standard deviations of hidden units for one of an embedding's components
 OFFSET = 10.0  # the same for what tells surveys apart
 MIN_ROWS = 40  # galaxies without which neither penalty nor error can be found
 

@@ -20,13 +20,9 @@ logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 RETRY_DELAYS_S = (0.5, 2.0)  # seconds before the second and the third try
-RETRY_FOR_S = 15.0
-"""Seconds after which nothing is tried again (the library may have waited itself)."""
-
+RETRY_FOR_S = 15.0  # after which nothing is tried again
 OUT_OF_ORDER = frozenset({408, 500, 502, 503, 504})
-TOO_MANY = 429
-"""Answers after which another try may succeed."""
-
+TOO_MANY = 429  # these, and being out of order, may pass
 OFFLINE_HINT = (
     "without a network, use bundled weights or a folder that "
     "`galmorph weights download --to DIR` has filled elsewhere"

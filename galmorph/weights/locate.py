@@ -33,9 +33,7 @@ from galmorph.weights.verify import (
     write_sidecar,
 )
 
-BUNDLED = Path(__file__).resolve().parent / "bundled"
-"""Folder of the weights that the package carries."""
-
+BUNDLED = Path(__file__).resolve().parent / "bundled"  # weights that the package carries
 _SUFFIXES = (".safetensors", ".pth", ".tar", ".pt", ".bin", ".ckpt", ".pkl")
 """Endings by which a text is a path; a model's name may hold dots as well."""
 

@@ -19,9 +19,7 @@ from galmorph.weights.hub import (
 from galmorph.weights.manifest import ManifestEntry, entry_from_dict
 
 CONFIG = "config.json"
-FILES = ("model.safetensors", "pytorch_model.bin")
-"""Where timm keeps weights, the better one first."""
-
+FILES = ("model.safetensors", "pytorch_model.bin")  # of timm, the better one first
 _HUB_NAME = re.compile(r"hf[_-]hub:([\w.-]+/[\w.-]+)(?:@([\w.-]+))?")
 
 

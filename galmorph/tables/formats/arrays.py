@@ -19,8 +19,7 @@ from galmorph.tables.journal import Journal
 from galmorph.tables.provenance import plain
 
 PROVENANCE = "provenance"
-VECTORS = "embedding"
-"""Name of the one column, which the file does not hold."""
+VECTORS = "embedding"  # name of the one column, which the file does not hold
 
 
 def _check(specs: Sequence[ColumnSpec]) -> None:

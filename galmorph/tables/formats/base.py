@@ -17,9 +17,7 @@ from galmorph.tables.journal import Journal
 
 CHUNK_ROWS = 8192  # rows that are read at once
 MAX_COLUMNS = MAX_VECTOR = 1 << 14  # columns as in a spreadsheet; numbers in a cell
-MAX_BYTES, PACKED_RATIO = 1 << 28, 32
-"""What may come out of a packed table, besides so many times its own size."""
-
+MAX_BYTES, PACKED_RATIO = 1 << 28, 32  # what may come out of a packed table; of its size
 OWN_COLUMNS = {"object_id", "path", "flags", "message"}  # what every result has that has names
 Kind = Literal["classify", "embed"]  # what a table is for: classes, or embeddings
 
@@ -32,8 +30,7 @@ class TableReader(ABC):
     """
 
     provenance: Mapping[str, Any] | None = None
-    copy: Copy | None = None
-    """What is read in place of a URL, which `name` is then."""
+    copy: Copy | None = None  # what is read in place of a URL, which `name` is then
     empty: Collection[str] = ()
     remark = ""
     restore: Callable[[str], str] = staticmethod(str)
@@ -122,17 +119,14 @@ class Format:
     """One format: `write` makes a file that is not there yet; None where it is only read."""
 
     name: str
-    suffixes: tuple[str, ...]
-    """In lower case, the usual one first."""
+    suffixes: tuple[str, ...]  # in lower case, the usual one first
     reader: type[TableReader]
     write: Callable[[Journal, Mapping[str, Any], Path], None] | None = None
     kinds: tuple[Kind, ...] = ("classify", "embed")
     catalogue: bool = True
     provenance: bool = True
-    package: str = ""
-    """What must be installed for it, by the extra of the format's name."""
-    check: Callable[[Sequence[ColumnSpec]], None] = lambda specs: None
-    """Refuses columns that it cannot hold."""
+    package: str = ""  # what must be installed, by the extra of the format's name
+    check: Callable[[Sequence[ColumnSpec]], None] = lambda specs: None  # refuses columns
     list_names: Callable[[Sequence[ColumnSpec]], list[str]] = lambda specs: [
         spec.name for spec in specs
     ]

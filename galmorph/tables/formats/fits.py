@@ -29,12 +29,8 @@ MAX_COLUMNS = 999  # TFIELDS of the FITS standard 4.0, section 7.3.1
 BLOCK = 2880  # bytes; FITS files are a multiple of it
 KEY = "GALMORPH"
 
-MAX_HDUS, MAX_HEADER = 256, 1 << 22
-"""The table is among the first so many (one of negative size would come for ever); bytes."""
-
-LDAC_HEADER = "LDAC_IMHEAD"
-"""Ahead of each catalogue in a FITS_LDAC file stands the header of its image, as a table."""
-
+MAX_HDUS, MAX_HEADER = 256, 1 << 22  # HDUs (one of negative size would come for ever); bytes
+LDAC_HEADER = "LDAC_IMHEAD"  # header of an image, as a table ahead of each catalogue
 _FORMATS = {
     "bool": ("L", "u1"),
     "int16": ("I", ">i2"),

@@ -20,9 +20,7 @@ from galmorph.tables.formats.csv import make_header
 from galmorph.tables.journal import Journal
 from galmorph.tables.provenance import plain
 
-ROW_GROUP_BYTES = 32 << 20
-"""Values are gathered to about that many bytes before they are written as one row group."""
-
+ROW_GROUP_BYTES = 32 << 20  # of values that are written as one row group, about
 MAX_CELL = 1 << 18  # bytes of a value on the average, where there are very many
 PROVENANCE = "provenance.json"  # in a folder of parts, for all of them
 _ARROW_NAMES = {

@@ -21,8 +21,7 @@ from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, list_s
 _MUST_QUOTE = re.compile(r'[",#\r\n]')
 MAX_LINE = 1 << 26
 CELL_BYTES, BLOCK_BYTES = 64, 1 << 27
-MAX_SHOWN = 200
-"""Letters of a line that a message shows."""
+MAX_SHOWN = 200  # letters of a line that a message shows
 MAX_CELL = 1 << 24  # characters; a line of 512 numbers has some 10,000
 
 
@@ -53,8 +52,7 @@ _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf)", re.I)
 _TRUTH = {"True": True, "true": True, "False": False, "false": False}
 _INT64_MAX = np.iinfo(np.int64).max
-_EXACT_MAX = 2**53
-"""Up to here a float64 holds every whole number."""
+_EXACT_MAX = 2**53  # up to here a float64 holds every whole number
 
 
 def _is_whole(cell: str) -> bool:

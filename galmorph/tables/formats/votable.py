@@ -29,9 +29,7 @@ _DATATYPES = {
     "float32": "float",
     "float64": "double",
 }
-FILE_RATIO, CELL_BYTES = 4, 16
-"""Bytes of memory for one of the file, and for a cell."""
-
+FILE_RATIO, CELL_BYTES = 4, 16  # bytes of memory for one of the file, and for a cell
 MAX_MEMORY = 4 << 30
 
 _NUMBERS = {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}
