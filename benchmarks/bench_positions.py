@@ -18,10 +18,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from survey_server import serve_surveys  # noqa: E402
 
+from galmorph import remote  # noqa: E402
 from galmorph.images.ahead import bring_ahead  # noqa: E402
 from galmorph.images.mosaic import Position  # noqa: E402
 from galmorph.images.source import Lost  # noqa: E402
-from galmorph.surveys import client, cutouts  # noqa: E402
+from galmorph.surveys import cutouts  # noqa: E402
 
 PASSING = ("500", "502", "cut", "html", "drop")
 LASTING = ("500*", "html*", "404*")
@@ -31,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     count = parser.parse_args().count
-    client.FIRST_PAUSE_S = 0.01
+    remote.FIRST_PAUSE_S = 0.01
     with tempfile.TemporaryDirectory() as folder, serve_surveys() as server:
         os.environ["XDG_CACHE_HOME"] = folder
         places, lasting = [Position(str(k), round(0.01 * k, 6), 2.0) for k in range(count)], 0

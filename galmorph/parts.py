@@ -21,7 +21,7 @@ from galmorph.inference.memory import keep_freed_memory
 from galmorph.inference.results import ResultPlan, concatenate
 from galmorph.inputs import Inputs
 from galmorph.pipeline import Pipeline
-from galmorph.remote import fetch, is_url, list_folder, remove, send
+from galmorph.remote import Copy, fetch, is_url, list_folder, remove, send
 from galmorph.run import PLACE, Run, Tell
 from galmorph.tables.escape import readable
 from galmorph.tables.formats import open_reader
@@ -135,12 +135,6 @@ def cut_parts(
     """Cut the list of the cutouts, lazily."""
     left = set(there)
     for number, sources in enumerate(chunk(inputs.list_sources(passed_over), rows)):
-        copied = next((source for source in sources if isinstance(source, Copied)), None)
-        if copied is not None:
-            raise OptionError(
-                f"{copied.copy.url}: with --engine ray a container lies on a disk that all nodes "
-                "see, or is a data set of Ray for galmorph.ray.classify"
-            )
         name = _name_part(number)
         yield Part(name, sources, name in left)
         left.discard(name)
@@ -158,6 +152,7 @@ class Worker:
     folder: Folder
     tell: Tell
     home: str
+    copy: Copy | None = None
 
     @classmethod
     def of(cls, run: Run, folder: Folder, tell: Tell) -> Worker:
@@ -177,7 +172,7 @@ class Worker:
         """Make one part, or look at one that is there, and tell of it."""
         if part.there:
             return self.folder.look(part.name, part.sources)
-        blocks = list(self.pipeline.run(self.inputs.bring(iter(part.sources))))
+        blocks = list(self.pipeline.run(self.inputs.bring(self._find_here(part.sources))))
         columns = concatenate([self.plan.fill(block) for block in blocks])
         rows = [row for block in blocks for row in block.rows]
         with TemporaryDirectory() as own:
@@ -186,3 +181,13 @@ class Worker:
             self.folder.write(part.name, Path(own) / part.name)
         failed = sum(bool(row.flags & NO_LABEL) for row in rows)
         return Done(len(rows), failed, self.tell(rows, columns))
+
+    def _find_here(self, sources: Sequence[Source]) -> Iterator[Source]:
+        """The same; those in a copy that is on another node, in one on this."""
+        for source in sources:
+            if isinstance(source, Copied) and not os.path.exists(source.copy.path):
+                if self.copy is None or self.copy.url != source.copy.url:
+                    self.copy = fetch(source.copy.url)
+                yield source.move(self.copy)
+            else:
+                yield source

@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 CONNECTIONS = 16
 TRIES = 5
-FIRST_PAUSE_S = 0.5
+FIRST_PAUSE_S = 1.0
 SILENCE_S = 60.0
 """Of one request."""
 
@@ -146,7 +146,15 @@ def _get_system(scheme: str, process: int) -> Any:
         raise OptionError(f"{scheme}://: fsspec knows no such service") from error
 
 
-def ask(url: str, call: Callable[[], T], stopped: threading.Event | None = None) -> T:
+class Passing(Exception):  # noqa: N818 (goes no further than `ask`)
+    """What may be different the next time, in words of our own, and how long not to ask."""
+
+    def __init__(self, said: str, pause: float = 0.0) -> None:
+        super().__init__(said)
+        self.pause = pause
+
+
+def ask(url: str | None, call: Callable[[], T], stopped: threading.Event | None = None) -> T:
     """What a call gives, made again where that may help; an ImageError in words of our own."""
     waiting, said = stopped or threading.Event(), ""
     for attempt in range(TRIES):
@@ -161,12 +169,15 @@ def ask(url: str, call: Callable[[], T], stopped: threading.Event | None = None)
             raise UnreadableImageError(reason, url) from None
         except GalmorphError:
             raise
+        except Passing as error:
+            said = str(error)
         except Exception as error:  # every service has its own
             status = _find_status(error)
             said = f"{type(error).__name__}, {status}" if status else type(error).__name__
             if isinstance(error, LASTING) or (0 < status < 500 and status not in PASSING):
                 raise NotAnsweredError(f"the service refuses ({said})", url) from None
-    raise NotAnsweredError(f"asked {TRIES} times: no answer ({said})", url)
+            said = f"no answer ({said})"
+    raise NotAnsweredError(f"asked {TRIES} times: {said}", url)
 
 
 def _ask(url: str, method: str, *first: Any, limit: float = 0, **words: Any) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import pickle
+import tarfile
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
@@ -56,13 +58,13 @@ def list_parts(folder):
     return sorted(folder.glob("part-*"))
 
 
-def digest(path):
+def digest(path, count=IMAGES):
     """The sha256 of all rows, sorted."""
     from pyarrow import parquet
 
     tables = [parquet.read_table(p) for p in (list_parts(path) if path.is_dir() else [path])]
     rows = sorted(json.dumps(row) for table in tables for row in table.to_pylist())
-    assert len(rows) == IMAGES
+    assert len(rows) == count
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
@@ -71,8 +73,8 @@ def place(tmp_path_factory):
     return make_place(tmp_path_factory.mktemp("parts"))
 
 
-def make_parts(place, out, *, tell=lambda rows, _: len(rows), most=99, **more):
-    """What a cluster does, one after the other, with what it sends."""
+def make_parts(place, out, *, tell=lambda rows, _: len(rows), most=99, elsewhere=False, **more):
+    """What a cluster does, one part after the other; elsewhere there are no copies of URLs."""
     options, folder = make_options(place, **more), Folder(str(out))
     run = open_run(replace(options, output="", resume=False, overwrite=False))
     resume, overwrite = more.get("resume", False), more.get("overwrite", False)
@@ -82,7 +84,8 @@ def make_parts(place, out, *, tell=lambda rows, _: len(rows), most=99, **more):
     worker.tell = tell
     worker.start()
     listed = cut_parts(run.inputs, folder, there, PART, Counter())
-    return [worker.make(pickle.loads(pickle.dumps(part))) for part in islice(listed, most)]
+    sent = map(pickle.dumps, islice(listed, most))
+    return [worker.make(pickle.loads(part)) for part in (list(sent) if elsewhere else sent)]
 
 
 def test_rows_are_those_of_a_whole_run(place, tmp_path):
@@ -166,12 +169,41 @@ def test_images_and_parts_at_urls(place, tmp_path):
     assert len(Folder(f"{top}/out").list_parts()) == 1
 
 
-def test_a_container_at_a_url_is_refused(place, tmp_path):
-    fsspec = pytest.importorskip("fsspec", reason="URLs need the extra remote")
+def pack(system, url, files):
+    """A container of images at a URL, by its suffix."""
     import numpy as np
 
-    url = f"memory://{tmp_path.name}/stack.npy"
-    with fsspec.open(url, "wb") as file:
-        np.save(file, np.stack([make_rgb(64, seed=seed) for seed in range(3)]))
-    with pytest.raises(OptionError, match=r"stack\.npy: with --engine ray a container lies on"):
-        make_parts(place, tmp_path / "out", images=(url,))
+    packed, kind = io.BytesIO(), url.rpartition(".")[2]
+    stack = np.stack([make_rgb(64, seed=seed) for seed in range(len(files))])
+    if kind == "tar":
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            for file in files:
+                tar.add(file, file.name)
+    elif kind == "npy":
+        np.save(packed, stack)
+    elif kind == "h5":
+        with pytest.importorskip("h5py").File(packed, "w") as file:
+            file["images"] = stack
+    else:
+        import pyarrow
+        from pyarrow import parquet
+
+        rows = [{"id": file.stem, "image": file.read_bytes()} for file in files]
+        parquet.write_table(pyarrow.Table.from_pylist(rows), packed)
+    system.pipe_file(url, packed.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["tar", "npy", "h5", "parquet"])
+def test_containers_at_urls_are_copied_to_the_node_that_reads(place, tmp_path, kind):
+    fsspec = pytest.importorskip("fsspec", reason="URLs need the extra remote")
+    files = sorted((place / "images").iterdir())[:20]
+    urls = tuple(f"memory://{tmp_path.name}/shard-{n}.{kind}" for n in range(2))
+    for url, half in zip(urls, (files[:10], files[10:]), strict=True):
+        pack(fsspec.filesystem("memory"), url, half)
+    given = {"images": urls}
+    for _ in open_run(make_options(place, output=str(tmp_path / "one.parquet"), **given)).results():
+        pass
+    done = make_parts(place, tmp_path / "out", elsewhere=True, **given)
+    assert [each.rows for each in done] == [8, 8, 4]
+    assert sum(each.failed for each in done) == 0
+    assert digest(tmp_path / "out", 20) == digest(tmp_path / "one.parquet", 20)

@@ -35,6 +35,12 @@ class Copied:
         """First bytes of what holds the pixels."""
         return self.source.read_head(count)
 
+    def move(self, copy: Copy) -> "Copied":
+        """The same in another copy."""
+        inner: Any = self.source
+        path = inner.path.replace(self.copy.path, copy.path)
+        return replace(self, source=replace(inner, path=path), copy=copy)
+
 
 def list_copied(sources: Iterable[Source], copy: Copy) -> Iterator[Source]:
     """The sources of a container in a copy, under the addresses of the original."""

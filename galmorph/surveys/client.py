@@ -9,14 +9,14 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from email.utils import mktime_tz, parsedate_tz
+from itertools import cycle
 
 from galmorph.errors import NotAnsweredError
+from galmorph.remote import PASSING, Passing, ask
 from galmorph.surveys.services import IMAGE_MAGIC, say_answer
 
 AGENT = "galmorph (galaxy morphology; Python)"
 CONNECTIONS = 4
-TRIES = 5
-FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 300.0
 """Who is told to wait longer gives up."""
 
@@ -25,16 +25,6 @@ WHOLE_S = 120.0
 MAX_BYTES = 128 << 20
 PIECE = 1 << 16
 MISHAPS = (OSError, ValueError, OverflowError, http.client.HTTPException)
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses that may be others a little later."""
-
-
-class Passing(Exception):  # noqa: N818 (goes no further than this module)
-    """What may be different the next time, and for how long not to ask."""
-
-    def __init__(self, said: str, pause: float | None = None) -> None:
-        super().__init__(said)
-        self.pause = pause
 
 
 class Client:
@@ -50,30 +40,24 @@ class Client:
 
     def fetch(self, urls: Sequence[str], stopped: threading.Event) -> bytes:
         """An image from one of these addresses of the same, or a NotAnsweredError."""
-        said = ""
-        for attempt in range(TRIES):
-            with self._slots:
-                self._keep_quiet(stopped)
-                try:
-                    return _ask(urls[attempt % len(urls)])
-                except Passing as passing:
-                    said, pause = str(passing), passing.pause
-            if pause is not None:  # said to one, meant for all
-                self._quiet_until = max(self._quiet_until, time.monotonic() + pause)
-            elif attempt < TRIES - 1:
-                _wait(FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5), stopped)
-        raise NotAnsweredError(f"asked {TRIES} times: {said}")
+        turns = cycle(urls)
+        return ask(None, lambda: self._ask(next(turns), stopped), stopped)
+
+    def _ask(self, url: str, stopped: threading.Event) -> bytes:
+        with self._slots:
+            self._keep_quiet(stopped)
+            try:
+                return _ask(url)
+            except Passing as passing:  # said to one, meant for all
+                self._quiet_until = max(self._quiet_until, time.monotonic() + passing.pause)
+                raise
 
     def _keep_quiet(self, stopped: threading.Event) -> None:
         while (seconds := self._quiet_until - time.monotonic()) > 0:
             if seconds > LONGEST_PAUSE_S:
                 raise NotAnsweredError(f"the service asks to wait for {seconds:.0f} s")
-            _wait(seconds * random.uniform(1.0, 1.1), stopped)
-
-
-def _wait(seconds: float, stopped: threading.Event) -> None:
-    if stopped.wait(seconds):
-        raise NotAnsweredError("the run was stopped")
+            if stopped.wait(seconds * random.uniform(1.0, 1.1)):
+                raise NotAnsweredError("the run was stopped")
 
 
 def _ask(url: str) -> bytes:
@@ -111,11 +95,11 @@ def _explaining() -> Iterator[None]:
     try:
         yield
     except urllib.error.HTTPError as error:
-        said, pause = f"the service says {error.code}", None
+        said, pause = f"the service says {error.code}", 0.0
         with error, suppress(*MISHAPS):
             pause = _read_pause(error.headers.get("Retry-After", ""))
             said += f" ({say_answer(error.read(4096))})"
-        if error.code not in PASSING:
+        if error.code < 500 and error.code not in PASSING:
             raise NotAnsweredError(said) from None
         raise Passing(said, pause) from None
     except NotAnsweredError:
@@ -125,9 +109,9 @@ def _explaining() -> Iterator[None]:
         raise Passing(f"no answer ({type(reason).__name__})") from None
 
 
-def _read_pause(text: str) -> float | None:
-    """Seconds of a Retry-After: a number, or a date."""
+def _read_pause(text: str) -> float:
+    """Seconds of a Retry-After: a number, or a date; 0 where it is neither."""
     if text.strip().isdecimal():
         return float(text)
     date = parsedate_tz(text)
-    return None if date is None else max(0.0, mktime_tz(date) - time.time())
+    return 0.0 if date is None else max(0.0, mktime_tz(date) - time.time())

@@ -18,6 +18,7 @@ from inference_model import make_model
 from survey_server import SurveyServer, make_picture, serve_surveys
 
 import galmorph
+from galmorph import remote
 from galmorph.cli.main import cli
 from galmorph.errors import (
     GalmorphWarning,
@@ -45,7 +46,7 @@ HIPS = "hips:CDS/P/DESI-Legacy-Surveys/DR10/color"
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SurveyServer]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(client, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(remote, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(client, "SILENCE_S", 1.0)
     monkeypatch.setattr(cutouts, "CLIENT", client.Client())
     with serve_surveys() as found:
@@ -184,7 +185,7 @@ def test_a_long_retry_after_is_obeyed_by_leaving(server, monkeypatch):
 
 def test_retry_after_is_a_number_or_a_date():
     assert client._read_pause("Thu, 01 Jan 1970 00:00:00 GMT") == 0.0
-    assert client._read_pause("soon") is None
+    assert client._read_pause("soon") == 0.0
     assert client._read_pause("7") == 7.0
 
 
@@ -226,7 +227,7 @@ def test_no_more_is_held_than_a_bound(server):
 
 
 def test_a_service_that_is_down_stops_the_run(server, monkeypatch):
-    monkeypatch.setattr(client, "TRIES", 1)
+    monkeypatch.setattr(remote, "TRIES", 1)
     server.faults = {10.0 + k: ["502*"] for k in range(100)}
     places = [Position(str(k), 10.0 + k, 2.0) for k in range(100)]
     with pytest.raises(SurveyError, match="50 cutouts in a row .* --resume"):
