@@ -51,6 +51,11 @@ class SavedRun:
             return check_format(self.path, "embed").reader(self.path, KEY_COLUMNS, names)
         return open_reader(self.path, exact=KEY_COLUMNS, only=names)
 
+    def _read(self, names: Iterable[str]) -> Iterator[dict[str, Values]]:
+        """Chunks of columns; identifiers are text, also where CSV has numbers for them."""
+        for chunk in self._open(names).chunks():
+            yield {n: list(map(str, v)) if n in KEY_COLUMNS else v for n, v in chunk.items()}
+
     @property
     def plain(self) -> list[str]:
         """Names of all columns but the embedding."""
@@ -60,7 +65,7 @@ class SavedRun:
     def columns(self, names: Iterable[str]) -> dict[str, Values]:
         """Whole columns, as `normalize` gives them; those that are not there are left out."""
         wanted = [name for name in dict.fromkeys(names) if name in self.specs]
-        chunks = list(self._open(wanted).chunks())
+        chunks = list(self._read(wanted))
         return {name: join_values([chunk[name] for chunk in chunks]) for name in wanted}
 
     def rows(self, places: Sequence[int]) -> dict[str, Values]:
@@ -69,7 +74,7 @@ class SavedRun:
         inverse = np.argsort(order)
         ordered = np.asarray(places, dtype=np.int64)[order]
         parts, start = [], 0
-        for chunk in self._open(self.plain).chunks():
+        for chunk in self._read(self.plain):
             count = len(next(iter(chunk.values())))
             first, last = np.searchsorted(ordered, (start, start + count))
             parts.append({n: _take(v, ordered[first:last] - start) for n, v in chunk.items()})

@@ -37,7 +37,9 @@ def test_images_and_tables_in_a_bucket_of_google(tmp_path, monkeypatch):
             assert done.exit_code == 0, done.output
             system.invalidate_cache()
             rows = pq.read_table("galaxies/out/a.parquet", filesystem=system).to_pylist()
-            assert [row["path"] for row in rows] == [f"gs://galaxies/in/g0{n}.png" for n in range(5)]
+            assert [row["path"] for row in rows] == [
+                f"gs://galaxies/in/g0{n}.png" for n in range(5)
+            ]
             assert all(row["label"] for row in rows)
     finally:
         server.stop()

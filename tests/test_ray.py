@@ -54,12 +54,13 @@ def cluster(bucket, tmp_path_factory):
     from ray.cluster_utils import Cluster
 
     cache = tmp_path_factory.mktemp("cache")
-    given = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
-    with pytest.MonkeyPatch.context() as patch:  # no dashboard, which is slow to start
+    given = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_log_monitor": False}
+    with pytest.MonkeyPatch.context() as patch:  # few processes: Ray gives them 15 s to start
         patch.setenv("XDG_CACHE_HOME", str(cache))
         patch.setattr("ray._private.utils.get_dashboard_dependency_error", ImportError)
+        patch.setattr("ray._private.node.Node.start_api_server", lambda *_, **__: None)
         try:
-            made = Cluster(initialize_head=True, head_node_args=given)
+            made = Cluster(initialize_head=True, head_node_args=given | {"no_monitor": True})
             made.second = made.add_node(**given)
         except Exception as error:
             pytest.skip(f"Ray gives its processes 15 s to start; here they take longer ({error})")

@@ -31,14 +31,18 @@ COLUMNS = {"object_id": "str", "ra": "float64", "dec": "float64", "path": "str",
 def cutouts(ctx: click.Context, /, output: str, **given: Any) -> None:
     """Download cutouts by position.
 
-    The folder gets one image for each position that has one, and the table cutouts.csv with the
-    identifier, position, file or the reason why there is none, and the columns of the catalogue.
+    The folder gets one image for each position that has one, provenance.json, and the table
+    cutouts.csv: identifier, position, file or why there is none, and the catalogue's columns.
     What has come before is in the cache and is not asked for again: the same command goes on.
     """
+    import json
     from pathlib import Path
 
     from galmorph.inputs import open_inputs
-    from galmorph.writing import say_unwritable
+    from galmorph.origin import describe_origin, say_command
+    from galmorph.tables.formats.parquet import PROVENANCE
+    from galmorph.tables.provenance import plain
+    from galmorph.writing import say_unwritable, write_whole
 
     options = RunOptions(**given)
     if not options.survey:
@@ -47,6 +51,9 @@ def cutouts(ctx: click.Context, /, output: str, **given: Any) -> None:
     folder = Path(output)
     with say_unwritable(folder, "name a folder of yours"):
         folder.mkdir(parents=True, exist_ok=True)
+        origin = describe_origin(say_command(ctx.find_root().obj["typed"]))
+        meta = plain(origin | {"inputs": inputs.describe()})
+        write_whole(folder / PROVENANCE, json.dumps(meta, indent=1).encode())
     good, count = _save_all(inputs, folder)
     click.echo(f"{folder}: {good} of {count} cutouts; {folder / TABLE} tells of each", err=True)
     ctx.exit(OK if good or not count else NOTHING_READ)

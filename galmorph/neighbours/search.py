@@ -180,8 +180,7 @@ class _Finder:
     def _find_row(self, example: str) -> int | None:
         """The row of an identifier, a path or a position; None for a file that is to be read."""
         for name in ("object_id", "path"):
-            values = self.saved.columns([name]).get(name, [])
-            if isinstance(values, list) and example in values:
+            if example in (values := list(self.saved.columns([name]).get(name, []))):
                 return values.index(example)
         position = _POSITION.fullmatch(example)
         if position is not None:

@@ -101,6 +101,13 @@ def test_a_page_of_pictures_charts_and_origin(folder):
         assert f">{name}</h2>" in page
 
 
+def test_numbers_for_identifiers_in_csv(folder):
+    paths, numbers = [f"{folder}/g{n}.jpg" for n in range(3)], ["0", "1", "2"]
+    make_run(3, paths, object_id=numbers).write(folder / "c.csv")
+    assert SavedRun(folder / "c.csv").columns(["object_id"])["object_id"] == numbers
+    assert check(report(folder / "c.csv")).images
+
+
 def test_beside_a_label_stands_its_own_share(folder):
     table = make_run(1, [f"{folder}/g0.jpg"], label=["smooth"], p_smooth=[0.46], p_spiral=[0.54],
                      confidence=[0.54])  # fmt: skip

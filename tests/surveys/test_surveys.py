@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import threading
 import time
@@ -326,6 +327,12 @@ def test_cutouts_are_kept(server, tmp_path):
     assert list(table["object_id"]) == ["s0", "s1", "s2", "s3", "s4"]
     assert (folder / "s0.jpg").read_bytes() == make_picture(SIDE)
     assert not (folder / "s3.jpg").exists()
+    told = json.loads((folder / "provenance.json").read_text())
+    assert (told["inputs"]["survey"], len(told["inputs"]["catalogue_sha256"])) == (
+        "legacysurvey",
+        64,
+    )
+    assert f"-o {folder}" in told["command"]
     assert "tile is empty" in table["message"][3]
     assert list(table["z"]) == list(range(5))
     again = run(*words, "-o", folder / "s0.jpg")
