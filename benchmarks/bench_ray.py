@@ -1,7 +1,8 @@
 """Files to Parquet parts on Ray against the local engine, and what a hundred million would take.
 
 Whole commands, each with few and with many files: the difference of the two is the pace, without
-the start of Python, torch and Ray. What is computed from it is printed apart from what is measured.
+the start of Python, torch and Ray. Seconds of processors are those of the command and of all that
+it starts, which other work on the machine changes little. What is computed is printed apart.
 
     python benchmarks/bench_ray.py --lengths 4000 20000
     python benchmarks/bench_ray.py --parts --images 4096      # without Ray: what cutting costs
@@ -17,25 +18,46 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from common import ROOT, find_files, make_parser, measure, print_machine, print_rows
 
+LOOK_EVERY_S = 0.2
 
-def run_command(folder: Path, output: Path, *more: str) -> float:
-    """Seconds of a whole ``galmorph classify``."""
+
+def run_command(folder: Path, output: Path, *more: str) -> tuple[float, float]:
+    """Seconds of a whole ``galmorph classify``, and those of processors."""
     command = [sys.executable, "-m", "galmorph", "classify", str(folder), "-o", str(output), "-q"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ticks: dict[int, int] = {}
     began = time.perf_counter()
-    subprocess.run([*command, *more], check=True, cwd=ROOT, env=env)
-    return time.perf_counter() - began
+    with subprocess.Popen([*command, *more], cwd=ROOT, env=env) as process:
+        while process.poll() is None:
+            ticks |= read_ticks({process.pid, *ticks})
+            time.sleep(LOOK_EVERY_S)
+    seconds = time.perf_counter() - began
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    return seconds, sum(ticks.values()) / os.sysconf("SC_CLK_TCK")
+
+
+def read_ticks(family: set[int]) -> dict[int, int]:
+    """Time of processors by process, of a family and its children."""
+    found = {}
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            _, parent, *rest = place.read_text().rpartition(")")[2].split()
+            if {int(place.parent.name), int(parent)} & family:
+                found[int(place.parent.name)] = sum(map(int, rest[9:11]))
+    return found
 
 
 def measure_engines(files: list[Path], lengths: list[int], runs: int) -> dict[str, list[float]]:
     """Seconds by engine, for each length the least of several runs in turns."""
-    found: dict[str, list[float]] = {"local": [], "ray": []}
+    found: dict[str, list[float]] = defaultdict(list)
     for count in lengths:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -43,13 +65,14 @@ def measure_engines(files: list[Path], lengths: list[int], runs: int) -> dict[st
             for k in range(count):
                 (folder / "links" / f"{k:06d}.jpg").symlink_to(files[k % len(files)].resolve())
             outputs = {"local": folder / "one.parquet", "ray": folder / "parts"}
-            seconds: dict[str, list[float]] = {"local": [], "ray": []}
+            seconds: dict[str, list[tuple[float, float]]] = defaultdict(list)
             for _ in range(runs):
                 for engine, output in outputs.items():
                     more = ("--overwrite", "--engine", engine)
                     seconds[engine].append(run_command(folder / "links", output, *more))
             for engine, each in seconds.items():
-                found[engine].append(min(each))
+                for what, values in zip(("", ", processors"), zip(*each, strict=True), strict=True):
+                    found[engine + what].append(min(values))
             parts = sum(part.stat().st_size for part in outputs["ray"].glob("*.parquet"))
             found["row_bytes"] = [parts / count]
             shutil.rmtree(outputs["ray"])
@@ -151,10 +174,12 @@ def report_engines(options: argparse.Namespace, found: dict[str, list[float]]) -
         if len(s) == 2
     ]
     print_rows(f"measured: whole commands, least of {options.runs}, and the pace between", rows)
-    whole = found["ray"][1] / found["local"][1] - 1
-    print(f"overhead of Ray: {pace['local'] / pace['ray'] - 1:.0%} of the pace, {whole:.0%} of "
-          f"the whole command with {many} files")  # fmt: skip
-    options.rate = pace["local"] / len(os.sched_getaffinity(0))
+    for what in ("", ", processors"):
+        local, ray = f"local{what}", f"ray{what}"
+        whole = found[ray][1] / found[local][1] - 1
+        print(f"overhead of Ray{what}: {pace[local] / pace[ray] - 1:.0%} of the pace, {whole:.0%} "
+              f"of the whole command with {many} files")  # fmt: skip
+    options.rate = pace["local, processors"]
     options.row_bytes = options.row_bytes or found["row_bytes"][0]
 
 

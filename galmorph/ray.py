@@ -122,13 +122,7 @@ class _Maker:
 
 @dataclass
 class ClusterRun(Run):
-    """A run on a cluster made ready; `parts` carries it out.
-
-    Attributes
-    ----------
-    place : _Place
-        What an actor gets.
-    """
+    """A run on a cluster made ready; `parts` carries it out, an actor for each place."""
 
     place: _Place = field(default_factory=lambda: _Place("cpu", 1))
 
@@ -144,13 +138,7 @@ class ClusterRun(Run):
         return {**super().describe(), **used, "part_rows": self.part_rows}
 
     def parts(self, tell: Tell) -> Generator[Any, None, None]:
-        """Do what is not done yet; what is told of each part that was made, as it is done.
-
-        Raises
-        ------
-        ResumeError, OutputError
-            As for a table.
-        """
+        """Do what is not done yet; what is told of each part that was made, as it is done."""
         import ray
 
         given, folder = self.options, Folder(self.options.target)
@@ -232,15 +220,7 @@ def _make_all(
 
 
 def open_cluster_run(options: RunOptions, *, command: str = "") -> ClusterRun:
-    """As `open_run`, for ``--engine ray``; starts Ray, or connects to a cluster.
-
-    Raises
-    ------
-    OptionError
-        There is no cluster, or an option does not fit.
-    MissingExtraError
-        Ray is not installed.
-    """
+    """As `open_run`, for ``--engine ray``; starts Ray, or connects to a cluster."""
     _check(options)
     try:
         import ray

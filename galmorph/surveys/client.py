@@ -6,8 +6,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from email.utils import mktime_tz, parsedate_tz
 from itertools import cycle
 
@@ -61,11 +61,24 @@ class Client:
 
 
 def _ask(url: str) -> bytes:
-    """One request; what is no image, cut or late is no answer."""
-    with _explaining():
+    """One request; what is no image, cut or late is no answer. Addresses are not repeated."""
+    try:
         request = urllib.request.Request(url, headers={"User-Agent": AGENT})
         with urllib.request.urlopen(request, timeout=SILENCE_S) as answer:
             data = _read(answer)
+    except urllib.error.HTTPError as error:
+        said, pause = f"the service says {error.code}", 0.0
+        with error, suppress(*MISHAPS):
+            pause = _read_pause(error.headers.get("Retry-After", ""))
+            said += f" ({say_answer(error.read(4096))})"
+        if error.code < 500 and error.code not in PASSING:
+            raise NotAnsweredError(said) from None
+        raise Passing(said, pause) from None
+    except NotAnsweredError:
+        raise
+    except MISHAPS as error:
+        reason = getattr(error, "reason", None) or error
+        raise Passing(f"no answer ({type(reason).__name__})") from None
     if data.startswith(IMAGE_MAGIC):
         return data
     said = say_answer(data)
@@ -87,26 +100,6 @@ def _read(answer: http.client.HTTPResponse) -> bytes:
     if length.isdecimal() and int(length) != size:
         raise Passing(f"the answer was cut after {size} of {length} bytes")
     return b"".join(parts)
-
-
-@contextmanager
-def _explaining() -> Iterator[None]:
-    """Turn what the library raises into what may pass, or not; addresses are not repeated."""
-    try:
-        yield
-    except urllib.error.HTTPError as error:
-        said, pause = f"the service says {error.code}", 0.0
-        with error, suppress(*MISHAPS):
-            pause = _read_pause(error.headers.get("Retry-After", ""))
-            said += f" ({say_answer(error.read(4096))})"
-        if error.code < 500 and error.code not in PASSING:
-            raise NotAnsweredError(said) from None
-        raise Passing(said, pause) from None
-    except NotAnsweredError:
-        raise
-    except MISHAPS as error:
-        reason = getattr(error, "reason", None) or error
-        raise Passing(f"no answer ({type(reason).__name__})") from None
 
 
 def _read_pause(text: str) -> float:
