@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import random
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ _ODD = (
     "float64[9999999999]", "object", "datatype", "</TD>", "<TR>", '<!ENTITY a "b">', "arraysize",
     "&amp;", "unicodeChar", "12:61:99", "delimiter", "subtype", "BINARY", "float",
 )  # fmt: skip
-_WORD = re.compile(r"[\w.+-]+|[^\w\s]")
+_WORD = re.compile(r"(?<![\w.+-])[\w.+-]+|[^\w\s]")
 
 
 def make_catalogue() -> Table:
@@ -132,17 +131,19 @@ def mutate_text(data: bytes, rng: random.Random) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _words(text: str) -> Sequence[re.Match[str]]:
-    return list(_WORD.finditer(text)) or [re.match("", text)]  # type: ignore[list-item]
+def _choose_word(text: str, rng: random.Random) -> re.Match[str]:
+    """The next word after any place: a mutant may have megabytes."""
+    found = _WORD.search(text, rng.randrange(len(text) + 1)) or _WORD.search(text)
+    return found or re.match("", text)  # type: ignore[return-value]
 
 
 def _change_word(text: str, rng: random.Random) -> str:
-    word, odd = rng.choice(_words(text)), rng.choice(_ODD)
+    word, odd = _choose_word(text, rng), rng.choice(_ODD)
     return text[: word.start()] + odd + text[rng.choice((word.start(), word.end())) :]
 
 
 def _swap_words(text: str, rng: random.Random) -> str:
-    a, b = sorted((rng.choice(_words(text)) for _ in range(2)), key=lambda word: word.start())
+    a, b = sorted((_choose_word(text, rng) for _ in range(2)), key=lambda word: word.start())
     if a.end() > b.start():
         return text
     return text[: a.start()] + b.group() + text[a.end() : b.start()] + a.group() + text[b.end() :]

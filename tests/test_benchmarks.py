@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -57,3 +59,18 @@ def test_few_labels_are_drawn_with_one_of_each_class_and_measured_on_others(
             assert not set(rows) & set(test)
             assert learn is None or (learn[rows].all() and not learn[test].any())
         assert len(task.split(task.largest, np.random.default_rng(0))[0]) == task.largest
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "tools"])
+def test_what_scripts_import_of_galmorph_is_there(folder: str) -> None:
+    wanted = {
+        (node.module, name.name)
+        for path in (ROOT / folder).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("galmorph")
+        for name in node.names
+    }
+    assert len(wanted) > 5
+    for module, name in wanted:
+        found = importlib.import_module(str(module))
+        assert hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}"), (module, name)

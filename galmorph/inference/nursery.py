@@ -56,7 +56,7 @@ SLOW_SECONDS = 0.1
 """Whoever waits longer than this for a source, which itself waits for no core, steps aside."""
 
 LOOK_SECONDS = 0.5
-"""How often those aside look whether they are all that is left."""
+"""How often those aside look whether a worker has nothing else to do."""
 
 BLOCK_ROWS = 64
 """Most sources of one request."""

@@ -47,7 +47,7 @@ HEAD_BYTES = 8
 
 MANY_FILES, TIMES, LEAST_SECONDS = 1000, 1000, 3.0
 """Once a run has read so many files, it ends those that take so many times the average and at least
-so long, as soon as nothing else is left to do."""
+so long, as soon as a worker has nothing else to do."""
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class _Pool:
     def is_too_long(self, seconds: float) -> bool:
         """Whether a file that has waited for so long is to be ended before its time is over."""
         usual = self._seconds / self._read if self._read >= MANY_FILES else math.inf
-        return seconds > max(TIMES * usual, LEAST_SECONDS) and self._workers.are_all_aside()
+        return seconds > max(TIMES * usual, LEAST_SECONDS) and self._workers.lack_work()
 
     def give_back(self, child: Child) -> None:
         if not child.ended and not self._closed:

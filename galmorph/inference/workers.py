@@ -24,7 +24,7 @@ class Workers:
         self._tasks: deque[Callable[[], None]] = deque()
         self._futures: deque[Future[Any]] = deque()
         self._lock = threading.Condition()
-        self._count = self._idle = count
+        self._idle = count
         self.aside = self._coming_back = 0
         self.awaited = False
 
@@ -74,10 +74,10 @@ class Workers:
                 self.aside -= 1
                 self._begin()
 
-    def are_all_aside(self) -> bool:
-        """Whether somebody waits for a result (`awaited`), and there is nobody at work."""
+    def lack_work(self) -> bool:
+        """Whether somebody waits for a result (`awaited`), and a place has nothing to do."""
         with self._lock:
-            return self.awaited and self._idle == self._count and not self._tasks
+            return self.awaited and self._idle > self._coming_back and not self._tasks
 
     def close(self) -> None:
         """Forget what has not begun, and wait for the rest."""

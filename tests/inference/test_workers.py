@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -55,3 +56,30 @@ def test_a_place_that_comes_free_goes_to_who_is_back(one):
     end.set()
     assert slow.result(PATIENCE)
     one.close()
+
+
+def test_one_place_without_work_is_enough_to_lack_work():
+    two, go = Workers(2, "test", lambda: None), threading.Event()
+    begun = threading.Semaphore(0)
+
+    def wait() -> bool:
+        begun.release()
+        return go.wait(PATIENCE)
+
+    def wait_aside() -> bool:
+        with two.step_aside():
+            return wait()
+
+    futures = [two.submit(wait_aside), two.submit(wait)]
+    assert begun.acquire(timeout=PATIENCE) and begun.acquire(timeout=PATIENCE)
+    assert not two.lack_work()  # nobody waits for a result
+    two.awaited = True
+    deadline = time.monotonic() + PATIENCE
+    while not two.lack_work():
+        assert time.monotonic() < deadline
+    futures.append(two.submit(wait))
+    assert begun.acquire(timeout=PATIENCE)
+    assert not two.lack_work()  # both places are taken
+    go.set()
+    assert all(future.result(PATIENCE) for future in futures)
+    two.close()
