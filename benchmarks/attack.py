@@ -7,7 +7,7 @@
 
 Each attack is tried so many times, and each try ends in one of a few ways; an end that begins with
 BROKEN is a promise that does not hold, and makes the exit status 1. The account of each attack is
-written to docs/notes/reliability.md, into the table that stands under its name.
+written to docs/notes/reliability.md, into the tables that stand under its name.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -223,7 +224,7 @@ def attack_reading(long: bool, part: str) -> Iterator[Line]:
     from hostile import Hostile
     from synthetic import make_flux, write_fits
 
-    from galmorph.api import load_model
+    from galmorph import load_model
     from galmorph.images.files import ImageFile
     from galmorph.inference.engine import run_inference
     from galmorph.settings import EngineOptions
@@ -315,18 +316,28 @@ ATTACKS: dict[str, Callable[[bool, str], Iterator[Line]]] = {
 }
 
 
-def write_section(name: str, lines: list[Line], *, whole: bool) -> None:
-    """Put lines into the table of an attack: all that it has, or in place of those of their names."""
+def write_section(
+    name: str, lines: list[Line], times: list[float], long: bool, whole: bool
+) -> None:
+    """Put lines into a table of an attack: all that it has, or in place of those of their names."""
     text = PAGE.read_text(encoding="utf-8")
     title = f"## {str(ATTACKS[name].__doc__).rstrip('.')}\n\n"
     before, _, rest = text.partition(title)
-    table = re.match(r"(\|.*\n)*", rest)[0]  # type: ignore[index]
-    old = [] if whole else table.splitlines(keepends=True)[2:]
+    section, mark, after = rest.partition("\n## ")
+    columns = ["attack with `--long`" if long else "attack", "tries", "what happened"]
+    columns += ["it took"] * long
+    head = f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|\n"
+    table = re.search(re.escape(head) + r"((?:\|.*\n)*)", section)
+    old = table[1].splitlines(keepends=True) if table and not whole else []
     rows = {row.split(" | ")[0]: row for row in old}
-    for what, tries, said, _ in lines:
-        rows[f"| {what}"] = f"| {what} | {tries:,} | {said.replace('|', '/')} |\n"
-    table_now = "".join(["| attack | tries | what happened |\n|---|---|---|\n", *rows.values()])
-    PAGE.write_text(before + title + table_now + rest[len(table) :], encoding="utf-8")
+    for (what, tries, said, _), seconds in zip(lines, times, strict=True):
+        cells = [what, f"{tries:,}", " ".join(said.replace("|", "/").split())] + [
+            f"{seconds / 60:.1f} min"
+        ] * long
+        rows[f"| {what}"] = f"| {' | '.join(cells)} |\n"
+    made = head + "".join(rows.values())
+    section = section.replace(table[0], made) if table else f"{section}\n{made}"
+    PAGE.write_text(before + title + section + mark + after, encoding="utf-8")
 
 
 def main() -> int:
@@ -339,12 +350,14 @@ def main() -> int:
     warnings.simplefilter("ignore")
     broken = 0
     for name in [options.only] if options.only else ATTACKS:
-        lines = []
+        lines, times, start = [], [], time.monotonic()
         for line in ATTACKS[name](options.long, options.part):
             lines.append(line)
+            times.append(time.monotonic() - start - sum(times))
             print(f"{line[1]:6d}  {line[0]}: {line[2]}", flush=True)
+            write_section(name, lines, times, options.long, whole=False)
         broken += sum(bad for *_, bad in lines)
-        write_section(name, lines, whole=not options.part)
+        write_section(name, lines, times, options.long, whole=not options.part)
     print(f"promises broken: {broken}")
     return 1 if broken else 0
 

@@ -74,3 +74,26 @@ def test_what_scripts_import_of_galmorph_is_there(folder: str) -> None:
     for module, name in wanted:
         found = importlib.import_module(str(module))
         assert hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}"), (module, name)
+
+
+def test_the_account_of_attacks_keeps_what_was_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    attack = importlib.import_module("attack")
+    top = "# T\n\n## Small files that unpack to gigabytes\n\n"
+    short = "| attack | tries | what happened |\n|---|---|---|\n| a | 9 | old |\n"
+    page = tmp_path / "page.md"
+    page.write_text(f"{top}{short}| b | 9 | old |\n\n## Other\n")
+    monkeypatch.setattr(attack, "PAGE", page)
+
+    def write(names: str, said: str, long: bool) -> None:
+        lines = [(name, 1000, said, False) for name in names]
+        attack.write_section("bombs", lines, [90.0] * len(names), long, whole=False)
+
+    write("ac", "BROKEN a|b\n", long=True)
+    write("b", "new", long=False)
+    write("c", "mended", long=True)
+    long = "| attack with `--long` | tries | what happened | it took |\n|---|---|---|---|\n"
+    long += "| a | 1,000 | BROKEN a/b | 1.5 min |\n| c | 1,000 | mended | 1.5 min |\n"
+    assert page.read_text() == f"{top}{short}| b | 1,000 | new |\n\n{long}\n## Other\n"
