@@ -174,6 +174,7 @@ class ProcessorClock:
 
     def __enter__(self) -> ProcessorClock:
         self._used: dict[str, float] = {}
+        self._files: dict[str, int] = {}  # kept open: this clock runs on the cores it measures
         self._look()
         self._before = time.perf_counter(), time.process_time(), sum(self._used.values())
         self._stop = threading.Event()
@@ -193,12 +194,15 @@ class ProcessorClock:
             with contextlib.suppress(OSError):
                 children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
                 for one in (pid, *children):
-                    used = Path(f"/proc/{one}/schedstat").read_text().split()[0]
-                    self._used[one] = int(used) / 1e9
+                    if one not in self._files:
+                        self._files[one] = os.open(f"/proc/{one}/schedstat", os.O_RDONLY)
+                    self._used[one] = int(os.pread(self._files[one], 64, 0).split()[0]) / 1e9
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        for file in self._files.values():
+            os.close(file)
         passed, own, others = self._before
         self.passed = time.perf_counter() - passed
         self.processor = time.process_time() - own + sum(self._used.values()) - others

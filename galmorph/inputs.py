@@ -89,13 +89,15 @@ class Inputs:
         if not self.paths:
             from galmorph.images.inputs import to_sources
 
-            return to_sources(self.options.images, recursive=self.options.recursive)
+            options = self.options
+            return to_sources(options.images, recursive=options.recursive, within=options.within)
         found = discover_sources(
             self.paths,
             recursive=self.options.recursive,
             bands_from_name=self.options.bands_from_name,
             keep_missing=self.keep_missing,
             passed_over=passed_over,
+            within=self.options.within,
         )
         return _pass_over(self.options.file, found) if self.options.file else found
 

@@ -10,7 +10,7 @@ from itertools import islice
 
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.decode import TEXT_START, find_answer
-from galmorph.images.files import read_head
+from galmorph.images.files import check_within, read_head
 from galmorph.images.memory import list_copied
 from galmorph.images.source import Source
 from galmorph.remote import AHEAD, check_named, is_url
@@ -61,7 +61,7 @@ def is_container(path: str) -> bool:
     return _find(split_address(path)[0]) is not None
 
 
-def list_container(path: str) -> Iterator[Source]:
+def list_container(path: str, within: str | None = None) -> Iterator[Source]:
     """List the cutouts of a container or of one address in it, lazily and in its order."""
     file, member, index = split_address(path)
     kind = _find(file)
@@ -69,8 +69,8 @@ def list_container(path: str) -> Iterator[Source]:
         raise UnsupportedImageError("'::' names a member of .tar, .npz, .h5 or .parquet files only")
     module = importlib.import_module(f"galmorph.images.{kind.module}")
     list_items: Callable[[str, str], Iterator[Source]] = module.list_items
-    if is_url(file):
-        check_named(file, None)
+    check = check_named if is_url(file) else check_within
+    check(file, within)
     if is_url(file) and not kind.is_folder:
         copy = AHEAD.take(file)
         with copy.naming():

@@ -43,11 +43,12 @@ def discover_sources(
     bands_from_name: str | None = None,
     keep_missing: bool = False,
     passed_over: Counter[str] | None = None,
+    within: str | None = None,
 ) -> Iterator[Source]:
     """List cutouts of files, sorted folders, globs, containers, lazily; faults are sources too."""
     arguments = _expand(paths, keep_missing=keep_missing)
     pattern = BandPattern(bands_from_name) if bands_from_name else None
-    walk = _Walk(recursive, Counter() if passed_over is None else passed_over)
+    walk = _Walk(recursive, Counter() if passed_over is None else passed_over, within)
     return _walk_arguments(arguments, walk, pattern)
 
 
@@ -117,6 +118,7 @@ class _Walk:
 
     recursive: bool
     passed_over: Counter[str]
+    within: str | None
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -154,7 +156,7 @@ def _list_arguments(arguments: list[str | Source], walk: _Walk) -> Iterator[list
         if is_folder:
             yield from _walk_folder(path, walk)
         else:
-            opened = _open_container(path, alone=len(arguments) == 1)
+            opened = _open_container(path, walk.within, alone=len(arguments) == 1)
             yield from _in_turn(opened, arguments[number + 1 : number + 2])
     yield files
 
@@ -177,7 +179,8 @@ def _walk_folder(top: str, walk: _Walk) -> Iterator[list[str] | Source]:
             continue
         yield files
         for number, shard in enumerate(shards, 1):
-            yield from _in_turn(_open_container(shard), shards[number : number + 1])
+            opened = _open_container(shard, walk.within)
+            yield from _in_turn(opened, shards[number : number + 1])
         if walk.recursive:
             seen = parents | {identity}
             pending.extend((name, seen) for name in reversed(folders))
@@ -232,12 +235,12 @@ def _group(
     return (ImageFile.of(path, metadata.get(path)) for path in files)
 
 
-def _open_container(path: str, *, alone: bool = False) -> Iterator[Source]:
+def _open_container(path: str, within: str | None, *, alone: bool = False) -> Iterator[Source]:
     """What is in it; of several, others go on where a library is missing for one."""
     count = 0
     try:
         with naming(path):
-            for count, source in enumerate(list_container(path), 1):  # noqa: B007 (how many)
+            for count, source in enumerate(list_container(path, within), 1):  # noqa: B007
                 yield source
             if not count:
                 raise UnsupportedImageError("it holds no image")

@@ -94,10 +94,7 @@ class ImageFile:
 def open_regular(path: str, within: str | None = None) -> Iterator[tuple[int, int]]:
     """Descriptor and size of a regular file, within that folder, links followed."""
     try:
-        if within is not None:
-            real = os.path.realpath(within)
-            if os.path.commonpath((real, os.path.realpath(path))) != real:
-                raise UnsupportedImageError("this file lies outside the folder of --within")
+        check_within(path, within)
         descriptor = os.open(path, OPEN_FLAGS)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         if isinstance(error, ImageError):
@@ -117,6 +114,14 @@ def open_regular(path: str, within: str | None = None) -> Iterator[tuple[int, in
         raise UnreadableImageError(_explain(error)) from error
     finally:
         os.close(descriptor)
+
+
+def check_within(path: str, within: str | None) -> None:
+    """Refuse a file outside a folder, where one is given; links are followed."""
+    if within is not None:
+        real = os.path.realpath(within)
+        if os.path.commonpath((real, os.path.realpath(path))) != real:
+            raise UnsupportedImageError("this file lies outside the folder of --within")
 
 
 def read_head(path: str, count: int, offset: int = 0) -> bytes:

@@ -17,15 +17,18 @@ from galmorph.images.records import find_image, make_record_source
 from galmorph.images.source import Lost, Source, is_source, make_object_id, make_printable
 
 
-def to_sources(images: Any, *, recursive: bool = True) -> Iterator[Source]:
+def to_sources(
+    images: Any, *, recursive: bool = True, within: str | None = None
+) -> Iterator[Source]:
     """Turn one or many images of any kind into sources, lazily and in order.
 
     Path, glob, folder, container; ``bytes`` or a binary file; PIL image; array or stack of them;
     torch tensor; `NDData`, HDU, `HDUList`; `Cutout`; any iterable of these, and rows of data sets.
     Masked arrays keep their mask; objects have their position as identifier.
     """
+    find = partial(discover_sources, recursive=recursive, within=within)
     if isinstance(images, (str, os.PathLike)):
-        return discover_sources(images, recursive=recursive)
+        return find(images)
     if isinstance(images, Mapping):
         raise TypeError("a mapping is not an image; give its .values()")
     if hasattr(images, "colnames") or (hasattr(images, "iloc") and hasattr(images, "columns")):
@@ -33,7 +36,7 @@ def to_sources(images: Any, *, recursive: bool = True) -> Iterator[Source]:
         raise TypeError(f"a {kind} is not an image; give one of its columns, as in table['path']")
     images = _list_texts(images)
     if isinstance(images, (list, tuple)) and images and all(map(_is_path, images)):
-        return discover_sources(images, recursive=recursive, keep_missing=True)
+        return find(images, keep_missing=True)
     if _is_single(images):
         if _is_array(images) and images.ndim not in (2, 3, 4):
             shape = tuple(images.shape)
@@ -43,7 +46,7 @@ def to_sources(images: Any, *, recursive: bool = True) -> Iterator[Source]:
         images = map(images.__getitem__, range(len(images)))  # a data set of torch
     if isinstance(images, Iterable):
         names = _list_hdu_names(images) if isinstance(images, (list, tuple)) else []
-        return _number(_flatten(images, recursive), names)
+        return _number(_flatten(images, find), names)
     raise TypeError(f"{type(images).__name__} is not an image, a path, or an iterable of these")
 
 
@@ -88,12 +91,12 @@ def _list_hdu_names(images: Sequence[Any]) -> list[str]:
     return list(map(make_printable, names)) if apart else []
 
 
-def _flatten(images: Iterable[Any], recursive: bool) -> Iterator[Any]:
+def _flatten(images: Iterable[Any], find: Callable[[str], Iterator[Source]]) -> Iterator[Any]:
     for item in images:
         if isinstance(item, (str, os.PathLike)):
             path = os.fspath(item)
             try:
-                yield from discover_sources(path, recursive=recursive)
+                yield from find(path)
             except ImageError as error:  # one that does not exist is an error of its row
                 yield Lost(make_object_id(path), path, error)
         elif _is_missing(item):

@@ -157,11 +157,9 @@ class _Pool:
             self._read += len(todo)
             self._seconds += (time.monotonic() - began) * (not child.ended)
             if child.ended and not child.left and not self._closed:
-                k = todo[child.begun - 1]
-                rows[k] = row = Row(
-                    drop_pixels(sources[k]), sources[k].object_id, sources[k].address
-                )
-                fail(row, child.explain_end(sources[k]))
+                source = sources[k := todo[child.begun - 1]]
+                rows[k] = row = Row(drop_pixels(source), source.object_id, source.address)
+                fail(row, child.explain_end(source))
                 row.flags |= Flags.READER_CRASHED
         good = sorted(pixels)
         stacked = np.stack(to_one_dtype([pixels[k] for k in good])) if good else None
@@ -169,11 +167,8 @@ class _Pool:
 
 
 def _unpack_row(source: Source, packed: tuple[Any, ...]) -> Row:
-    object_id, path, ra, dec, fov, crop, flags, message, notes, error = packed
-    return Row(
-        *(drop_pixels(source), object_id, path, ra, dec, fov, crop),
-        *(Flags(flags), message, notes, error),
-    )
+    *place, flags, message, notes, error = packed
+    return Row(drop_pixels(source), *place, Flags(flags), message, notes, error)
 
 
 class Readers:
@@ -235,9 +230,7 @@ class Readers:
 
 def _sort_rows(block: ReadBlock, places: Sequence[int]) -> ReadBlock:
     """Put rows to the places that they had."""
-    rows: list[Any] = [None] * len(block.rows)
-    for place, row in zip(places, block.rows, strict=True):
-        rows[place] = row
+    rows = [block.rows[k] for k in np.argsort(places)]
     good = np.array([places[k] for k in block.good], dtype=int)
     order = np.argsort(good)
     return ReadBlock(

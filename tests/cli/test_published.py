@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from inference_model import make_model
+from synthetic import make_flux, write_fits
 
 from galmorph.inference import engine
 from galmorph.model import write_heads
@@ -147,3 +150,31 @@ def write(path: Path, seed: int) -> None:
         write_onnx(path, changed)
     else:
         write_model(path, changed)
+
+
+LISTENER = """
+import os, sys
+def listen(event, given):
+    if event == "socket.getaddrinfo" or (event == "socket.connect" and type(given[1]) is tuple):
+        write(f"{event} {given}")
+def write(said):
+    with open(os.environ["HEARD"], "a") as file:
+        print(os.getpid(), said, file=file)
+sys.addaudithook(listen)
+write("listens")
+"""
+
+
+def test_no_process_of_a_run_asks_the_network(cutouts, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(LISTENER)
+    for name in ("one", "two"):
+        write_fits(cutouts / f"{name}.fits", make_flux(side=60), BANDS="grz")
+    paths = os.pathsep.join([str(tmp_path / "site"), str(Path(__file__).resolve().parents[2])])
+    environment = {**os.environ, "PYTHONPATH": paths, "HEARD": str(tmp_path / "heard")}
+    words = ["classify", cutouts, "-o", tmp_path / "t.csv"]
+    command = [sys.executable, "-m", "galmorph", *map(str, words)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    heard = (tmp_path / "heard").read_text().splitlines()
+    assert len(heard) >= 2 and {line.partition(" ")[2] for line in heard} == {"listens"}

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from mutants import make_containers
 from synthetic import make_flux, write_fits, write_jpeg
 
 from galmorph.errors import (
@@ -22,12 +23,14 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+from galmorph.images import containers
 from galmorph.images.archives import Member
 from galmorph.images.containers import split_address
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
+from galmorph.images.inputs import to_sources
 from galmorph.images.read import read_cutout
-from galmorph.images.source import Source, make_object_id
+from galmorph.images.source import Lost, Source, make_object_id
 from galmorph.images.stacks import StackItem
 from galmorph.preprocessing.render import render
 from galmorph.settings import ReadOptions
@@ -406,6 +409,29 @@ def test_a_run_may_be_confined_to_a_folder(tmp_path: Path, path: str) -> None:
         return
     with pytest.raises(UnsupportedImageError, match="outside the folder of --within"):
         read_cutout(str(tmp_path / path), options=options)
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.npy", "a.parquet", "a.h5", "a.tar"])
+@pytest.mark.parametrize("how", ["path", "link", "column", "item", "mixed"])
+def test_no_container_outside_the_folder_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, how: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    for folder in ("", "in/"):
+        Path(folder + name).write_bytes(make_containers()[name[2:]])
+    Path(f"in/link.{name[2:]}").symlink_to(tmp_path / name)
+    path = {"link": f"in/link.{name[2:]}", "item": next(discover_sources(name)).address}
+    given = path.get(how, name)
+    images = {"column": np.array([name], object), "mixed": iter([name])}.get(how, given)
+    monkeypatch.setattr(containers, "read_head", lambda *_: pytest.fail("it is opened"))
+    (found,) = to_sources(images, within="in")
+    assert found.address == given
+    with pytest.raises(UnsupportedImageError, match="outside the folder of --within"):
+        read_cutout(found)
+    monkeypatch.undo()
+    inside = to_sources(str(tmp_path / "in" / name), within=str(tmp_path / "in"))
+    assert not any(isinstance(source, Lost) for source in inside)
 
 
 def test_a_folder_whose_zarr_needs_an_extra_loses_one_row(
