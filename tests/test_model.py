@@ -14,14 +14,17 @@ import torch
 from inference_model import make_model
 from safetensors.numpy import load_file, save_file
 
+from galmorph.encoders.registry import create_encoder
 from galmorph.errors import (
     CheckpointError,
+    GalmorphError,
     OutputError,
     UnknownHeadError,
     UnknownModelError,
     WeightsError,
 )
 from galmorph.model import METADATA_KEY, Model, read_heads, read_model, write_heads, write_model
+from galmorph.training.recipe import Recipe
 from galmorph.typicality import fit_typicality
 
 
@@ -168,6 +171,13 @@ def test_an_unknown_architecture_is_refused(file: Path) -> None:
     rewrite(file, architecture="resnet9000")
     with pytest.raises(UnknownModelError, match="no architecture 'resnet9000'"):
         read_model(file)
+
+
+def test_a_name_without_end_is_not_repeated_in_full() -> None:
+    for make in (create_encoder, lambda name: Recipe(architecture=name)):
+        with pytest.raises(GalmorphError, match="no architecture 'xxx.*; .*fused_fast") as caught:
+            make("x" * 70_000)
+        assert len(str(caught.value)) < 300
 
 
 def test_an_incomplete_head_is_refused(file: Path) -> None:

@@ -29,6 +29,6 @@ def create_encoder(name: str) -> nn.Module:
     """Make an encoder with random weights."""
     if name not in _ENCODERS:
         raise UnknownModelError(
-            f"no architecture {name!r}; galmorph defines {', '.join(list_encoders())}"
+            f"no architecture {name!r:.60}; galmorph defines {', '.join(list_encoders())}"
         )
     return _ENCODERS[name]()

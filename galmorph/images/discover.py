@@ -179,8 +179,7 @@ def _walk_folder(top: str, walk: _Walk) -> Iterator[list[str] | Source]:
             continue
         yield files
         for number, shard in enumerate(shards, 1):
-            opened = _open_container(shard, walk.within)
-            yield from _in_turn(opened, shards[number : number + 1])
+            yield from _in_turn(_open_container(shard, walk.within), shards[number : number + 1])
         if walk.recursive:
             seen = parents | {identity}
             pending.extend((name, seen) for name in reversed(folders))

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from galmorph.errors import AmbiguousShapeError, ImageError
+from galmorph.errors import AmbiguousShapeError
 from galmorph.images.arrays import WAY_OUT, is_tensor
 from galmorph.images.cutout import Cutout
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
 from galmorph.images.records import find_image, make_record_source
-from galmorph.images.source import Lost, Source, is_source, make_object_id, make_printable
+from galmorph.images.source import Source, is_source, make_printable
 
 
 def to_sources(
@@ -46,7 +46,7 @@ def to_sources(
         images = map(images.__getitem__, range(len(images)))  # a data set of torch
     if isinstance(images, Iterable):
         names = _list_hdu_names(images) if isinstance(images, (list, tuple)) else []
-        return _number(_flatten(images, find), names)
+        return _number(_flatten(images, partial(find, keep_missing=True)), names)
     raise TypeError(f"{type(images).__name__} is not an image, a path, or an iterable of these")
 
 
@@ -91,14 +91,10 @@ def _list_hdu_names(images: Sequence[Any]) -> list[str]:
     return list(map(make_printable, names)) if apart else []
 
 
-def _flatten(images: Iterable[Any], find: Callable[[str], Iterator[Source]]) -> Iterator[Any]:
+def _flatten(images: Iterable[Any], find: Callable[[Any], Iterator[Source]]) -> Iterator[Any]:
     for item in images:
         if isinstance(item, (str, os.PathLike)):
-            path = os.fspath(item)
-            try:
-                yield from find(path)
-            except ImageError as error:  # one that does not exist is an error of its row
-                yield Lost(make_object_id(path), path, error)
+            yield from find(item)
         elif _is_missing(item):
             yield ImageFile("", "")
         elif _is_single(item):

@@ -79,9 +79,8 @@ def expect_files(paths: Sequence[str]) -> None:
 
 def _may_crash(source: Source) -> bool:
     """Whether it is to be read in a process that may die."""
-    if isinstance(source, Lost) or not _can_travel(source):
-        return False
-    return not source.read_head(HEAD_BYTES).startswith(SIGNATURES)
+    stays = isinstance(source, Lost) or not _can_travel(source)
+    return not (stays or source.read_head(HEAD_BYTES).startswith(SIGNATURES))
 
 
 def _can_travel(source: Source) -> bool:
@@ -167,8 +166,9 @@ class _Pool:
 
 
 def _unpack_row(source: Source, packed: tuple[Any, ...]) -> Row:
-    *place, flags, message, notes, error = packed
-    return Row(drop_pixels(source), *place, Flags(flags), message, notes, error)
+    row = Row(drop_pixels(source), *packed)
+    row.flags = Flags(row.flags)
+    return row
 
 
 class Readers:

@@ -58,7 +58,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.architecture not in list_encoders():
             raise TrainingError(
-                f"no architecture {self.architecture!r}; there are {', '.join(list_encoders())}"
+                f"no architecture {self.architecture!r:.60}; there are {', '.join(list_encoders())}"
             )
         for name in ("frame_size", "batch_size", "views_per_image"):
             if type(getattr(self, name)) is not int:
