@@ -259,7 +259,9 @@ def attack_reading(long: bool, part: str) -> Iterator[Line]:
                 for k in (0, 1)
             )
             lost = 1 - 1 / (1 + passed)
-            said = f"all rows in order; {work:.0%} more processor time, {lost:.0%} of the throughput"
+            said = (
+                f"all rows in order; {work:.0%} more processor time, {lost:.0%} of the throughput"
+            )
             broken = work >= 0.2 or (long and lost >= 0.2)
             said = f"BROKEN {said}" if broken else said
             yield f"a reader that {kinds[kind]}, at 1 in 100 files", count * rounds, said, broken
