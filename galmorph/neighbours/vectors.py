@@ -71,7 +71,7 @@ def _list_vectors(run: SavedRun) -> Iterator[Vectors]:
 
     yield np.empty((0, run.num_features), dtype=np.float16)
     for part in run.embeddings():
-        yield torch.tensor(part).half().numpy()
+        yield torch.tensor(part, dtype=torch.float16).numpy()
 
 
 def _write(run: SavedRun, place: Path) -> None:
@@ -83,7 +83,7 @@ def _write(run: SavedRun, place: Path) -> None:
         with temporary.open("wb") as file:
             header = {"descr": "<f2", "fortran_order": False, "shape": (count, run.num_features)}
             np.lib.format.write_array_header_1_0(file, header)
-            file.writelines(part.tobytes() for part in _list_vectors(run))
+            file.writelines(_list_vectors(run))  # type: ignore[arg-type]
         for old in place.parent.glob(f"{run.path.name}.*{SUFFIX}*"):
             old.unlink()
         temporary.replace(place)

@@ -148,8 +148,8 @@ def _spec(field: Any, declared: Mapping[str, Any]) -> ColumnSpec | None:
 def _values(column: Any, spec: ColumnSpec) -> Values:
     if hasattr(column, "dictionary"):
         if spec.is_text:  # each word once, as in the file
-            words = [*normalize(column.dictionary.to_pylist(), spec), ""]
-            return [words[k] for k in column.indices.fill_null(-1).to_pylist()]
+            words = np.array([*normalize(column.dictionary.to_pylist(), spec), ""], dtype=object)
+            return list(words[column.indices.fill_null(-1).to_numpy()])
         column = column.dictionary_decode()
     flat = column.flatten() if spec.shape else None
     gaps = flat is not None and flat.null_count and not spec.is_float
