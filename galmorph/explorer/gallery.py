@@ -32,3 +32,16 @@ class Gallery(JSComponent):  # type: ignore[misc]
 
     def _handle_msg(self, data: Any) -> None:
         self._hear(data)
+
+
+class Words(JSComponent):  # type: ignore[misc]
+    """HTML that changes; with Panel's own a notebook would fetch styles from elsewhere."""
+
+    words = param.String()
+
+    _esm = """export function render({model}) {
+      const shown = document.createElement('div'), draw = () => { shown.innerHTML = model.words }
+      model.on('words', draw)
+      draw()
+      return shown
+    }"""

@@ -59,7 +59,7 @@ class Map:
         self.dots = self.figure.scatter(
             "x", "y", source=self.points, size=7, color=colour, alpha=0.75, line_color=None
         )
-        self.dots.nonselection_glyph.fill_alpha = 0.12
+        self.dots.nonselection_glyph.fill_alpha = 0.25
         self.figure.scatter(
             "x",
             "y",

@@ -12,7 +12,7 @@ import panel as pn
 from galmorph.errors import GalmorphError
 from galmorph.explorer.browsing import COLUMNS, SIMILAR, YOUR_LABEL, Browsing
 from galmorph.explorer.galaxies import WAY_OUT
-from galmorph.explorer.gallery import Gallery
+from galmorph.explorer.gallery import Gallery, Words
 from galmorph.explorer.learning import save_head
 from galmorph.explorer.pictures import Thumbnails
 from galmorph.explorer.portrait import draw_portrait
@@ -26,6 +26,8 @@ SHOWN_FIRST = 300
 """Milliseconds for a message to reach the page before the work that it tells of."""
 MOVES = {"ArrowLeft": -1, "ArrowRight": 1, "PageUp": -PAGE, "PageDown": PAGE}
 UNDO = ("u", "Backspace")
+ARROW = "select.bk-input:not([multiple]) { appearance: auto; background-image: none; }"
+"""The browser's own has the colour of the text, also in the dark."""
 
 
 class View:
@@ -48,7 +50,8 @@ class View:
         browsing.refresh()
         if len(browsing.order):
             browsing.chosen = int(browsing.order[0])
-        self._say(self._greet())
+        bare = f"No embeddings in this run, so no neighbours and no learning; {WAY_OUT}"
+        self._say(bare if browsing.galaxies.embeddings is None else "")
         self._draw_map()
         self._draw_names()
         self._draw_gallery()
@@ -56,16 +59,12 @@ class View:
         self.layout = self._lay_out()
         self._laid_out = True
 
-    def _greet(self) -> str:
-        if self.browsing.galaxies.embeddings is None:
-            return f"No embeddings in this run, so no neighbours and no learning; {WAY_OUT}"
-        return ""
-
     def _make_widgets(self) -> None:
         browsing, margin = self.browsing, (0, 8, 0, 0)
         small: dict[str, Any] = {"width": 150, "margin": margin}
         numbers, maps = browsing.galaxies.list_numbers(), browsing.list_maps()
-        pick, write = pn.widgets.Select, pn.widgets.TextInput
+        pick = partial(pn.widgets.Select, stylesheets=[ARROW])
+        write = pn.widgets.TextInput
         self.axes = pick(name="map", options=maps, **small)
         self.x = pick(name="x", options=numbers, visible=maps[0] == COLUMNS, **small)
         self.y = pick(name="y", options=numbers, value=numbers[-1], visible=self.x.visible, **small)
@@ -83,14 +82,16 @@ class View:
             self._hear, typed=True, alone=self._alone, sizing_mode="stretch_width"
         )
         self.near = Gallery(self._hear, side=76, sizing_mode="stretch_width")
-        self.portrait = pn.pane.HTML(sizing_mode="stretch_width", margin=0)
-        self.status = pn.pane.HTML(sizing_mode="stretch_width", margin=(6, 0))
-        self.shown = pn.pane.HTML(width=110, margin=(8, 8, 0, 0))
+        self.why = pick(name="why", options=self._list_reasons(), width=180, margin=(0, 6, 6, 0))
+        self.portrait = Words(sizing_mode="stretch_width", margin=0)
+        self.status = Words(sizing_mode="stretch_width", margin=(6, 0))
+        self.shown = Words(width=110, margin=(8, 8, 0, 0))
         for widget in (self.axes, self.x, self.y, self.colour):
             widget.param.watch(self._redraw_map, "value")
         self.sort.param.watch(self._sort, "value")
         self.where.param.watch(self._filter, "value")
         self.keys.param.watch(self._rename, "value")
+        self.why.param.watch(lambda _: self._draw_chosen(), "value")
         self.format.param.watch(self._name_file, "value")
 
     def _make_buttons(self) -> None:
@@ -100,12 +101,10 @@ class View:
         self.back = button("‹", lambda _: self._turn(-1), width=36)
         self.forth = button("›", lambda _: self._turn(1), width=36)
         self.all = button("Whole map", lambda _: self._pick(None), visible=False)
-        self.why = pn.widgets.Select(
-            name="why", options=self._list_reasons(), width=180, margin=(0, 6, 6, 0)
-        )
-        self.why.param.watch(lambda _: self._draw_chosen(), "value")
         self.like = button("More like this", lambda _: self._sort_similar())
-        self.buttons = pn.FlexBox(margin=(8, 0, 0, 0), sizing_mode="stretch_width")
+        self.buttons = [
+            button("", lambda _, k=k: self._label(self.browsing.chosen, k)) for k in range(KEYS)
+        ]
         self.send = button("Send by SAMP", lambda _: self._send())
         self.undo = button("Undo", lambda _: self._undo())
         self.learn = button("Learn", lambda _: self._learn(), button_type="primary")
@@ -132,7 +131,7 @@ class View:
         right = pn.Column(bar, pn.Column(self.gallery, height=500, scroll=True, **wide), **wide)
         labelling = pn.Column(
             self.keys,
-            self.buttons,
+            pn.FlexBox(*self.buttons, margin=(8, 0, 0, 0), sizing_mode="stretch_width"),
             pn.Row(self.undo, self.learn, margin=0),
             pn.Row(self.head_name, self.save_head, margin=0),
             pn.Row(self.format, self.save, margin=(4, 0, 0, 0)),
@@ -221,11 +220,7 @@ class View:
 
     def _hear_rows(self, rows: list[int]) -> None:
         """From a thread of SAMP: rows that another program has selected."""
-        act = partial(self._show_rows, rows)
-        if self._document is None:
-            act()
-        else:
-            self._document.add_next_tick_callback(act)
+        self._change_map(partial(self._show_rows, rows))
 
     def _show_rows(self, rows: list[int]) -> None:
         if len(rows) == 1:
@@ -269,10 +264,8 @@ class View:
         self._draw_map()
 
     def _sort_similar(self) -> None:
-        if self.sort.value != SIMILAR:
-            self.sort.value = SIMILAR
-        else:
-            self._begin()
+        self.sort.value = SIMILAR
+        self._begin()
 
     def _begin(self) -> None:
         """Show the first page of a new order."""
@@ -332,7 +325,7 @@ class View:
         name, count = escape(browsing.galaxies.name), len(browsing.galaxies)
         head = f"<b>{name}</b> · {count:,} galaxies · labels in {escape(str(browsing.labels.path))}"
         said = f'<div role="status" class="said">{escape(text)}</div>' if text else ""
-        self.status.object = f'<div style="font-size: 13px">{head}{said}</div>'
+        self.status.words = f'<div style="font-size: 13px">{head}{said}</div>'
 
     def _redraw_map(self, _: Any) -> None:
         kind = self.axes.value
@@ -394,7 +387,7 @@ class View:
                 f"{len(missing)} of these {len(items)} images cannot be read, the first "
                 f"{missing[0]}; start in the folder of the run, or say with --root where they are"
             )
-        self.shown.object = of
+        self.shown.words = of
 
     def _draw_chosen(self) -> None:
         browsing = self.browsing
@@ -407,7 +400,7 @@ class View:
             self._say(str(error))
             pictures = self.pictures.show(row)
         label = browsing.labels.get(row)
-        self.portrait.object = draw_portrait(browsing.galaxies, row, pictures, label)
+        self.portrait.words = draw_portrait(browsing.galaxies, row, pictures, label)
         near = browsing.find_neighbours(NEIGHBOURS)
         self.near.items = self._items(near, None)
         self.gallery.chosen = row
@@ -415,14 +408,9 @@ class View:
 
     def _draw_names(self) -> None:
         counts = self.browsing.labels.count()
-        self.buttons[:] = [
-            pn.widgets.Button(
-                name=f"{k + 1} {name} ({counts[name]})",
-                on_click=lambda _, k=k: self._label(self.browsing.chosen, k),
-                margin=(0, 6, 6, 0),
-            )
-            for k, name in enumerate(self.names)
-        ]
+        names = [*self.names, *[None] * KEYS]
+        for k, (button, name) in enumerate(zip(self.buttons, names, strict=False)):
+            button.param.update(name=f"{k + 1} {name} ({counts[name]})", visible=name is not None)
 
 
 def _note(label: Any, value: Any) -> str:

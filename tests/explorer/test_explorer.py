@@ -366,7 +366,7 @@ def test_other_programs_hear_what_is_chosen_and_show_what_they_select(tmp_path, 
     assert told == []  # nothing before it is asked for
     view._send()
     assert [name for name, *_ in told] == ["send"]
-    assert f"Sent {COUNT} rows to 1 programs" in view.status.object
+    assert f"Sent {COUNT} rows to 1 programs" in view.status.words
     view._choose(6)
     view._pick(np.array([1, 2]))
     assert [name for name, *_ in told] == ["send", "highlight", "select"]
@@ -375,6 +375,23 @@ def test_other_programs_hear_what_is_chosen_and_show_what_they_select(tmp_path, 
     view.sent.hear([3, 4])
     assert set(view.browsing.order) == {3, 4}
     assert len(told) == 3  # what was heard is not told again
+
+
+@OF_PANEL
+def test_what_changes_on_the_page_asks_for_no_styles_again(tmp_path):
+    """A notebook has them inline; anew they would come from elsewhere."""
+    pytest.importorskip("panel")
+    from bokeh.models import ImportedStyleSheet, UIElement
+
+    view = make_view(tmp_path)
+    root = view.layout.get_root()
+    for model in root.select({"type": UIElement}):
+        model.stylesheets = []
+    view._choose(5)
+    view._label(5, 0)
+    view._say("words")
+    assert "words" in view.status.words
+    assert [*root.select({"type": ImportedStyleSheet})] == []
 
 
 def test_a_notebook_shows_the_same_page(tmp_path):
