@@ -408,9 +408,9 @@ class View:
 
     def _draw_names(self) -> None:
         counts = self.browsing.labels.count()
-        names = [*self.names, *[None] * KEYS]
+        names = [*self.names, *[""] * KEYS]
         for k, (button, name) in enumerate(zip(self.buttons, names, strict=False)):
-            button.param.update(name=f"{k + 1} {name} ({counts[name]})", visible=name is not None)
+            button.param.update(name=f"{k + 1} {name} ({counts[name]})", visible=bool(name))
 
 
 def _note(label: Any, value: Any) -> str:
