@@ -257,7 +257,9 @@ def _connect(ray: Any, address: str | None) -> None:
     """Start Ray here, or find the cluster at an address."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it says errors where there are none
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="error")
+        ray.init(
+            address=address, include_dashboard=False, log_to_driver=False, logging_level="error"
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         said = str(error).strip().partition("\n")[0]
         raise OptionError(f"--address {address}: there is no Ray cluster ({said})") from error

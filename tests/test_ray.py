@@ -67,6 +67,7 @@ def cluster(bucket, tmp_path_factory):
         except Exception as error:
             pytest.skip(f"Ray gives its processes 15 s to start; here they take longer ({error})")
         ray.init(address=made.address, log_to_driver=False)
+    made.cache = str(cache)
     yield made
     ray.shutdown()
     made.shutdown()
@@ -134,17 +135,22 @@ def test_a_bucket_is_read_and_written(cluster, bucket, place, tmp_path):
 
 def test_positions_are_downloaded_where_they_are_used(cluster, place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", cluster.cache)
     rows = [f"g{n},{10 + n / 10},{-70 if n == 3 else 2}" for n in range(20)]
     Path("c.csv").write_text("\n".join(["name,ra,dec", *rows, ""]))
+    words = ["classify", "--catalogue", "c.csv", "--survey", "sdss", "--connections", "2"]
+    words += ["-o", "out/", "--engine", "ray", "--address", cluster.address, *OPTIONS]
+    words += ["--report", "out.html", "--model", str(place / "m.safetensors")]
     with serve_surveys(pace=0.05) as server:
-        given = {"images": None, "catalogue": "c.csv", "survey": "sdss", "survey_url": server.url}
-        told = list(open_run(place, tmp_path / "out", connections=2, **given).parts(lambda *_: 1))
+        done = CliRunner().invoke(cli, [*words, "--survey-url", server.url])
+        assert done.exit_code == 0, done.output
         assert server.asked.total() == 20
         assert server.most <= 2
-    assert sum(told) == 3
+    assert len(list_parts(tmp_path / "out")) == 3
     rows = [row for part in list_parts(tmp_path / "out") for row in read_rows(part)]
     assert sorted(row["name"] for row in rows) == sorted(f"g{n}" for n in range(20))
     assert [row["name"] for row in rows if not row["label"]] == ["g3"]
+    assert "19 of 20 cutouts have a result" in Path("out.html").read_text()
 
 
 def test_a_part_that_kills_every_actor_ends_the_run(cluster, place, tmp_path, monkeypatch):
