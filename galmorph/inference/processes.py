@@ -96,8 +96,7 @@ class _Pool:
         self._children: set[Child] = set()
         self._free: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._closed = False
-        self._read, self._seconds = 0, 0.0
+        self._closed, self._read, self._seconds = False, 0, 0.0
 
     def is_up(self) -> bool:
         """Whether a process could be had at once; starts the nursery."""

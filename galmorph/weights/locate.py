@@ -32,6 +32,7 @@ from galmorph.weights.verify import (
     verify_file,
     write_sidecar,
 )
+from galmorph.writing import move_into_place
 
 BUNDLED = Path(__file__).resolve().parent / "bundled"  # weights that the package carries
 _SUFFIXES = (".safetensors", ".pth", ".tar", ".pt", ".bin", ".ckpt", ".pkl")
@@ -222,13 +223,12 @@ def verify_local(entry: ManifestEntry) -> Iterator[tuple[Path, WeightsError | No
 
 def copy_to_folder(found: WeightsFile, folder: Path) -> Path:
     """Copy a weights file for a machine without network, with ``FILE.sha256`` beside it."""
-    name = found.entry.local_name if found.entry else found.path.name
-    target = folder / name
+    target = folder / (found.entry.local_name if found.entry else found.path.name)
     temporary = folder / f".{uuid.uuid4().hex[:8]}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(found.path, temporary)
-        os.replace(temporary, target)
+        move_into_place(temporary, target)
         write_sidecar(target, compute_sha256(target))
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be written to ({error.strerror})") from None
