@@ -52,18 +52,7 @@ class Flags(enum.IntFlag):
     """The galaxy looks off-centre, cut off, or like a small one beside a big one."""
 
 
-NO_LABEL = (
-    Flags.READ_FAILED
-    | Flags.BAD_PIXELS_REFUSED
-    | Flags.CONSTANT
-    | Flags.ENCODE_FAILED
-    | Flags.READER_CRASHED
-    | Flags.NOT_COVERED
-    | Flags.NOT_ANSWERED
-    | Flags.HEAD_FAILED
-)
-"""A row with any of these bits has no label."""
-
+NO_LABEL = Flags(0xFF)  # a row with any of these bits has no label
 _NAMES = {flag.value: str(flag.name).lower() for flag in Flags}
 
 ADVICE = {  # what to do about a flag

@@ -1,6 +1,8 @@
 """Vision-transformer branches: full attention, and Linformer's with projected keys and values."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +13,6 @@ def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """(n, tokens, dim) to (n, num_heads, tokens, dim / num_heads)."""
     n, tokens, dim = x.shape
     return x.reshape(n, tokens, num_heads, dim // num_heads).transpose(1, 2)
-
-
-def merge_heads(x: Tensor) -> Tensor:
-    """(n, num_heads, tokens, head_dim) to (n, tokens, num_heads * head_dim)."""
-    n, heads, tokens, head_dim = x.shape
-    return x.transpose(1, 2).reshape(n, tokens, heads * head_dim)
 
 
 class Attention(nn.Module):
@@ -38,8 +34,8 @@ class Attention(nn.Module):
         """Attend from the first ``num_queries`` tokens (all of them by default) to all tokens."""
         k, v = self.keys_and_values(x)
         q = split_heads(self.q(x[:, :num_queries]), self.num_heads)
-        y = F.scaled_dot_product_attention(q, k, v)
-        out: Tensor = self.proj(merge_heads(y))
+        y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)  # (n, tokens, heads, head_dim)
+        out: Tensor = self.proj(y.reshape(*y.shape[:2], -1))
         return out
 
     def compute_attention(self, x: Tensor) -> Tensor:
@@ -125,19 +121,11 @@ class VitBranch(nn.Module):
         self.patch_embed = nn.Conv2d(in_chans, embed_dim, patch_size, stride=patch_size)
         self.cls_token = nn.Parameter(torch.randn(1, 1, embed_dim) * 0.02)
         self.pos_embed = nn.Parameter(torch.randn(1, num_tokens, embed_dim) * 0.02)
-        self.blocks = nn.Sequential(
-            *(
-                TransformerBlock(
-                    embed_dim,
-                    Attention(embed_dim, num_heads)
-                    if linformer_rank is None
-                    else LinformerAttention(
-                        embed_dim, num_heads, num_tokens=num_tokens, rank=linformer_rank
-                    ),
-                )
-                for _ in range(depth)
-            )
-        )
+        attend: Callable[[int, int], Attention] = Attention
+        if linformer_rank is not None:
+            attend = partial(LinformerAttention, num_tokens=num_tokens, rank=linformer_rank)
+        blocks = (TransformerBlock(embed_dim, attend(embed_dim, num_heads)) for _ in range(depth))
+        self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(embed_dim)
         self.head = nn.Linear(embed_dim, num_features)
 

@@ -29,6 +29,8 @@ class Head(ABC):
     """Embeddings to columns; `crop` and `typicality` are None where those of the model hold."""
 
     kind: ClassVar[str]  # the word by which files name the kind
+    ARRAYS: ClassVar[tuple[str, ...]]  # fields that are fitted numbers
+    OPTIONAL: ClassVar[tuple[str, ...]] = ()  # those of them that may be None
     name: str
     crop: float | Literal["auto"] | None = field(default=None, kw_only=True)
     notes: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
@@ -60,16 +62,19 @@ class Head(ABC):
     def describe(self) -> dict[str, Any]:
         """Plain values of its kind: for the file, and for the provenance of a result."""
 
-    @abstractmethod
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Fitted numbers of its kind, by name."""
-
     @classmethod
     @abstractmethod
+    def restore(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields of its kind, from what `describe` gave."""
+
+    @classmethod
     def from_parts(
         cls, values: Mapping[str, Any], tensors: Mapping[str, Any], **common: Any
     ) -> Self:
         """Rebuild from `to_dict` and `to_tensors`; ``common`` are the fields of every head."""
+        names = [name for name in cls.ARRAYS if name in tensors or name not in cls.OPTIONAL]
+        arrays: Any = {name: np.asarray(tensors[name], dtype=np.float32) for name in names}
+        return cls(**cls.restore(values), **arrays, **common)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values to store beside the tensors."""
@@ -82,7 +87,8 @@ class Head(ABC):
     def to_tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Arrays to store."""
         own = {} if self.typicality is None else self.typicality.to_tensors()
-        return {**self.arrays(), **own}
+        found = {name: getattr(self, name) for name in self.ARRAYS}
+        return {**{name: array for name, array in found.items() if array is not None}, **own}
 
     def compute_sha256(self) -> str:
         """What tells this head from another one of the same name, in 16 hexadecimal digits."""

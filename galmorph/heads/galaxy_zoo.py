@@ -8,8 +8,7 @@ SPIRAL = "has-spiral-arms_yes"
 
 GZ2_QUESTIONS = (  # t01 to t11, with what the label says of each answer
     Question(
-        "smooth-or-featured",
-        ("smooth", "featured-or-disk", "artifact"),
+        *("smooth-or-featured", ("smooth", "featured-or-disk", "artifact")),
         words=("smooth", "featured", "artifact"),
     ),
     Question("disk-edge-on", ("yes", "no"), FEATURED, ("edge-on", "")),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ class LinearHead(Head):
     """A linear probe with a temperature; `scores` (num_classes, m) are `sets.make_scores`."""
 
     kind: ClassVar[str] = "linear"
+    ARRAYS: ClassVar[tuple[str, ...]] = ("weight", "bias", "scores")
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("scores",)
     class_names: tuple[str, ...]
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
@@ -59,20 +61,16 @@ class LinearHead(Head):
 
     @property
     def num_features(self) -> int:
-        """Length of the embeddings that it takes."""
         return int(self.weight.shape[1])
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of what it tells."""
         return self.class_names
 
     def columns(self) -> tuple[ColumnSpec, ...]:
-        """Label, confidence, and a probability for each class."""
         return class_columns(self.class_names)
 
     def fill(self, embeddings: npt.NDArray[Any]) -> dict[str, Any]:
-        """Values of these columns."""
         probabilities = self.compute_probabilities(embeddings)
         columns = {probability_name(c): probabilities[:, k] for k, c in enumerate(self.class_names)}
         labels = [self.class_names[k] for k in self.choose(embeddings)]
@@ -83,34 +81,18 @@ class LinearHead(Head):
         return np.asarray(self.compute_probabilities(embeddings).argmax(axis=1))
 
     def find_sets(self, embeddings: npt.NDArray[Any], coverage: float) -> list[str] | None:
-        """Classes of which one is the truth so often, as text; None without calibration."""
         if self.scores is None:
             return None
         found = find_sets(self.compute_probabilities(embeddings), self.scores, coverage)
         return list_sets(found, self.class_names)
 
     def describe(self) -> dict[str, Any]:
-        """Classes and temperature."""
         return {"class_names": list(self.class_names), "temperature": self.temperature}
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Weight, bias, and scores."""
-        scores = {} if self.scores is None else {"scores": self.scores}
-        return {"weight": self.weight, "bias": self.bias, **scores}
-
     @classmethod
-    def from_parts(
-        cls, values: Mapping[str, Any], tensors: Mapping[str, Any], **common: Any
-    ) -> Self:
-        """Rebuild from the parts in a file."""
-        return cls(
-            class_names=tuple(values["class_names"]),
-            weight=np.asarray(tensors["weight"], dtype=np.float32),
-            bias=np.asarray(tensors["bias"], dtype=np.float32),
-            temperature=float(values["temperature"]),
-            scores=np.asarray(tensors["scores"], np.float32) if "scores" in tensors else None,
-            **common,
-        )
+    def restore(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        names, temperature = tuple(values["class_names"]), float(values["temperature"])
+        return {"class_names": names, "temperature": temperature}
 
     def compute_logits(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Linear map before the temperature, (n, num_features) to (n, num_classes)."""

@@ -1,10 +1,8 @@
 """Questions that people answer by votes, some of them only after an answer to another one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -41,11 +39,10 @@ class Question:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Question:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """Rebuild from `to_dict`."""
-        return cls(
-            values["name"], tuple(values["answers"]), values["after"], tuple(values["words"])
-        )
+        name, answers, after, words = (values[k] for k in ("name", "answers", "after", "words"))
+        return cls(name, tuple(answers), after, tuple(words))
 
 
 def slice_answers(questions: Sequence[Question]) -> Iterator[tuple[Question, slice]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +21,12 @@ class Target:
     high: float
 
 
-_ARRAYS = ("weight", "bias", "error", "hidden_weight", "hidden_bias")
-
-
 @dataclass(frozen=True)
 class RegressionHead(Head):
     """Numbers, linear in embedding and hidden units, with their cross-validated RMS `error`."""
 
     kind: ClassVar[str] = "regression"
+    ARRAYS: ClassVar[tuple[str, ...]] = ("weight", "bias", "error", "hidden_weight", "hidden_bias")
     targets: tuple[Target, ...]
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
@@ -37,19 +35,13 @@ class RegressionHead(Head):
     hidden_bias: npt.NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        count = len(self.targets)
-        width = sum(self.hidden_weight.shape)
-        fits = self.weight.shape == (count, width) and self.bias.shape == self.error.shape
-        if (
-            not fits
-            or self.error.shape != (count,)
-            or not all(t.low < t.high for t in self.targets)
-        ):
+        count, width = len(self.targets), sum(self.hidden_weight.shape)
+        fits = self.bias.shape == self.error.shape == (count,) and self.weight.shape[1:] == (width,)
+        if not fits or len(self.weight) != count or not all(t.low < t.high for t in self.targets):
             raise ValueError(f"{count} numbers but weight {self.weight.shape}: {self.targets}")
 
     @property
     def num_features(self) -> int:
-        """Length of the embeddings that it takes."""
         return int(self.hidden_weight.shape[1])
 
     def compute_values(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -61,28 +53,18 @@ class RegressionHead(Head):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of what it tells."""
         return tuple(target.name for target in self.targets)
 
     def columns(self) -> tuple[ColumnSpec, ...]:
-        """Each number with its error."""
-        texts = (
-            ("", "Estimate of {}"),
-            ("_error", "Root mean square error of {} on its training data"),
-        )
+        kind, error = "src.morph.param", "Root mean square error of {} on its training data"
+        texts = (("", kind, "Estimate of {}"), ("_error", f"stat.error;{kind}", error))
         return tuple(
-            ColumnSpec(
-                f"{target.name}{suffix}",
-                "float32",
-                ucd="stat.error;src.morph.param" if suffix else "src.morph.param",
-                description=text.format(target.name),
-            )
-            for target in self.targets
-            for suffix, text in texts
+            ColumnSpec(f"{name}{suffix}", "float32", "", ucd, said.format(name))
+            for name in self.names
+            for suffix, ucd, said in texts
         )
 
     def fill(self, embeddings: npt.NDArray[Any]) -> dict[str, Any]:
-        """Values of these columns."""
         values = self.compute_values(embeddings)
         filled = {}
         for k, target in enumerate(self.targets):
@@ -92,17 +74,8 @@ class RegressionHead(Head):
         return filled
 
     def describe(self) -> dict[str, Any]:
-        """Names and ranges."""
         return {"targets": [asdict(target) for target in self.targets]}
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Fitted numbers."""
-        return {name: getattr(self, name) for name in _ARRAYS}
-
     @classmethod
-    def from_parts(
-        cls, values: Mapping[str, Any], tensors: Mapping[str, Any], **common: Any
-    ) -> Self:
-        """Rebuild from the parts in a file."""
-        arrays: dict[str, Any] = {k: np.asarray(tensors[k], dtype=np.float32) for k in _ARRAYS}
-        return cls(targets=tuple(Target(**t) for t in values["targets"]), **arrays, **common)
+    def restore(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {"targets": tuple(Target(**t) for t in values["targets"])}

@@ -1,8 +1,7 @@
 """Shares heads: what people would say of a galaxy, and the class that it counts as."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,6 @@ from galmorph.heads.sets import find_sets, list_sets
 from galmorph.tables.columns import ColumnSpec, probability_name
 
 MOST = 0.6  # share from which the last class is the label
-_OWN = ("label_weight", "label_bias")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +21,7 @@ class SharesHead(LinearHead):
     """
 
     kind: ClassVar[str] = "shares"
+    ARRAYS: ClassVar[tuple[str, ...]] = (*LinearHead.ARRAYS, "label_weight", "label_bias")
     label_weight: npt.NDArray[np.float32]
     label_bias: npt.NDArray[np.float32]
 
@@ -40,7 +39,6 @@ class SharesHead(LinearHead):
         return np.concatenate([galaxies, none], axis=1).astype(np.float32)
 
     def choose(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-        """Index of the label."""
         galaxies = (embeddings @ self.label_weight.T + self.label_bias).argmax(axis=1)
         last = len(self.class_names) - 1
         none = self.compute_probabilities(embeddings)[:, -1] >= MOST
@@ -56,27 +54,10 @@ class SharesHead(LinearHead):
         return [self.class_names[-1] if n else t for n, t in zip(none, texts, strict=True)]
 
     def columns(self) -> tuple[ColumnSpec, ...]:
-        """Those of classes, with what they mean here."""
         texts = {
             "label": "Class by the rules of Galaxy Zoo 2's clean samples, or artifact; empty where "
             "the cutout could not be classified",
             "confidence": "Largest of the shares: how far people are expected to agree",
-            **{
-                probability_name(c): f"Share of people expected to say {c}"
-                for c in self.class_names
-            },
         }
+        texts |= {probability_name(c): f"Share of people expected to say {c}" for c in self.names}
         return tuple(replace(spec, description=texts[spec.name]) for spec in super().columns())
-
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Fitted numbers."""
-        own = {name: getattr(self, name) for name in _OWN}
-        return {**super().arrays(), **own}
-
-    @classmethod
-    def from_parts(
-        cls, values: Mapping[str, Any], tensors: Mapping[str, Any], **common: Any
-    ) -> Self:
-        """Rebuild from the parts in a file."""
-        own = {name: np.asarray(tensors[name], np.float32) for name in _OWN}
-        return super().from_parts(values, tensors, **common, **own)

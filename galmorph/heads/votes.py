@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,12 @@ Array = npt.NDArray[Any]
 
 COVERAGE = 0.8  # probability that the share of the voters lies in the interval
 RELEVANT = 0.5  # a question says something where this part of the people reach it
+_LABEL = (
+    "The answers with the largest shares to the relevant questions, in words; empty where the "
+    "cutout could not be classified"
+)
+_CONFIDENCE = "Expected share of the first of these answers"
 VOTERS = 40  # people who look at one galaxy, about as many as in Galaxy Zoo 2
-
-
-_ARRAYS = ("weight", "bias", "concentration", "hidden_weight", "hidden_bias")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class VoteHead(Head):
     """
 
     kind: ClassVar[str] = "votes"
+    ARRAYS: ClassVar[tuple[str, ...]] = (
+        *("weight", "bias", "concentration"),
+        *("hidden_weight", "hidden_bias"),
+    )
     questions: tuple[Question, ...]
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
@@ -59,7 +65,6 @@ class VoteHead(Head):
 
     @property
     def num_features(self) -> int:
-        """Length of the embeddings that it takes."""
         return int(self.hidden_weight.shape[1])
 
     def compute_shares(self, embeddings: Array) -> Array:
@@ -71,64 +76,37 @@ class VoteHead(Head):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of what it tells."""
         return tuple(c for question in self.questions for c in question.columns)
 
     def columns(self) -> tuple[ColumnSpec, ...]:
         """Label, its share, and for each question its reach, relevance, shares and intervals."""
         return (
-            ColumnSpec(
-                "label",
-                "str",
-                ucd="meta.code.class;src.morph.type",
-                description="The answers with the largest shares to the relevant questions, in "
-                "words; empty where the cutout could not be classified",
-            ),
-            ColumnSpec(
-                "confidence",
-                "float32",
-                ucd="stat.probability",
-                description="Expected share of the first of these answers",
-            ),
+            ColumnSpec("label", "str", "", "meta.code.class;src.morph.type", _LABEL),
+            ColumnSpec("confidence", "float32", "", "stat.probability", _CONFIDENCE),
             *(spec for question in self.questions for spec in self._question_columns(question)),
         )
 
     def _question_columns(self, question: Question) -> list[ColumnSpec]:
+        name, chance = question.name, "stat.probability"
+        asked = f"Expected part of the people who reach the question {name}"
+        relevant = f"Whether at least {RELEVANT:.0%} of them reach {name}"
         specs = [
-            ColumnSpec(
-                f"{question.name}_proportion_volunteers_asked",
-                "float32",
-                ucd="stat.probability",
-                description=f"Expected part of the people who reach the question {question.name}",
-            ),
-            ColumnSpec(
-                f"{question.name}_relevant",
-                "bool",
-                ucd="meta.code",
-                description=f"Whether at least {RELEVANT:.0%} of them reach {question.name}",
-            ),
+            ColumnSpec(f"{name}_proportion_volunteers_asked", "float32", "", chance, asked),
+            ColumnSpec(f"{name}_relevant", "bool", "", "meta.code", relevant),
         ]
+        end = f"end of the {COVERAGE:.0%} interval of that share ({{}}, {{}}) for"
         texts = {
             "fraction": "Expected share of {} among those who reach {}",
-            "fraction_low": f"Lower end of the {COVERAGE:.0%} interval of that share ({{}}, {{}}) "
-            f"for {self.voters} voters",
-            "fraction_high": f"Upper end of the {COVERAGE:.0%} interval of that share ({{}}, {{}}) "
-            f"for {self.voters} voters",
+            "fraction_low": f"Lower {end} {self.voters} voters",
+            "fraction_high": f"Upper {end} {self.voters} voters",
         }
+        kind = ("float32", "", f"{chance};src.morph.type")
         for answer, column in zip(question.answers, question.columns, strict=True):
-            specs += [
-                ColumnSpec(
-                    f"{column}_{suffix}",
-                    "float32",
-                    ucd="stat.probability;src.morph.type",
-                    description=text.format(answer, question.name),
-                )
-                for suffix, text in texts.items()
-            ]
+            told = {suffix: text.format(answer, name) for suffix, text in texts.items()}
+            specs += [ColumnSpec(f"{column}_{end}", *kind, said) for end, said in told.items()]
         return specs
 
     def fill(self, embeddings: Array) -> dict[str, Any]:
-        """Values of these columns."""
         shares = self.compute_shares(embeddings)
         reach = compute_reach(self.questions, shares)
         filled: dict[str, Any] = {"label": [], "confidence": []}
@@ -156,21 +134,12 @@ class VoteHead(Head):
         return ", ".join(word for word in words if word)
 
     def describe(self) -> dict[str, Any]:
-        """Questions and voters."""
         return {"questions": [q.to_dict() for q in self.questions], "voters": self.voters}
 
-    def arrays(self) -> dict[str, Array]:
-        """Fitted numbers."""
-        return {name: getattr(self, name) for name in _ARRAYS}
-
     @classmethod
-    def from_parts(
-        cls, values: Mapping[str, Any], tensors: Mapping[str, Any], **common: Any
-    ) -> Self:
-        """Rebuild from the parts in a file."""
-        arrays: dict[str, Any] = {k: np.asarray(tensors[k], dtype=np.float32) for k in _ARRAYS}
-        questions = tuple(Question.from_dict(q) for q in values["questions"])
-        return cls(questions=questions, voters=int(values["voters"]), **arrays, **common)
+    def restore(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        questions = tuple(map(Question.from_dict, values["questions"]))
+        return {"questions": questions, "voters": int(values["voters"])}
 
 
 def find_interval(shares: Array, concentration: float, count: Array) -> tuple[Array, Array]:

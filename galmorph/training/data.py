@@ -62,26 +62,17 @@ class TrainingSet:
         return len(pairs) > len({domain for domain, _ in pairs})
 
 
-class _Reader:
-    """Cutouts to squares of bytes, through the same path as a user's."""
-
-    def __init__(
-        self, frame: float, size: int, read: ReadOptions, rendering: RenderOptions | None
-    ) -> None:
-        self.preprocessing = Preprocessing(img_size=size, crop=frame)
-        self.read = replace(read, min_side=math.ceil(size / frame))
-        self.rendering = rendering
-
-    def read_square(self, source: Source) -> npt.NDArray[np.uint8]:
-        """Central part of a cutout, (3, size, size)."""
-        cutout = read_cutout(source, options=self.read)
-        prepared = self.preprocessing.prepare(cutout, rendering=self.rendering)
-        if prepared.flags & NO_LABEL:
-            raise ValueError("the frame is empty or has one value everywhere")
-        pixels = prepared.pixels
-        if pixels.dtype != np.uint8:
-            pixels = np.clip(pixels * 255 + 0.5, 0, 255).astype(np.uint8)
-        return np.ascontiguousarray(pixels)
+def _read_square(
+    source: Source, square: Preprocessing, read: ReadOptions, rendering: RenderOptions | None
+) -> npt.NDArray[np.uint8]:
+    """Central part of a cutout, (3, size, size), through the same path as a user's."""
+    prepared = square.prepare(read_cutout(source, options=read), rendering=rendering)
+    if prepared.flags & NO_LABEL:
+        raise ValueError("the frame is empty or has one value everywhere")
+    pixels = prepared.pixels
+    if pixels.dtype != np.uint8:
+        pixels = np.clip(pixels * 255 + 0.5, 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(pixels)
 
 
 def load_training_set(
@@ -97,23 +88,24 @@ def load_training_set(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TrainingSet:
     """Read the central ``frame`` of every image into memory, ``3 * frame_size**2`` bytes each."""
-    reader = _Reader(frame, frame_size, read or ReadOptions(), rendering)
-    found = _Found()
+    square, found = Preprocessing(img_size=frame_size, crop=frame), _Found()
+    read = replace(read or ReadOptions(), min_side=math.ceil(frame_size / frame))
     for domain, argument in enumerate(map(str, sources)):
         for source in list_cutouts(argument, path_column=path_column):
             if leave_out is not None and _is_same_file(source.address, leave_out):
                 continue
             name = name_cutout(argument, source)
             try:
-                image = reader.read_square(source)
+                image = _read_square(source, square, read, rendering)
             except (GalmorphError, OSError, ValueError) as error:
-                found.skip(_explain(source, error))
+                found.skipped.append(_explain(source, error))
+                logger.info("skipped %s", found.skipped[-1])
             else:
                 label = find_class(source, name, argument, label_column)
-                found.add(image, name, source.object_id, domain, label)
+                found.add(image, (name, source.object_id, domain, label))
             if on_progress is not None:
-                on_progress(len(found.names), len(found.skipped))
-    if not found.names:
+                on_progress(len(found.rows), len(found.skipped))
+    if not found.rows:
         raise TrainingError(
             f"no image could be read from {', '.join(map(str, sources))}"
             + (f"; {found.skipped[0]}" if found.skipped else "")
@@ -126,52 +118,31 @@ class _Found:
     """A training set that grows."""
 
     chunks: list[npt.NDArray[np.uint8]] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    object_ids: list[str] = field(default_factory=list)
-    domains: list[int] = field(default_factory=list)
-    classes: list[str] = field(default_factory=list)
+    rows: list[tuple[str, str, int, str]] = field(default_factory=list)  # the last is the class
     skipped: list[str] = field(default_factory=list)
 
-    def skip(self, reason: str) -> None:
-        logger.info("skipped %s", reason)
-        self.skipped.append(reason)
-
-    def add(
-        self, image: npt.NDArray[np.uint8], name: str, object_id: str, domain: int, label: str
-    ) -> None:
-        place = len(self.names) % CHUNK
+    def add(self, image: npt.NDArray[np.uint8], row: tuple[str, str, int, str]) -> None:
+        place = len(self.rows) % CHUNK
         if place == 0:
             self.chunks.append(np.empty((CHUNK, *image.shape), dtype=np.uint8))
         self.chunks[-1][place] = image
-        self.names.append(name)
-        self.object_ids.append(object_id)
-        self.domains.append(domain)
-        self.classes.append(label)
+        self.rows.append(row)
 
     def close(self, count: int) -> TrainingSet:
         """All of it, from ``count`` sources."""
-        pairs = list(zip(self.domains, self.classes, strict=True))
-        classes: list[set[str]] = [set() for _ in range(count)]
-        for domain, name in pairs:
-            classes[domain].update({name} - {""})
-        class_names = tuple(tuple(sorted(names)) for names in classes)
-        places = [
-            {name: i for i, name in enumerate(names)} if len(names) > 1 else {}
-            for names in class_names
-        ]
-        return TrainingSet(
-            self._join(),
-            np.array([places[d].get(c, -1) for d, c in pairs], dtype=np.int64),
-            np.array(self.domains, dtype=np.int64),
-            class_names,
-            tuple(self.names),
-            tuple(self.skipped),
-            tuple(self.object_ids),
-        )
+        names, object_ids, domains, classes = zip(*self.rows, strict=True)
+        found: list[set[str]] = [set() for _ in range(count)]
+        for domain, label in zip(domains, classes, strict=True):
+            found[domain].update({label} - {""})
+        class_names = tuple(tuple(sorted(each)) for each in found)
+        places = [{c: i for i, c in enumerate(s)} if len(s) > 1 else {} for s in class_names]
+        labels = [places[d].get(c, -1) for d, c in zip(domains, classes, strict=True)]
+        arrays = (self._join(), np.array(labels, np.int64), np.array(domains, np.int64))
+        return TrainingSet(*arrays, class_names, names, tuple(self.skipped), object_ids)
 
     def _join(self) -> npt.NDArray[np.uint8]:
         """All images in one array; each chunk is let go when it has been copied."""
-        joined = np.empty((len(self.names), *self.chunks[0].shape[1:]), dtype=np.uint8)
+        joined = np.empty((len(self.rows), *self.chunks[0].shape[1:]), dtype=np.uint8)
         for start in range(0, len(joined), CHUNK):
             joined[start : start + CHUNK] = self.chunks.pop(0)[: len(joined) - start]
         return joined

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,10 @@ class StepReport:
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """Read the log of a run, if there is one; a last line cut short by a crash is left out."""
     lines: list[dict[str, Any]] = []
-    if not (folder / LOG).exists():
-        return lines
-    for line in (folder / LOG).read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue
+    if (folder / LOG).exists():
+        for line in (folder / LOG).read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError):
+                lines.append(json.loads(line))
     return lines
 
 
@@ -67,37 +65,26 @@ def pretrain(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Train a run to the end of the recipe, or until ``should_stop``; whether that was reached."""
-    try:
-        return _run_loop(run, folder, save_every, monitor, on_step, should_stop)
-    except TrainingError as error:
-        raise TrainingError(f"{error}; {_find_way_out(folder)}") from error
-
-
-def _run_loop(
-    run: PretrainingRun,
-    folder: Path,
-    save_every: float,
-    monitor: KnnMonitor | None,
-    on_step: Callable[[StepReport], None] | None,
-    should_stop: Callable[[], bool],
-) -> bool:
     ranks = run.ranks
     log = _Log(folder, run.step) if ranks.leads else None
     saved = time.monotonic()
-    while run.step < run.steps:
-        loss, lr = run.advance()
-        if log is not None:
-            knn = _measure(run, monitor)
-            log.write(run.step, loss, lr, knn)
-            if on_step is not None:
-                on_step(StepReport(run.step, loss, knn))
-        if ranks.any(should_stop()):
-            break
-        if ranks.leads and time.monotonic() - saved > save_every:
+    try:
+        while run.step < run.steps:
+            loss, lr = run.advance()
+            if log is not None:
+                knn = _measure(run, monitor)
+                log.write(run.step, loss, lr, knn)
+                if on_step is not None:
+                    on_step(StepReport(run.step, loss, knn))
+            if ranks.any(should_stop()):
+                break
+            if ranks.leads and time.monotonic() - saved > save_every:
+                run.save(folder)
+                saved = time.monotonic()
+        if ranks.leads:
             run.save(folder)
-            saved = time.monotonic()
-    if ranks.leads:
-        run.save(folder)
+    except TrainingError as error:
+        raise TrainingError(f"{error}; {_find_way_out(folder)}") from error
     return run.step >= run.steps
 
 

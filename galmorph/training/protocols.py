@@ -1,25 +1,22 @@
 """The evaluation protocols on labelled embeddings, under the names by which they are reported."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from galmorph.encoders.fused import ProjectionHead
 from galmorph.errors import TrainingError
 from galmorph.evaluation.classification import find_by_knn, stratified_folds
 from galmorph.evaluation.merging import ClassMerge
 from galmorph.evaluation.report import ProtocolResult, evaluate_labels
 from galmorph.heads import LinearHead
 from galmorph.heads.shares import SharesHead
+from galmorph.training.export import compute_projection
 from galmorph.training.heads import fit_head
 from galmorph.training.labelled import LabelledSet
-
-if TYPE_CHECKING:
-    from galmorph.encoders.fused import ProjectionHead
 
 
 @dataclass(frozen=True)
@@ -37,13 +34,8 @@ class Protocols:
         probabilities = head.compute_probabilities(self.test.embeddings)
         details = {"temperature": head.temperature, "crop": self.crop}
         chosen = head.choose(self.test.embeddings) if isinstance(head, SharesHead) else None
-        return self._from_probabilities(
-            f"linear head {head.name!r} on the test set",
-            probabilities,
-            head.class_names,
-            details,
-            chosen,
-        )
+        protocol = f"linear head {head.name!r} on the test set"
+        return self._from_probabilities(protocol, probabilities, head.class_names, details, chosen)
 
     def linear_probe(self, train: LabelledSet) -> ProtocolResult:
         """A linear probe fitted on the training part."""
@@ -116,8 +108,6 @@ class Protocols:
 
     def leave_one_out_knn(self, projection: ProjectionHead | None = None) -> ProtocolResult:
         """The authors' protocol, on the embedding, or as they did it on the projection."""
-        from galmorph.training.export import compute_projection
-
         vectors, what = self.test.embeddings, "embedding"
         if projection is not None:
             vectors, what = compute_projection(projection, vectors), "projection"

@@ -1,11 +1,9 @@
 """Vote heads and regression heads fitted on frozen embeddings, chosen by cross-validation."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +42,7 @@ class Hidden:
     bias: Array
 
     @classmethod
-    def none(cls, num_features: int) -> Hidden:
+    def none(cls, num_features: int) -> Self:
         """No unit at all."""
         return cls(np.zeros((0, num_features), np.float32), np.zeros(0, np.float32))
 
@@ -61,8 +59,7 @@ def make_hidden(heads: Iterable[LinearHead]) -> Hidden:
     )
 
 
-@dataclass(frozen=True)
-class VoteFit:
+class VoteFit(NamedTuple):
     """A fitted head, and the shares (n, num_answers) that cross-validation gave to its rows."""
 
     head: VoteHead
@@ -78,7 +75,7 @@ class _Features:
     gain: Array
 
     @classmethod
-    def make(cls, embeddings: Array, hidden: Hidden, surveys: Array | None = None) -> _Features:
+    def make(cls, embeddings: Array, hidden: Hidden, surveys: Array | None = None) -> Self:
         found = add_hidden(np.asarray(embeddings, np.float64), hidden.weight, hidden.bias)
         gain = np.repeat([1.0, GAIN], [embeddings.shape[1], len(hidden.bias)])
         scale = standardize(found)

@@ -399,7 +399,7 @@ from galmorph.training.data import _Found
 found, image = _Found(), np.ones((3, 112, 112), np.uint8)
 for n in range(3000):
     image[0, 0, 0] = n % 251
-    found.add(image, str(n), str(n), 0, "")
+    found.add(image, (str(n), str(n), 0, ""))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 images = found.close(1).images
 assert images.shape == (3000, 3, 112, 112) and not found.chunks
