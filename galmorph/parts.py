@@ -21,12 +21,13 @@ from galmorph.inference.memory import keep_freed_memory
 from galmorph.inference.results import ResultPlan, concatenate
 from galmorph.inputs import Inputs
 from galmorph.pipeline import Pipeline
+from galmorph.quantities import plain
 from galmorph.remote import Copy, fetch, is_url, list_folder, remove, send
 from galmorph.run import PLACE, Run, Tell
 from galmorph.tables.escape import readable
 from galmorph.tables.formats import open_reader
 from galmorph.tables.formats.parquet import PROVENANCE
-from galmorph.tables.provenance import list_differences, plain
+from galmorph.tables.provenance import list_differences
 from galmorph.tables.writers import KEY_COLUMNS, list_done, open_writer
 from galmorph.writing import say_unwritable, write_whole
 

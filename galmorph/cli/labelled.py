@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from galmorph.images.source import Source
     from galmorph.pipeline import Pipeline
     from galmorph.training.labelled import LabelledSet
-    from galmorph.training.values import ValueTable, Wanted
+    from galmorph.training.values import Wanted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 MAX_LISTED = 5  # failed cutouts that are named; the others are counted
@@ -136,18 +136,19 @@ class Labels(Settings):
 
     def read(self) -> Any:
         """What says the class of a source: a function, or classes by object_id."""
+        from galmorph.training.cutouts import find_class
         from galmorph.training.labelled import FOLDERS, label_by_folder, read_labels
 
         if self.wanted is not None:  # the row is the class
-            return {name: str(row) for name, row in self.values.rows.items()}
+            return {name: str(row) for row, name in enumerate(self.values)}
         if self.labels == FOLDERS:
             return label_by_folder
         if self.path_column is not None:
-            return _label_by_column
+            return lambda source: find_class(source, "", self.labels, self.label_column)
         return read_labels(self.labels, label_column=self.label_column, id_column=self.id_column)
 
     @cached_property
-    def values(self) -> ValueTable:
+    def values(self) -> dict[str, list[float]]:
         """Votes or numbers, by object_id."""
         from galmorph.training.values import read_values
 
@@ -157,26 +158,11 @@ class Labels(Settings):
     def list_sources(self) -> Iterator[Source]:
         """List the cutouts in order, lazily."""
         from galmorph.images.discover import discover_sources
+        from galmorph.training.cutouts import list_cutouts
 
         if self.path_column is None:
             return discover_sources(self.data)
-        return self._list_rows()
-
-    def _list_rows(self) -> Iterator[Source]:
-        from galmorph.errors import CatalogueError
-        from galmorph.images.files import ImageFile
-        from galmorph.tables.catalogue import read_catalogue
-        from galmorph.tables.columns import list_columns, pick_column
-
-        for row in read_catalogue(self.labels, path_column=self.path_column):
-            try:
-                label = pick_column(row.columns, self.label_column)
-            except KeyError:
-                raise CatalogueError(
-                    f"{self.labels}: no column {self.label_column!r}; there are "
-                    f"{', '.join(list_columns(row.columns))}: choose with --label-column"
-                ) from None
-            yield ImageFile.of(row.path, {"label": label})
+        return list_cutouts(self.labels, path_column=self.path_column)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,12 +185,6 @@ def label_options(command: Command) -> Command:
         options_of(EngineOptions),
     )
     return reduce(lambda made, add: add(made), reversed(decorators), command)
-
-
-def _label_by_column(source: Source) -> str | None:
-    from galmorph.training.labelled import to_label
-
-    return to_label(source.columns["label"]) or None
 
 
 def embed_set(
@@ -241,7 +221,7 @@ def embed_set(
 
 def embed_values(pipeline: Pipeline, labels: Labels, **how: Any) -> tuple[LabelledSet, Any]:
     """Embed cutouts with votes or numbers; the set, and its values (n, num_columns)."""
-    from galmorph.training.values import take_rows
+    import numpy as np
 
     found = embed_set(pipeline, labels, **how)
-    return found, take_rows(found.class_names, found.labels, labels.values)
+    return found, np.array([labels.values[name] for name in found.object_ids])

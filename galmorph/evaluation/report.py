@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from galmorph.evaluation.reliability import (
     compute_reliability,
 )
 from galmorph.evaluation.values import ValueResult
+from galmorph.quantities import plain
 from galmorph.writing import write_whole
 
 
@@ -52,7 +52,7 @@ class ProtocolResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what is not defined is None."""
-        values: dict[str, Any] = _make_plain(dataclasses.asdict(self))
+        values: dict[str, Any] = plain(dataclasses.asdict(self))
         values["accuracy_interval_95"] = values.pop("interval")
         if not self.reliability:
             del values["reliability"]
@@ -69,17 +69,6 @@ class ProtocolResult:
         if self.ece is None:
             return line
         return f"{line}, ECE {self.ece:.4f} ({self.ece_floor:.4f} by chance alone)"
-
-
-def _make_plain(value: Any) -> Any:
-    """Lists for arrays and tuples, None for what is not finite."""
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {key: _make_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_make_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def evaluate_labels(

@@ -17,6 +17,7 @@ from galmorph.images.wcs_cards import (
     gather_cards,
     pick_wcs_cards,
 )
+from galmorph.quantities import to_degrees
 
 DEGENERATE_SCALE = 1e-12  # degrees per pixel below which a matrix says nothing
 SYSTEM_CARDS = frozenset(("RADESYS", "RADECSYS", "EQUINOX", "EPOCH", "RA", "DEC"))
@@ -187,7 +188,7 @@ def _from_keywords(found: Gathered) -> SkyFrame:
     for names in (("RA", "DEC"), ("OBJCTRA", "OBJCTDEC")):
         ra, dec = (None if n in found.broken else found.values.get(n) for n in names)
         if isinstance(ra, str) and isinstance(dec, str):
-            ra, dec = _parse_texts(ra, dec)
+            ra, dec = to_degrees(ra, hours=True), to_degrees(dec, hours=False)
         if isinstance(ra, (int, float)) and isinstance(dec, (int, float)):
             if not (0 <= ra <= 360 and -90 <= dec <= 90):
                 continue
@@ -215,18 +216,3 @@ def _turn(ra: float, dec: float, system: str, equinox: float) -> tuple[float, fl
     )
     sky = SkyCoord(ra, dec, unit="deg", frame=frame).icrs
     return float(sky.ra.deg), float(sky.dec.deg)
-
-
-def _parse_texts(ra: str, dec: str) -> tuple[float, float]:
-    """Degrees of a number of degrees, or of hours and degrees with minutes; NaN for other text."""
-    from astropy import units
-    from astropy.coordinates import Angle
-
-    try:
-        return float(ra), float(dec)
-    except ValueError:
-        pass
-    try:
-        return Angle(ra, units.hourangle).deg, Angle(dec, units.deg).deg
-    except (ValueError, TypeError, units.UnitsError):
-        return math.nan, math.nan

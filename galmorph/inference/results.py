@@ -16,8 +16,8 @@ from galmorph.inference.backends import list_versions
 from galmorph.inference.blocks import NO_LABEL_REASONS
 from galmorph.inference.engine import Block, Row
 from galmorph.model import Model
+from galmorph.quantities import to_degrees
 from galmorph.settings import EngineOptions, FieldOptions, RenderOptions
-from galmorph.tables.angles import to_degrees
 from galmorph.tables.columns import ColumnSpec, probability_name, result_columns
 from galmorph.typicality import ATYPICAL_PERCENTILE, Typicality
 

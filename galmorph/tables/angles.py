@@ -2,14 +2,12 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from galmorph.errors import CatalogueError
-from galmorph.quantities import list_positions
+from galmorph.quantities import list_positions, to_degrees
 from galmorph.tables.cells import Values, to_texts
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.formats.base import TableReader
@@ -37,7 +35,7 @@ class AngleColumn:
         self.name, self._hours = name, hours and spec.unit not in DEGREES
         self._factor = None if spec.is_text else _find_factor(spec, reader.name)
         texts = first_texts(reader, name) if spec.is_text else []
-        if texts and all(map(math.isnan, parse_degrees(texts, hours=False))):
+        if texts and all(math.isnan(to_degrees(text, hours=False)) for text in texts):
             raise CatalogueError(
                 f"{reader.name}: column {name} must hold angles, as numbers of degrees or like "
                 f"12:34:56.7, not {texts[0][:MAX_SHOWN]!r}; choose others with --ra-column and "
@@ -48,7 +46,7 @@ class AngleColumn:
         """Values of some rows; NaN for what is no angle."""
         values = chunk[self.name]
         if self._factor is None:
-            return parse_degrees(to_texts(values), hours=self._hours)
+            return [to_degrees(text, hours=self._hours) for text in to_texts(values)]
         numbers = np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
         return list((numbers * self._factor).tolist())
 
@@ -91,23 +89,3 @@ def find_positions(specs: Mapping[str, ColumnSpec | None]) -> Iterator[tuple[str
     if len(mains) == 2:
         yield mains["ra"], mains["dec"]
     yield from (pair for pair in by_name if pair not in plain)
-
-
-def parse_degrees(texts: Sequence[str], *, hours: bool) -> list[float]:
-    """Angles as numbers or sexagesimal text, in degrees; NaN for a text that is no angle."""
-    return [to_degrees(text, hours=hours) for text in texts]
-
-
-def to_degrees(value: Any, *, hours: bool) -> float:
-    """The same for one value of a table, which may be a number of degrees or None."""
-    if isinstance(value, float):
-        return value
-    text = "" if value is None else str(value).strip()
-    with suppress(ValueError):
-        return float(text or "nan")
-    from astropy.coordinates import Angle
-
-    try:
-        return float(Angle(text, unit="hourangle" if hours else "deg").degree)
-    except (ValueError, TypeError):  # what astropy raises for text that is no angle
-        return math.nan

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from galmorph.quantities import plain
 from galmorph.tables.cells import Values, join_values, normalize
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.journal import read_journal
-from galmorph.tables.provenance import plain
 
 if TYPE_CHECKING:
     from astropy.table import Column, Table

@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from galmorph.errors import ResumeError
+from galmorph.quantities import plain
 from galmorph.remote import find_place
 from galmorph.tables.blocks import Place, find_blocks, make_block, pack, read_block, unpack
 from galmorph.tables.cells import Values, missing_values
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import escape_ascii, is_plain, xml_cell
 from galmorph.tables.owner import Owner
-from galmorph.tables.provenance import list_differences, plain
+from galmorph.tables.provenance import list_differences
 from galmorph.writing import sync_folder
 
 VERSION = 2

@@ -1,32 +1,16 @@
 """Provenance of a result: nested mappings, made flat for formats that have only key = value."""
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from galmorph.quantities import plain
+
 Scalar = str | int | float | bool
 
 _SHA256 = re.compile('"[0-9a-f]{64}"')
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON knows it: None also for NaN and infinities, str for what it knows not."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted(plain(item) for item in value)
-    if hasattr(value, "tolist"):  # numpy scalars and arrays
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return str(value)
 
 
 def _walk(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,7 @@
 """Cutouts to train on: where they are, what each is called, and of which class it is."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -71,10 +71,5 @@ def _pick(columns: Mapping[str, Any], argument: str, column: str) -> Any:
         return pick_column(columns, column)
     except KeyError:
         there = [name for name in list_columns(columns) if name != PATH]
-        raise _explain_absent(argument, column, there) from None
-
-
-def _explain_absent(path: str, name: str, there: Sequence[str]) -> CatalogueError:
-    return CatalogueError(
-        f"{path}: no {name!r} for --label-column; there are {', '.join(there) or 'none'}"
-    )
+        said = f"{column!r} for --label-column; there are {', '.join(there) or 'none'}"
+        raise CatalogueError(f"{argument}: no {said}") from None

@@ -1,7 +1,5 @@
 """Training images in memory: uint8, one size, with the class of each where one is known."""
 
-from __future__ import annotations
-
 import logging
 import math
 import os
@@ -9,6 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +50,7 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self.images)
 
-    def hold_out(self, fraction: float) -> TrainingSet:
+    def hold_out(self, fraction: float) -> Self:
         """The same images, without the labels that `is_held_out` keeps from training."""
         held = [is_held_out(object_id, fraction) for object_id in self.object_ids]
         return replace(self, labels=np.where(held, -1, self.labels))

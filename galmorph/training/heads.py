@@ -18,7 +18,6 @@ from galmorph.evaluation.reliability import compute_ece, compute_log_loss, fit_t
 from galmorph.heads import LinearHead, softmax
 from galmorph.heads.sets import make_scores
 from galmorph.training.logistic import (
-    Coefficients,
     class_weights,
     cross_predict,
     fit_path,
@@ -84,8 +83,9 @@ def fit_head(
     penalty, logits = _choose_penalty(embeddings, shares, fold, weights, judges)
     truth, judged = shares[judges], logits[judges]
     temperature = fit_temperature(judged, truth)
-    path = [p for p in PENALTIES if p >= penalty]
-    weight, bias = _fit_all(embeddings, shares, path, weights)[-1]
+    path, scale = [p for p in PENALTIES if p >= penalty], standardize(embeddings)
+    *_, last = fit_path(scale.apply(embeddings), shares, path, weights=weights)
+    weight, bias = scale.fold(last)
     shown = judges if originals is None else judges & originals
     seen, said = labels[shown], logits[shown]
     accuracy = compute_accuracy(seen, said.argmax(axis=1))
@@ -174,18 +174,6 @@ def _check_rows(
         )
     folds = FOLDS_OF_FEW if sum(counts.values()) < FEW else FOLDS
     return min(folds, *counts.values())
-
-
-def _fit_all(
-    embeddings: npt.NDArray[Any],
-    shares: npt.NDArray[Any],
-    penalties: Sequence[float],
-    weights: npt.NDArray[Any] | None,
-) -> list[Coefficients]:
-    """Weight and bias for the features as they come, for every penalty."""
-    scale = standardize(embeddings)
-    path = fit_path(scale.apply(embeddings), shares, penalties, weights=weights)
-    return [scale.fold(found) for found in path]
 
 
 def _choose_penalty(

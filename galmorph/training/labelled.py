@@ -1,13 +1,11 @@
 """Labelled cutouts: their classes from a table or from folders, and their embeddings."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +19,7 @@ from galmorph.inference.engine import Row
 from galmorph.pipeline import Pipeline
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.settings import FieldOptions
+from galmorph.tables.cells import to_objects
 from galmorph.tables.columns import probability_name
 
 FOLDERS = "folders"  # in place of a table: the folder in which an image lies names its class
@@ -59,7 +58,7 @@ class LabelledSet:
                 f"{', '.join(sorted(there.union(self.other_classes)))}: see --classes"
             )
 
-    def check_apart(self, train: LabelledSet) -> None:
+    def check_apart(self, train: Self) -> None:
         """Refuse a training part that holds cutouts of this test set."""
         trained = set(train.addresses) - {""}
         both = [address for address in self.addresses if address in trained]
@@ -108,8 +107,9 @@ def read_labels(
             )
     labels: dict[str, str] = {}
     for chunk in reader.chunks():
-        pairs = zip(_to_list(chunk[id_column]), _to_list(chunk[label_column]), strict=True)
-        for cell, value in pairs:
+        for cell, value in zip(
+            *(to_objects(chunk[n]) for n in (id_column, label_column)), strict=True
+        ):
             object_id, label = to_label(cell), to_label(value)
             if object_id and label and labels.setdefault(object_id, label) != label:
                 raise CatalogueError(
@@ -118,12 +118,6 @@ def read_labels(
     if not labels:
         raise CatalogueError(f"{path}: column {label_column!r} holds no label")
     return labels
-
-
-def _to_list(values: Any) -> list[Any]:
-    """Cells; None where masked. Whole numbers lose no digit."""
-    listed: list[Any] = values if isinstance(values, list) else values.tolist()
-    return listed
 
 
 def choose_field(

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -13,14 +13,27 @@ from galmorph.encoders.registry import list_encoders
 from galmorph.errors import TrainingError
 from galmorph.training.views import ViewOptions
 
-_POSITIVE = (
-    *("frame", "frame_size", "eval_field", "batch_size"),
-    *("epochs", "lr", "temperature", "sup_con_temperature"),
-)
 MAX_EPOCHS = 1e6
 _LOSSES = (
     *("nt_xent_weight", "vicreg_weight", "measures_weight"),
     *("sup_con_weight", "cross_entropy_weight"),
+)
+_COUNTS = ("frame_size", "batch_size", "views_per_image")
+_POSITIVE = (
+    *("frame", "frame_size", "eval_field", "batch_size"),
+    *("epochs", "lr", "temperature", "sup_con_temperature"),
+)
+_RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
+    (_COUNTS, lambda value: type(value) is int, "is a whole number"),
+    (("symmetric",), lambda value: type(value) is bool, "is true or false"),
+    (("optimizer",), ("adamw", "sgd").__contains__, "is adamw or sgd"),
+    (_POSITIVE, lambda value: 0 < value < math.inf, "must be positive"),
+    (("epochs",), lambda value: bool(value <= MAX_EPOCHS), f"is {MAX_EPOCHS:g} at most"),
+    ((*_LOSSES, "weight_decay"), lambda value: 0 <= value < math.inf, "must be 0 or positive"),
+    (("frame",), lambda value: bool(value <= 1), "is a part of each image, at most 1"),
+    (_COUNTS[1:], lambda value: bool(value >= 2), "is 2 or more"),
+    (("hold_out", "average", "momentum"), lambda value: 0 <= value < 1, "lies in 0 to 1"),
+    (("warmup", "final_lr"), lambda value: 0 <= value <= 1, "lies in 0 to 1"),
 )
 
 
@@ -60,42 +73,20 @@ class Recipe:
             raise TrainingError(
                 f"no architecture {self.architecture!r:.60}; there are {', '.join(list_encoders())}"
             )
-        for name in ("frame_size", "batch_size", "views_per_image"):
-            if type(getattr(self, name)) is not int:
-                raise TrainingError(f"{name} is a whole number, not {getattr(self, name)!r}")
-        if type(self.symmetric) is not bool:
-            raise TrainingError(f"symmetric is true or false, not {self.symmetric!r}")
-        if self.optimizer not in ("adamw", "sgd"):
-            raise TrainingError(f"optimizer is adamw or sgd, not {self.optimizer!r}")
-        for name in _POSITIVE:
-            if not 0 < getattr(self, name) < math.inf:
-                raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")
-        if self.epochs > MAX_EPOCHS:
-            raise TrainingError(f"epochs is {MAX_EPOCHS:g} at most, not {self.epochs:g}")
-        for name in (*_LOSSES, "weight_decay"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise TrainingError(f"{name} must be 0 or positive, not {getattr(self, name)}")
-        if self.frame > 1:
-            raise TrainingError(f"frame is a part of each image, at most 1, not {self.frame}")
+        for names, holds, said in _RULES:
+            for name in names:
+                if not holds(value := getattr(self, name)):
+                    raise TrainingError(f"{name} {said}, not {value!r}")
         finite = all(map(math.isfinite, (*self.mean, *self.std)))
         if len(self.mean) != 3 or len(self.std) != 3 or not (finite and min(self.std) > 0):
             raise TrainingError(
                 "mean and std are three numbers each, and std positive, not "
                 f"{self.mean} and {self.std}"
             )
-        for name in ("batch_size", "views_per_image"):
-            if getattr(self, name) < 2:
-                raise TrainingError(f"{name} is 2 or more, not {getattr(self, name)}")
         if self.views_per_image > 2 and (self.vicreg_weight > 0 or not self.symmetric):
             raise TrainingError("views_per_image above 2 is for symmetric NT-Xent, not for VICReg")
         if not any(getattr(self, name) > 0 for name in _LOSSES):
             raise TrainingError("a recipe needs a loss: all of its weights are 0")
-        for name in ("hold_out", "average", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise TrainingError(f"{name} lies in 0 to 1, not {getattr(self, name)}")
-        for name in ("warmup", "final_lr"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise TrainingError(f"{name} lies in 0 to 1, not {getattr(self, name)}")
 
     @property
     def guided(self) -> bool:

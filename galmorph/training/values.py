@@ -1,6 +1,5 @@
 """Votes and numbers of a user's own: read from a table, fitted, and told from others."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,34 +53,25 @@ class Wanted:
             )
 
 
-@dataclass(frozen=True)
-class ValueTable:
-    """Rows of a table by identifier, (n, num_columns); NaN where a cell is empty."""
-
-    rows: dict[str, int]
-    values: Array
-
-
-def read_values(path: Any, wanted: Wanted, *, id_column: str = "object_id") -> ValueTable:
-    """Read votes or numbers by object_id from a table."""
+def read_values(
+    path: Any, wanted: Wanted, *, id_column: str = "object_id"
+) -> dict[str, list[float]]:
+    """Read votes or numbers by object_id from a table; NaN where a cell is empty."""
     from galmorph.tables.formats import open_reader
 
     reader = open_reader(path, exact={id_column})
     for name in (id_column, *wanted.columns):
         if name not in reader.specs:
             raise CatalogueError(f"{path}: no column {name!r}; there are {', '.join(reader.specs)}")
-    rows: dict[str, int] = {}
-    values: list[list[float]] = []
+    values: dict[str, list[float]] = {}
     for chunk in reader.chunks():
         for cell, *numbers in zip(*(chunk[n] for n in (id_column, *wanted.columns)), strict=True):
             object_id = to_label(cell)
-            if not object_id:
-                continue
-            if object_id in rows:
+            if object_id in values:
                 raise CatalogueError(f"{path}: {object_id!r} stands in two rows")
-            rows[object_id] = len(values)
-            values.append([_to_number(c, f"{path}: {object_id}") for c in numbers])
-    return ValueTable(rows, np.array(values).reshape(len(rows), -1))
+            if object_id:
+                values[object_id] = [_to_number(c, f"{path}: {object_id}") for c in numbers]
+    return values
 
 
 def _to_number(cell: Any, where: str) -> float:
@@ -124,9 +114,3 @@ def cross_predict_values(
         head = wanted.fit(embeddings[~left], values[~left], name="fold", seed=seed)
         told[left] = predict_values(head, embeddings[left])
     return told
-
-
-def take_rows(names: Sequence[str], labels: Array, table: ValueTable) -> Array:
-    """Values of cutouts whose class is the number of their row."""
-    rows = np.array([int(name) for name in names])
-    return np.asarray(table.values[rows[labels]])

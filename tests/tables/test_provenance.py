@@ -5,7 +5,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from galmorph.tables.provenance import flatten_meta, list_differences, plain
+from galmorph.quantities import plain
+from galmorph.tables.provenance import flatten_meta, list_differences
 
 
 def test_flat_meta_has_dotted_keys_and_scalars():

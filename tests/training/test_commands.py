@@ -210,7 +210,7 @@ def test_labels_and_paths_in_one_table(
     result = call(*fit, *([] if column == "label" else ["--label-column", column]))
     assert "40 cutouts" in result.output
     wrong = call(*fit, "--label-column", "no", status=2)
-    assert f"no column 'no'; there are file, {column}: choose with --label-column" in wrong.output
+    assert f"no 'no' for --label-column; there are file, {column}" in wrong.output
 
 
 def test_a_run_starts_from_a_model_of_the_same_architecture(

@@ -12,11 +12,11 @@ from typing import IO, Any
 import numpy as np
 
 from galmorph.errors import TableFormatError
+from galmorph.quantities import plain
 from galmorph.tables.cells import Values, normalize
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_spec
 from galmorph.tables.journal import Journal
-from galmorph.tables.provenance import plain
 
 PROVENANCE = "provenance"
 VECTORS = "embedding"  # name of the one column, which the file does not hold

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from galmorph.errors import CatalogueError, TableFormatError
+from galmorph.quantities import plain
 from galmorph.tables.cells import Values, missing_values, normalize
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import STRINGS_KEY, STRINGS_NOTE, escape_ascii, is_plain, unescape
 from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, make_spec
 from galmorph.tables.journal import Journal, Measure
-from galmorph.tables.provenance import flatten_meta, plain
+from galmorph.tables.provenance import flatten_meta
 
 MAX_COLUMNS = 999  # TFIELDS of the FITS standard 4.0, section 7.3.1
 BLOCK = 2880  # bytes; FITS files are a multiple of it

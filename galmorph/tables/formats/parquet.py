@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from galmorph.errors import CatalogueError
+from galmorph.quantities import plain
 from galmorph.tables.cells import Values, missing_values, normalize
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import readable, restore
 from galmorph.tables.formats.base import CHUNK_ROWS, MAX_BYTES, Format, TableReader, make_spec
 from galmorph.tables.formats.csv import make_header
 from galmorph.tables.journal import Journal
-from galmorph.tables.provenance import plain
 
 ROW_GROUP_BYTES = 32 << 20  # of values that are written as one row group, about
 MAX_CELL = 1 << 18  # bytes of a value on the average, where there are very many
