@@ -1,7 +1,5 @@
 """The functions that a user's own program calls."""
 
-from __future__ import annotations
-
 import inspect
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -167,7 +165,7 @@ def embed(options: RunOptions) -> npt.NDArray[np.float32]:
 
 
 @_spell_out(ClassifyOptions)
-def classify(options: ClassifyOptions) -> Table:
+def classify(options: ClassifyOptions) -> "Table":
     """Classify cutouts.
 
     Parameters

@@ -19,8 +19,6 @@ from galmorph.tables.cells import normalize
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from galmorph.tables.columns import ColumnSpec
-
 IMAGE_COLUMNS = ("image", "bytes")  # what Ray Data and Hugging Face call a column of images
 _UNFIT = {"images", "catalogue", "part", "band_column", *(f.name for f in fields(OutputOptions))}
 
@@ -115,13 +113,9 @@ def _fill(run: Run, sources: Iterator[Source], frame: DataFrame) -> DataFrame:
     for spec in plan.specs:
         values = normalize(columns.get(spec.name, ()), spec)
         values = list(values) if spec.shape else values
-        filled[spec.name] = pd.Series(values, index=frame.index, dtype=_find_dtype(spec))
+        dtype: Any = object if spec.shape else str if spec.is_text else spec.dtype
+        filled[spec.name] = pd.Series(values, index=frame.index, dtype=dtype)
     filled["message"] = filled["message"].map(say_in_python)
     carried = run.inputs.catalogue.carried if run.inputs.catalogue is not None else ()
     kept = {spec.name: frame[name] for spec, name in carried if name in frame}
     return pd.DataFrame(filled | kept, index=frame.index)
-
-
-def _find_dtype(spec: ColumnSpec) -> Any:
-    """What pandas calls the type of a column."""
-    return object if spec.shape else str if spec.is_text else spec.dtype

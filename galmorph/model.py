@@ -1,7 +1,5 @@
 """What travels together: encoder, heads, preprocessing and provenance, in one safetensors file."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -25,7 +23,7 @@ from galmorph.writing import write_whole
 
 if TYPE_CHECKING:
     from astropy.table import Table
-    from torch import Tensor, nn
+    from torch import nn
 
 METADATA_KEY = "galmorph"
 TENSORS_KEY = "galmorph_tensors"  # in ONNX files: heads and typicality, safetensors in base64
@@ -86,7 +84,7 @@ class Model:
 
         return galmorph.embed(images, model=self, **options)
 
-    def classify(self, images: Any = None, **options: Any) -> Table:
+    def classify(self, images: Any = None, **options: Any) -> "Table":
         """Classify cutouts, as `galmorph.classify` does."""
         import galmorph
 
@@ -115,11 +113,6 @@ def _head_tensors(heads: Mapping[str, Head]) -> dict[str, Any]:
         for name, head in heads.items()
         for part, array in head.to_tensors().items()
     }
-
-
-def _typicality_from(values: Mapping[str, Any], tensors: Mapping[str, Any]) -> Typicality | None:
-    found = values.get("typicality")
-    return None if found is None else Typicality.from_parts(found, tensors)
 
 
 def _heads_from(metadata: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, Head]:
@@ -206,18 +199,17 @@ def describe_model(model: Model) -> tuple[dict[str, Any], dict[str, npt.NDArray[
     return metadata, tensors
 
 
-def _load_encoder(architecture: str, tensors: Mapping[str, Any], path: Path) -> nn.Module:
+def _load_encoder(architecture: str, tensors: Mapping[str, Any], path: Path) -> "nn.Module":
     import torch
 
     from galmorph.encoders.registry import create_encoder
 
-    state: dict[str, Tensor] = {}
+    state = {}
     for key, array in tensors.items():
         if key.startswith("encoder."):
             tensor = torch.from_numpy(np.ascontiguousarray(array))
-            state[key.removeprefix("encoder.")] = (
-                tensor.float() if tensor.is_floating_point() else tensor
-            )
+            floats = tensor.is_floating_point()
+            state[key.removeprefix("encoder.")] = tensor.float() if floats else tensor
     encoder = create_encoder(architecture)
     try:
         encoder.load_state_dict(state)
@@ -273,13 +265,14 @@ def _build_model(
     encoder: Any, metadata: Mapping[str, Any], tensors: Mapping[str, Any], path: Path, sha256: str
 ) -> Model:
     with _say_incomplete(path):
+        typical = metadata.get("typicality")
         model = Model(
             name=metadata["name"],
             architecture=metadata["architecture"],
             encoder=encoder,
             preprocessing=Preprocessing.from_dict(metadata["preprocessing"]),
             heads=_heads_from(metadata, tensors),
-            typicality=_typicality_from(metadata, tensors),
+            typicality=None if typical is None else Typicality.from_parts(typical, tensors),
             provenance={**metadata.get("provenance", {}), "sha256": sha256, "file": path.name},
         )
         _check_model(model, path)
@@ -327,7 +320,9 @@ class HeadFile(NamedTuple):
 
 def compute_signature(model: Model) -> tuple[float, ...]:
     """The first values of the embedding of uniform noise: by this a head knows an encoder again."""
-    embedding = _encode(model, _make_noise(model, 1))
+    noise, own = _make_noise(model, 1), model.encoder
+    by_onnx = isinstance(own, OnnxEncoder)
+    embedding = own.encode(noise) if by_onnx else _encode_by_torch(model, noise)
     return tuple(round(float(value), 5) for value in embedding[0, :SIGNATURE_VALUES])
 
 
@@ -335,12 +330,6 @@ def _make_noise(model: Model, count: int) -> npt.NDArray[np.float32]:
     """Images of uniform noise on [0, 1], (count, 3, y, x)."""
     size = model.preprocessing.img_size
     return np.random.default_rng(0).random((count, 3, size, size), dtype=np.float32)
-
-
-def _encode(model: Model, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    if isinstance(model.encoder, OnnxEncoder):
-        return model.encoder.encode(pixels)
-    return _encode_by_torch(model, pixels)
 
 
 def _encode_by_torch(model: Model, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

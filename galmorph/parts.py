@@ -1,7 +1,5 @@
 """A run in parts, each a Parquet file with its number as name: made twice, it is the same."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter
@@ -10,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from galmorph.errors import OptionError, ResumeError, UnreadableImageError
 from galmorph.flags import NO_LABEL
@@ -156,7 +154,7 @@ class Worker:
     copy: Copy | None = None
 
     @classmethod
-    def of(cls, run: Run, folder: Folder, tell: Tell) -> Worker:
+    def of(cls, run: Run, folder: Folder, tell: Tell) -> Self:
         """What can be sent of a run."""
         light = replace(run.inputs.options, model=None)
         inputs = replace(run.inputs, options=light, catalogue=None)

@@ -49,7 +49,8 @@ def show_progress(
     if callable(shown):
         yield lambda done, *_, **__: shown(done)
         return
-    if shown is False or (shown is None and not _has_reader()):
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    if shown is False or (shown is None and not (terminal or "ipykernel" in sys.modules)):
         yield lambda *_, **__: None
         return
     counter = Counter(items)
@@ -57,7 +58,6 @@ def show_progress(
         warnings.simplefilter("ignore")  # what tqdm thinks of notebooks without widgets
         from tqdm.auto import tqdm
 
-        terminal = sys.stderr.isatty()
         bar = tqdm(
             unit=f" {unit}",
             leave=False,
@@ -82,8 +82,3 @@ def show_progress(
     finally:
         counter.stop()
         bar.close()
-
-
-def _has_reader() -> bool:
-    """Whether somebody looks: at a terminal or a notebook."""
-    return sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)

@@ -1,13 +1,11 @@
 """One run: cutouts, a model, and a result that can be resumed; commands and Python share it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +20,6 @@ from galmorph.tables.cells import normalize
 from galmorph.tables.formats import STDOUT, check_format
 from galmorph.tables.journal import partial_path
 from galmorph.tables.writers import KEY_COLUMNS, TableWriter, open_writer
-
-if TYPE_CHECKING:
-    from galmorph.images.source import Source
 
 Tell = Callable[[Sequence[Row], Mapping[str, Any]], Any]  # of the rows of a part
 
@@ -82,7 +77,8 @@ class Run:
 
     def _fill(self, writer: TableWriter) -> Iterator[tuple[Block, dict[str, Any]]]:
         self.resumed = self.rows_done = writer.rows_done
-        sources = writer.skip_done(self.inputs.list_sources(self.passed_over), _key)
+        listed = self.inputs.list_sources(self.passed_over)
+        sources = writer.skip_done(listed, lambda source: (source.object_id, source.address))
         self.resumed, self.resumed_failed = writer.rows_done, writer.rows_failed
         self.finished = writer.finished
         if self.finished:
@@ -153,8 +149,3 @@ def _check_unasked(options: RunOptions) -> None:
             f"{options.file} is there already; replace it with --overwrite, see with --resume "
             "whether it is whole, or name another file with -o"
         )
-
-
-def _key(source: Source) -> tuple[str, str]:
-    """What the row of a source is recognized by."""
-    return source.object_id, source.address

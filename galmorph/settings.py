@@ -496,10 +496,7 @@ class EngineOptions(Settings):
     """How the work is done; none of it changes a result beyond the precision's rounding."""
 
     group = "Engine"
-    device: str = option(
-        "auto", Kind(),
-        "auto, cpu, cuda, cuda:N or mps.",
-    )  # fmt: skip
+    device: str = option("auto", Kind(), "auto, cpu, cuda, cuda:N or mps.")
     batch_size: int | None = option(None, Whole(), "Cutouts encoded together.", default="by device")
     workers: int | None = option(
         None, Whole(), "Threads that read (and, on the CPU, encode).", default="one per core"
@@ -572,12 +569,9 @@ class InputOptions(Settings):
         default="GALMORPH_SURVEY_URL, else its own", metavar="URL", rare=True,
     )  # fmt: skip
     connections: int | None = option(
-        None,
-        Whole(),
-        "Downloads at once; the owners of surveys ask for few.",
-        default="4 from a survey, 16 of URLs",
-        rare=True,
-    )
+        None, Whole(), "Downloads at once; the owners of surveys ask for few.",
+        default="4 from a survey, 16 of URLs", rare=True,
+    )  # fmt: skip
     bands_from_name: str | None = option(
         None, Kind(), 'Join the files of one galaxy, as in "{id}_{band}.fits".', metavar="PATTERN"
     )

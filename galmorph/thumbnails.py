@@ -1,14 +1,12 @@
 """Images of a finished result, shown again as they are and as the network was given them."""
 
-from __future__ import annotations
-
 import base64
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from PIL import Image
 
@@ -43,7 +41,7 @@ class Pictures:
     inputs: Mapping[str, Any]
 
     @classmethod
-    def of(cls, provenance: Mapping[str, Any]) -> Pictures:
+    def of(cls, provenance: Mapping[str, Any]) -> Self:
         """Of the provenance of a result; usual settings where it says nothing."""
         meta = nest_meta(provenance)
         return cls(

@@ -1,11 +1,9 @@
 """How unlike an embedding is to what encoder and heads have been checked on, from 0 to 100."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -142,7 +140,7 @@ class Typicality:
         return {"neighbours": self.neighbours}
 
     @classmethod
-    def from_parts(cls, values: Mapping[str, Any], tensors: Mapping[str, Any]) -> Typicality:
+    def from_parts(cls, values: Mapping[str, Any], tensors: Mapping[str, Any]) -> Self:
         """Rebuild from what `to_dict` and `to_tensors` gave."""
         names = ("mean", "components", "references", "quantiles")
         arrays = {

@@ -147,6 +147,7 @@ def _describe_cutout(cutout: Cutout) -> dict[str, str]:
     import numpy as np
 
     array, notes = cutout.array, dict(cutout.notes)
+    position = f"RA {cutout.ra:.6f}, Dec {cutout.dec:+.6f} degrees"
     finite = np.isfinite(array)
     height, width = array.shape[1:]
     described = {
@@ -159,7 +160,7 @@ def _describe_cutout(cutout: Cutout) -> dict[str, str]:
         "bad pixels": str(_count_bad(cutout)),
         "unit": cutout.unit or "unknown",
         "survey": cutout.survey or "unknown",
-        "position": _format_position(cutout.ra, cutout.dec),
+        "position": "unknown" if math.isnan(cutout.ra) else position,
         "pixel scale": _format_number(cutout.pixel_scale, "arcsec"),
     }
     for label, key in SHARED_LABELS:
@@ -174,10 +175,6 @@ def _count_bad(cutout: Cutout) -> int:
 
     bad = find_bad_pixels(cutout.array, cutout.bad, zero_is_bad=is_zero_bad(cutout))
     return 0 if bad is None else int(bad.any(axis=0).sum())
-
-
-def _format_position(ra: float, dec: float) -> str:
-    return "unknown" if math.isnan(ra) else f"RA {ra:.6f}, Dec {dec:+.6f} degrees"
 
 
 def _format_number(value: float, unit: str) -> str:

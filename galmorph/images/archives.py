@@ -53,7 +53,6 @@ class Member:
         return f"{self.path}::{self.member}"
 
     def read(self, options: ReadOptions) -> Cutout:
-        """Read its bytes alone."""
         if self.size > options.max_bytes:
             raise ImageTooLargeError(f"{self.size} bytes are more than max_pixels allows for")
         with open_regular(self.path, options.within) as (descriptor, _):
@@ -70,7 +69,6 @@ class Member:
         return decode_image(data, options)
 
     def read_head(self, count: int) -> bytes:
-        """First bytes of what holds the pixels, where they are not packed."""
         start = self._find_start(read_head(self.path, ZIP_HEADER, self.offset))
         return b"" if self.method else read_head(self.path, min(count, self.packed), start)
 

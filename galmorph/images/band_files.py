@@ -44,11 +44,9 @@ class BandFiles:
 
     @property
     def address(self) -> str:
-        """That of the first."""
         return self.files[0][1].address
 
     def read(self, options: ReadOptions) -> Cutout:
-        """Read the bands that are wanted, and join them."""
         single = replace(options, bands=None)
         names = name_bands(band for band, _ in self.files)
         wanted = None if options.bands is None else {find_band(b, names) for b in options.bands}
@@ -60,7 +58,6 @@ class BandFiles:
         return _join(files, options)
 
     def read_head(self, count: int) -> bytes:
-        """First bytes of what holds the pixels."""
         return self.files[0][1].read_head(count)
 
     def bring(self, within: str | None, stopped: threading.Event | None = None) -> Self:

@@ -76,7 +76,6 @@ class ImageFile:
         return read_fits(self.path, options)
 
     def read_head(self, count: int) -> bytes:
-        """First bytes of what holds the pixels; of a URL none, lest it be asked twice."""
         return read_head(split_hdu(self.path)[0], count)
 
     def bring(self, within: str | None, stopped: threading.Event | None = None) -> Source:

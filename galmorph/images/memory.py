@@ -23,16 +23,13 @@ class Copied:
 
     @property
     def address(self) -> str:
-        """That of the original."""
         return self.copy.rename(self.source.address)
 
     def read(self, options: ReadOptions) -> Cutout:
-        """Read it from the copy."""
         with self.copy.naming():
             return self.source.read(replace(options, within=None))
 
     def read_head(self, count: int) -> bytes:
-        """First bytes of what holds the pixels."""
         return self.source.read_head(count)
 
     def move(self, copy: Copy) -> "Copied":
@@ -64,7 +61,6 @@ class InMemory:
     columns: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self, options: ReadOptions) -> Cutout:
-        """Decode bytes, and make a cutout of everything else."""
         data = self.data
         if hasattr(data, "read") and not hasattr(data, "wcs"):  # a file; CCDData reads otherwise
             data = data.read(options.max_bytes + 1)
@@ -75,7 +71,6 @@ class InMemory:
         return cutout_from_object(data, options)
 
     def read_head(self, count: int) -> bytes:
-        """First bytes of what holds the pixels."""
         return bytes(self.data[:count]) if isinstance(self.data, (bytes, bytearray)) else b""
 
 

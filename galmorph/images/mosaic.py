@@ -42,7 +42,6 @@ class MosaicPosition:
 
     @property
     def address(self) -> str:
-        """That of the mosaic."""
         return self.path
 
     def read(self, options: ReadOptions) -> Cutout:
@@ -50,7 +49,6 @@ class MosaicPosition:
         return read_part(self.file, options, self.region)
 
     def read_head(self, count: int) -> bytes:
-        """First bytes of what holds the pixels."""
         return read_head(self.file, count)
 
 

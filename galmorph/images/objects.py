@@ -49,7 +49,6 @@ class _Hdu(PlainHdu):
         self.wcs = wcs
 
     def read(self, options: ReadOptions) -> Cutout:
-        """Make a cutout."""
         cards = Cards(self.header)
         calibrations = [calibration_from_header(cards)]
         chosen = HduChoice((self,), None, "", headers=[cards], calibrations=calibrations)

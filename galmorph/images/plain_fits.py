@@ -1,14 +1,12 @@
 """Ordinary FITS files without astropy, which takes ten times as long and is left all others."""
 
-from __future__ import annotations
-
 import math
 import mmap
 import os
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -27,13 +25,8 @@ VALUE = re.compile(
 KEY = re.compile(r"[A-Z0-9_-]+ *")
 COMMENTARY = ("", "COMMENT", "HISTORY")
 RECORD = re.compile(r"[^:]*: *[+-]?[\d.]")  # what astropy may take for a record
-UNUSUAL = frozenset(("BLANK", "BSCALE", "BZERO", "GROUPS", "CONTINUE", "HIERARCH", "UNREAD")) | {
-    "CPDIS1",
-    "CPDIS2",
-    "D2IMDIS1",
-    "D2IMDIS2",
-}
-"""Cards whose files are left to astropy; the last of them are read from other HDUs."""
+_ELSEWHERE = ("CPDIS1", "CPDIS2", "D2IMDIS1", "D2IMDIS2")  # read from other HDUs
+UNUSUAL = {"BLANK", "BSCALE", "BZERO", "GROUPS", "CONTINUE", "HIERARCH", "UNREAD", *_ELSEWHERE}
 
 
 class Card(NamedTuple):
@@ -80,7 +73,7 @@ class PlainHdus(list[PlainHdu | PlainTiles]):
                 return hdu
         raise KeyError(key)
 
-    def __enter__(self) -> PlainHdus:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,10 +112,8 @@ def _read_hdus(raw: memoryview) -> PlainHdus:
             position += -(-size // BLOCK) * BLOCK
             continue
         _check_order(header, primary=not hdus)
-        dtype, shape = (
-            TYPES[header["BITPIX"]],
-            tuple(header[f"NAXIS{n}"] for n in range(header["NAXIS"], 0, -1)),
-        )
+        dtype = TYPES[header["BITPIX"]]
+        shape = tuple(header[f"NAXIS{n}"] for n in range(header["NAXIS"], 0, -1))
         count = math.prod(shape) if shape else 0
         size = count * np.dtype(dtype).itemsize
         end = position + -(-size // BLOCK) * BLOCK

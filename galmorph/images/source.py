@@ -113,11 +113,9 @@ class Lost:
     columns: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self, options: ReadOptions) -> Cutout:
-        """Raise what was found."""
         raise self.error
 
     def read_head(self, count: int) -> bytes:
-        """None."""
         return b""
 
 

@@ -101,7 +101,6 @@ class StackItem:
         return cutout_from_array(array, options)
 
     def read_head(self, count: int) -> bytes:
-        """First bytes of what holds the pixels."""
         return read_head(self.path, count)
 
 

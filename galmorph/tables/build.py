@@ -1,7 +1,5 @@
 """Results in memory: columns of values to an astropy table, and back to what they mean."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +20,7 @@ SHOWN = "%.3f"  # how probabilities are shown; their values stay whole
 
 def build_table(
     specs: Sequence[ColumnSpec], columns: Mapping[str, Any], meta: Mapping[str, Any] | None = None
-) -> Table:
+) -> "Table":
     """Make a table with units, descriptions, UCDs (``meta["ucd"]`` of a column) and provenance.
 
     None and masked values are missing: "" in strings, NaN in floats, masked in whole numbers and
@@ -37,7 +35,7 @@ def build_table(
     return ResultTable(made, meta=plain(meta or {}), copy=False)
 
 
-def _column(values: Values, spec: ColumnSpec) -> Column:
+def _column(values: Values, spec: ColumnSpec) -> "Column":
     from astropy.table import Column, MaskedColumn
 
     data = np.array(values, dtype=np.str_) if isinstance(values, list) else values
@@ -52,7 +50,7 @@ def _column(values: Values, spec: ColumnSpec) -> Column:
     )
 
 
-def read_partial(path: str | os.PathLike[str]) -> Table:
+def read_partial(path: str | os.PathLike[str]) -> "Table":
     """Read what a killed or running run has written so far.
 
     Parameters

@@ -4,8 +4,6 @@ It only grows at its end, so that a kill can tear nothing but the last block. It
 stands there twice, holds as JSON the columns and what the run is made of.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os
@@ -17,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from galmorph.errors import ResumeError
 from galmorph.quantities import plain
@@ -133,7 +131,7 @@ class Journal:
     @classmethod
     def create(
         cls, path: Path, specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any]
-    ) -> Journal:
+    ) -> Self:
         """Start an empty journal, in place of one that is there."""
         record = {**_make_record(specs, fingerprint), "specs": [asdict(spec) for spec in specs]}
         block = make_block(json.dumps(record).encode(), run=uuid.uuid4().bytes, start=0, rows=0)
@@ -157,7 +155,7 @@ class Journal:
     @classmethod
     def reopen(
         cls, path: Path, specs: Sequence[ColumnSpec], fingerprint: Mapping[str, Any]
-    ) -> Journal:
+    ) -> Self:
         """Open a journal to go on with it; `ResumeError` where it belongs to another run."""
         owner = Owner(path)
         try:
@@ -173,14 +171,10 @@ class Journal:
                 "options of that run, or start anew with --overwrite (the partial result is lost)"
             )
         journal.specs = tuple(specs)  # of other words, perhaps
-        journal._mend()
+        journal._file.truncate(max(place.end for place in (journal._head, *journal._places)))
+        if rows := sum(map(len, journal.gaps)):
+            _logger.warning("%s: %d rows are damaged and will be done again", path, rows)
         return journal
-
-    def _mend(self) -> None:
-        """Cut off what is torn at the end, and say what is missing before it."""
-        self._file.truncate(max(place.end for place in (self._head, *self._places)))
-        if rows := sum(map(len, self.gaps)):
-            _logger.warning("%s: %d rows are damaged and will be done again", self.path, rows)
 
     def cut_at_gap(self) -> None:
         """Forget the rows behind the first that is missing."""

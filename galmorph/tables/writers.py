@@ -1,7 +1,5 @@
 """Write a result as it goes, whole or not at all: a journal becomes the final file when closed."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sys
@@ -9,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn, Self, TypeVar
 
 import numpy as np
 
@@ -72,7 +70,7 @@ class TableWriter:
         """Inputs still to be done, in the order of `append`; `key`: their object_id and path."""
         return iter(items)
 
-    def __enter__(self) -> TableWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -393,7 +391,7 @@ def open_writer(
     return _FileWriter(final, form, journal, meta, fingerprint, url)
 
 
-def write_table(table: Table, path: str | os.PathLike[str]) -> None:
+def write_table(table: "Table", path: str | os.PathLike[str]) -> None:
     """Write a table that is in memory, as `galmorph.classify` gives it.
 
     Unlike ``write`` of a plain astropy table it keeps units, UCDs, descriptions and provenance in

@@ -14,13 +14,8 @@ def _expand(path: str) -> Path:
     try:
         return expanded.expanduser()
     except RuntimeError:  # no HOME, and a user that the system does not know, as in containers
-        return _substitute_home().joinpath(*expanded.parts[1:])
-
-
-def _substitute_home() -> Path:
-    """A folder in place of a home, one for each user."""
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    return Path(tempfile.gettempdir()) / f"galmorph-{user}"
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        return Path(tempfile.gettempdir(), f"galmorph-{user}", *expanded.parts[1:])
 
 
 def is_offline(offline: bool | None = None) -> bool:
@@ -36,18 +31,14 @@ def get_endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
 
 
-def _hf_home() -> Path:
-    if home := os.environ.get("HF_HOME"):
-        return _expand(home)
-    return _expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-
-
 def hub_cache() -> Path:
     """Folder of the Hub cache, by ``HF_HUB_CACHE``, ``HF_HOME`` and ``XDG_CACHE_HOME``."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if folder := os.environ.get(variable):
             return _expand(folder)
-    return _hf_home() / "hub"
+    if home := os.environ.get("HF_HOME"):
+        return _expand(home) / "hub"
+    return _expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
 
 
 def weights_dir() -> Path | None:
