@@ -58,7 +58,9 @@ def _spell_out(options: Callable[P, RunOptions]) -> Callable[[Callable[[Any], R]
             with saying_in_python():
                 return function(options(*args, **given))
 
-        signature = _sort(inspect.signature(options), options)
+        names = ["images", *(each.name for each, _, _ in _list_keywords(options))]
+        signature = inspect.signature(options)  # in the order in which keywords are described
+        signature = signature.replace(parameters=[signature.parameters[name] for name in names])
         returned = inspect.signature(function).return_annotation
         described: Any = call
         described.__signature__ = signature.replace(return_annotation=returned)
@@ -71,12 +73,6 @@ def _spell_out(options: Callable[P, RunOptions]) -> Callable[[Callable[[Any], R]
 
 def _list_keywords(options: Any) -> Iterator[tuple[Any, Any, str]]:
     return (found for found in list_options(options) if found[1].only != "command")
-
-
-def _sort(signature: inspect.Signature, options: Any) -> inspect.Signature:
-    """The keywords in the order in which they are described."""
-    names = ["images", *(each.name for each, _, _ in _list_keywords(options))]
-    return signature.replace(parameters=[signature.parameters[name] for name in names])
 
 
 def _describe(options: Any) -> str:

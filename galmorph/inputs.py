@@ -1,7 +1,5 @@
 """From options to the cutouts of a run, and the files that its result must not replace."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,24 +7,26 @@ from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from galmorph.errors import OptionError
-from galmorph.images.ahead import bring_ahead
+from galmorph.images.ahead import bring_ahead, list_hdus
 from galmorph.images.band_files import BandFiles
 from galmorph.images.containers import is_container, split_address
 from galmorph.images.discover import discover_sources
 from galmorph.images.files import ImageFile
+from galmorph.images.inputs import to_sources
 from galmorph.images.memory import list_copied
+from galmorph.images.mosaic import Position, mosaic_sources
+from galmorph.images.raster import sniff_raster
 from galmorph.images.source import FITS_MAGIC, Source, make_object_id, make_printable
 from galmorph.origin import hide_home
 from galmorph.remote import CONNECTIONS as URLS_AT_ONCE
 from galmorph.remote import Copy, allow, fetch, is_url, to_path
 from galmorph.settings import InputOptions, RunOptions
-
-if TYPE_CHECKING:
-    from galmorph.tables.catalogue import Catalogue, CatalogueRow
-    from galmorph.tables.columns import ColumnSpec
+from galmorph.tables.catalogue import Catalogue, CatalogueRow, digest_catalogue, read_catalogue
+from galmorph.tables.columns import ColumnSpec
+from galmorph.tables.journal import list_written
 
 HEAD_BYTES = 1 << 20  # where the mark of our FITS tables stands, after however many columns
 OWN_FITS_MARK = b"GALMORPH= "
@@ -57,8 +57,6 @@ class Inputs:
         number, count = self.options.part
         found = self._list_all(passed_over)
         if self.options.hdu == "each":
-            from galmorph.images.ahead import list_hdus
-
             found = list_hdus(
                 found,
                 connections=self.options.connections or URLS_AT_ONCE,
@@ -87,8 +85,6 @@ class Inputs:
         if self.catalogue is not None:
             return (self._from_row(row) for row in self.catalogue)
         if not self.paths:
-            from galmorph.images.inputs import to_sources
-
             options = self.options
             return to_sources(options.images, recursive=options.recursive, within=options.within)
         found = discover_sources(
@@ -102,8 +98,6 @@ class Inputs:
         return _pass_over(self.options.file, found) if self.options.file else found
 
     def _list_positions(self, catalogue: Catalogue) -> Iterator[Source]:
-        from galmorph.images.mosaic import Position, mosaic_sources
-
         options = self.options
         positions = (
             Position(row.object_id, row.ra, row.dec, columns=row.columns) for row in catalogue
@@ -124,7 +118,6 @@ class Inputs:
         return self.copies[url].path
 
     def _list_sky(self, catalogue: Catalogue, survey: str) -> Iterator[Source]:
-        from galmorph.images.mosaic import Position
         from galmorph.surveys.cutouts import list_positions
         from galmorph.surveys.services import RADII, find_radius
 
@@ -191,8 +184,6 @@ class Inputs:
         if self.options.mosaic or self.options.survey:
             described["fov"] = self.options.fov
         if isinstance(self.options.catalogue, str) and self.catalogue is not None:
-            from galmorph.tables.catalogue import digest_catalogue
-
             described["catalogue_sha256"] = digest_catalogue(self.catalogue.path)
         elif self.options.catalogue is not None:
             described["catalogue"] = "a table in memory"
@@ -201,8 +192,6 @@ class Inputs:
 
 def _pass_over(output: str, sources: Iterable[Source]) -> Iterator[Source]:
     """Leave out the result and what stands beside it meanwhile, perhaps among the images."""
-    from galmorph.tables.journal import list_written
-
     written = (output, *(os.fspath(path) for path in list_written(output)))
     places = set(map(os.path.realpath, written))
     names = set(map(os.path.basename, (*written, *places)))
@@ -232,8 +221,6 @@ def open_inputs(options: RunOptions, *, keep_missing: bool = False) -> Inputs:
             inputs.list_sources()  # looks at the arguments, not yet into them
             inputs.check_pattern()
         return inputs
-    from galmorph.tables.catalogue import read_catalogue
-
     single = len(options.path_columns) == 1
     catalogue = read_catalogue(
         options.catalogue,
@@ -308,8 +295,6 @@ def find_file(path: str) -> str:
 
 def refuse_image(path: str) -> None:
     """Refuse to replace a file that is an image, and perhaps one of those to be read."""
-    from galmorph.images.raster import sniff_raster
-
     try:
         with Path(path).open("rb") as file:
             head = file.read(HEAD_BYTES)

@@ -22,7 +22,8 @@ from galmorph.errors import CheckpointError, GalmorphError
 from galmorph.model import Model, read_heads, read_model, write_heads, write_model
 from galmorph.schema import find_problem, parse_json
 from galmorph.typicality import fit_typicality
-from galmorph.weights import load_manifest, locate_weights
+from galmorph.weights.locate import locate_weights
+from galmorph.weights.manifest import load_manifest
 
 SCHEMA = json.loads(Path(galmorph.__file__).with_name("schema.json").read_text())
 MANIFEST = Path(__file__).resolve().parents[1] / "weights_manifest.json"

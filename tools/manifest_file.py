@@ -7,8 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from galmorph.weights import Manifest, ManifestEntry
-from galmorph.weights.manifest import entry_to_dict, manifest_from_dict
+from galmorph.weights.manifest import Manifest, ManifestEntry, entry_to_dict, manifest_from_dict
 from galmorph.writing import write_whole
 
 

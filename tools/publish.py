@@ -23,10 +23,15 @@ from manifest_file import replace_entry, write_manifest
 
 from galmorph.errors import DownloadError, GalmorphError, ManifestError, WeightsError
 from galmorph.schema import parse_json
-from galmorph.weights import ManifestEntry, load_manifest
 from galmorph.weights.environment import get_endpoint, is_offline
 from galmorph.weights.hub import HubPlace, get_facts, offline_error, say_failures
-from galmorph.weights.manifest import entry_from_dict, entry_to_dict, manifest_path
+from galmorph.weights.manifest import (
+    ManifestEntry,
+    entry_from_dict,
+    entry_to_dict,
+    load_manifest,
+    manifest_path,
+)
 from galmorph.weights.verify import compute_sha256, read_header
 
 CONFIG = "config.json"

@@ -14,7 +14,7 @@ from galmorph.cli.status import SOME_FAILED
 from galmorph.errors import ChecksumError
 
 if TYPE_CHECKING:
-    from galmorph.weights import Manifest, ManifestEntry
+    from galmorph.weights.manifest import Manifest, ManifestEntry
 
 
 @click.group()
@@ -131,6 +131,6 @@ def path(name: str) -> None:
 
     The file is checked, and downloaded if need be.
     """
-    from galmorph.weights import find_weights
+    from galmorph.weights.locate import locate_weights
 
-    click.echo(find_weights(name))
+    click.echo(locate_weights(name).path)

@@ -49,16 +49,7 @@ class Wei2022(FusedEncoder):
         self.stem = ConvNorm(IN_CHANS, 64, 7, padding=1)
         self.activation = nn.ReLU()
         self.cnn_branch = CnnBranch(64, widths=(128, 256), depths=(2, 2), strides=(2, 2))
-        self.vit_branch = VitBranch(
-            in_chans=IN_CHANS,
-            grid_size=7,
-            patch_size=12,
-            embed_dim=128,
-            depth=6,
-            num_heads=4,
-            num_features=256,
-            linformer_rank=64,
-        )
+        self.vit_branch = VitBranch(in_chans=IN_CHANS, patch_size=12, depth=6, linformer_rank=64)
 
     def branch_inputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.activation(self.stem(x)), x  # (n, 64, 80, 80) and the image
@@ -76,15 +67,7 @@ class FusedFast(FusedEncoder):
             nn.ReLU(),
         )
         self.cnn_branch = CnnBranch(64, widths=(64, 128, 256), depths=(1, 2, 2), strides=(1, 2, 2))
-        self.vit_branch = VitBranch(
-            in_chans=64,
-            grid_size=7,
-            patch_size=3,
-            embed_dim=128,
-            depth=2,
-            num_heads=4,
-            num_features=256,
-        )
+        self.vit_branch = VitBranch(in_chans=64, patch_size=3, depth=2)
 
     def branch_inputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         features = self.stem(x)  # (n, 64, 21, 21)

@@ -106,13 +106,13 @@ class VitBranch(nn.Module):
         self,
         *,
         in_chans: int,
-        grid_size: int,
         patch_size: int,
-        embed_dim: int,
         depth: int,
-        num_heads: int,
-        num_features: int,
         linformer_rank: int | None = None,
+        grid_size: int = 7,
+        embed_dim: int = 128,
+        num_heads: int = 4,
+        num_features: int = 256,
     ) -> None:
         super().__init__()
         self.grid_size = grid_size

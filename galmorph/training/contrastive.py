@@ -107,8 +107,11 @@ class PretrainingRun:
         self.encoder, self.projection, self.expander = map(
             ranks.share_batch_norm, (self.encoder, self.projection, self.expander)
         )
-        networks = (self.encoder, self.projection, self.classifiers, self.expander, self.gauges)
-        self.parameters = [p for n in networks for p in n.parameters()]
+        self.networks: dict[str, nn.Module] = {
+            **{"encoder": self.encoder, "projection": self.projection},
+            **{"classifiers": self.classifiers, "expander": self.expander, "gauges": self.gauges},
+        }
+        self.parameters = [p for n in self.networks.values() for p in n.parameters()]
         self.optimizer = _make_optimizer(self.parameters, recipe)
         self.average: AveragedModel | None = None
         if recipe.average > 0:
@@ -273,16 +276,10 @@ class PretrainingRun:
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint, whole or not at all: not with a weight that is not finite."""
-        if not all_finite(
-            self.encoder, self.projection, self.classifiers, self.expander, self.gauges
-        ):
+        if not all_finite(*self.networks.values()):
             raise TrainingError(f"a weight is not finite after step {self.step}")
         state = {
-            "encoder": self.encoder.state_dict(),
-            "projection": self.projection.state_dict(),
-            "classifiers": self.classifiers.state_dict(),
-            "expander": self.expander.state_dict(),
-            "gauges": self.gauges.state_dict(),
+            **{name: network.state_dict() for name, network in self.networks.items()},
             "average": self.average.state_dict() if self.average is not None else None,
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -300,11 +297,8 @@ class PretrainingRun:
                 "the same recipe, seed and data, or start a new run in another folder (--init "
                 "takes weights over)"
             )
-        self.encoder.load_state_dict(state["encoder"])
-        self.projection.load_state_dict(state["projection"])
-        self.classifiers.load_state_dict(state.get("classifiers", {}))
-        self.expander.load_state_dict(state.get("expander", {}))
-        self.gauges.load_state_dict(state.get("gauges", {}))
+        for name, network in self.networks.items():
+            network.load_state_dict(state.get(name, {}))
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])

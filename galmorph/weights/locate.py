@@ -50,11 +50,6 @@ class WeightsFile:
     revision: str | None
 
 
-def find_weights(name_or_path: str | os.PathLike[str], *, offline: bool | None = None) -> Path:
-    """Return the path of a model's checked weights file; see `locate_weights`."""
-    return locate_weights(name_or_path, offline=offline).path
-
-
 def locate_weights(
     name_or_path: str | os.PathLike[str],
     *,

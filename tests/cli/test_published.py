@@ -17,7 +17,7 @@ from synthetic import make_flux, write_fits
 from galmorph.inference import engine
 from galmorph.model import write_heads
 from galmorph.tables.formats import list_suffixes
-from galmorph.weights import load_manifest
+from galmorph.weights.manifest import load_manifest
 
 SECRETS = {
     "USER": "zz-user",

@@ -15,7 +15,7 @@ import pytest
 from galmorph import typicality
 from galmorph.model import read_heads, read_model, write_model
 from galmorph.training.loop import _Log
-from galmorph.weights import locate_weights
+from galmorph.weights.locate import locate_weights
 from galmorph.weights.verify import compute_sha256, write_sidecar
 from tests.training.commands import call
 

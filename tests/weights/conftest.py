@@ -16,7 +16,7 @@ from hub_server import HubServer, serve_hub  # noqa: E402
 from manifest_file import write_manifest  # noqa: E402
 from weights_samples import REPO_ID, make_entry, make_weights  # noqa: E402
 
-from galmorph.weights import Manifest, ManifestEntry  # noqa: E402
+from galmorph.weights.manifest import Manifest, ManifestEntry  # noqa: E402
 
 VARIABLES = (
     "GALMORPH_WEIGHTS_DIR",

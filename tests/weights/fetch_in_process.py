@@ -10,7 +10,8 @@ import sys
 
 from huggingface_hub import file_download
 
-from galmorph.weights import load_manifest, locate_weights
+from galmorph.weights.locate import locate_weights
+from galmorph.weights.manifest import load_manifest
 
 if "--no-lock" in sys.argv:
     # As on a file system where everybody gets the lock.

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from weights_samples import make_entry
 
 from galmorph.cli.main import cli
-from galmorph.weights import ManifestEntry
 from galmorph.weights import locate as locate_module
+from galmorph.weights.manifest import ManifestEntry
 
 UseManifest = Callable[..., Path]
 

@@ -13,8 +13,8 @@ from hub_server import HubServer
 
 import galmorph
 from galmorph import pipeline as _api
-from galmorph.weights import Manifest, load_manifest, locate_weights
-from galmorph.weights.locate import bundled_path
+from galmorph.weights.locate import bundled_path, locate_weights
+from galmorph.weights.manifest import Manifest, load_manifest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

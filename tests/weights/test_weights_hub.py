@@ -11,8 +11,9 @@ from hub_cases import CASES, HubCase, Scene, render_table
 from hub_server import TOKEN, Fault, HubServer
 
 from galmorph.errors import ChecksumError, DownloadError, GalmorphWarning, OfflineError
-from galmorph.weights import Manifest, ManifestEntry, fetch_hub_file, locate_weights
-from galmorph.weights.hub import HubPlace, find_cached, say_failures
+from galmorph.weights.hub import HubPlace, fetch_hub_file, find_cached, say_failures
+from galmorph.weights.locate import locate_weights
+from galmorph.weights.manifest import Manifest, ManifestEntry
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "notes" / "hub.md"
 

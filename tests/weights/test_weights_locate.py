@@ -22,16 +22,10 @@ from galmorph.errors import (
     UnknownModelError,
     WeightsError,
 )
-from galmorph.weights import (
-    Manifest,
-    ManifestEntry,
-    WeightsFile,
-    environment,
-    find_weights,
-    locate_weights,
-)
+from galmorph.weights import environment
 from galmorph.weights import locate as locate_module
-from galmorph.weights.locate import copy_to_folder, verify_local
+from galmorph.weights.locate import WeightsFile, copy_to_folder, locate_weights, verify_local
+from galmorph.weights.manifest import Manifest, ManifestEntry
 from galmorph.weights.verify import compute_sha256, verify_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +58,7 @@ def test_an_explicit_path_goes_first(clean_environment: Path, tmp_path: Path) ->
     assert found.source == "path"
     assert found.entry is None
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert find_weights(str(path)) == path
+    assert locate_weights(str(path)).path == path
 
 
 def test_a_name_with_the_ending_is_a_path(
@@ -72,12 +66,12 @@ def test_a_name_with_the_ending_is_a_path(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.safetensors").write_bytes(make_weights())
-    assert find_weights("mine.safetensors") == Path("mine.safetensors")
+    assert locate_weights("mine.safetensors").path == Path("mine.safetensors")
 
 
 def test_a_path_in_the_home_folder(clean_environment: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.safetensors").write_bytes(make_weights())  # HOME is tmp_path
-    assert find_weights("~/mine.safetensors") == tmp_path / "mine.safetensors"
+    assert locate_weights("~/mine.safetensors").path == tmp_path / "mine.safetensors"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +111,7 @@ def test_a_path_that_is_no_whole_safetensors_file_is_named(
     path = tmp_path / "mine.safetensors"
     make(path)  # type: ignore[operator]
     with pytest.raises(error, match=message) as caught:
-        find_weights(path)
+        locate_weights(path)
     assert str(path) in str(caught.value)
 
 
@@ -125,7 +119,7 @@ def test_a_name_that_is_not_in_the_manifest_is_told_apart_from_a_path(
     clean_environment: Path,
 ) -> None:
     with pytest.raises(UnknownModelError, match=r"no model 'nonsense'; known: .*zoobot"):
-        find_weights("nonsense")
+        locate_weights("nonsense")
 
 
 def test_a_sha256_beside_a_path_is_respected(clean_environment: Path, tmp_path: Path) -> None:
@@ -133,7 +127,7 @@ def test_a_sha256_beside_a_path_is_respected(clean_environment: Path, tmp_path: 
     path.write_bytes(make_weights())
     (tmp_path / "mine.safetensors.sha256").write_text("0" * 64 + "  mine.safetensors\n")
     with pytest.raises(ChecksumError, match="is not the published file"):
-        find_weights(path)
+        locate_weights(path)
 
 
 # The package and the Hub
@@ -353,7 +347,7 @@ def test_an_unreadable_cache_is_told_where_nothing_else_is_left(
 
 def test_a_path_that_cannot_be_read_is_named(clean_environment: Path, unreadable: Path) -> None:
     with pytest.raises(WeightsError, match=r"mine.safetensors: may not be read \(Permission"):
-        find_weights(unreadable / "mine.safetensors")
+        locate_weights(unreadable / "mine.safetensors")
 
 
 # A machine without network
@@ -376,7 +370,7 @@ def test_a_folder_serves_a_machine_without_network_by_name_and_by_path(
     use_as_another_machine(monkeypatch, tmp_path)
     with pytest.raises(OfflineError, match="galmorph weights download --to DIR"):
         locate(published)
-    assert find_weights(copy) == copy
+    assert locate_weights(copy).path == copy
     monkeypatch.setenv("GALMORPH_WEIGHTS_DIR", str(folder))
     found = locate(published)
     assert (found.path, found.source) == (copy, "folder")
@@ -388,7 +382,7 @@ def test_a_folder_serves_a_machine_without_network_by_name_and_by_path(
     ):
         locate(published)
     with pytest.raises(ChecksumError, match="is not the published file"):
-        find_weights(copy)
+        locate_weights(copy)
 
 
 def test_sha256sum_can_check_the_folder(published: ManifestEntry, tmp_path: Path) -> None:

@@ -14,11 +14,16 @@ from manifest_file import replace_entry, write_manifest
 from weights_samples import make_entry, make_weights
 
 from galmorph.errors import ManifestError, UnknownModelError
-from galmorph.weights import Golden, Head, Manifest, ManifestEntry, Metric, load_manifest
 from galmorph.weights.locate import BUNDLED
 from galmorph.weights.manifest import (
+    Golden,
+    Head,
+    Manifest,
+    ManifestEntry,
+    Metric,
     entry_from_dict,
     entry_to_dict,
+    load_manifest,
     manifest_path,
 )
 from galmorph.weights.verify import verify_file

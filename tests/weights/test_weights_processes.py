@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hub_server import Fault, HubServer
 
-from galmorph.weights import ManifestEntry
+from galmorph.weights.manifest import ManifestEntry
 
 SCRIPT = Path(__file__).with_name("fetch_in_process.py")
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,8 +21,8 @@ from galmorph.errors import (
     OfflineError,
     WeightsError,
 )
-from galmorph.weights import Manifest, load_manifest, locate_weights
-from galmorph.weights.manifest import entry_to_dict
+from galmorph.weights.locate import locate_weights
+from galmorph.weights.manifest import Manifest, entry_to_dict, load_manifest
 
 # huggingface_hub 2.4 uploads with an argument that its own HTTP library deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")

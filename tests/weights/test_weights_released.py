@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from galmorph.weights import ManifestEntry, load_manifest
+from galmorph.weights.manifest import ManifestEntry, load_manifest
 
 BUNDLED = [entry for entry in load_manifest().models if entry.bundled]
 

@@ -19,8 +19,8 @@ from galmorph.errors import (
     OfflineError,
     UnknownModelError,
 )
-from galmorph.weights import Manifest, WeightsFile, locate_weights
-from galmorph.weights.locate import copy_to_folder, verify_local
+from galmorph.weights.locate import WeightsFile, copy_to_folder, locate_weights, verify_local
+from galmorph.weights.manifest import Manifest
 from galmorph.weights.verify import write_sidecar
 
 CONFIG: dict[str, Any] = {

@@ -7,7 +7,7 @@ import hashlib
 
 import numpy as np
 
-from galmorph.weights import ExpectedInput, FieldOfView, ManifestEntry
+from galmorph.weights.manifest import ExpectedInput, FieldOfView, ManifestEntry
 
 REPO_ID = "galaxies/demo"
 
