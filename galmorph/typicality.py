@@ -93,20 +93,15 @@ class Typicality:
 
     @cached_property
     def _reference_lengths(self) -> npt.NDArray[np.float32]:
-        lengths: npt.NDArray[np.float32] = (self.references**2).sum(axis=1)
-        return lengths
+        return np.asarray((self.references**2).sum(axis=1))
 
     def compute_distance(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Mean distance to the nearest references, (n, num_features) to (n,)."""
         white = (embeddings - self.mean) @ self.components  # (n, k)
-        square = (
-            (white**2).sum(axis=1)[:, None]
-            + self._reference_lengths
-            - 2 * white @ self.references.T
-        )  # (n, m)
+        own = (white**2).sum(axis=1)[:, None]
+        square = own + self._reference_lengths - 2 * white @ self.references.T  # (n, m)
         nearest = np.partition(square, self.neighbours, axis=1)[:, : self.neighbours]
-        distance: npt.NDArray[np.float32] = np.sqrt(np.maximum(nearest, 0)).mean(axis=1)
-        return distance
+        return np.asarray(np.sqrt(np.maximum(nearest, 0)).mean(axis=1))
 
     def compute_atypicality(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """From 0 to 100, (n, num_features) to (n,); rows of NaN stay NaN.

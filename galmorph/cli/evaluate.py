@@ -212,9 +212,7 @@ class _Evaluation:
             "train": None if self.train is None else asdict(self.train),
             "merge": {name: list(parts) for name, parts in asked.merged.parts.items()},
             "options": {
-                "folds": asked.folds,
-                "neighbours": asked.neighbours,
-                "seed": asked.seed,
+                **{name: getattr(asked, name) for name in ("folds", "neighbours", "seed")},
                 "crops": list(asked.select_crop),
             },
         }

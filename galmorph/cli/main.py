@@ -112,27 +112,8 @@ def _short_warnings() -> Iterator[None]:
         yield
 
 
-def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    if not value or ctx.resilient_parsing:
-        return
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        click.echo(f"galmorph {version('galmorph')}")
-    except PackageNotFoundError:
-        click.echo("galmorph, not installed (run from its folder)")
-    ctx.exit()
-
-
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--version",
-    is_flag=True,
-    expose_value=False,
-    is_eager=True,
-    callback=_print_version,
-    help="Show the version and exit.",
-)
+@click.version_option(package_name="galmorph", message="galmorph %(version)s")
 @click.option(
     "--debug",
     is_flag=True,

@@ -98,5 +98,4 @@ def find_by_knn(
 
 def _unit(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: npt.NDArray[np.float32] = (vectors / np.maximum(length, 1e-12)).astype(np.float32)
-    return unit
+    return np.asarray(vectors / np.maximum(length, 1e-12), dtype=np.float32)

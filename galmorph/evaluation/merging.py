@@ -44,8 +44,7 @@ class ClassMerge:
         """Add up the probabilities of the classes that become one, (n, k) to (n, merged)."""
         merged = self.rename(class_names)
         matrix = [[self.name_of(name) == joined for joined in merged] for name in class_names]
-        result: npt.NDArray[Any] = probabilities @ np.array(matrix, dtype=probabilities.dtype)
-        return result
+        return np.asarray(probabilities @ np.array(matrix, dtype=probabilities.dtype))
 
 
 def parse_merges(texts: Iterable[str], *, clean: Callable[[str], str] = str.strip) -> ClassMerge:

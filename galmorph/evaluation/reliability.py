@@ -64,8 +64,7 @@ def compute_ece_floor(probabilities: npt.NDArray[Any], *, draws: int = 200, seed
 
 def _log_probabilities(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     shifted = logits - logits.max(axis=1, keepdims=True)
-    result: npt.NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def compute_log_loss(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:

@@ -15,12 +15,9 @@ from galmorph.tables.columns import ColumnSpec, class_columns, probability_name
 
 def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Probabilities along the last axis; rows sum to 1."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    exponentials = np.exp(shifted)
-    result: npt.NDArray[np.float32] = (
-        exponentials / exponentials.sum(axis=-1, keepdims=True)
-    ).astype(np.float32)
-    return result
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return np.asarray(shares, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -96,8 +93,7 @@ class LinearHead(Head):
 
     def compute_logits(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Linear map before the temperature, (n, num_features) to (n, num_classes)."""
-        logits: npt.NDArray[np.float32] = embeddings @ self.weight.T + self.bias
-        return logits
+        return np.asarray(embeddings @ self.weight.T + self.bias)
 
     def compute_probabilities(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Calibrated probabilities, (n, num_features) to (n, num_classes); NaN stays NaN."""

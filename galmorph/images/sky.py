@@ -143,8 +143,7 @@ def _find_matrix(ra: Array, dec: Array) -> Array:
     (ra, *_), (dec, *_) = ra, dec
     east = [-np.sin(ra), np.cos(ra), 0.0]
     north = [-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)]
-    matrix: Array = np.degrees(np.array([east, north]) @ steps)
-    return matrix
+    return np.asarray(np.degrees(np.array([east, north]) @ steps))
 
 
 def _make_frame(ra: float, dec: float, matrix: Any) -> SkyFrame:

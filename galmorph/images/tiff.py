@@ -6,6 +6,7 @@ import math
 import struct
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
@@ -99,5 +100,4 @@ def _read_first_page(tiff: Any, options: ReadOptions) -> npt.NDArray[Any]:
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
             tiff.filehandle.seek(offset)  # strips whose decoder has no bound
             limit -= len(decompress(tiff.filehandle.read(count), method, limit=limit))
-    array: npt.NDArray[Any] = page.asarray(maxworkers=1)
-    return array
+    return np.asarray(page.asarray(maxworkers=1))

@@ -1,14 +1,14 @@
 """Checkpoints of a training run: written whole or not at all, read without executing anything."""
 
-import os
-from contextlib import suppress
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from galmorph.errors import OutputError, TrainingError
+from galmorph.errors import TrainingError
+from galmorph.writing import write_whole
 
 CHECKPOINT = "checkpoint.pt"
 KEYS = frozenset({"encoder", "projection", "step", "fingerprint"})
@@ -41,21 +41,9 @@ def get_kept(state: dict[str, Any], part: str) -> dict[str, Any]:
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Write ``checkpoint.pt`` into a folder; the one before it stays until this one is whole."""
-    partial = folder / f"{CHECKPOINT}.partial"
-    try:
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, folder / CHECKPOINT)
-    except (OSError, RuntimeError) as error:  # torch turns some errors of the system into its own
-        raise OutputError(
-            f"{folder / CHECKPOINT}: cannot be written "
-            f"({getattr(error, 'strerror', None) or error}); one that was there before is kept"
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_whole(folder / CHECKPOINT, buffer.getvalue())
 
 
 def all_finite(*modules: nn.Module) -> bool:

@@ -28,8 +28,7 @@ class Standardizer:
 
     def apply(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Standardized features, (n, d)."""
-        result: npt.NDArray[np.float64] = (embeddings - self.mean) / self.std
-        return result
+        return np.asarray((embeddings - self.mean) / self.std)
 
     def fold(self, coefficients: Coefficients) -> Coefficients:
         """Weight and bias for features as they come, from those for standardized ones."""

@@ -208,5 +208,4 @@ def _build(key: str, value: Any) -> Any:
 
 def entry_to_dict(entry: ManifestEntry) -> dict[str, Any]:
     """Plain JSON values of an entry: the inverse of `entry_from_dict`."""
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(entry)))
-    return plain
+    return dict(json.loads(json.dumps(dataclasses.asdict(entry))))

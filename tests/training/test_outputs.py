@@ -54,7 +54,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     run.save(tmp_path)
     request.getfixturevalue("full_disk")
     run.step = 3
-    with pytest.raises(OutputError, match=r"checkpoint\.pt: cannot be written .*before is kept"):
+    with pytest.raises(OutputError, match=r"checkpoint\.pt: cannot be written"):
         run.save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
     assert load_checkpoint(tmp_path)["step"] == 0
