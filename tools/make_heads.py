@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from galaxy_zoo_tree import GZ2_CODES, GZ2_QUESTIONS
+from hidden_units import make_hidden
 from odd_frames import KINDS, make_odd_frames
 from PIL import Image
 
 from galmorph.heads import LinearHead, make_class_name, softmax
-from galmorph.heads.galaxy_zoo import GZ2_CODES, GZ2_QUESTIONS
 from galmorph.heads.questions import slice_answers
 from galmorph.heads.regression import RegressionHead, Target
 from galmorph.heads.sets import NO_SCORE, make_scores
@@ -43,7 +44,6 @@ from galmorph.training.votes import (
     fit_numbers,
     fit_votes,
     join_shares,
-    make_hidden,
 )
 from galmorph.typicality import Doubts, Frames, Typicality, fit_typicality
 

@@ -223,8 +223,8 @@ def list_columns(columns: Mapping[str, Any]) -> list[str]:
     return [name.removesuffix(SUFFIX) for name in columns]
 
 
-def join_names(names: Iterable[str]) -> str:
+def join_names(names: Iterable[str], most: int = MAX_NAMED) -> str:
     """Names of columns for a message."""
     listed = [make_printable_name(name)[:MAX_SHOWN] for name in names]
-    more = f" and {len(listed) - MAX_NAMED} more" if len(listed) > MAX_NAMED else ""
-    return ", ".join(listed[:MAX_NAMED]) + more
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more

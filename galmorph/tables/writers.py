@@ -16,7 +16,7 @@ from galmorph.flags import NO_LABEL
 from galmorph.quantities import to_masked
 from galmorph.remote import Copy, exists, fetch, find_place, is_url, send
 from galmorph.tables.cells import Values, missing_values, normalize, to_texts
-from galmorph.tables.columns import ColumnSpec, check_names
+from galmorph.tables.columns import ColumnSpec, check_names, join_names
 from galmorph.tables.escape import STRINGS_KEY, restore, xml_text
 from galmorph.tables.formats import STDOUT, check_format, csv
 from galmorph.tables.formats.base import Format, table_specs
@@ -198,8 +198,7 @@ class FinishedWriter(TableWriter):
 def _name_columns(names: Sequence[str], others: Sequence[str], what: str) -> list[str]:
     taken = set(others)
     lost = [name for name in names if name not in taken]
-    more = f" and {len(lost) - MAX_NAMED} more" if len(lost) > MAX_NAMED else ""
-    return [f"column {', '.join(lost[:MAX_NAMED])}{more}: {what}"] if lost else []
+    return [f"column {join_names(lost, MAX_NAMED)}: {what}"] if lost else []
 
 
 def _as_text(mapping: Mapping[str, Any]) -> dict[str, str]:

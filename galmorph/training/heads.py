@@ -17,6 +17,7 @@ from galmorph.evaluation.classification import (
 from galmorph.evaluation.reliability import compute_ece, compute_log_loss, fit_temperature
 from galmorph.heads import LinearHead, softmax
 from galmorph.heads.sets import make_scores
+from galmorph.tables.columns import join_names
 from galmorph.training.logistic import (
     class_weights,
     cross_predict,
@@ -166,10 +167,9 @@ def _check_rows(
     counts = _count(labels[_first_of_each(labels, groups)], class_names)
     rare = [name for name, count in counts.items() if count < 2]
     if rare:
-        more = f" and {len(rare) - MAX_NAMED} more" if len(rare) > MAX_NAMED else ""
         raise TrainingError(
             f"classes need two members at least to be cross-validated; {len(rare)} of "
-            f"{len(counts)} have fewer: {', '.join(rare[:MAX_NAMED])}{more}; label more of them, "
+            f"{len(counts)} have fewer: {join_names(rare, MAX_NAMED)}; label more of them, "
             "or leave these classes out (--classes)"
         )
     folds = FOLDS_OF_FEW if sum(counts.values()) < FEW else FOLDS

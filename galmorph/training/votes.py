@@ -1,7 +1,7 @@
 """Vote heads and regression heads fitted on frozen embeddings, chosen by cross-validation."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -11,7 +11,7 @@ import torch
 
 from galmorph.errors import TrainingError
 from galmorph.heads.hidden import add_hidden
-from galmorph.heads.linear import LinearHead, softmax
+from galmorph.heads.linear import softmax
 from galmorph.heads.questions import Question, compute_reach, slice_answers
 from galmorph.heads.regression import RegressionHead, Target
 from galmorph.heads.votes import COVERAGE, VOTERS, VoteHead, find_interval
@@ -45,18 +45,6 @@ class Hidden:
     def none(cls, num_features: int) -> Self:
         """No unit at all."""
         return cls(np.zeros((0, num_features), np.float32), np.zeros(0, np.float32))
-
-
-def make_hidden(heads: Iterable[LinearHead]) -> Hidden:
-    """A unit for each class of these heads: its logit against the mean of the others."""
-    weights, biases = [], []
-    for head in heads:
-        others = len(head.class_names) / (len(head.class_names) - 1) / head.temperature
-        weights.append((head.weight - head.weight.mean(axis=0)) * others)
-        biases.append((head.bias - head.bias.mean()) * others)
-    return Hidden(
-        np.concatenate(weights).astype(np.float32), np.concatenate(biases).astype(np.float32)
-    )
 
 
 class VoteFit(NamedTuple):

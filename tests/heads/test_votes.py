@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from galaxy_zoo_tree import GZ2_CODES, GZ2_QUESTIONS
 
 from galmorph.heads import head_from_parts
-from galmorph.heads.galaxy_zoo import GZ2_CODES, GZ2_QUESTIONS
 from galmorph.heads.questions import Question, compute_reach
 from galmorph.heads.votes import VoteHead, find_interval
 
