@@ -93,7 +93,6 @@ def _make_catalogue(
 
 
 def _put_in(source: Source, image: Any) -> Source:
-    """The source of a row with the image that stands in it."""
     if isinstance(image, str):
         return ImageFile(source.object_id, image, source.columns)
     gone = isinstance(image, float) or type(image).__name__ == "NAType"

@@ -265,7 +265,6 @@ def _clean(path: str) -> str:
 
 
 def _check_output(options: RunOptions, paths: tuple[str, ...]) -> None:
-    """Refuse an output that is read."""
     place = os.path.realpath(options.target)
     read: dict[str, Sequence[Any]] = {
         "an input": [options.target] if _is_read(place, paths) else [],

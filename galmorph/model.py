@@ -302,7 +302,6 @@ def _check_model(model: Model, path: Path) -> None:
 
 
 def _find_odd_output(embedding: npt.NDArray[Any], width: int) -> str | None:
-    """What is wrong with the embeddings of different images."""
     if embedding.shape != (PROBES, width):
         return f"of {PROBES} images it makes the shape {embedding.shape}, not {(PROBES, width)}"
     if not np.isfinite(embedding).all():
@@ -327,7 +326,6 @@ def compute_signature(model: Model) -> tuple[float, ...]:
 
 
 def _make_noise(model: Model, count: int) -> npt.NDArray[np.float32]:
-    """Images of uniform noise on [0, 1], (count, 3, y, x)."""
     size = model.preprocessing.img_size
     return np.random.default_rng(0).random((count, 3, size, size), dtype=np.float32)
 

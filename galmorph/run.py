@@ -135,7 +135,6 @@ def open_run(options: RunOptions, *, keep_missing: bool = False, command: str = 
 
 
 def _check_unasked(options: RunOptions) -> None:
-    """Refuse to replace a result, or a partial one, unasked."""
     if options.resume or options.overwrite:
         return
     partial = partial_path(options.file)

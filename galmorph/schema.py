@@ -98,7 +98,6 @@ def _list_no_choice(value: Any, rule: Rule, path: str) -> Iterator[Problem]:
 
 
 def _list_parts(value: Any, rule: Rule, path: str) -> Iterator[Problem]:
-    """Problems of what an object or a list holds."""
     if isinstance(value, list) and "items" in rule:
         for i, item in enumerate(value):
             yield from _list_problems(item, rule["items"], f"{path}[{i}]")

@@ -132,7 +132,6 @@ def _restore(kind: type[S], values: Mapping[str, Any]) -> S:
 
 
 def _file_of(path: str) -> str:
-    """File of a container; of several arrays in one, each by itself."""
     file, member, index = split_address(path)
     return f"{file}::{member}" if member and index is not None else file
 

@@ -75,7 +75,6 @@ def _list_squares(side: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _find_sky(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Median colour of the rim, (3, 1, 1)."""
     rim = np.ones(pixels.shape[1:], dtype=bool)
     rim[2:-2, 2:-2] = False
     return np.asarray(np.median(pixels[:, rim], axis=1)[:, None, None], dtype=pixels.dtype)

@@ -19,7 +19,6 @@ def cite(table: str | None) -> None:
 
 
 def _describe(path: str) -> str:
-    """The paragraph on methods."""
     from galmorph.errors import CatalogueError
     from galmorph.pages.facts import Facts
     from galmorph.saved import SavedRun

@@ -60,7 +60,6 @@ def cutouts(ctx: click.Context, /, output: str, **given: Any) -> None:
 
 
 def _save_all(inputs: Inputs, folder: Path) -> tuple[int, int]:
-    """Numbers of images and of positions."""
     from galmorph.errors import GalmorphError
     from galmorph.progress import show_progress
     from galmorph.surveys.cutouts import save

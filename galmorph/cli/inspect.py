@@ -118,7 +118,6 @@ def _explain(
 
 
 def _inspect(pipeline: Pipeline, source: Source) -> tuple[Cutout, Prepared]:
-    """Print all that is known."""
     from galmorph.images.ahead import bring_ahead
     from galmorph.images.read import read_cutout
 

@@ -67,7 +67,6 @@ class TablePath(click.Path):
 
 
 def _list_names(what: str) -> list[str]:
-    """Names that an option may have, of models or of heads."""
     from galmorph.weights.manifest import load_manifest
 
     if what not in ("model", "head"):

@@ -197,7 +197,6 @@ def _write_model(asked: PretrainOptions) -> None:
 
 
 def _train(asked: PretrainOptions, pixels: PixelOptions, ranks: Ranks) -> int:
-    """Train to the end, or until a signal; the exit status."""
     from galmorph.training.export import check_replaceable
 
     asked.check_data()
@@ -230,7 +229,6 @@ def _run(
     quiet: bool,
     should_stop: Callable[[], bool],
 ) -> bool:
-    """Train; whether the end was reached."""
     import torch
 
     from galmorph.inference.devices import choose_device, choose_precision
@@ -322,7 +320,6 @@ def _list_skipped(skipped: tuple[str, ...], output: Path) -> None:
 
 
 def _describe(images: TrainingSet, recipe: Recipe) -> str:
-    """How many images and labels there are; labels count where the recipe uses them."""
     labelled = int((images.labels >= 0).sum())
     classes = ", ".join(f"{len(names)} classes" for names in images.class_names if len(names) > 1)
     text = f"{len(images)} images"

@@ -50,7 +50,6 @@ def carry_out(options: RunOptions) -> int:
 
 
 def _go(run: Run, summary: Summary) -> None:
-    """Embed everything and write the table."""
     from galmorph.progress import show_progress
 
     quiet = run.options.quiet

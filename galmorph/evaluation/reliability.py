@@ -73,7 +73,6 @@ def compute_log_loss(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> floa
 
 
 def _choose(log_probabilities: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Those of the true classes, or their mean by the shares of classes."""
     if labels.ndim == 2:
         return np.asarray((labels * log_probabilities).sum(axis=1))
     return np.asarray(log_probabilities[np.arange(len(labels)), labels])

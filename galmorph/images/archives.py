@@ -165,7 +165,6 @@ def _list_open(
 
 
 def _say(error: Exception) -> str:
-    """What is known in words of our own."""
     return f" ({error.reason})" if isinstance(error, ImageError) else ""
 
 
@@ -186,7 +185,6 @@ def _make_source(member: TarInfo, path: str, stream: Unpacker | None) -> Source 
 
 
 def _extract(stream: Unpacker, member: TarInfo) -> bytes | ImageError:
-    """Bytes of a member, or what is wrong with it alone."""
     if member.size > MAX_MEMBER_BYTES:
         # To pass over it, all of it would have to be unpacked.
         said = f"{make_printable(member.name)} is said to have {member.size} bytes"

@@ -123,7 +123,6 @@ def _take_wanted(choice: HduChoice, options: ReadOptions) -> HduChoice:
 
 
 def _find_region(options: ReadOptions) -> Region | None:
-    """Part of the sky that the options ask for, None for the whole image."""
     if options.center is None and options.fov is None:
         return None
     ra, dec = options.center if options.center is not None else (math.nan, math.nan)

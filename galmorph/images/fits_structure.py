@@ -86,7 +86,6 @@ def read_header(raw: memoryview, position: int, most: int) -> bytes:
 
 
 def _check_header(header: bytes, position: int, patches: dict[int, bytes]) -> int:
-    """Size of the data that follow, in bytes."""
     axes: list[int] = []
     sizes = dict(SIZE_KEYS)
     for start in range(0, len(header), CARD):

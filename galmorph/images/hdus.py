@@ -130,7 +130,6 @@ def _choose_first(hdus: Any) -> HduChoice:
 
 
 def _is_alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether two shapes are the same, but for a pixel or two by which services round."""
     steps = [abs(a - b) for a, b in zip(one, other, strict=False)]
     return len(one) == len(other) and max(steps) <= ROUNDED_PIXELS
 

@@ -118,7 +118,6 @@ def _is_array(item: Any) -> bool:
 
 
 def _split(item: Any) -> Iterator[Any]:
-    """Take a stack apart; everything else is one image."""
     if _is_array(item) and item.ndim == 4:
         yield from item
     else:

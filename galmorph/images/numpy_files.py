@@ -45,7 +45,6 @@ def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, Any, int]:
 
 
 def _open_npy(path: str) -> dict[str, StoredArray]:
-    """One array without a name, memory-mapped."""
     with open(path, "rb") as file:
         shape, fortran, dtype, start = _read_header(file)
         missing = start + math.prod(shape) * dtype.itemsize - file.seek(0, 2)

@@ -93,7 +93,6 @@ def _find_column(schema: Any, column: str) -> str:
 
 
 def _list_lost(path: str, column: str, row: int, end: int, error: Exception) -> Iterator[Source]:
-    """Sources of rows that cannot be read."""
     stem, lost = make_object_id(path), error
     if not isinstance(lost, GalmorphError):
         lost = UnreadableImageError(f"the Parquet file is damaged; {NEW_COPY}")
@@ -133,7 +132,6 @@ def _holds_images(kind: Any) -> bool:
 
 
 def _list_scalars(schema: Any, column: str = "") -> list[str]:
-    """Columns of numbers and texts, beside that of images."""
     from pyarrow import types
 
     kinds = (
@@ -158,7 +156,6 @@ def _list_batches(file: Any, group: int, names: list[str], rows: int) -> Iterato
 
 
 def _list_batch(batch: Any, path: str, column: str, row: int) -> Iterator[Source]:
-    """Sources of some rows, of which the first has that number."""
     names = [column, *_list_scalars(batch.schema, column)]
     values = {name: _to_list(batch.column(name)) for name in names}
     for n in range(batch.num_rows):

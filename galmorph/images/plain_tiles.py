@@ -129,7 +129,6 @@ def _unpack(table: Any, heap: memoryview, cards: Any, width: int) -> Any:
 
 
 def _scale(tiles: Any, table: Any, dither: int | None, seed: Any, blank: int | None) -> Any:
-    """Steps to fluxes."""
     scale, zero = (table[name].astype(np.float64) for name in ("ZSCALE", "ZZERO"))
     if dither == -1:
         scaled = (tiles * scale[:, None] + zero[:, None]).astype(np.float32)

@@ -121,5 +121,4 @@ def read_cutout(
 
 @lru_cache(maxsize=8)
 def _spell_bands(options: ReadOptions) -> ReadOptions:
-    """The bands under their usual names."""
     return replace(options, bands=name_bands(options.bands or ()))

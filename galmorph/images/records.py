@@ -56,7 +56,6 @@ def make_record_source(
 
 
 def _find_columns(record: Mapping[str, Any], column: str) -> dict[str, Any]:
-    """Numbers and texts beside the image."""
     return place_columns(
         {
             key: to_text(value) if isinstance(value, str) else value

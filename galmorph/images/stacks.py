@@ -188,7 +188,6 @@ def _find_member(arrays: ArrayFile, path: str) -> str:
 
 
 def _list_images(arrays: ArrayFile, start: str = "") -> list[str]:
-    """Names of what has image axes in it, or holds image files."""
     return [
         name
         for name, array in arrays.items()

@@ -166,7 +166,6 @@ def _pick(found: Gathered, axes: tuple[int, int]) -> WcsCards:
 
 
 def _name_system(found: Gathered) -> dict[str, float | str]:
-    """As a WCS has it."""
     system, equinox = find_system(found)
     named: dict[str, float | str] = {"RADESYS": system} if system else {}
     return named if math.isnan(equinox) else {**named, "EQUINOX": equinox}
@@ -231,7 +230,6 @@ def _pick_tables(found: Gathered) -> dict[tuple[str, int], tuple[int, int]]:
 
 
 def _pick_plate(found: Gathered) -> WcsCards:
-    """The plate solution of the Digitized Sky Survey, which wcslib knows."""
     if not all(key in found.values for key in PLATE_CARDS):
         return WcsCards()
     plate = re.compile(r"PLT\w+|[XY]PIXELSZ|PPO\d|AMD[XY]\d+|CNPIX\d")

@@ -58,7 +58,6 @@ def first_texts(reader: TableReader, name: str) -> list[str]:
 
 
 def _find_factor(spec: ColumnSpec, table: str) -> float:
-    """Factor from the unit of a column of numbers to degrees."""
     from astropy import units
 
     unit = spec.unit.strip().lower()

@@ -115,7 +115,6 @@ def find_blocks(file: BinaryIO, offset: int, run: bytes = b"") -> Iterator[Place
 
 
 def _find_marker(file: BinaryIO, offset: int, marker: bytes) -> int:
-    """Where the next head may be; -1 for nowhere."""
     while True:
         file.seek(offset)
         data = file.read(_SCAN_BYTES)

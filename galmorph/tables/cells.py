@@ -74,7 +74,6 @@ def _split_missing(values: Any, spec: ColumnSpec) -> tuple[npt.NDArray[Any], Any
 def _split_vectors(
     values: Sequence[Any], spec: ColumnSpec
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """The same of vectors of whole numbers, in which an element or a row is None."""
     rows = [[None] * spec.shape[0] if row is None else list(row) for row in values]
     mask = np.array([[value is None for value in row] for row in rows], dtype=bool)
     return np.array([[value or 0 for value in row] for row in rows], dtype=spec.dtype), mask

@@ -49,7 +49,6 @@ def merge_tables(
 def _append(
     writer: TableWriter, part: TableReader, seen: tuple[set[int], set[int]]
 ) -> dict[str, Any]:
-    """Write the rows of a part; its name and their number."""
     part.specs = {spec.name: spec for spec in writer.specs}
     before = writer.rows_done
     for chunk in _check_rows(part, *seen):

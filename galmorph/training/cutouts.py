@@ -27,7 +27,6 @@ def list_cutouts(argument: str, *, path_column: str | None = None) -> Iterator[S
 
 
 def _list_shards(folder: Path) -> list[Path]:
-    """Tar shards right in a folder, uncompressed where they stand beside images."""
     if not folder.is_dir():
         return []
     shown = [path for path in folder.glob("*") if not path.name.startswith(".")]

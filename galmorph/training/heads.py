@@ -145,7 +145,6 @@ def _count(labels: npt.NDArray[Any], class_names: Sequence[str]) -> dict[str, in
 def _first_of_each(
     labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None
 ) -> npt.NDArray[np.int64]:
-    """One row of each group."""
     if groups is None:
         return np.arange(len(labels))
     return np.unique(groups, return_index=True)[1]

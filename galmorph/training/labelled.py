@@ -183,7 +183,6 @@ def embed_labelled(
 
 
 def _explain(row: Row) -> str:
-    """Why a cutout has no embedding; its path stands there once."""
     location = make_printable(row.source.address)
     return row.message if location in row.message else f"{location}: {row.message}"
 
@@ -277,7 +276,6 @@ class _Picker:
         return place if region is None else f"{place} {region}"
 
     def _is_repeated(self, source: Source, place: str, class_name: str) -> bool:
-        """Whether the same image has come before."""
         if not place:
             return False
         before = self._classes.get(place)

@@ -89,7 +89,6 @@ def pretrain(
 
 
 def _find_way_out(folder: Path) -> str:
-    """What to do about a loss or a weight that is not finite."""
     if (folder / CHECKPOINT).exists():
         return (
             "the last good checkpoint is kept. Go on from it with --resume --precision float32, or "

@@ -140,7 +140,6 @@ class Protocols:
         return table[labels], names
 
     def _true_labels(self, names: Sequence[str]) -> npt.NDArray[np.int64]:
-        """True classes as indices into ``names``."""
         merged, own = self._merge_labels(self.test.labels, self.test.class_names)
         unknown = [name for name in own if name not in names]
         if unknown:

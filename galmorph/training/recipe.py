@@ -118,7 +118,6 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
 
 
 def _check_keys(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with tuples for lists."""
     if not isinstance(values, Mapping):
         raise TypeError(f"[views] is a section, not {values!r}")
     known = {f.name for f in dataclasses.fields(kind)}

@@ -279,7 +279,6 @@ def _say_answer(error: Exception, place: HubPlace) -> str | None:
 
 
 def _say_silence(error: Exception) -> str | None:
-    """No answer."""
     http = _import_http()
     if isinstance(error, (http.ConnectError, http.ConnectTimeout, http.ProxyError)):
         return f"cannot reach {say_endpoint()} ({error}); {OFFLINE_HINT}"

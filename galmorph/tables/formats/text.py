@@ -72,7 +72,6 @@ _TESTS = {"bool": _TRUTH.__contains__, "int64": _is_whole, "float64": _is_number
 
 
 def _narrow(possible: Sequence[str], cells: Sequence[str]) -> list[str]:
-    """Which types a column of text may still have."""
     filled = [cell for cell in cells if cell]
     return [
         name
