@@ -10,23 +10,12 @@ from galmorph.settings import ModelOptions
 
 
 @click.command(cls=GroupedCommand)
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["onnx"]),
-    default="onnx",
-    show_default=True,
-    help="Format of the file.",
-)
+@click.option("--format", "kind", type=click.Choice(["onnx"]), default="onnx", show_default=True,
+              help="Format of the file.")  # fmt: skip
 @options_of(ModelOptions, "model")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write, ending in .onnx.",
-)
+@click.option("-o", "--output", required=True, metavar="FILE",
+              type=click.Path(dir_okay=False, path_type=Path),
+              help="File to write, ending in .onnx.")  # fmt: skip
 @overwrite_option
 def export(kind: str, model: str | None, output: Path) -> None:
     """Write a model with its heads to one ONNX file.

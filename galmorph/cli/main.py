@@ -114,12 +114,8 @@ def _short_warnings() -> Iterator[None]:
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="galmorph", message="galmorph %(version)s")
-@click.option(
-    "--debug",
-    is_flag=True,
-    expose_value=False,
-    help="Show the traceback of an error; behind a command as well.",
-)
+@click.option("--debug", is_flag=True, expose_value=False,
+              help="Show the traceback of an error; behind a command as well.")  # fmt: skip
 def cli() -> None:
     """Galaxy cutouts to morphology classes and embeddings.
 

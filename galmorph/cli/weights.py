@@ -62,13 +62,8 @@ def _say_where(entry: ManifestEntry) -> str:
 @weights.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--all", "all_", is_flag=True, help="Every model of the manifest.")
-@click.option(
-    "--to",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Copy into DIR as well, for a machine without network.",
-    metavar="DIR",
-)
+@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Copy into DIR as well, for a machine without network.")  # fmt: skip
 def download(names: tuple[str, ...], all_: bool, folder: Path | None) -> None:
     """Download weights into the Hub cache, checked.
 
