@@ -34,7 +34,8 @@ LATER_LABELS = {"bands": "bands used", "unit": "unit used", "bad_pixels": "bad p
 @click.command(cls=GroupedCommand)
 @click.argument("file", type=click.Path(), metavar="FILE")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="PNG",
-              help="Draw four panels: image, stretched, cropped, what the network sees.")  # fmt: skip
+              help="Draw four panels: image, stretched, cropped, what the network "
+              "sees.")  # fmt: skip
 @click.option("--why", metavar="CLASS",
               help="With -o, what the share of this class rests on: it falls (red) or rises "
               "(blue) where a part is covered by sky.")  # fmt: skip
