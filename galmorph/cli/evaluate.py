@@ -38,40 +38,31 @@ class EvaluateOptions(WorkOptions):
     """What is measured, and how."""
 
     head: str | None = option(
-        None, Kind(),
-        "A fitted head to test on DATA: of the model, or a file of `galmorph fit`.",
-        metavar="NAME|FILE",
-    )  # fmt: skip
+        None, Kind(), "A fitted head to test on DATA: of the model, or a file of `galmorph fit`.",
+        metavar="NAME|FILE")  # fmt: skip
     train_labels: str | None = option(
         None, Kind(), "Labels of --train-data.", default="LABELS", metavar="FILE|folders"
     )
     train_data: Sequence[str] = option(
-        (), Texts(),
-        "Training part: fit a linear probe and take nearest neighbours from it. Repeat for more.",
-        metavar="PATH",
-    )  # fmt: skip
+        (), Texts(), "Training part: fit a linear probe and take nearest neighbours from it. "
+        "Repeat for more.", metavar="PATH")  # fmt: skip
     train_frame: float = option(1.0, SOME, "As --data-frame, for --train-data.")
     folds: int | None = option(
-        None, Whole(2),
-        "Stratified K-fold cross-validation inside DATA, for small sets without a training part.",
-        metavar="K",
-    )  # fmt: skip
+        None, Whole(2), "Stratified K-fold cross-validation inside DATA, for small sets without a "
+        "training part.", metavar="K")  # fmt: skip
     select_crop: tuple[Any, ...] = option(
-        (), Crops(),
-        "With --folds: the probe's fields of view to choose from, anew inside every fold.",
-    )  # fmt: skip
+        (), Crops(), "With --folds: the probe's fields of view to choose from, anew inside every "
+        "fold.")  # fmt: skip
     protocols: tuple[str, ...] | None = option(
         None, Names(), f"Only these of: {', '.join(NEEDED)}.", default="all that the options allow"
     )
     neighbours: int = option(15, Whole(), "k of kNN.")
     merge: Sequence[str] = option(
         (), Texts(), "Join classes, as in smooth=round+in_between+cigar. Repeat for more.",
-        metavar="NEW=OLD+OLD",
-    )  # fmt: skip
+        metavar="NEW=OLD+OLD")  # fmt: skip
     checkpoint: str | None = option(
-        None, File(),
-        "checkpoint.pt of the model's training: leave-one-out kNN on the projection as well.",
-    )  # fmt: skip
+        None, File(), "checkpoint.pt of the model's training: leave-one-out kNN on the projection "
+        "as well.")  # fmt: skip
     output: str | None = option(None, File(), "Write everything as JSON.", flag="-o --output")
     figure: str | None = option(None, File(), "Draw it (.png, .pdf, .svg); needs matplotlib.")
 
