@@ -14,15 +14,11 @@ from typing import Any, ClassVar, Literal, Self
 from galmorph.errors import OptionError
 from galmorph.remote import to_path
 
-STRETCHES = {  # with its module of galmorph.preprocessing
-    "legacysurvey": "survey_stretches",
-    "gzdecals": "survey_stretches",
-    "sdss": "survey_stretches",
-    "lupton": "general_stretches",
-    "asinh": "general_stretches",
-    "zscale": "general_stretches",
-    "percentile": "general_stretches",
-}
+_SURVEYS, _GENERAL = "survey_stretches", "general_stretches"  # modules of galmorph.preprocessing
+STRETCHES = {
+    "legacysurvey": _SURVEYS, "gzdecals": _SURVEYS, "sdss": _SURVEYS, "lupton": _GENERAL,
+    "asinh": _GENERAL, "zscale": _GENERAL, "percentile": _GENERAL,
+}  # fmt: skip
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 BackendName = Literal["torch", "onnx"]
 BadPixelPolicy = Literal["interpolate", "zero", "refuse"]

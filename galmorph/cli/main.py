@@ -14,23 +14,10 @@ import click
 from galmorph.cli.status import get_interrupt_status, get_status, heed_signals, leave
 from galmorph.errors import GalmorphError, GalmorphWarning
 
-COMMANDS = {  # these modules import no more than click when loaded
-    "classify": "galmorph.cli.classify:classify",
-    "cutouts": "galmorph.cli.cutouts:cutouts",
-    "embed": "galmorph.cli.embed:embed",
-    "merge": "galmorph.cli.merge:merge",
-    "report": "galmorph.cli.report:report",
-    "search": "galmorph.cli.search:search",
-    "explore": "galmorph.cli.explore:explore",
-    "inspect": "galmorph.cli.inspect:inspect",
-    "weights": "galmorph.cli.weights:weights",
-    "export": "galmorph.cli.export:export",
-    "fit": "galmorph.cli.fit:fit",
-    "evaluate": "galmorph.cli.evaluate:evaluate",
-    "pretrain": "galmorph.cli.pretrain:pretrain",
-    "doctor": "galmorph.cli.doctor:doctor",
-    "cite": "galmorph.cli.cite:cite",
-}
+COMMANDS = (  # each is galmorph.cli.NAME:NAME, in a module that imports no more than click
+    "classify", "cutouts", "embed", "merge", "report", "search", "explore", "inspect", "weights",
+    "export", "fit", "evaluate", "pretrain", "doctor", "cite",
+)  # fmt: skip
 
 
 class LazyGroup(click.Group):
@@ -44,8 +31,7 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(module), name)
+        command: click.Command = getattr(import_module(f"galmorph.cli.{cmd_name}"), cmd_name)
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
