@@ -41,7 +41,7 @@ def cutouts(ctx: click.Context, /, output: str, **given: Any) -> None:
     from galmorph.inputs import open_inputs
     from galmorph.origin import describe_origin, say_command
     from galmorph.tables.formats.parquet import PROVENANCE
-    from galmorph.tables.provenance import plain
+    from galmorph.quantities import plain
     from galmorph.writing import say_unwritable, write_whole
 
     options = RunOptions(**given)
