@@ -40,8 +40,8 @@ def cutouts(ctx: click.Context, /, output: str, **given: Any) -> None:
 
     from galmorph.inputs import open_inputs
     from galmorph.origin import describe_origin, say_command
-    from galmorph.tables.formats.parquet import PROVENANCE
     from galmorph.quantities import plain
+    from galmorph.tables.formats.parquet import PROVENANCE
     from galmorph.writing import say_unwritable, write_whole
 
     options = RunOptions(**given)
