@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galmorph.errors import MissingExtraError
+from galmorph.errors import MissingExtraError, OptionError
 from galmorph.explorer.browsing import Browsing
 from galmorph.explorer.galaxies import Galaxies, open_galaxies
 from galmorph.explorer.labels import Labels
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from galmorph.explorer.view import View
 
 HOST = "127.0.0.1"
-NAMES = ("yes", "no")
-"""Labels of the first two keys, until others are given."""
+NAMES = ("yes", "no")  # labels of the first two keys, until others are given
 
 
 class Explorer:
@@ -49,7 +48,10 @@ class Explorer:
         import panel as pn
         from bokeh.server.util import bind_sockets
 
-        sockets, port = bind_sockets(HOST, port)
+        try:
+            sockets, port = bind_sockets(HOST, port)
+        except OSError as error:
+            raise OptionError(f"--port {port}: {error.strerror}; 0 takes a free one") from error
         for socket in sockets:  # the server takes a number, and binds it itself
             socket.close()
         token = secrets.token_urlsafe(24)

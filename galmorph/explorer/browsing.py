@@ -20,11 +20,8 @@ AS_IN_THE_TABLE, LEAST_SURE, SIMILAR = "as in the table", "least sure", "similar
 MY_LEAST_SURE, FAR = "yours: least sure", "yours: far from all labelled"
 YOUR_LABEL, COLUMNS = "your label", "two columns"
 LONG_TEXTS = ("object_id", "path", "message", "treatment")
-QUERIES = 32
-"""Galaxies that all others are compared with at once, to bound the memory."""
-
-MOST_TEXTS = 50
-"""Different texts of a column that can be coloured by."""
+QUERIES = 32  # galaxies that all others are compared with at once, to bound the memory
+MOST_TEXTS = 50  # different texts of a column that can be coloured by
 
 Array = npt.NDArray[Any]
 

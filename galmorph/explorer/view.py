@@ -22,12 +22,11 @@ from galmorph.explorer.sky_map import Map
 PAGE = 30
 NEIGHBOURS = 12
 KEYS = 9
-SHOWN_FIRST = 300
-"""Milliseconds for a message to reach the page before the work that it tells of."""
+SHOWN_FIRST = 300  # milliseconds for a message to reach the page before what it tells of
 MOVES = {"ArrowLeft": -1, "ArrowRight": 1, "PageUp": -PAGE, "PageDown": PAGE}
 UNDO = ("u", "Backspace")
+# The browser's own arrow has the colour of the text, also in the dark.
 ARROW = "select.bk-input:not([multiple]) { appearance: auto; background-image: none; }"
-"""The browser's own has the colour of the text, also in the dark."""
 
 
 class View:

@@ -378,6 +378,20 @@ def test_other_programs_hear_what_is_chosen_and_show_what_they_select(tmp_path, 
 
 
 @OF_PANEL
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # tornado's socket
+def test_a_port_in_use_is_a_sentence(tmp_path):
+    pytest.importorskip("panel")
+    import socket
+
+    from galmorph import explore
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(GalmorphError, match=f"--port {port}: Address already in use; 0 takes"):
+            explore(make_run(tmp_path), labels=tmp_path / "labels.csv").make_server(port)
+
+
+@OF_PANEL
 def test_what_changes_on_the_page_asks_for_no_styles_again(tmp_path):
     """A notebook has them inline; anew they would come from elsewhere."""
     pytest.importorskip("panel")
