@@ -22,8 +22,14 @@ TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
 """Of the trial, as a fraction of the largest feature: rounding, and no wrong layer."""
 
 
+USUAL_BATCH = 32
+
+
 class _FusedConv(nn.Module):
-    """A convolution whose normalization is folded in, then perhaps ReLU."""
+    """A convolution whose normalization is folded in, then perhaps ReLU.
+
+    Its weights are laid out as oneDNN wants them once, at the first call, and not in every call.
+    """
 
     def __init__(self, layer: ConvNorm, *, relu: bool) -> None:
         super().__init__()
@@ -33,18 +39,26 @@ class _FusedConv(nn.Module):
         self.weight, self.bias = conv.weight, conv.bias
         self.relu = relu
         self._geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        self._laid_out: Tensor | None = None
+
+    def _lay_out(self, x: Tensor) -> Tensor:
+        if self._laid_out is None:
+            lay_out = torch.ops.mkldnn._reorder_convolution_weight
+            size = [USUAL_BATCH, *x.shape[1:]]
+            self._laid_out = lay_out(self.weight.detach(), *self._geometry, size)
+        return self._laid_out
 
     def forward(self, x: Tensor) -> Tensor:
         run = torch.ops.mkldnn._convolution_pointwise
         after = "relu" if self.relu else "none"
-        out: Tensor = run(x, self.weight, self.bias, *self._geometry, after, [], "")
+        out: Tensor = run(x, self._lay_out(x), self.bias, *self._geometry, after, [], "")
         return out
 
     def add_to(self, other: Tensor, x: Tensor) -> Tensor:
         """ReLU of the convolution of ``x`` plus ``other``."""
         run = torch.ops.mkldnn._convolution_pointwise.binary
         after: tuple[Any, ...] = ("add", None, "relu", [], None)
-        out: Tensor = run(x, other, self.weight, self.bias, *self._geometry, *after)
+        out: Tensor = run(x, other, self._lay_out(x), self.bias, *self._geometry, *after)
         return out
 
 
