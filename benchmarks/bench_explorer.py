@@ -64,14 +64,20 @@ def open_once(path: Path, umap: bool) -> None:
     view = explore(path, labels=path.with_name("labels.csv")).make_view()
     seconds, peak = time.perf_counter() - began, measure_peak()
     binned = len(view.map.image.data["image"])
-    print(f"{len(view.browsing.galaxies)} rows: {seconds:.1f} s of wall time, {time.process_time():.1f} s of processor "
-          f"time; peak {peak:.0f} MB; {'binned' if binned else 'points'}", flush=True)  # fmt: skip
+    print(
+        f"{len(view.browsing.galaxies)} rows: {seconds:.1f} s of wall time, {time.process_time():.1f} s of processor "
+        f"time; peak {peak:.0f} MB; {'binned' if binned else 'points'}",
+        flush=True,
+    )
     if umap:
         began, used = time.perf_counter(), time.process_time()
         view.axes.value = "UMAP"
         seconds, used = time.perf_counter() - began, time.process_time() - used
-        print(f"UMAP: {seconds:.0f} s of wall time, {used:.0f} s of processor time; "
-              f"peak {measure_peak():.0f} MB", flush=True)  # fmt: skip
+        print(
+            f"UMAP: {seconds:.0f} s of wall time, {used:.0f} s of processor time; "
+            f"peak {measure_peak():.0f} MB",
+            flush=True,
+        )
 
 
 def measure_peak() -> float:

@@ -8,10 +8,15 @@ from typing import Any
 import numpy as np
 
 POSITION_NAMES = (  # also of VizieR, SExtractor, ObsCore, LSST and Euclid
-    ("ra", "dec"), ("raj2000", "dej2000"), ("ra_icrs", "de_icrs"), ("_raj2000", "_dej2000"),
-    ("alpha_j2000", "delta_j2000"), ("s_ra", "s_dec"), ("coord_ra", "coord_dec"),
+    ("ra", "dec"),
+    ("raj2000", "dej2000"),
+    ("ra_icrs", "de_icrs"),
+    ("_raj2000", "_dej2000"),
+    ("alpha_j2000", "delta_j2000"),
+    ("s_ra", "s_dec"),
+    ("coord_ra", "coord_dec"),
     ("right_ascension", "declination"),
-)  # fmt: skip
+)
 
 
 def list_positions(names: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -16,9 +16,14 @@ from galmorph.remote import to_path
 
 _SURVEYS, _GENERAL = "survey_stretches", "general_stretches"  # modules of galmorph.preprocessing
 STRETCHES = {
-    "legacysurvey": _SURVEYS, "gzdecals": _SURVEYS, "sdss": _SURVEYS, "lupton": _GENERAL,
-    "asinh": _GENERAL, "zscale": _GENERAL, "percentile": _GENERAL,
-}  # fmt: skip
+    "legacysurvey": _SURVEYS,
+    "gzdecals": _SURVEYS,
+    "sdss": _SURVEYS,
+    "lupton": _GENERAL,
+    "asinh": _GENERAL,
+    "zscale": _GENERAL,
+    "percentile": _GENERAL,
+}
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 BackendName = Literal["torch", "onnx"]
 BadPixelPolicy = Literal["interpolate", "zero", "refuse"]
@@ -332,20 +337,31 @@ class FileOptions(Settings):
 
     group = "Pixels"
     hdu: int | str | tuple[int | str, ...] | None = option(
-        None, Hdu(), "FITS: HDU that holds the image; several, as in 1,2,3, are stacked as bands; "
-        "each: a row for each HDU that holds a galaxy.", default="the first with an image, and "
-        "those after it that hold other bands")  # fmt: skip
+        None,
+        Hdu(),
+        "FITS: HDU that holds the image; several, as in 1,2,3, are stacked as bands; "
+        "each: a row for each HDU that holds a galaxy.",
+        default="the first with an image, and those after it that hold other bands",
+    )
     bands: Sequence[str] | None = option(
         None, Bands(), "Names of the planes where the file has none, else those to take."
     )
     pixel_scale: float | None = option(
-        None, Number(*ARCSEC, "arcsec/pix"), "Size of a pixel, where the file does not tell.",
-        metavar="ARCSEC")  # fmt: skip
+        None,
+        Number(*ARCSEC, "arcsec/pix"),
+        "Size of a pixel, where the file does not tell.",
+        metavar="ARCSEC",
+    )
     center: tuple[float, float] | None = option(
-        None, Center(), "FITS: centre in degrees, ICRS.", default="the middle")  # fmt: skip
+        None, Center(), "FITS: centre in degrees, ICRS.", default="the middle"
+    )
     within: str | None = option(
-        None, File(), "Read no image outside this folder or URL, whatever paths a table holds.",
-        metavar="DIR", rare=True)  # fmt: skip
+        None,
+        File(),
+        "Read no image outside this folder or URL, whatever paths a table holds.",
+        metavar="DIR",
+        rare=True,
+    )
     max_pixels: int = option(
         27_000_000, Whole(), "Refuse larger images: width x height x bands.", rare=True
     )
@@ -376,12 +392,18 @@ class FieldOptions(Settings):
 
     group = "Pixels"
     crop: float | Literal["auto"] | None = option(
-        None, Crop(), "Central part of the frame to look at, as a fraction; auto measures the "
-        "galaxy.", default="what the weights expect")  # fmt: skip
+        None,
+        Crop(),
+        "Central part of the frame to look at, as a fraction; auto measures the galaxy.",
+        default="what the weights expect",
+    )
     fov: float | Literal["auto"] | None = option(
-        None, OrAuto(*ARCSEC), "Field of view to look at; needs a WCS or --pixel-scale. With "
+        None,
+        OrAuto(*ARCSEC),
+        "Field of view to look at; needs a WCS or --pixel-scale. With "
         "--survey auto goes by the column petroR90_r or shape_r.",
-        metavar="ARCSEC|auto")  # fmt: skip
+        metavar="ARCSEC|auto",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -395,16 +417,22 @@ class RenderOptions(Settings):
 
     group = "Pixels"
     stretch: str = option(
-        "auto", Choice("auto", *STRETCHES), "How flux becomes colour; auto goes by the survey in "
-        "the header.")  # fmt: skip
+        "auto",
+        Choice("auto", *STRETCHES),
+        "How flux becomes colour; auto goes by the survey in the header.",
+    )
     zeropoint: float | None = option(
-        None, Number("a magnitude", fits=math.isfinite), "AB magnitude of one count, where the "
-        "file does not say its unit.", metavar="MAG")  # fmt: skip
+        None,
+        Number("a magnitude", fits=math.isfinite),
+        "AB magnitude of one count, where the file does not say its unit.",
+        metavar="MAG",
+    )
     nan: BadPixelPolicy = option(
         "interpolate", Choice("interpolate", "zero", "refuse"), "What to do with bad pixels."
     )
     nan_fraction: float = option(
-        0.05, WHOLE, "Part of bad pixels above which a row is flagged.", rare=True)  # fmt: skip
+        0.05, WHOLE, "Part of bad pixels above which a row is flagged.", rare=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -458,13 +486,20 @@ class ModelOptions(Settings):
 
     group = "Model"
     model: Any = option(
-        None, Kind(), "A model of `galmorph weights list`, a safetensors or ONNX file of "
-        "galmorph's, or hf_hub:ORG/NAME for an encoder of timm.", default="the bundled one",
-        metavar="NAME|FILE")  # fmt: skip
+        None,
+        Kind(),
+        "A model of `galmorph weights list`, a safetensors or ONNX file of "
+        "galmorph's, or hf_hub:ORG/NAME for an encoder of timm.",
+        default="the bundled one",
+        metavar="NAME|FILE",
+    )
     backend: BackendName = option(
-        "torch", Choice("torch", "onnx"), "onnx computes with onnxruntime on the CPU and starts "
+        "torch",
+        Choice("torch", "onnx"),
+        "onnx computes with onnxruntime on the CPU and starts "
         "without torch (needs the extra onnx); a --model file of `galmorph export` implies it.",
-        rare=True)  # fmt: skip
+        rare=True,
+    )
 
     @property
     def runs_with(self) -> BackendName:
@@ -483,8 +518,11 @@ class EngineOptions(Settings):
         None, Whole(), "Threads that read (and, on the CPU, encode).", default="one per core"
     )
     precision: str = option(
-        "auto", Choice(*PRECISIONS), "auto is bfloat16 where the device multiplies in it, else "
-        "float32.", rare=True)  # fmt: skip
+        "auto",
+        Choice(*PRECISIONS),
+        "auto is bfloat16 where the device multiplies in it, else float32.",
+        rare=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -493,13 +531,22 @@ class ClusterOptions(Settings):
 
     group = "Engine"
     engine: Literal["local", "ray"] = option(
-        "local", Choice("local", "ray"), "ray shares the work among the nodes of a Ray cluster, or "
+        "local",
+        Choice("local", "ray"),
+        "ray shares the work among the nodes of a Ray cluster, or "
         "the GPUs of this machine; -o is then a folder, or its URL, of Parquet parts (needs the "
-        "extra ray).", only="command")  # fmt: skip
+        "extra ray).",
+        only="command",
+    )
     address: str | None = option(
-        None, Kind(), "Address of a Ray cluster; auto is the one that this machine belongs to.",
-        default="RAY_ADDRESS, else Ray is started here", only="command", rare=True,
-        metavar="ADDRESS")  # fmt: skip
+        None,
+        Kind(),
+        "Address of a Ray cluster; auto is the one that this machine belongs to.",
+        default="RAY_ADDRESS, else Ray is started here",
+        only="command",
+        rare=True,
+        metavar="ADDRESS",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -513,47 +560,87 @@ class InputOptions(Settings):
         True, Flag(), "Go into the folders inside a folder.", flag="--recursive/--no-recursive"
     )
     catalogue: Any = option(
-        None, TableFile(), "Take the cutouts from a table (CSV, ECSV, FITS, VOTable, Parquet, JSON "
+        None,
+        TableFile(),
+        "Take the cutouts from a table (CSV, ECSV, FITS, VOTable, Parquet, JSON "
         "Lines, IPAC, a folder of Parquet files such as HATS, in Python also a table in memory) "
-        "instead of PATHs; its columns are carried into the result.", metavar="FILE")  # fmt: skip
+        "instead of PATHs; its columns are carried into the result.",
+        metavar="FILE",
+    )
     path_column: Sequence[str] = option(
-        (), Texts(), "Column of the catalogue that holds the paths; one per band (with --bands) "
-        "where each band has a file of its own.", default="file_name, where the catalogue is "
-        "called metadata")  # fmt: skip
+        (),
+        Texts(),
+        "Column of the catalogue that holds the paths; one per band (with --bands) "
+        "where each band has a file of its own.",
+        default="file_name, where the catalogue is called metadata",
+    )
     band_column: str | None = option(
-        None, Kind(), "Column of the catalogue that holds the band of each path: the rows of one "
-        "identifier are the bands of one galaxy.", default="a row is a galaxy")  # fmt: skip
+        None,
+        Kind(),
+        "Column of the catalogue that holds the band of each path: the rows of one "
+        "identifier are the bands of one galaxy.",
+        default="a row is a galaxy",
+    )
     id_column: str | None = option(
-        None, Kind(), "Column that becomes object_id.", default="object_id, else by the file, or "
-        "the row's number")  # fmt: skip
+        None,
+        Kind(),
+        "Column that becomes object_id.",
+        default="object_id, else by the file, or the row's number",
+    )
     mosaic: Sequence[str] = option(
-        (), Texts(), "Cut the catalogue's positions out of this FITS image (with --fov); one per "
+        (),
+        Texts(),
+        "Cut the catalogue's positions out of this FITS image (with --fov); one per "
         "band where each has an image of its own. Tiles of a field take a run each.",
-        metavar="FILE")  # fmt: skip
+        metavar="FILE",
+    )
     survey: str | None = option(
-        None, Kind(), "Download the catalogue's positions from legacysurvey, sdss or hips:ID (a "
+        None,
+        Kind(),
+        "Download the catalogue's positions from legacysurvey, sdss or hips:ID (a "
         "layer or release too, as legacysurvey:ls-dr9), as pictures, or with --bands g,r,z as "
         "flux. The field is that of --fov, else goes by petroR90_r (sdss), else is measured.",
-        metavar="NAME[:ID]")  # fmt: skip
+        metavar="NAME[:ID]",
+    )
     survey_url: str | None = option(
-        None, Kind(), "Another place of that service.", default="GALMORPH_SURVEY_URL, else its own",
-        metavar="URL", rare=True)  # fmt: skip
+        None,
+        Kind(),
+        "Another place of that service.",
+        default="GALMORPH_SURVEY_URL, else its own",
+        metavar="URL",
+        rare=True,
+    )
     connections: int | None = option(
-        None, Whole(), "Downloads at once; the owners of surveys ask for few.",
-        default="4 from a survey, 16 of URLs", rare=True)  # fmt: skip
+        None,
+        Whole(),
+        "Downloads at once; the owners of surveys ask for few.",
+        default="4 from a survey, 16 of URLs",
+        rare=True,
+    )
     bands_from_name: str | None = option(
         None, Kind(), 'Join the files of one galaxy, as in "{id}_{band}.fits".', metavar="PATTERN"
     )
     ra_column: str | None = option(
-        None, Kind(), "Right ascension, degrees or 12:34:56.7.", default="ra, or by its UCD or a "
-        "survey's name", rare=True)  # fmt: skip
+        None,
+        Kind(),
+        "Right ascension, degrees or 12:34:56.7.",
+        default="ra, or by its UCD or a survey's name",
+        rare=True,
+    )
     dec_column: str | None = option(
-        None, Kind(), "Declination, degrees or +12:34:56.", default="the one that belongs to it",
-        rare=True)  # fmt: skip
+        None,
+        Kind(),
+        "Declination, degrees or +12:34:56.",
+        default="the one that belongs to it",
+        rare=True,
+    )
     part: tuple[int, int] = option(
-        (1, 1), Part(), "Every N-th of the cutouts, from the K-th on: for N jobs that share the "
+        (1, 1),
+        Part(),
+        "Every N-th of the cutouts, from the K-th on: for N jobs that share the "
         "work (and whose results stand outside the folders that are searched).",
-        rare=True)  # fmt: skip
+        rare=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -562,27 +649,45 @@ class OutputOptions(Settings):
 
     group = "Output"
     output: PathLike = option(
-        "", File(), "Table to write as it is made; the suffix decides: .fits, .parquet, .csv, "
-        ".ecsv, .vot, .jsonl, and for embeddings .npz, .npy.", flag="-o --output")  # fmt: skip
+        "",
+        File(),
+        "Table to write as it is made; the suffix decides: .fits, .parquet, .csv, "
+        ".ecsv, .vot, .jsonl, and for embeddings .npz, .npy.",
+        flag="-o --output",
+    )
     progress: bool | Callable[[int], None] | None = option(
-        None, Kind(), "Whether to show a bar; or a function of the number of cutouts done.",
-        default="in a terminal and in a notebook", only="python")  # fmt: skip
+        None,
+        Kind(),
+        "Whether to show a bar; or a function of the number of cutouts done.",
+        default="in a terminal and in a notebook",
+        only="python",
+    )
     on_error: OnError = option(
-        "flag", Choice("flag", "raise"), "Keep the row of a cutout that fails, flagged, or raise "
-        "the first error.", only="python")  # fmt: skip
+        "flag",
+        Choice("flag", "raise"),
+        "Keep the row of a cutout that fails, flagged, or raise the first error.",
+        only="python",
+    )
     resume: bool = option(
-        False, Flag(), "Go on with the partial result that a run with the same inputs and options "
-        "left.")  # fmt: skip
+        False,
+        Flag(),
+        "Go on with the partial result that a run with the same inputs and options left.",
+    )
     overwrite: bool = option(
-        False, Flag(), "Replace the result, or partial result, that stands there.")  # fmt: skip
+        False, Flag(), "Replace the result, or partial result, that stands there."
+    )
     csv_safe: bool = option(
-        False, Flag(), "In CSV, put an apostrophe before text that a spreadsheet would run (= + - "
-        "@ first).", rare=True)  # fmt: skip
+        False,
+        Flag(),
+        "In CSV, put an apostrophe before text that a spreadsheet would run (= + - @ first).",
+        rare=True,
+    )
     strict: bool = option(
         False, Flag(), "Exit with status 1 if any cutout of the table failed.", only="command"
     )
     quiet: bool = option(
-        False, Flag(), "No progress, no summary.", flag="-q --quiet", only="command")  # fmt: skip
+        False, Flag(), "No progress, no summary.", flag="-q --quiet", only="command"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -635,8 +740,15 @@ class RunOptions(
 
     def _check_catalogue(self) -> None:
         if self.catalogue is None:
-            names = ("path_column", "band_column", "id_column", "ra_column", "dec_column", "mosaic",
-                     "survey")  # fmt: skip
+            names = (
+                "path_column",
+                "band_column",
+                "id_column",
+                "ra_column",
+                "dec_column",
+                "mosaic",
+                "survey",
+            )
             lonely = next((name for name in names if getattr(self, name)), None)
             if lonely is not None:
                 raise OptionError(f"--{lonely.replace('_', '-')} needs --catalogue FILE.")
@@ -683,11 +795,18 @@ class ShowOptions(Settings):
 
     group = "Output"
     report: str | None = option(
-        None, File(), "Make a page of the result as well, as `galmorph report` does.",
-        metavar="HTML", only="command")  # fmt: skip
+        None,
+        File(),
+        "Make a page of the result as well, as `galmorph report` does.",
+        metavar="HTML",
+        only="command",
+    )
     samp: bool = option(
-        False, Flag(), "Have TOPCAT or Aladin, if they run, load the table (.fits or .vot).",
-        only="command")  # fmt: skip
+        False,
+        Flag(),
+        "Have TOPCAT or Aladin, if they run, load the table (.fits or .vot).",
+        only="command",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -696,15 +815,24 @@ class ClassifyOptions(RunOptions, ShowOptions):
 
     group = "Model"
     head: Any = option(
-        "gz2", Kind(), "What to tell: classes (gz2, gz2_clean, sdss, decals, decals4), all votes "
+        "gz2",
+        Kind(),
+        "What to tell: classes (gz2, gz2_clean, sdss, decals, decals4), all votes "
         "(tree), attributes (efigi), or a file of `galmorph fit`.",
-        metavar="NAME|FILE")  # fmt: skip
+        metavar="NAME|FILE",
+    )
     coverage: float | None = option(
-        None, INSIDE, "Add label_set: the fewest classes of which one is right for this part of "
+        None,
+        INSIDE,
+        "Add label_set: the fewest classes of which one is right for this part of "
         "the cutouts of each class, as long as they are like those that the head was calibrated "
-        "on.", default="no such column", metavar="F")  # fmt: skip
+        "on.",
+        default="no such column",
+        metavar="F",
+    )
     with_embedding: bool = option(
-        False, Flag(), "Add the embedding as a vector column: both in one pass.")  # fmt: skip
+        False, Flag(), "Add the embedding as a vector column: both in one pass."
+    )
 
 
 GROUPS = ("Options", "Input", "Pixels", "Model", "Engine", "Output")

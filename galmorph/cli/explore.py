@@ -7,11 +7,19 @@ from galmorph.cli.options import TablePath
 
 @click.command()
 @click.argument("run", type=TablePath(exists=True))
-@click.option("--labels", default="labels.csv", show_default=True, metavar="FILE",
-              help="CSV file of your labels; go on with it where it is there. One file for each "
-              "scheme.")  # fmt: skip
-@click.option("--root", type=click.Path(exists=True, file_okay=False), metavar="FOLDER",
-              help="Where the images are now, if they have moved since the run.")  # fmt: skip
+@click.option(
+    "--labels",
+    default="labels.csv",
+    show_default=True,
+    metavar="FILE",
+    help="CSV file of your labels; go on with it where it is there. One file for each scheme.",
+)
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Where the images are now, if they have moved since the run.",
+)
 @click.option("--port", default=5006, show_default=True, help="Port of 127.0.0.1; 0 for any.")
 @click.option("--no-browser", is_flag=True, help="Print the address only, as for an SSH tunnel.")
 def explore(run: str, labels: str, root: str | None, port: int, *, no_browser: bool) -> None:

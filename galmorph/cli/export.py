@@ -10,12 +10,23 @@ from galmorph.settings import ModelOptions
 
 
 @click.command(cls=GroupedCommand)
-@click.option("--format", "kind", type=click.Choice(["onnx"]), default="onnx", show_default=True,
-              help="Format of the file.")  # fmt: skip
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["onnx"]),
+    default="onnx",
+    show_default=True,
+    help="Format of the file.",
+)
 @options_of(ModelOptions, "model")
-@click.option("-o", "--output", required=True, metavar="FILE",
-              type=click.Path(dir_okay=False, path_type=Path),
-              help="File to write, ending in .onnx.")  # fmt: skip
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write, ending in .onnx.",
+)
 @overwrite_option
 def export(kind: str, model: str | None, output: Path) -> None:
     """Write a model with its heads to one ONNX file.

@@ -30,24 +30,39 @@ class FitOptions(WorkOptions):
     """What is fitted, and where it goes."""
 
     output: str | None = option(
-        None, File(), "Head to write, for `galmorph classify --head FILE`; ends in .safetensors.",
-        flag="-o --output")  # fmt: skip
+        None,
+        File(),
+        "Head to write, for `galmorph classify --head FILE`; ends in .safetensors.",
+        flag="-o --output",
+    )
     add_to: str | None = option(
-        None, File(), "Write the head into this model file (of `galmorph pretrain`), and fit on "
-        "that model.", metavar="MODEL")  # fmt: skip
+        None,
+        File(),
+        "Write the head into this model file (of `galmorph pretrain`), and fit on that model.",
+        metavar="MODEL",
+    )
     name: str | None = option(None, Kind(), "Name of the head.", default="the output's stem")
     select_crop: tuple[Any, ...] | None = option(
-        None, Crops(), "Fields of view to choose from by cross-validation on DATA; `auto` may be "
-        "among them.")  # fmt: skip
+        None,
+        Crops(),
+        "Fields of view to choose from by cross-validation on DATA; `auto` may be among them.",
+    )
     balanced: bool = option(
-        False, Flag(), "Give all classes the same weight, however rare they are.")  # fmt: skip
+        False, Flag(), "Give all classes the same weight, however rare they are."
+    )
     held_out: float | None = option(
-        None, INSIDE, "The encoder was trained with the labels of DATA, but for the fraction F of "
+        None,
+        INSIDE,
+        "The encoder was trained with the labels of DATA, but for the fraction F of "
         "them (hold_out of its recipe): choose penalty and temperature by those "
-        "alone.")  # fmt: skip
+        "alone.",
+    )
     typicality: bool = option(
-        False, Flag(), "With --add-to: DATA are what the model takes for typical in the column "
-        "atypicality; else the head alone does, where there are 400 cutouts or more.")  # fmt: skip
+        False,
+        Flag(),
+        "With --add-to: DATA are what the model takes for typical in the column "
+        "atypicality; else the head alone does, where there are 400 cutouts or more.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

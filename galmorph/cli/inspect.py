@@ -33,15 +33,24 @@ LATER_LABELS = {"bands": "bands used", "unit": "unit used", "bad_pixels": "bad p
 
 @click.command(cls=GroupedCommand)
 @click.argument("file", type=click.Path(), metavar="FILE")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="PNG",
-              help="Draw four panels: image, stretched, cropped, what the network "
-              "sees.")  # fmt: skip
-@click.option("--why", metavar="CLASS",
-              help="With -o, what the share of this class rests on: it falls (red) or rises "
-              "(blue) where a part is covered by sky.")  # fmt: skip
-@click.option("--attention", is_flag=True,
-              help="With -o, what the ViT branch attends to, more (red) or less (blue) than "
-              "evenly.")  # fmt: skip
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PNG",
+    help="Draw four panels: image, stretched, cropped, what the network sees.",
+)
+@click.option(
+    "--why",
+    metavar="CLASS",
+    help="With -o, what the share of this class rests on: it falls (red) or rises "
+    "(blue) where a part is covered by sky.",
+)
+@click.option(
+    "--attention",
+    is_flag=True,
+    help="With -o, what the ViT branch attends to, more (red) or less (blue) than evenly.",
+)
 @click.option("--head", metavar="NAME|FILE", help="Head [default: the model's first, if any].")
 @options_of(ModelOptions, "model")
 @options_of(PixelOptions)

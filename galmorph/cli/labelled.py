@@ -77,17 +77,25 @@ class Labels(Settings):
         None, Kind(), "Column of LABELS that holds the path of the image, instead of DATA."
     )
     classes: tuple[str, ...] | None = option(
-        None, Classes(), "Classes to keep, in this order.", default="all, sorted")  # fmt: skip
+        None, Classes(), "Classes to keep, in this order.", default="all, sorted"
+    )
     votes: Sequence[str] = option(
-        (), Texts(), "Instead of classes: the columns A, B, ... of LABELS count who gave these "
+        (),
+        Texts(),
+        "Instead of classes: the columns A, B, ... of LABELS count who gave these "
         "answers to a question. Repeat for more questions.",
-        metavar="QUESTION=A,B,...")  # fmt: skip
+        metavar="QUESTION=A,B,...",
+    )
     numbers: tuple[str, ...] | None = option(
-        None, Names(), "Instead of classes: columns of LABELS that hold numbers.")  # fmt: skip
+        None, Names(), "Instead of classes: columns of LABELS that hold numbers."
+    )
     data_frame: float = option(
-        1.0, SOME, "DATA show only the central part F of the original frames (0.528302 where they "
+        1.0,
+        SOME,
+        "DATA show only the central part F of the original frames (0.528302 where they "
         "are the central 224 px of 424). A --crop is always a fraction of the original "
-        "frame.")  # fmt: skip
+        "frame.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

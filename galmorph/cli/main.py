@@ -15,9 +15,22 @@ from galmorph.cli.status import get_interrupt_status, get_status, heed_signals, 
 from galmorph.errors import GalmorphError, GalmorphWarning
 
 COMMANDS = (  # each is galmorph.cli.NAME:NAME, in a module that imports no more than click
-    "classify", "cutouts", "embed", "merge", "report", "search", "explore", "inspect", "weights",
-    "export", "fit", "evaluate", "pretrain", "doctor", "cite",
-)  # fmt: skip
+    "classify",
+    "cutouts",
+    "embed",
+    "merge",
+    "report",
+    "search",
+    "explore",
+    "inspect",
+    "weights",
+    "export",
+    "fit",
+    "evaluate",
+    "pretrain",
+    "doctor",
+    "cite",
+)
 
 
 class LazyGroup(click.Group):
@@ -100,8 +113,12 @@ def _short_warnings() -> Iterator[None]:
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="galmorph", message="galmorph %(version)s")
-@click.option("--debug", is_flag=True, expose_value=False,
-              help="Show the traceback of an error; behind a command as well.")  # fmt: skip
+@click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    help="Show the traceback of an error; behind a command as well.",
+)
 def cli() -> None:
     """Galaxy cutouts to morphology classes and embeddings.
 

@@ -62,8 +62,13 @@ def _say_where(entry: ManifestEntry) -> str:
 @weights.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--all", "all_", is_flag=True, help="Every model of the manifest.")
-@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Copy into DIR as well, for a machine without network.")  # fmt: skip
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Copy into DIR as well, for a machine without network.",
+)
 def download(names: tuple[str, ...], all_: bool, folder: Path | None) -> None:
     """Download weights into the Hub cache, checked.
 

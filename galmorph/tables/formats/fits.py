@@ -33,9 +33,13 @@ KEY = "GALMORPH"
 MAX_HDUS, MAX_HEADER = 256, 1 << 22  # HDUs (one of negative size would come for ever); bytes
 LDAC_HEADER = "LDAC_IMHEAD"  # header of an image, as a table ahead of each catalogue
 _FORMATS = {
-    "bool": ("L", "u1"), "int16": ("I", ">i2"), "int32": ("J", ">i4"), "int64": ("K", ">i8"),
-    "float32": ("E", ">f4"), "float64": ("D", ">f8"),
-}  # fmt: skip
+    "bool": ("L", "u1"),
+    "int16": ("I", ">i2"),
+    "int32": ("J", ">i4"),
+    "int64": ("K", ">i8"),
+    "float32": ("E", ">f4"),
+    "float64": ("D", ">f8"),
+}
 
 
 def _check(specs: Sequence[ColumnSpec]) -> None:
