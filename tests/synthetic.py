@@ -115,3 +115,10 @@ def write_bands(path: Path, cards: list[dict[str, Any]], planes: Any = None) -> 
     ]
     fits.HDUList([fits.PrimaryHDU(), *images]).writeto(path)
     return path
+
+
+def resample(array: Array, box: Any, size: int) -> tuple[Array, bool]:
+    """The box of an array (3, y, x) at that size, and whether it reaches beyond the frame."""
+    from galmorph.preprocessing.geometry import resample_all
+
+    return resample_all([(array, box)], size)[0]

@@ -13,14 +13,13 @@ from galmorph.errors import (
     UnsupportedImageError,
 )
 from galmorph.images.bands import RENDERED_NAMES, choose_planes
-from galmorph.images.cutout import Cutout
+from galmorph.images.cutout import Array, Cutout
 from galmorph.images.library import check_pixels
 from galmorph.images.planes import lay_on_black, to_rendered
 from galmorph.images.raster import grey_cutout
 from galmorph.quantities import to_masked
 from galmorph.settings import ReadOptions
 
-Array = npt.NDArray[Any]
 WAY_OUT = (
     "give one image as (y, x), (y, x, 3) or (3, y, x), a stack as (n, 3, y, x) or (n, y, x, 3), "
     "grey images as a list of (y, x), other bands as (band, y, x) with --bands"

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import BandError
-from galmorph.images.cutout import Cutout
+from galmorph.images.cutout import Array, Cutout
 from galmorph.images.wcs_cards import to_number
 
 LEGACY_WORDS = ("legacysurvey", "legacy survey", "decals", "decam legacy", "mzls", "bass")
@@ -71,7 +70,6 @@ def find_zeropoint(header: Mapping[str, Any]) -> float:
     return math.nan
 
 
-Array = npt.NDArray[Any]
 NANOMAGGY_ZEROPOINT = 22.5  # AB magnitude of one nanomaggy
 JANSKY_UNITS = {"Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6, "nJy": 1e-9}
 NANOMAGGY_IN_JANSKY = 3.631e-6

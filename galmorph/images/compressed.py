@@ -12,9 +12,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import IO, Any, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
-
 from galmorph.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from galmorph.images.source import FITS_MAGIC, NEW_COPY
 
@@ -41,55 +38,40 @@ NAME = "mosaic.fits"
 _lock = threading.Lock()
 _folders: dict[tuple[str, int, int], tempfile.TemporaryDirectory[str]] = {}
 LZW_MAGIC = b"\x1f\x9d"
-HEADER_BYTES = 3
-FIRST_WIDTH, LAST_WIDTH = 9, 16
+FIRST_WIDTH, LAST_WIDTH = 9, 16  # bits of a code
 CLEAR = 256
-GROUP = 8  # codes of one width come in groups of so many; the last may be cut off
-GROUPS_AT_ONCE = 4096
 
 
 def unpack_lzw(data: bytes, *, limit: int) -> bytes:
-    """Unpack a whole file."""
-    last, clears = data[2] & 31 if len(data) > HEADER_BYTES else 0, bool(data[2:3] >= b"\x80")
+    """Unpack a whole file, whose codes of one width come in groups of eight."""
+    last, clears = data[2] & 31 if len(data) > 3 else 0, bool(data[2:3] >= b"\x80")
     if not FIRST_WIDTH <= last <= LAST_WIDTH:
         raise UnreadableImageError("the compress stream is damaged")
     first = [bytes([n]) for n in range(256)] + [b""] * clears
-    table, previous, width, at = list(first), b"", FIRST_WIDTH, HEADER_BYTES
+    table, previous, width, at = list(first), b"", FIRST_WIDTH, 3
     parts: list[bytes] = []
-    while at < len(data):
-        missing = (1 << width) - len(table) + (not previous) if width < last else 1 << 30
-        groups = min(-(-missing // GROUP), GROUPS_AT_ONCE)
-        codes = _split(data[at : at + groups * width], width)[:missing]
-        ends = np.flatnonzero(codes == CLEAR) if clears else codes[:0]
-        count = int(ends[0]) if ends.size else len(codes)
-        for code in codes[:count].tolist():
-            if code < len(table):
-                entry = table[code]
-            elif code == len(table) and previous:
-                entry = previous + previous[:1]
-            else:
+    while group := data[at : at + width]:
+        at += width
+        bits = int.from_bytes(group, "little")
+        for shift in range(0, 8 * len(group) - width + 1, width):
+            code = bits >> shift & (1 << width) - 1
+            if code == CLEAR and clears:
+                table, previous, width = list(first), b"", FIRST_WIDTH
+                break  # what is left of the group says nothing
+            if code > len(table) - (not previous):
                 raise UnreadableImageError("the compress stream is damaged")
+            entry = table[code] if code < len(table) else previous + previous[:1]
             if previous and len(table) < 1 << last:
                 table.append(previous + entry[:1])
             parts.append(entry)
             limit -= len(entry)
             previous = entry
+            if len(table) == 1 << width < 1 << last:
+                width += 1
+                break
         if limit < 0:
             raise ImageTooLargeError("more bytes than max_pixels allows for")
-        if ends.size:
-            at += (count // GROUP + 1) * width
-            table, previous, width = list(first), b"", FIRST_WIDTH
-        else:
-            at += groups * width
-            width += width < last and len(codes) == missing
     return b"".join(parts)
-
-
-def _split(data: bytes, width: int) -> npt.NDArray[np.int64]:
-    """Codes of that many bits, the lowest first."""
-    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
-    count = len(bits) // width
-    return bits[: count * width].reshape(count, width) @ (1 << np.arange(width))
 
 
 def find_method(head: bytes) -> str:
@@ -220,12 +202,10 @@ def _unpack(stream: Unpacker) -> tempfile.TemporaryDirectory[str]:
 
 
 def _copy(stream: Unpacker, out: IO[Any]) -> None:
-    written = 0
     while chunk := stream.read(CHUNK_BYTES):
-        if not written and not chunk.startswith(FITS_MAGIC):
+        if not out.tell() and not chunk.startswith(FITS_MAGIC):
             raise UnreadableImageError("what is compressed in it is no FITS")
-        written += len(chunk)
-        if written > MAX_UNPACKED_BYTES:
+        if stream.tell() > MAX_UNPACKED_BYTES:
             raise ImageTooLargeError(f"more than {MAX_UNPACKED_BYTES} bytes when unpacked")
         if shutil.disk_usage(out.name).free < KEPT_FREE_BYTES + len(chunk):
             raise ImageTooLargeError(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from galmorph.flags import Flags
 
+Array = npt.NDArray[Any]
 RENDERED_BANDS = ("red", "green", "blue")
 
 
@@ -52,7 +53,7 @@ class Cutout:
         Degrees east and north per pixel to the right and upwards, as shown; None where unknown.
     """
 
-    array: npt.NDArray[Any]
+    array: Array
     bands: tuple[str, ...] = RENDERED_BANDS
     kind: Literal["rendered", "flux"] = "rendered"
     object_id: str = ""

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import BandError, GalmorphError, UnreadableImageError
 from galmorph.flags import Flags
@@ -18,7 +17,7 @@ from galmorph.images.calibration import (
     find_survey,
     find_zeropoint,
 )
-from galmorph.images.cutout import Cutout
+from galmorph.images.cutout import Array, Cutout
 from galmorph.images.fits_files import (
     Cards,
     PixelsError,
@@ -35,7 +34,6 @@ from galmorph.images.sky import SkyFrame, frame_from_header, frame_from_wcs, loa
 from galmorph.images.source import Region
 from galmorph.settings import ReadOptions
 
-Array = npt.NDArray[Any]
 SPECTRAL_AXES = frozenset(
     {"WAVE", "AWAV", "LAMB", "FREQ", "VELO", "VRAD", "VOPT", "FELO", "ZOPT", "ENER", "WAVN", "BETA"}
 )

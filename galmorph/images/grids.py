@@ -7,16 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import UnsupportedImageError
 from galmorph.flags import Flags
 from galmorph.images.calibration import Calibration, match_planes
-from galmorph.images.cutout import Cutout
+from galmorph.images.cutout import Array, Cutout
 from galmorph.images.library import import_extra
 from galmorph.images.sky import SCALE_TOLERANCE, SkyFrame, explain_difference, find_offset, shift
 
-Array = npt.NDArray[Any]
 Kind = Literal["rendered", "flux"]
 TURN_TOLERANCE = 0.02  # pixels per pixel between two matrices; above, one image is resampled
 PER_AREA = re.compile(r"(?:sr|arcsec2?|deg2?)(?:\*\*|\^)?-[12]|/ ?(?:sr|arcsec|deg)", re.IGNORECASE)

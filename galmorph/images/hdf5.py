@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from galmorph.images.compressed import DEFLATE_RATIO
+from galmorph.images.cutout import Array
 from galmorph.images.library import import_extra
 from galmorph.images.source import Source, make_printable
 from galmorph.images.stacks import StoredArray, list_stack
@@ -128,7 +128,7 @@ class _DataSet(StoredArray):
             or (isinstance(vlen, np.dtype) and vlen.itemsize == 1)
         )
 
-    def read(self, index: int | slice | None, limit: int) -> npt.NDArray[Any]:
+    def read(self, index: int | slice | None, limit: int) -> Array:
         if self.dtype.hasobject:
             self._heaps.check()
             self._check_lengths(index, limit)
@@ -141,7 +141,7 @@ class _DataSet(StoredArray):
         start = self.values.id.get_offset()
         if start is None or not self.shape:
             return
-        lengths: npt.NDArray[Any] = np.memmap(self._heaps.path, HEAP_ID, "r", start, self.shape)
+        lengths: Array = np.memmap(self._heaps.path, HEAP_ID, "r", start, self.shape)
         if np.sum(lengths["length"][index], dtype=np.uint64) > limit:
             raise ImageTooLargeError(f"items of more than {limit} bytes")
 

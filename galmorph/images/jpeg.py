@@ -6,11 +6,9 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-import numpy.typing as npt
-
 from galmorph.errors import UnreadableImageError
-from galmorph.images.cutout import Cutout
-from galmorph.images.raster import decode
+from galmorph.images.cutout import Array, Cutout
+from galmorph.images.raster import cutout_from_pil, decode
 from galmorph.settings import ReadOptions
 
 MARGIN = 16  # rows below those that will be seen: colours of neighbours are interpolated
@@ -39,7 +37,15 @@ def _decode(data: bytes, options: ReadOptions, *, strict: bool) -> Cutout:
         return Cutout(pixels)
     from PIL.JpegImagePlugin import JpegImageFile
 
-    return decode(data, JpegImageFile, "JPEG", options)
+    def to_cutout(image: JpegImageFile) -> Cutout:
+        width, side = image.width, options.min_side
+        if side is not None:
+            image.draft(None, (side, side))
+        cutout = cutout_from_pil(image)
+        factor = round(width / cutout.array.shape[2])
+        return cutout if factor == 1 else cutout.note(reduced=str(factor))
+
+    return decode(data, JpegImageFile, "JPEG", options, to_cutout)
 
 
 def shorten_jpeg(data: bytes, options: ReadOptions) -> tuple[bytes, tuple[int, int]] | None:
@@ -69,24 +75,19 @@ def _find_size(data: bytes) -> tuple[int, int, int, int] | None:
     frame = None
     at = 2
     while at + 10 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], _read_number(data, at + 2)
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
         if marker == START_OF_SCAN:
             return frame if frame is not None and data[at + 4] == frame[3] else None
         if marker in SEQUENTIAL and frame is None:
-            frame = (at + 5, _read_number(data, at + 5), _read_number(data, at + 7), data[at + 9])
+            height, width = (int.from_bytes(data[n : n + 2]) for n in (at + 5, at + 7))
+            frame = (at + 5, height, width, data[at + 9])
         elif marker not in TABLES and not 0xE0 <= marker < 0xFF:
             return None  # another kind of frame, or no segment at all
         at += 2 + length
     return None
 
 
-def _read_number(data: bytes, at: int) -> int:
-    return data[at] << 8 | data[at + 1]
-
-
-def decode_usual_jpeg(
-    data: bytes, options: ReadOptions, *, strict: bool = True
-) -> npt.NDArray[Any] | None:
+def decode_usual_jpeg(data: bytes, options: ReadOptions, *, strict: bool = True) -> Array | None:
     """Decode a JPEG of three colours at full size, (3, y, x); None for what Pillow is to read."""
     library = _import_simplejpeg()
     if library is None:
@@ -97,7 +98,7 @@ def decode_usual_jpeg(
             return None
         if options.min_side is not None and min(height, width) >= 2 * options.min_side:
             return None
-        pixels: npt.NDArray[Any] = library.decode_jpeg(data, colorspace="RGB", strict=strict)
+        pixels: Array = library.decode_jpeg(data, colorspace="RGB", strict=strict)
     except Exception:  # whatever it is, Pillow says it better
         return None
     return pixels.transpose(2, 0, 1)

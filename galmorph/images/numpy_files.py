@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib import format as npy
 
 from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from galmorph.images.archives import ENCRYPTED, METHODS, open_zip
+from galmorph.images.cutout import Array
 from galmorph.images.source import Source
 from galmorph.images.stacks import StoredArray, list_stack
 
@@ -80,9 +80,9 @@ class _NpzArray(StoredArray):
         self.nbytes = math.prod(self.shape) * self.dtype.itemsize
         if not self.is_pickled and self.nbytes != info.file_size - self._start:
             raise UnreadableImageError("the header of the array is damaged")
-        self._data: npt.NDArray[Any] | Exception | None = None
+        self._data: Array | Exception | None = None
 
-    def read(self, index: int | slice | None, limit: int) -> npt.NDArray[Any]:
+    def read(self, index: int | slice | None, limit: int) -> Array:
         if self._data is None:
             try:
                 self._data = self._load()
@@ -97,7 +97,7 @@ class _NpzArray(StoredArray):
         self._data = None
         _held.discard(self)
 
-    def _load(self) -> npt.NDArray[Any]:
+    def _load(self) -> Array:
         if self.nbytes > MAX_HELD_BYTES:
             raise ImageTooLargeError(f"{self.nbytes} bytes in memory; save it as .npy")
         while sum(array.nbytes for array in _held) + self.nbytes > MAX_HELD_BYTES:
@@ -110,5 +110,5 @@ class _NpzArray(StoredArray):
         if len(data) < self.nbytes:
             raise UnreadableImageError("the array is cut short")
         _held.add(self)
-        array: npt.NDArray[Any] = np.frombuffer(data, self.dtype)
+        array: Array = np.frombuffer(data, self.dtype)
         return array.reshape(self.shape, order="F" if self._fortran else "C")

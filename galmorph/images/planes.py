@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import UnsupportedImageError
 from galmorph.images.bands import RENDERED_NAMES
+from galmorph.images.cutout import Array
 from galmorph.images.wcs_cards import to_number
 
-Array = npt.NDArray[Any]
 STOKES_I = 1  # of the axis STOKES (FITS 4.0, table 28)
 
 

@@ -7,32 +7,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import UnreadableImageError
 from galmorph.flags import Flags
-from galmorph.images.cutout import Cutout
+from galmorph.images.cutout import Array, Cutout
 from galmorph.images.library import check_pixels, quiet, reading
 from galmorph.images.planes import lay_on_black
 from galmorph.settings import ReadOptions
 
-Array = npt.NDArray[Any]
-
 
 def decode(
-    data: bytes, open_image: Callable[[io.BytesIO], Any], name: str, options: ReadOptions
+    data: bytes,
+    open_image: Callable[[io.BytesIO], Any],
+    name: str,
+    options: ReadOptions,
+    to_cutout: Callable[[Any], Cutout] | None = None,
 ) -> Cutout:
     """Decode by the plugin of one format; the size is checked first."""
     damaged = f"the {name} is damaged or cut short, or of a rare kind that is not read"
     with reading(damaged), quiet():  # Pillow warns of tags, which say nothing of the pixels
         image = open_image(io.BytesIO(data))
-        width = image.width
         check_size(image.size, len(image.getbands()), options)
-        if options.min_side is not None and name == "JPEG":
-            image.draft(None, (options.min_side, options.min_side))
-        cutout = cutout_from_pil(image)
-    factor = round(width / cutout.array.shape[2])
-    return cutout if factor == 1 else cutout.note(reduced=str(factor))
+        return (to_cutout or cutout_from_pil)(image)
 
 
 def check_size(size: tuple[int, int], planes: int, options: ReadOptions) -> None:

@@ -56,36 +56,10 @@ DEFAULT_OPTIONS = ReadOptions()
 def read_cutout(
     source: Source | str | os.PathLike[str] | Any, *, options: ReadOptions = DEFAULT_OPTIONS
 ) -> Cutout:
-    """Read one cutout, whatever it is kept in.
+    """Read one cutout of a source, a path, bytes, or an object in memory; nothing is stretched.
 
     The kind is decided by the first bytes, never by the suffix. The file is read in this process,
-    which a file made to crash a decoder may end; runs over many files read in processes of their
-    own and give such a file a row with the flag ``reader_crashed``.
-
-    Parameters
-    ----------
-    source : Source, path, bytes, or an object in memory
-        See `galmorph.images.inputs.to_sources`.
-    options : ReadOptions
-        How to read.
-
-    Returns
-    -------
-    Cutout
-        Row 0 on top; nothing is stretched or filled.
-
-    Raises
-    ------
-    UnreadableImageError
-        Missing, not permitted, damaged, cut short, or no image.
-    UnsupportedImageError
-        A readable file without an image that could be taken.
-    ImageTooLargeError
-        Beyond `options.max_pixels`, found before the pixels are decoded.
-    BandError, AmbiguousShapeError
-        Planes whose meaning is not known.
-    MissingExtraError
-        A library of an extra is needed.
+    which a file made to crash a decoder may end.
     """
     if isinstance(source, (str, os.PathLike)):
         source = ImageFile.of(to_path(os.fspath(source)))

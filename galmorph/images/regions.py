@@ -6,9 +6,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
+from galmorph.images.cutout import Array
 from galmorph.images.fits_files import Cards
 from galmorph.images.library import check_pixels
 from galmorph.images.planes import (
@@ -116,7 +116,7 @@ def _without_stokes(hdu: Any) -> tuple[list[int], list[slice], bool]:
     return shape, taken, stokes is not None
 
 
-def read_pixels(hdu: Any, box: Window | None = None) -> tuple[npt.NDArray[Any], dict[str, str]]:
+def read_pixels(hdu: Any, box: Window | None = None) -> tuple[Array, dict[str, str]]:
     """Planes (band, y, x) of an HDU or a square in it, row 0 at the bottom, and notes."""
     shape, taken, polarized = _without_stokes(hdu)
     cards = Cards(hdu.header)
@@ -136,7 +136,7 @@ def read_pixels(hdu: Any, box: Window | None = None) -> tuple[npt.NDArray[Any], 
     return piece if box is None else _pad(piece, box), notes
 
 
-def _pad(piece: npt.NDArray[Any], box: Window) -> npt.NDArray[Any]:
+def _pad(piece: Array, box: Window) -> Array:
     """Fill what the square has beyond the image, of which it holds all that was read."""
     if piece.shape[1:] == (box.side, box.side):
         return piece

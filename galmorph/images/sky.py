@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from galmorph.images.cutout import Array
 from galmorph.images.wcs import Matrix, Tan, build_wcs, deproject, find_celestial, find_tan, to_icrs
 from galmorph.images.wcs_cards import (
     J2000,
@@ -28,7 +28,6 @@ SCALE_TOLERANCE = 0.02  # by which the pixel scales of two bands on one grid may
 SHIFT_TOLERANCE = 1.5  # pixels between them: squares cut out of two grids differ by whole ones
 SQUARE_TOLERANCE = 1.05  # ratio of the sides of a pixel above which they are said
 CROSS = np.array([(0, 0), (-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5)])  # pixels around a point
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

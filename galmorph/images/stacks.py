@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import BandError, GalmorphWarning, ImageError, UnsupportedImageError
 from galmorph.images.arrays import cutout_from_array
-from galmorph.images.cutout import Cutout
+from galmorph.images.cutout import Array, Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.files import read_head
 from galmorph.images.hdus import COMPANION
@@ -50,7 +49,7 @@ class StoredArray:
         self.shape: tuple[int, ...] = tuple(values.shape)
         self.dtype = np.dtype(values.dtype)
 
-    def read(self, index: int | slice | None, limit: int) -> npt.NDArray[Any]:
+    def read(self, index: int | slice | None, limit: int) -> Array:
         """One item, some, or all; `ImageTooLargeError` where that takes more bytes than so many."""
         kind = self.dtype if self.dtype.kind == "S" else None  # with the zeros at its end
         return np.array(self.values[...] if index is None else self.values[index], kind)

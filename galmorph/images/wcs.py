@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from galmorph.images.cutout import Array
 from galmorph.images.wcs_cards import J2000, WcsCards
 
 NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
@@ -68,7 +68,6 @@ def find_tan(cards: WcsCards) -> Tan | None:
     return Tan(ra, dec, x - 1, y - 1, ((a, b), (c, d)))
 
 
-Array = npt.NDArray[Any]
 TABLES = {"CPDIS": ("WCSDVARR", "cpdis"), "D2IMDIS": ("D2IMARR", "det2im")}
 """Extension that holds a table of distortions, and its place in an `astropy.wcs.WCS`."""
 

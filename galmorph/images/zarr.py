@@ -8,9 +8,8 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, cast
 
-import numpy.typing as npt
-
 from galmorph.errors import GalmorphError, ImageTooLargeError, UnreadableImageError
+from galmorph.images.cutout import Array
 from galmorph.images.library import import_extra, quiet
 from galmorph.images.memory import InMemory
 from galmorph.images.parquet import read_columns
@@ -102,7 +101,7 @@ def _open_zarr(path: str) -> dict[str, StoredArray]:
 class _ZarrArray(StoredArray):
     """An array whose chunks are asked for their size before they are unpacked."""
 
-    def read(self, index: int | slice | None, limit: int) -> npt.NDArray[Any]:
+    def read(self, index: int | slice | None, limit: int) -> Array:
         chunks = self.values.chunks
         counts = [-(-length // step) for length, step in zip(self.shape, chunks, strict=True)]
         if index is not None:

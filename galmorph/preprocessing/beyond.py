@@ -1,33 +1,18 @@
 """What stands for the sky where the field of view reaches beyond the frame."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-FADE = 0.12
-"""Beyond the frame its rim falls to the sky by 1/e within this fraction of the field of view."""
+from galmorph.images.cutout import Array
 
-SKY_PERCENTILE = 5
-"""Of the rim's pixels: the faintest of them are sky even where the galaxy reaches the rim."""
+FADE = 0.12  # of the field of view: within it the frame's rim falls to the sky by 1/e
+SKY_PERCENTILE = 5  # of the rim: its faintest pixels are sky even where the galaxy reaches it
 
 
-def fade_beyond(
-    inside: npt.NDArray[Any], rows: range, columns: range, size: int
-) -> npt.NDArray[Any]:
-    """Carry an image on to ``size`` by ``size`` pixels, fading into the sky.
+def fade_beyond(inside: Array, rows: range, columns: range, size: int) -> Array:
+    """Carry an image (3, y, x) on to ``size`` by ``size`` pixels, in which it has a place.
 
     Along every ray from the middle the value of the rim falls exponentially to the sky, with a
     scale of `FADE` of the side: a galaxy that the frame cuts off has no edge then.
-
-    Parameters
-    ----------
-    inside : ndarray, shape (3, y, x)
-        The known part.
-    rows, columns : range
-        Where it belongs in the result.
-    size : int
-        Side of the result.
     """
     middle = (size - 1) / 2
     offset = np.arange(size, dtype=np.float32) - np.float32(middle)
@@ -40,30 +25,30 @@ def fade_beyond(
     sky = _faint_rim(smooth)[:, None, None]
     distance = np.hypot(offset[:, None], offset) * (1 - share)
     result = sky + (nearest - sky) * np.exp(distance / np.float32(-FADE * size))
-    filled: npt.NDArray[Any] = result.astype(inside.dtype)
+    filled: Array = result.astype(inside.dtype)
     filled[:, rows.start : rows.stop, columns.start : columns.stop] = inside
     return filled
 
 
-def _reach(offset: npt.NDArray[Any], covered: range, middle: float) -> npt.NDArray[Any]:
+def _reach(offset: Array, covered: range, middle: float) -> Array:
     """Largest share of each offset from the middle that stays within the covered pixels."""
     limit = np.where(offset < 0, covered.start - middle, covered.stop - 1 - middle)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(offset == 0, 1, limit / offset)
-    clipped: npt.NDArray[Any] = np.clip(share, 0, 1).astype(np.float32)
+    clipped: Array = np.clip(share, 0, 1).astype(np.float32)
     return clipped
 
 
-def _smooth(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _smooth(array: Array) -> Array:
     """Mean of 3 by 3 pixels as float32, the rim repeated."""
     padded = np.pad(array.astype(np.float32), ((0, 0), (1, 1), (1, 1)), mode="edge")
     rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
-    smooth: npt.NDArray[Any] = (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / np.float32(9)
+    smooth: Array = (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / np.float32(9)
     return smooth
 
 
-def _faint_rim(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _faint_rim(array: Array) -> Array:
     """What is likely to be sky: low percentile of the outermost pixels of each plane."""
     rim = np.concatenate([array[:, 0], array[:, -1], array[:, :, 0], array[:, :, -1]], axis=1)
-    sky: npt.NDArray[Any] = np.percentile(rim, SKY_PERCENTILE, axis=1).astype(np.float32)
+    sky: Array = np.percentile(rim, SKY_PERCENTILE, axis=1).astype(np.float32)
     return sky

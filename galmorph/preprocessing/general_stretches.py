@@ -5,15 +5,12 @@ sky noise and each band divided by its own contrast; the others are `astropy.vis
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from galmorph.images.cutout import Array
 from galmorph.preprocessing.stretch import Curve, Stretch
 from galmorph.preprocessing.survey_stretches import cut_negative, divide_arcsinh, keep_colour
-
-Array = npt.NDArray[Any]
 
 LUPTON_SOFTENING = 8.0
 LUPTON_LINEAR_PART = 0.1
@@ -27,12 +24,8 @@ ASINH_PERCENTILES = (1.0, 99.8)
 MIDDLE_PERCENTILES = (0.25, 99.75)
 
 ZSCALE_SAMPLE, ZSCALE_CONTRAST, ZSCALE_REJECTION = 1000, 0.25, 2.5
-
-TAIL_SAMPLE, TAIL_SIGMAS = 1024, 4
-"""Pixels by which the place of a percentile is guessed, and how well; it is exact all the same."""
-
-SAMPLE_PIXELS = 16384
-"""Pixels that are enough for percentiles of the sky: to 1 % of its noise."""
+TAIL_SAMPLE, TAIL_SIGMAS = 1024, 4  # pixels by which the place of a percentile is guessed
+SAMPLE_PIXELS = 16384  # enough for percentiles of the sky, to 1 % of its noise
 
 
 def fit_lupton(channels: Sequence[Array]) -> Curve:
@@ -42,7 +35,8 @@ def fit_lupton(channels: Sequence[Array]) -> Curve:
     average and only their colour differences remain; black and softening go with the sky noise of
     the mean of the channels.
     """
-    thin = _thin_out(channels)
+    step = max(1, int((channels[0].size / SAMPLE_PIXELS) ** 0.5))
+    thin = np.stack([plane[::step, ::step] for plane in channels])
     skies = [measure_sky(plane) for plane in thin]
     bright = [find_percentiles(plane, [BRIGHT_PERCENTILE])[0] for plane in thin]
     black = np.array([sky for sky, _ in skies], dtype=np.float32)[:, None, None]
@@ -58,12 +52,6 @@ def fit_lupton(channels: Sequence[Array]) -> Curve:
         return make_lupton(seen, LUPTON_STRETCH_SIGMAS * noise, LUPTON_SOFTENING)
 
     return curve
-
-
-def _thin_out(channels: Sequence[Array]) -> Array:
-    """Every n-th row and column, as many as percentiles need."""
-    step = max(1, int((channels[0].size / SAMPLE_PIXELS) ** 0.5))
-    return np.stack([plane[::step, ::step] for plane in channels])
 
 
 def measure_sky(plane: Array) -> tuple[float, float]:

@@ -3,17 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from galmorph.images.cutout import Array
 from galmorph.preprocessing.beyond import fade_beyond
 from galmorph.preprocessing.shrink import interleave, separate, shrink_all
 
-BORDER = 0.05
-"""Width of the rim whose median stands for a field beside the frame, as a fraction of its side."""
+BORDER = 0.05  # of a frame's side: rim whose median stands for a field beside the frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +35,12 @@ class Box:
             or self.y + self.side > height + tolerance
         )
 
-    def find_pixels(self, height: int, width: int, *, margin: int = 0) -> tuple[slice, slice]:
-        """Rows and columns that the box touches, and ``margin`` more, of an array of that size."""
-        x0 = min(max(0, math.floor(self.x) - margin), width - 1)
-        y0 = min(max(0, math.floor(self.y) - margin), height - 1)
-        x1 = min(width, max(x0 + 1, math.ceil(self.x + self.side) + margin))
-        y1 = min(height, max(y0 + 1, math.ceil(self.y + self.side) + margin))
+    def find_pixels(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns that the box touches of an array of that size."""
+        x0 = min(max(0, math.floor(self.x)), width - 1)
+        y0 = min(max(0, math.floor(self.y)), height - 1)
+        x1 = min(width, max(x0 + 1, math.ceil(self.x + self.side)))
+        y1 = min(height, max(y0 + 1, math.ceil(self.y + self.side)))
         return slice(y0, y1), slice(x0, x1)
 
 
@@ -54,19 +52,12 @@ def central_box(
     return Box(x - side / 2, y - side / 2, side)
 
 
-def crop_box(array: npt.NDArray[Any], box: Box, *, margin: int = 0) -> tuple[npt.NDArray[Any], Box]:
-    """View of the whole pixels that the box, or it and a margin, touches; the box in them."""
-    rows, columns = box.find_pixels(*array.shape[1:], margin=margin)
-    kept = Box(box.x - columns.start, box.y - rows.start, box.side)
-    return array[:, rows, columns], kept
-
-
-def _rim_median(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _rim_median(array: Array) -> Array:
     """Median of each plane along its rim: the sky, where a frame has any."""
     width = max(1, round(BORDER * min(array.shape[1:])))
     rim = np.ones(array.shape[1:], dtype=bool)
     rim[width:-width, width:-width] = False
-    median: npt.NDArray[Any] = np.median(array[:, rim], axis=1).astype(array.dtype)
+    median: Array = np.median(array[:, rim], axis=1).astype(array.dtype)
     return median
 
 
@@ -74,9 +65,7 @@ Edges = tuple[float, float, float, float]
 """Left, top, right, bottom of a rectangle in pixel edges."""
 
 
-def _resize(
-    array: npt.NDArray[Any], edges: Edges, shape: tuple[int, int], interpolation: str
-) -> npt.NDArray[Any]:
+def _resize(array: Array, edges: Edges, shape: tuple[int, int], interpolation: str) -> Array:
     """Bring a rectangle inside the array to ``shape`` (y, x)."""
     size, method = shape[::-1], Image.Resampling[interpolation.upper()]
     if array.dtype == np.uint8:
@@ -91,45 +80,33 @@ def _resize(
     return small if interpolation == "bilinear" else np.clip(small, 0, 1)
 
 
-def _find_whole(array: npt.NDArray[Any], edges: Edges) -> npt.NDArray[np.uint8] | None:
+def _find_whole(array: Array, edges: Edges) -> Array | None:
     """The rectangle itself, where it consists of whole 8-bit pixels."""
     x0, y0, x1, y1 = map(round, edges)
-    if array.dtype != np.uint8 or (x0, y0, x1, y1) != edges:
-        return None
-    part: npt.NDArray[np.uint8] = array[:, y0:y1, x0:x1]
-    return part
-
-
-def _snap(box: Box, height: int, width: int) -> Edges:
-    """Take off what rounding lets the box stick out; Pillow refuses even that."""
-    x, y = max(0.0, box.x), max(0.0, box.y)
-    return x, y, min(box.x + box.side, width), min(box.y + box.side, height)
-
-
-def resample(
-    array: npt.NDArray[Any], box: Box, size: int, interpolation: str = "bilinear"
-) -> tuple[npt.NDArray[Any], bool]:
-    """Bring the box of an array (3, y, x) to ``size`` by ``size`` pixels, of the same dtype.
-
-    uint8, or float32 without NaN. The filter is as wide as the reduction (Pillow's, antialiased),
-    so that every pixel of the box counts. Where the box reaches beyond the frame, which the second
-    value says, the frame's rim fades into the sky.
-    """
-    return resample_all([(array, box)], size, interpolation)[0]
+    whole = array.dtype == np.uint8 and (x0, y0, x1, y1) == edges
+    return array[:, y0:y1, x0:x1] if whole else None
 
 
 def resample_all(
-    fields: Sequence[tuple[npt.NDArray[Any], Box]], size: int, interpolation: str = "bilinear"
-) -> list[tuple[npt.NDArray[Any], bool]]:
-    """Do as `resample` with many, those of whole 8-bit pixels together."""
-    done: dict[int, tuple[npt.NDArray[Any], bool]] = {}
-    whole: dict[int, npt.NDArray[np.uint8]] = {}
-    for k, (frame, square) in enumerate(fields):
-        if square.exceeds(*frame.shape[1:]):
-            done[k] = _resample_beyond(frame, square, size, interpolation), True
+    fields: Sequence[tuple[Array, Box]], size: int, interpolation: str = "bilinear"
+) -> list[tuple[Array, bool]]:
+    """Bring the box of each array (3, y, x) to ``size`` by ``size`` pixels, of the same dtype.
+
+    uint8, or float32 without NaN; boxes of whole 8-bit pixels go together. The filter is as wide
+    as the reduction (Pillow's, antialiased), so that every pixel of the box counts. Where the box
+    reaches beyond the frame, which the second value says, the frame's rim fades into the sky.
+    """
+    done: dict[int, tuple[Array, bool]] = {}
+    whole: dict[int, Array] = {}
+    for k, (frame, box) in enumerate(fields):
+        if box.exceeds(*frame.shape[1:]):
+            done[k] = _resample_beyond(frame, box, size, interpolation), True
             continue
-        array, box = crop_box(frame, square)
-        edges = _snap(box, *array.shape[1:])
+        rows, columns = box.find_pixels(*frame.shape[1:])
+        array, x, y = frame[:, rows, columns], box.x - columns.start, box.y - rows.start
+        # Pillow refuses even what rounding lets the box stick out.
+        right, bottom = min(x + box.side, array.shape[2]), min(y + box.side, array.shape[1])
+        edges = max(0.0, x), max(0.0, y), right, bottom
         part = _find_whole(array, edges)
         if part is None:
             done[k] = _resize(array, edges, (size, size), interpolation), False
@@ -140,9 +117,7 @@ def resample_all(
     return [done[k] for k in range(len(fields))]
 
 
-def _resample_beyond(
-    array: npt.NDArray[Any], box: Box, size: int, interpolation: str
-) -> npt.NDArray[Any]:
+def _resample_beyond(array: Array, box: Box, size: int, interpolation: str) -> Array:
     """The part of the box that the frame covers, with its rim carried on."""
     height, width = array.shape[1:]
     step = box.side / size

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.flags import Flags
-from galmorph.images.cutout import Cutout
+from galmorph.images.cutout import Array, Cutout
 from galmorph.preprocessing.geometry import Box, central_box, resample_all
 from galmorph.preprocessing.render import render
 from galmorph.preprocessing.size import GalaxySize, Grey, measure_sizes, to_grey
 from galmorph.settings import FieldOptions, ReadOptions, RenderOptions
 
-__all__ = ["Placed", "Prepared", "Preprocessing"]
-
-SATURATED_FRACTION = 0.02
-"""A field with more pixels than this at the top of the range is flagged."""
-
+SATURATED_FRACTION = 0.02  # more pixels of a field at the top of the range are flagged
 DECODER_OVERSAMPLING = 5
 """A decoder may reduce an image only down to this many pixels per pixel that the encoder sees.
 
@@ -31,83 +24,42 @@ From here on its filter differs from ours by no more than rounding. With 1, it
 changes more labels than a speed-up may; see docs/performance.md.
 """
 
-FLAT = 1.5 / 255
-"""A field whose values differ by less than this, on [0, 1], shows nothing."""
+FLAT = 1.5 / 255  # a field whose values differ by less than this, on [0, 1], shows nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A cutout in the colours that the encoder knows, not yet at its size.
+class Placed(NamedTuple):
+    """A cutout in the colours that the encoder knows, not yet at its size."""
 
-    Attributes
-    ----------
-    cutout : Cutout
-        Rendered; perhaps a part of what was read.
-    side : int
-        Shorter side of the frame that was read.
-    box : Box or Grey
-        Field of view, in pixels of the rendered array; or by what it is to be measured.
-    """
-
-    cutout: Cutout
-    side: int
-    box: Box | Grey
+    cutout: Cutout  # rendered; perhaps a part of what was read
+    side: int  # the shorter one of the frame that was read
+    box: Box | Grey  # field of view in pixels of the array; or by what it is to be measured
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What the encoder sees of one cutout, and what was done to get there.
+class Prepared(NamedTuple):
+    """What the encoder sees of one cutout, and what was done to get there."""
 
-    Attributes
-    ----------
-    pixels : ndarray, shape (3, img_size, img_size)
-        uint8 in [0, 255] or float32 in [0, 1]; not yet normalized.
-    flags : Flags
-        Those of the cutout, and what the preprocessing adds.
-    fov : float
-        Side of the field of view in arcseconds; NaN where the pixel scale is unknown.
-    crop : float
-        The same as a fraction of the frame's shorter side.
-    notes : mapping
-        What was done, for provenance.
-    """
-
-    pixels: npt.NDArray[Any]
-    flags: Flags
-    fov: float
-    crop: float
-    notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    pixels: Array  # (3, img_size, img_size), uint8 or float32 in [0, 1]; not yet normalized
+    flags: Flags  # those of the cutout, and what the preprocessing adds
+    fov: float  # side of the field of view in arcseconds; NaN where the pixel scale is unknown
+    crop: float  # the same as a fraction of the frame's shorter side
+    notes: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How pixels are brought into the domain of the weights.
 
-    Attributes
-    ----------
-    img_size : int
-        Side of the encoder's input in pixels.
-    crop : float
-        Central part of a frame that the weights expect, as a fraction of its shorter side.
-    sizes_in_field : float
-        Side of the field of view in units of the galaxy's measured radius, for ``crop="auto"``.
-    mean, std : tuple of float
-        Normalization per channel (red, green, blue), on [0, 1].
-    interpolation : {"bilinear", "bicubic"}
-        Filter that brings the field to the encoder's size.
-    scaled_frame : int or None
-        Where no field is asked for: frames of so many pixels a side are taken
-        to be scaled to the galaxy, and ``crop`` of them is looked at. In every other frame the
-        galaxy is measured. None: ``crop`` of every frame.
+    Where no field is asked for, frames of `scaled_frame` pixels a side are taken to be scaled to
+    the galaxy, and `crop` of them is looked at; in every other frame the galaxy is measured.
     """
 
-    img_size: int = 84
-    crop: float = 180 / 424
-    sizes_in_field: float = 2.9
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    img_size: int = 84  # side of the encoder's input in pixels
+    crop: float = 180 / 424  # central part that the weights expect, of a frame's shorter side
+    sizes_in_field: float = 2.9  # side of a measured field of view, in radii of the galaxy
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # red, green, blue, on [0, 1]
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    scaled_frame: int | None = None
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"  # to the encoder's size
+    scaled_frame: int | None = None  # None: `crop` of every frame
 
     def __post_init__(self) -> None:
         if self.img_size < 1 or not min(self.crop, self.sizes_in_field) > 0:
@@ -123,7 +75,7 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
         """Rebuild from `to_dict`; keys that this version does not know are left aside."""
-        known = {f.name for f in dataclasses.fields(cls)}
+        known = {f.name for f in fields(cls)}
         kept: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known
         }
@@ -131,7 +83,7 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return dataclasses.asdict(self)
+        return asdict(self)
 
     def min_side(self, options: FieldOptions) -> int | None:
         """Shorter side below which a decoder must not reduce the image; None if it must not."""
@@ -142,8 +94,8 @@ class Preprocessing:
         """What a decoder may leave out, for this field of view."""
         seen, min_side = self._fixed_crop(options), self.min_side(options)
         if not self._may_measure(options):
-            return dataclasses.replace(read, seen=seen, min_side=min_side)
-        return dataclasses.replace(read, seen=seen, seen_side=self.scaled_frame)
+            return replace(read, seen=seen, min_side=min_side)
+        return replace(read, seen=seen, seen_side=self.scaled_frame)
 
     def _may_measure(self, options: FieldOptions) -> bool:
         """Whether the frame decides what is looked at."""
@@ -162,32 +114,7 @@ class Preprocessing:
         field: FieldOptions | None = None,
         rendering: RenderOptions | None = None,
     ) -> Prepared:
-        """Render, cut out the field of view, and bring it to the encoder's size.
-
-        Parameters
-        ----------
-        cutout : Cutout
-            As read.
-        field : FieldOptions, optional
-            Another field of view than the one that the weights expect.
-        rendering : RenderOptions, optional
-            How flux becomes colour and what happens to bad pixels.
-
-        Returns
-        -------
-        Prepared
-            With ``Flags.CONSTANT`` where the field shows nothing.
-
-        Raises
-        ------
-        PixelError
-            Bad pixels, where the options say to refuse them, or no good pixel at all.
-        BandError
-            The stretch needs bands that the cutout does not have.
-        ValueError
-            A field of view in arcseconds for a cutout without a pixel scale, or one that reaches
-            beyond the part of the image that was read.
-        """
+        """Render, cut out the field of view, and bring it to the encoder's size."""
         return self.finish([self.place(cutout, field=field, rendering=rendering)])[0]
 
     def place(
@@ -198,8 +125,7 @@ class Preprocessing:
         rendering: RenderOptions | None = None,
     ) -> Placed:
         """The first half of `prepare`: render, and find the field of view."""
-        field = field or FieldOptions()
-        rendering = rendering or RenderOptions()
+        field, rendering = field or FieldOptions(), rendering or RenderOptions()
         height, width = _find_frame(cutout)
         side, told = min(height, width), {}
         if self._may_measure(field):
@@ -236,25 +162,15 @@ class Preprocessing:
         ]
 
     def _describe(
-        self,
-        placed: Placed,
-        box: Box,
-        notes: dict[str, str],
-        pixels: npt.NDArray[Any],
-        flags: Flags,
+        self, placed: Placed, box: Box, notes: dict[str, str], pixels: Array, flags: Flags
     ) -> Prepared:
-        cutout = placed.cutout
-        if box.side * _reduction(cutout) < self.img_size:
+        cutout, side = placed.cutout, box.side
+        if side * float(cutout.notes.get("reduced", 1)) < self.img_size:
             flags |= Flags.UPSAMPLED
         if notes.get("size_px") == "nan":
             flags |= Flags.NO_CENTRAL_SOURCE
-        return Prepared(
-            pixels,
-            cutout.flags | flags,
-            fov=box.side * cutout.pixel_scale,
-            crop=box.side / placed.side,
-            notes={**cutout.notes, **notes},
-        )
+        notes, fov = {**cutout.notes, **notes}, side * cutout.pixel_scale
+        return Prepared(pixels, cutout.flags | flags, fov, side / placed.side, notes)
 
     def _choose_box(self, cutout: Cutout, field: FieldOptions) -> Box:
         """Field of view in pixels of the array, as the options or the weights fix it."""
@@ -272,13 +188,12 @@ class Preprocessing:
 
     def _measure_boxes(self, placed: Sequence[Placed]) -> list[tuple[Box, dict[str, str]]]:
         """Fields of view in pixels, where need be by the size of the central galaxy, and notes."""
-        unknown = {
-            k: (p.cutout.array, p.box) for k, p in enumerate(placed) if isinstance(p.box, Grey)
-        }
-        sizes = dict(zip(unknown, measure_sizes(unknown.values()), strict=True))
+        sizes = iter(
+            measure_sizes([(p.cutout.array, p.box) for p in placed if isinstance(p.box, Grey)])
+        )
         return [
-            (p.box, {}) if isinstance(p.box, Box) else self._choose_measured(p.cutout, sizes[k])
-            for k, p in enumerate(placed)
+            (p.box, {}) if isinstance(p.box, Box) else self._choose_measured(p.cutout, next(sizes))
+            for p in placed
         ]
 
     def _choose_measured(
@@ -291,11 +206,6 @@ class Preprocessing:
         return box, {"size_px": f"{size.radius:.2f}"}
 
 
-def _reduction(cutout: Cutout) -> float:
-    """Pixels of the file per pixel of the array, where the decoder reduced it."""
-    return float(cutout.notes.get("reduced", 1))
-
-
 def _find_frame(cutout: Cutout) -> tuple[int, int]:
     """Height and width of the image, whole or not."""
     height, width = cutout.array.shape[1:]
@@ -304,12 +214,11 @@ def _find_frame(cutout: Cutout) -> tuple[int, int]:
 
 def _check_complete(cutout: Cutout, box: Box | None) -> None:
     """Refuse to look at what the reader has left out."""
-    part = cutout.frame is not None
-    if part and (box is None or box.exceeds(*cutout.array.shape[1:])):
+    if cutout.frame and (box is None or box.exceeds(*cutout.array.shape[1:])):
         raise ValueError("this image was read in part, for a smaller field of view; read it again")
 
 
-def _inspect(many: Sequence[npt.NDArray[Any]]) -> list[Flags]:
+def _inspect(many: Sequence[Array]) -> list[Flags]:
     """Flags for fields that show nothing, or that are saturated."""
     found = [Flags.NONE] * len(many)
     for dtype, top, flat in ((np.uint8, 255.0, FLAT * 255), (np.float32, 1.0, FLAT)):
@@ -323,11 +232,6 @@ def _inspect(many: Sequence[npt.NDArray[Any]]) -> list[Flags]:
         for k, pixels, is_even, is_bright in zip(places, stack, even, bright, strict=True):
             if is_even:
                 found[k] = Flags.CONSTANT
-            elif is_bright and _is_saturated(pixels, top):
+            elif is_bright and (pixels >= top).all(axis=0).mean() > SATURATED_FRACTION:
                 found[k] = Flags.SATURATED
     return found
-
-
-def _is_saturated(pixels: npt.NDArray[Any], top: float) -> bool:
-    count = np.count_nonzero((pixels >= top).all(axis=0))
-    return bool(count > SATURATED_FRACTION * pixels[0].size)

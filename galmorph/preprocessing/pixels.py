@@ -1,94 +1,60 @@
 """Bad pixels: what is done with NaN, infinities and masked pixels before any stretch."""
 
-from dataclasses import dataclass
-from typing import Any
+import itertools
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import PixelError
 from galmorph.flags import Flags
+from galmorph.images.cutout import Array
 from galmorph.settings import BadPixelPolicy
 
-Array = npt.NDArray[Any]
-
-LARGEST_VALUE = 1e20
-"""Values beyond it are bad like an infinity: their sums would leave float32."""
-
-MAX_RINGS = 32
-"""A hole is closed from its rim inwards, one ring of pixels at a time, at most so many; what is
-left in the middle of a larger one becomes the median of the plane."""
-
-MAX_HOLE_PIXELS = 1_000_000
-"""More bad pixels than this in one plane become the median at once, to bound time and memory."""
-
-MIN_COMMON_FRACTION = 0.05
-"""Part of the frame that two bands must share before one is filled from the other."""
-
-DIAGONAL_WEIGHT = 0.5
-"""Weight of the four diagonal neighbours against the four adjacent ones."""
+LARGEST_VALUE = 1e20  # what lies beyond is bad like an infinity: its sums would leave float32
+MAX_RINGS = 32  # by which a hole is closed from its rim; what is left becomes the median
+MAX_HOLE_PIXELS = 1_000_000  # more in a plane become the median at once: bounds time and memory
+MIN_COMMON_FRACTION = 0.05  # of the frame: two bands share it before one is filled from the other
+DIAGONAL_WEIGHT = 0.5  # of the four diagonal neighbours against the four adjacent ones
 
 
-@dataclass(frozen=True, slots=True)
-class FilledPlanes:
-    """Planes without bad pixels.
-
-    Attributes
-    ----------
-    array : ndarray, shape (band, y, x)
-        The input itself where nothing was bad.
-    flags : Flags
-        ``BAD_PIXELS_FILLED``, and ``MANY_BAD_PIXELS`` above the stated fraction.
-    bad_pixels : int
-        Pixels that were bad in at least one plane, of those that will be seen.
-    """
+class FilledPlanes(NamedTuple):
+    """Planes (band, y, x) without bad pixels, the input itself where nothing was bad."""
 
     array: Array
     flags: Flags
-    bad_pixels: int
+    bad_pixels: int  # in at least one plane, of those that will be seen
 
 
 def find_bad_pixels(
     array: Array, mask: Array | None = None, *, zero_is_bad: bool = False
 ) -> Array | None:
-    """Find pixels that are not finite, absurdly large, or masked.
+    """Pixels (band, y, x) that are not finite, absurdly large, or masked (y, x); None for none.
 
-    Parameters
-    ----------
-    array : ndarray, shape (band, y, x)
-        Any real type.
-    mask : ndarray of bool, shape (y, x), optional
-        Further bad pixels.
-    zero_is_bad : bool
-        Whether exactly 0 means that the band was not observed there (Legacy Surveys).
-
-    Returns
-    -------
-    ndarray of bool, shape (band, y, x), or None
-        None where all pixels are good.
+    Exactly 0 is bad where it means that the band was not observed there (Legacy Surveys).
     """
-    masked = mask is not None and bool(mask.any())
+    if mask is not None and not mask.any():
+        mask = None
     if array.dtype.kind != "f":
-        return np.broadcast_to(mask, array.shape) if masked and mask is not None else None
-    if not masked and _all_good(array, zero_is_bad):
+        return None if mask is None else np.broadcast_to(mask, array.shape)
+    if mask is None and _all_good(array, zero_is_bad):
         return None
-    good = np.abs(array) < LARGEST_VALUE
-    if zero_is_bad:
-        good &= array != 0
-    if masked:
+    good = _find_good(array, zero_is_bad)
+    if mask is not None:
         good &= ~np.asarray(mask)
     return None if good.all() else ~good
 
 
+def _find_good(array: Array, zero_is_bad: bool) -> Array:
+    good = np.abs(array) < LARGEST_VALUE
+    if zero_is_bad:
+        good &= array != 0
+    return good
+
+
 def has_good_pixel(plane: Array, *, zero_is_bad: bool = False) -> bool:
     """Whether a plane (y, x) has any good pixel; see `find_bad_pixels`."""
-    for part in (plane[::16, ::16], plane):  # a few pixels answer for nearly every image
-        good = np.abs(part) < LARGEST_VALUE
-        if zero_is_bad:
-            good &= part != 0
-        if good.any():
-            return True
-    return False
+    few = plane[::16, ::16]  # which answer for nearly every image
+    return any(bool(_find_good(part, zero_is_bad).any()) for part in (few, plane))
 
 
 def _all_good(array: Array, zero_is_bad: bool) -> bool:
@@ -108,31 +74,12 @@ def fill_bad_pixels(
     zero_is_bad: bool = False,
     within: tuple[slice, slice] | None = None,
 ) -> FilledPlanes:
-    """Apply the policy for bad pixels.
+    """Interpolate bad pixels, set them to zero, or refuse them (`PixelError`).
 
-    Parameters
-    ----------
-    array : ndarray, shape (band, y, x)
-        Not changed.
-    mask : ndarray of bool, shape (y, x), optional
-        Pixels known to be bad.
-    policy : {"interpolate", "zero", "refuse"}
-        Interpolate: a pixel that is bad in one band only is filled from the other bands, in the
-        mean colour of the image; one that is bad in all of them from its neighbours, from the
-        rim of the hole inwards. Or set to zero, or raise.
-    max_fraction : float
-        Above this fraction of bad pixels the result is flagged ``MANY_BAD_PIXELS``.
-    zero_is_bad : bool
-        As in `find_bad_pixels`.
-    within : (slice, slice), optional
-        Rows and columns that will be seen. All bad pixels are filled, but only these are counted,
-        flagged and refused.
-
-    Raises
-    ------
-    PixelError
-        The policy is "refuse" and there are bad pixels; a plane has no good pixel at all; or none
-        that will be seen is good in any plane.
+    A pixel that is bad in one band only is filled from the other bands, in the mean colour of the
+    image; one that is bad in all of them from its neighbours, from the rim of the hole inwards.
+    Only those ``within`` the rows and columns that will be seen are counted, flagged and refused.
+    A plane without any good pixel is refused always.
     """
     bad = find_bad_pixels(array, mask, zero_is_bad=zero_is_bad)
     if bad is None:
@@ -151,31 +98,26 @@ def fill_bad_pixels(
     if count > max_fraction * total:
         flags |= Flags.MANY_BAD_PIXELS
     if policy == "zero":
-        filled = np.where(bad, array.dtype.type(0), array)
-    else:
-        array, left = _fill_from_other_bands(array, bad)
-        filled = np.stack([_close_holes(p, b) for p, b in zip(array, left, strict=True)])
+        return FilledPlanes(np.where(bad, array.dtype.type(0), array), flags, count)
+    array, left = _fill_from_other_bands(array, bad)
+    filled = np.stack([_close_holes(p, b) for p, b in zip(array, left, strict=True)])
     return FilledPlanes(filled, flags, count)
 
 
 def _fill_from_other_bands(array: Array, bad: Array) -> tuple[Array, Array]:
-    """Fill what is bad in one band and good in another, in the mean colour of the image.
-
-    Returns the planes and what is still bad.
-    """
+    """Fill what is bad in one band and good in another; the planes, and what is still bad."""
     single = bad.any(axis=0) & ~bad.all(axis=0)
     if not single.any():
         return array, bad
     known = np.where(bad, 0, array).astype(np.float32)
     total, weight = np.zeros_like(known), np.zeros(known.shape, dtype=np.float32)
-    for target in range(array.shape[0]):
-        for donor in range(array.shape[0]):
-            usable = bad[target] & ~bad[donor]
-            if donor != target and usable.any():
-                estimate = _predict(known[target], known[donor], ~(bad[target] | bad[donor]))
-                if estimate is not None:
-                    total[target] += np.where(usable, estimate, 0)
-                    weight[target] += usable
+    for target, donor in itertools.permutations(range(len(array)), 2):
+        usable = bad[target] & ~bad[donor]
+        if usable.any():
+            estimate = _predict(known[target], known[donor], ~(bad[target] | bad[donor]))
+            if estimate is not None:
+                total[target] += np.where(usable, estimate, 0)
+                weight[target] += usable
     done = weight > 0
     filled = np.where(done, total / np.maximum(weight, 1), array).astype(array.dtype)
     return filled, bad & ~done

@@ -2,10 +2,8 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import UnsupportedImageError
 from galmorph.flags import Flags
@@ -15,7 +13,7 @@ from galmorph.images.calibration import (
     is_magnitude,
     restore_counts,
 )
-from galmorph.images.cutout import Cutout
+from galmorph.images.cutout import RENDERED_BANDS, Array, Cutout
 from galmorph.preprocessing.pixels import (
     FilledPlanes,
     fill_bad_pixels,
@@ -25,13 +23,8 @@ from galmorph.preprocessing.pixels import (
 from galmorph.preprocessing.stretch import Stretch, choose_stretch, get_stretch
 from galmorph.settings import RenderOptions
 
-Array = npt.NDArray[Any]
-RENDERED = ("red", "green", "blue")
-WHOLE = slice(None), slice(None)
-ZERO_IS_UNOBSERVED = ("legacysurvey",)
-"""Surveys whose images hold exactly 0 where a band has no exposure."""
-
-
+Part = tuple[slice, slice]
+ZERO_IS_UNOBSERVED = ("legacysurvey",)  # surveys whose images hold 0 where a band has no exposure
 DEFAULT_OPTIONS = RenderOptions()
 
 
@@ -39,43 +32,20 @@ def render(
     cutout: Cutout,
     *,
     options: RenderOptions = DEFAULT_OPTIONS,
-    within: tuple[slice, slice] | None = None,
+    within: Part | None = None,
     cut: bool = False,
 ) -> Cutout:
-    """Bring a cutout to three colour channels.
+    """Bring a cutout to three colour channels, (3, y, x).
 
-    Parameters
-    ----------
-    cutout : Cutout
-        As read: limits of "asinh", "zscale", "percentile" and "lupton" come from all of it.
-    options : RenderOptions
-        Stretch and bad pixels.
-    within : (slice, slice), optional
-        Rows and columns that will be seen, of which bad pixels are counted.
-    cut : bool
-        Give these alone.
-
-    Returns
-    -------
-    Cutout
-        Kind "rendered", red, green, blue: the untouched uint8 array of a rendered cutout without
-        bad pixels, else float32 on [0, 1]. A band without any good pixel is left out, unless bad
-        pixels are refused. Its notes say what was done ("stretch", "bands", "empty_bands",
-        "bad_pixels").
-
-    Raises
-    ------
-    PixelError
-        Bad pixels that are to be refused, or no good pixel in any band.
-    BandError
-        The stretch is for other bands, or it takes any and the order of these is not known.
-    UnsupportedImageError
-        The stretch needs nanomaggies and the unit cannot be turned into them; or the pixels are
-        magnitudes.
+    Those of a rendered cutout without bad pixels are its own, else float32 on [0, 1]. Bad pixels
+    are counted ``within`` some rows and columns, which alone are given where it is ``cut``; the
+    limits of stretches that need any come from all pixels. A band without a good pixel is left
+    out, unless bad pixels are refused. Notes say what was done.
     """
+    seen = within if cut else None
     if cutout.kind == "rendered":
-        if cut and within is not None:
-            cutout, within = _cut(cutout, within), None
+        if seen is not None:
+            cutout, within = _cut(cutout, seen), None
         return _render_rendered(cutout, options, within)
     if options.zeropoint is not None:
         cutout = restore_counts(cutout)
@@ -85,29 +55,31 @@ def render(
             "give the image in a unit of flux, or --zeropoint where BUNIT is wrong",
             cutout.path,
         )
-    return _render_flux(cutout, options, within, cut)
+    return _render_flux(cutout, options, within, seen)
 
 
 def _render_flux(
-    cutout: Cutout, options: RenderOptions, within: tuple[slice, slice] | None, cut: bool
+    cutout: Cutout, options: RenderOptions, within: Part | None, seen: Part | None
 ) -> Cutout:
-    empty: list[str] = []
+    given = cutout.bands
     if options.nan != "refuse":
-        cutout, empty = _drop_empty_bands(cutout)
+        cutout = _take_bands(cutout, _list_observed(cutout))
+    empty = [band for band in given if band not in cutout.bands]
     name, flags = options.stretch, Flags.NONE
     if name == "auto":
-        name, assumed = choose_stretch(
-            cutout, calibrated=not math.isnan(_zeropoint(cutout, options))
-        )
+        calibrated = not math.isnan(_find_zeropoint(cutout, options))
+        name, assumed = choose_stretch(cutout, calibrated=calibrated)
         flags = Flags.ASSUMED_STRETCH if assumed else Flags.NONE
     stretch = get_stretch(name)
     bands = stretch.choose_bands(cutout.bands, in_order="band_order" in cutout.notes)
-    indices = [cutout.bands.index(band) for band in bands]
-    if cut and within is not None and stretch.curve is not None:
-        cutout, within = _cut_good(cutout, within, indices)
-    filled = _fill(cutout, indices, options, within)
+    if seen is not None and stretch.curve is not None:
+        part = _take_bands(_cut(cutout, seen), bands)
+        # what is seen alone, where no pixel of it is to be filled from those around
+        if find_bad_pixels(part.array, part.bad, zero_is_bad=is_zero_bad(part)) is None:
+            cutout, within, seen = part, None, None
+    cutout = _take_bands(cutout, bands)
+    filled = _fill(cutout, options, within)
     planes, unit_note = _calibrate(filled.array, cutout, stretch, options)
-    seen = within if cut and within is not None else WHOLE
     colours = stretch.render(dict(zip(bands, planes, strict=True)), seen)
     if len(bands) < 3:
         flags |= Flags.OUTSIDE_COLOUR_DOMAIN
@@ -117,18 +89,15 @@ def _render_flux(
     return _finish(cutout, colours, filled, flags, notes)
 
 
-def _cut(cutout: Cutout, seen: tuple[slice, slice]) -> Cutout:
+def _cut(cutout: Cutout, seen: Part) -> Cutout:
     bad = None if cutout.bad is None else cutout.bad[seen]
     return replace(cutout, array=cutout.array[:, *seen], bad=bad)
 
 
-def _cut_good(
-    cutout: Cutout, within: tuple[slice, slice], indices: list[int]
-) -> tuple[Cutout, tuple[slice, slice] | None]:
-    """What is seen alone, where no pixel of it is to be filled from those around."""
-    part = _cut(cutout, within)
-    bad = find_bad_pixels(part.array[indices], part.bad, zero_is_bad=is_zero_bad(cutout))
-    return (part, None) if bad is None else (cutout, within)
+def _take_bands(cutout: Cutout, bands: tuple[str, ...]) -> Cutout:
+    if bands == cutout.bands:
+        return cutout
+    return replace(cutout, array=cutout.array[[*map(cutout.bands.index, bands)]], bands=bands)
 
 
 def is_zero_bad(cutout: Cutout) -> bool:
@@ -137,40 +106,27 @@ def is_zero_bad(cutout: Cutout) -> bool:
     return unobserved and "zeros" not in cutout.notes
 
 
-def _drop_empty_bands(cutout: Cutout) -> tuple[Cutout, list[str]]:
-    """Leave out bands that were not observed at all, as long as one is left."""
+def _list_observed(cutout: Cutout) -> tuple[str, ...]:
+    """Bands that were observed at all; all of them where none was."""
     zero_is_bad = cutout.survey in ZERO_IS_UNOBSERVED  # one that is 0 everywhere, in any file
-    kept = [n for n, p in enumerate(cutout.array) if has_good_pixel(p, zero_is_bad=zero_is_bad)]
-    if not kept or len(kept) == len(cutout.bands):
-        return cutout, []
-    empty = [band for n, band in enumerate(cutout.bands) if n not in kept]
-    bands = tuple(cutout.bands[n] for n in kept)
-    return replace(cutout, array=cutout.array[kept], bands=bands), empty
+    pairs = zip(cutout.bands, cutout.array, strict=True)
+    kept = tuple(band for band, p in pairs if has_good_pixel(p, zero_is_bad=zero_is_bad))
+    return kept or cutout.bands
 
 
-def _render_rendered(
-    cutout: Cutout, options: RenderOptions, within: tuple[slice, slice] | None
-) -> Cutout:
+def _render_rendered(cutout: Cutout, options: RenderOptions, within: Part | None) -> Cutout:
     if cutout.array.dtype == np.uint8 and cutout.bad is None:
         return cutout
-    filled = _fill(cutout, None, options, within)
+    filled = _fill(cutout, options, within)
     array = filled.array
     if array.dtype != np.uint8:
         array = np.clip(array, 0, 1)
     return _finish(cutout, array, filled, Flags.NONE, {"stretch": "as rendered"})
 
 
-def _fill(
-    cutout: Cutout,
-    indices: list[int] | None,
-    options: RenderOptions,
-    within: tuple[slice, slice] | None,
-) -> FilledPlanes:
-    array = cutout.array
-    if indices is not None and indices != list(range(array.shape[0])):
-        array = array[indices]
+def _fill(cutout: Cutout, options: RenderOptions, within: Part | None) -> FilledPlanes:
     return fill_bad_pixels(
-        array,
+        cutout.array,
         cutout.bad,
         policy=options.nan,
         max_fraction=options.nan_fraction,
@@ -180,18 +136,14 @@ def _fill(
 
 
 def _finish(
-    cutout: Cutout,
-    array: Array,
-    filled: FilledPlanes,
-    flags: Flags,
-    notes: dict[str, str],
+    cutout: Cutout, array: Array, filled: FilledPlanes, flags: Flags, notes: dict[str, str]
 ) -> Cutout:
     if filled.bad_pixels:
         notes["bad_pixels"] = str(filled.bad_pixels)
     return replace(
         cutout,
         array=array,
-        bands=RENDERED,
+        bands=RENDERED_BANDS,
         kind="rendered",
         flags=cutout.flags | filled.flags | flags,
         bad=None,
@@ -199,10 +151,9 @@ def _finish(
     )
 
 
-def _zeropoint(cutout: Cutout, options: RenderOptions) -> float:
-    if options.zeropoint is not None:
-        return options.zeropoint
-    return calibration_from_cutout(cutout).magnitude
+def _find_zeropoint(cutout: Cutout, options: RenderOptions) -> float:
+    given = options.zeropoint
+    return calibration_from_cutout(cutout).magnitude if given is None else given
 
 
 def _calibrate(
@@ -211,10 +162,9 @@ def _calibrate(
     """Turn flux into nanomaggies where the stretch needs them."""
     if not stretch.calibrated:
         return planes, {}
-    zeropoint = _zeropoint(cutout, options)
-    given = options.zeropoint is not None
-    if cutout.unit == "nanomaggy" and not given:
+    if cutout.unit == "nanomaggy" and options.zeropoint is None:
         return planes, {"unit": "nanomaggy"}
+    zeropoint = _find_zeropoint(cutout, options)
     if not math.isnan(zeropoint):
         factor = 10 ** ((NANOMAGGY_ZEROPOINT - zeropoint) / 2.5)
         return planes * np.float32(factor), {"unit": f"zero point {zeropoint:g}"}

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-Array = npt.NDArray[np.uint8]
+from galmorph.images.cutout import Array
 
 
 def shrink_all(
@@ -62,7 +61,7 @@ def _find_pixels(array: Array) -> Array:
     return pixels if pixels.strides[1:] == (3, 1) else interleave(array)
 
 
-def interleave(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def interleave(planes: Array) -> Array:
     """(band, y, x) to contiguous (y, x, band).
 
     Plane by plane, because numpy's own way takes five times as long for three bands.
@@ -73,7 +72,7 @@ def interleave(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array
 
 
-def separate(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def separate(array: Array) -> Array:
     """The inverse, contiguous as well."""
     planes = np.empty((array.shape[2], *array.shape[:2]), dtype=array.dtype)
     for k in range(len(planes)):

@@ -11,71 +11,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["GalaxySize", "Grey", "measure_sizes", "to_grey"]
+from galmorph.images.cutout import Array
 
-Array = npt.NDArray[Any]
-
-WORKING_SIDE = 106
-"""Frames are averaged down to about this many pixels before the measurement."""
-
+WORKING_SIDE = 106  # pixels to which frames are about averaged down before the measurement
 PETROSIAN_RATIO = 0.3
 """The radius lies where the surface brightness is this fraction of its mean within. SDSS takes 0.2;
 the higher value is reached within frames that are smaller than the galaxy."""
 
-NUM_RINGS = 24
-NUM_ANGLES = 48
-OUTERMOST = 0.6
-"""Radius of the last ring, as a fraction of the shorter side: into the corners."""
-
-MIN_PAIRS = 6
-"""Opposite points inside the frame that a ring needs."""
-
+NUM_RINGS, NUM_ANGLES = 24, 48
+OUTERMOST = 0.6  # radius of the last ring, as a fraction of the shorter side: into the corners
+MIN_PAIRS = 6  # opposite points inside the frame that a ring needs
 CENTRAL_SIGMA = 0.06
 """The galaxy is the brightest source under a Gaussian of this width (fraction of the shorter side)
 about the middle of the frame."""
 
-MIN_CONTRAST = 0.02
-"""Least surface brightness of a galaxy above the sky on [0, 1]: five steps of an 8-bit image."""
-
-SIGNIFICANCE = 4.0
-"""The same in standard deviations of the noise."""
-
-WELL_RESOLVED = 6.0
-"""Below this radius in averaged pixels the frame's central part is measured again, finer."""
-
-MAX_UINT16_ROWS = 85
-"""So many 8-bit values of three planes can be added in 16 bits."""
-
+MIN_CONTRAST = 0.02  # of a galaxy above the sky on [0, 1]: five steps of an 8-bit image
+SIGNIFICANCE = 4.0  # the same in standard deviations of the noise
+WELL_RESOLVED = 6.0  # averaged pixels; the part about a smaller galaxy is measured again, finer
+MAX_UINT16_ROWS = 85  # so many 8-bit values of three planes can be added in 16 bits
 _ANGLES = np.arange(NUM_ANGLES) * (2 * math.pi / NUM_ANGLES)
 _COS, _SIN = np.cos(_ANGLES), np.sin(_ANGLES)
 
 
-@dataclass(frozen=True, slots=True)
-class GalaxySize:
-    """What was measured, in pixels of the array.
+class GalaxySize(NamedTuple):
+    """What was measured, in pixels of the array, of which the middle of the first is (0.5, 0.5)."""
 
-    Attributes
-    ----------
-    radius : float
-        Petrosian radius (ratio 0.3) of the rendered, that is stretched, image.
-    x, y : float
-        Centre, in pixel edges: the middle of the first pixel is (0.5, 0.5).
-    """
-
-    radius: float
+    radius: float  # Petrosian radius of the rendered, that is stretched, image
     x: float
     y: float
 
 
-@dataclass(frozen=True, slots=True)
-class Grey:
+class Grey(NamedTuple):
     """A frame of one plane on [0, 1], averaged over blocks of ``factor`` by ``factor`` pixels."""
 
     plane: Array
@@ -83,19 +54,10 @@ class Grey:
 
 
 def measure_sizes(frames: Iterable[tuple[Array, Grey]]) -> list[GalaxySize | None]:
-    """Measure the galaxy nearest to the middle of each frame.
+    """Measure the galaxy nearest to the middle of each frame; None where nothing stands out there.
 
-    Frames of one shape go through together: the steps are many and small.
-
-    Parameters
-    ----------
-    frames : iterable of (ndarray, Grey)
-        Rendered (3, y, x), uint8 in [0, 255] or float32 in [0, 1]; and `to_grey` of it.
-
-    Returns
-    -------
-    list of GalaxySize or None
-        None where nothing stands out near the middle.
+    Frames are rendered (3, y, x), and `to_grey` of them. Those of one shape go through together:
+    the steps are many and small.
     """
     frames = list(frames)
     sizes: list[GalaxySize | None] = [None] * len(frames)

@@ -1,60 +1,37 @@
 """What a stretch is: from linear flux to colours on [0, 1]; and which one a cutout gets."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import BandError
 from galmorph.images.bands import sort_by_wavelength
-from galmorph.images.cutout import Cutout
+from galmorph.images.cutout import Array, Cutout
 from galmorph.settings import STRETCHES
-
-Array = npt.NDArray[Any]
 
 Curve = Callable[[Array], Array]
 """(n, y, x) float32, scaled and in the order red, green, blue, to the same on [0, 1]; its input may
 be changed."""
 
-Whole = slice(None), slice(None)
-
 BLOCK_PIXELS = 1 << 16
 """Pixels that a curve takes at a time: few steps in Python, and temporary arrays in the cache."""
-
-
-def iter_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Slices of rows of about `BLOCK_PIXELS` pixels each."""
-    step = max(1, BLOCK_PIXELS // shape[-1])
-    for start in range(0, shape[-2], step):
-        yield slice(start, start + step)
 
 
 @dataclass(frozen=True)
 class Stretch:
     """A named recipe: either a curve by the point, or one that is fitted to the pixels.
 
-    Attributes
-    ----------
-    name : str
-        As the user gives it.
-    curve : callable, optional
-        By the point, of fluxes in nanomaggies times `scales`: three bands, or as many as there are.
-    fit : callable, optional
-        Gives the curve for an image, from all pixels of its one to three bands, of any unit.
-    band_sets : tuple of tuple of str
-        Bands from blue to red that it is made for, the preferred ones first; empty for any bands.
-    scales : mapping
-        Factor of each band ahead of the curve.
+    The curve is of fluxes in nanomaggies times `scales`, of three bands, or as many as there are.
+    What `fit` gives is the curve for an image, from all pixels of its bands, of any unit.
     """
 
     name: str
     curve: Curve | None = None
     fit: Callable[[Sequence[Array]], Curve] | None = None
-    band_sets: tuple[tuple[str, ...], ...] = ()
+    band_sets: tuple[tuple[str, ...], ...] = ()  # from blue to red, preferred ones first; (): any
     scales: Mapping[tuple[str, ...], Mapping[str, float]] = field(default_factory=dict)
 
     @property
@@ -63,19 +40,7 @@ class Stretch:
         return self.curve is not None
 
     def choose_bands(self, bands: tuple[str, ...], *, in_order: bool = False) -> tuple[str, ...]:
-        """Bands to use out of those of a cutout, from blue to red.
-
-        Parameters
-        ----------
-        bands : tuple of str
-        in_order : bool
-            They are from blue to red as they stand, whatever their names.
-
-        Raises
-        ------
-        BandError
-            The recipe is for other bands; or it takes any, and their order is not known.
-        """
+        """Bands to use out of those of a cutout, from blue to red, as they may stand already."""
         for wanted in self.band_sets:
             if set(wanted) <= set(bands):
                 return wanted
@@ -85,37 +50,35 @@ class Stretch:
         if not self.band_sets or (len(bands) == 2 and known.issuperset(bands)):
             order = range(len(bands)) if in_order else sort_by_wavelength(bands)
             ordered = tuple(bands[n] for n in order)
-            return ordered if len(ordered) <= 3 else _spread(ordered)
+            if len(ordered) > 3:  # the bluest, the middle one and the reddest
+                return ordered[0], ordered[len(ordered) // 2], ordered[-1]
+            return ordered
         raise BandError(
             f"the stretch {self.name!r} is for {' or '.join('+'.join(s) for s in self.band_sets)}, "
             f"not {', '.join(bands)}; choose one of lupton, asinh, zscale, percentile"
         )
 
-    def render(
-        self, planes: Mapping[str, Array], seen: tuple[slice, slice] = Whole
-    ) -> npt.NDArray[np.float32]:
-        """Make colours (3, y, x), red, green, blue on [0, 1], of flux.
+    def render(self, planes: Mapping[str, Array], seen: tuple[slice, slice] | None = None) -> Array:
+        """Colours (3, y, x), red, green, blue on [0, 1], of the fluxes (y, x) of one to four bands.
 
-        Parameters
-        ----------
-        planes : mapping of str to ndarray, shape (y, x)
-            One to four bands, as `choose_bands` gives them. One becomes grey in all three
-            channels; of two, the bluer becomes blue, the redder red, and their mean green (of the
-            fluxes where these are calibrated, else of the finished channels).
-        seen : (slice, slice)
-            Rows and columns to make colours of; limits come from all pixels.
+        Bands are as `choose_bands` gives them. One becomes grey in all three channels; of two, the
+        bluer becomes blue, the redder red, and their mean green (of the fluxes where these are
+        calibrated, else of the finished channels). Limits come from all pixels, also where only
+        some rows and columns are ``seen``.
         """
         bands = tuple(planes)
-        parts = {band: plane[seen] for band, plane in planes.items()}
+        parts = planes if seen is None else {band: plane[seen] for band, plane in planes.items()}
         curve = self.curve
         if self.fit is not None:
             curve = self.fit([planes[band] for band in reversed(bands)])
         assert curve is not None
         height, width = parts[bands[0]].shape
-        if height * width <= BLOCK_PIXELS:
+        step = max(1, BLOCK_PIXELS // width)
+        if height <= step:
             return self._render_block(parts, curve)
         colours = np.empty((3, height, width), dtype=np.float32)
-        for rows in iter_blocks(colours.shape):
+        for start in range(0, height, step):
+            rows = slice(start, start + step)
             colours[:, rows] = self._render_block({b: p[rows] for b, p in parts.items()}, curve)
         return colours
 
@@ -138,11 +101,6 @@ class Stretch:
         return scales[wanted[1]]
 
 
-def _spread(ordered: tuple[str, ...]) -> tuple[str, ...]:
-    """Bluest, middle and reddest of more than three bands."""
-    return ordered[0], ordered[len(ordered) // 2], ordered[-1]
-
-
 def _to_channels(scaled: Array) -> Array:
     """Make one or two planes (red first) three."""
     if len(scaled) == 1:
@@ -153,7 +111,7 @@ def _to_channels(scaled: Array) -> Array:
     return scaled
 
 
-SURVEY_STRETCHES = MappingProxyType({"legacysurvey": "legacysurvey", "sdss": "sdss"})
+SURVEY_STRETCHES = ("legacysurvey", "sdss")  # by the names of the surveys
 GENERAL_STRETCH = "lupton"
 NANOMAGGY_UNITS = ("nanomaggy", "")
 
@@ -166,18 +124,15 @@ def get_stretch(name: str) -> Stretch:
 
 
 def choose_stretch(cutout: Cutout, *, calibrated: bool = False) -> tuple[str, bool]:
-    """Choose the recipe of a flux cutout by its header, and say whether it is an assumption.
+    """The recipe of a flux cutout by its header, and whether it is an assumption.
 
-    The rule: a cutout whose header names a survey is rendered as that survey renders its own
-    images ("legacysurvey" for DECaLS, BASS, MzLS; "sdss" for SDSS), as long as its flux is in
-    nanomaggies, or ``calibrated``, and it has the bands for it; everything else by "lupton", whose
-    scales come from the noise of the pixels, and that is an assumption.
+    That of the survey that the header names, where the flux is in nanomaggies, or ``calibrated``,
+    and has the bands for it; everything else by "lupton", whose scales come from the noise of the
+    pixels, and that is an assumption.
     """
-    name = SURVEY_STRETCHES.get(cutout.survey)
-    if name is None or not (calibrated or cutout.unit in NANOMAGGY_UNITS):
-        return GENERAL_STRETCH, True
-    try:
-        get_stretch(name).choose_bands(cutout.bands)
-    except BandError:
-        return GENERAL_STRETCH, True
-    return name, False
+    name = cutout.survey
+    if name in SURVEY_STRETCHES and (calibrated or cutout.unit in NANOMAGGY_UNITS):
+        with suppress(BandError):
+            get_stretch(name).choose_bands(cutout.bands)
+            return name, False
+    return GENERAL_STRETCH, True

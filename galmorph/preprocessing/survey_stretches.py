@@ -17,14 +17,10 @@ sdss
     scales also in a port by E. Sheldon. Left out: the regrouping of pixels beyond 30 nanomaggies.
 """
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from galmorph.images.cutout import Array
 from galmorph.preprocessing.stretch import Stretch
-
-Array = npt.NDArray[Any]
 
 GZDECALS_SCALES = {"g": 1 / 0.008, "r": 1 / 0.014, "z": 1 / 0.019}
 GZDECALS_BLACK, GZDECALS_WHITE = -0.5, 300.0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from synthetic import resample
 
-from galmorph.preprocessing.geometry import Box, central_box, crop_box, resample
+from galmorph.preprocessing.geometry import Box, central_box
 
 
 def resample_naively(plane: np.ndarray, box: Box, size: int) -> np.ndarray:
@@ -68,14 +69,6 @@ def test_a_transposed_view_gives_the_same() -> None:
     np.testing.assert_array_equal(
         resample(view, box, 10)[0], resample(np.ascontiguousarray(view), box, 10)[0]
     )
-
-
-def test_crop_box_keeps_the_sky() -> None:
-    array = np.arange(3 * 10 * 10, dtype=np.float32).reshape(3, 10, 10)
-    part, inner = crop_box(array, Box(2.5, 3.25, 4.0))
-    assert part.shape == (3, 5, 5)
-    assert (inner.x, inner.y, inner.side) == (0.5, 0.25, 4.0)
-    assert part[0, 0, 0] == array[0, 3, 2]
 
 
 def test_a_box_of_nothing_is_refused() -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from synthetic import resample
 
 from galmorph.preprocessing import shrink as module
-from galmorph.preprocessing.geometry import central_box, resample
+from galmorph.preprocessing.geometry import central_box
 from galmorph.preprocessing.shrink import interleave, separate, shrink_all
 
 

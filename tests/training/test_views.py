@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from synthetic import resample
 from two_classes import draw_galaxy
 
-from galmorph.preprocessing.geometry import central_box, resample
+from galmorph.preprocessing.geometry import central_box
 from galmorph.training.views import (
     ViewOptions,
     draw_affine,
