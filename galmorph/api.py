@@ -79,9 +79,12 @@ def _describe(options: Any) -> str:
     """Parameters as numpydoc has them."""
     lines = []
     for each, option, _ in _list_keywords(options):
-        default = option.default or ("" if each.default in (None, ()) else repr(each.default))
-        end = f" By default {default}." if default else ""
-        lines.append(f"    {each.name} : {each.type}\n        {say_in_python(option.help)}{end}")
+        said, _, words = say_in_python(option.help).partition(" [default: ")
+        if words:
+            said += f". By default {words}".replace("].", ".")
+        elif each.default not in (None, ()):
+            said += f" By default {each.default!r}."
+        lines.append(f"    {each.name} : {each.type}\n        {said}")
     return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ from galmorph.inference.results import ResultPlan, concatenate
 from galmorph.inputs import Inputs
 from galmorph.pipeline import Pipeline
 from galmorph.quantities import plain
-from galmorph.remote import Copy, fetch, is_url, list_folder, remove, send
+from galmorph.remote import Copy, fetch, is_url, list_folder, remove
 from galmorph.run import PLACE, Run, Tell
 from galmorph.tables.escape import readable
 from galmorph.tables.formats import open_reader
@@ -72,14 +72,13 @@ class Folder:
             names = os.listdir(self.url)
         return frozenset(n for n in names if n.startswith("part-") and n.endswith(".parquet"))
 
-    def write(self, name: str, place: Path) -> None:
+    def write(self, name: str, data: bytes) -> None:
         """Put a file into it, whole or not at all."""
-        with say_unwritable(self.place(name), "make room and go on with --resume"):
-            if is_url(self.url):
-                send(place, self.place(name))
-            else:
+        way_out = "make room and go on with --resume"
+        if not is_url(self.url):
+            with say_unwritable(self.url, way_out):
                 os.makedirs(self.url, exist_ok=True)
-                write_whole(self.place(name), place.read_bytes())
+        write_whole(self.place(name), data, way_out)
 
     def begin(self, meta: dict[str, Any], *, resume: bool, overwrite: bool) -> frozenset[str]:
         """Compare with what is there, else say in the folder what run this is; parts to keep."""
@@ -96,9 +95,7 @@ class Folder:
             )
         for name in there:
             (remove if is_url(self.url) else os.remove)(self.place(name))
-        with TemporaryDirectory() as own:
-            (place := Path(own) / PROVENANCE).write_text(json.dumps(plain(meta), indent=1))
-            self.write(PROVENANCE, place)
+        self.write(PROVENANCE, json.dumps(plain(meta), indent=1).encode())
         return frozenset()
 
     def _compare(self, meta: dict[str, Any]) -> None:
@@ -175,9 +172,9 @@ class Worker:
         columns = concatenate([self.plan.fill(block) for block in blocks])
         rows = [row for block in blocks for row in block.rows]
         with TemporaryDirectory() as own:
-            with open_writer(Path(own) / part.name, self.plan.specs) as writer:
+            with open_writer(place := Path(own, part.name), self.plan.specs) as writer:
                 writer.append(columns)
-            self.folder.write(part.name, Path(own) / part.name)
+            self.folder.write(part.name, place.read_bytes())
         failed = sum(bool(row.flags & NO_LABEL) for row in rows)
         return Done(len(rows), failed, self.tell(rows, columns))
 

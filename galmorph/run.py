@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,10 @@ from galmorph.inference.engine import Block, Row
 from galmorph.inference.results import ResultPlan, concatenate
 from galmorph.inputs import Inputs, open_inputs
 from galmorph.pipeline import Pipeline, open_pipeline
-from galmorph.remote import exists, fetch, is_url
+from galmorph.remote import exists
 from galmorph.settings import ClassifyOptions, RunOptions
 from galmorph.tables.cells import normalize
-from galmorph.tables.formats import STDOUT, check_format
+from galmorph.tables.formats import STDOUT, check_format, open_reader
 from galmorph.tables.journal import partial_path
 from galmorph.tables.writers import KEY_COLUMNS, TableWriter, open_writer
 
@@ -92,11 +91,9 @@ class Run:
 
     def read_back(self) -> dict[str, Any]:
         """Columns of the finished result, with the rows of earlier runs."""
-        path, columns = self.options.file, {}
-        form = check_format(path, "embed")
-        copy = fetch(path) if is_url(path) else None
-        place = Path(copy.path if copy else path)
-        found = concatenate(list(form.reader(place, KEY_COLUMNS, None).chunks()))
+        form, columns = check_format(self.options.file, "embed"), {}
+        reader = open_reader(self.options.file, exact=KEY_COLUMNS)
+        found = concatenate(list(reader.chunks()))
         for spec in self.plan.specs:
             names = form.list_names([spec]) if spec.shape else [spec.name]
             parts = [found[name] for name in names if name in found]

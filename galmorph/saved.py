@@ -13,7 +13,7 @@ import numpy.typing as npt
 from galmorph.errors import CatalogueError
 from galmorph.remote import is_url
 from galmorph.tables.cells import Values, join_values
-from galmorph.tables.formats import bring_table, check_format, open_reader
+from galmorph.tables.formats import bring_table, open_reader
 from galmorph.tables.formats.base import TableInMemory, TableReader
 from galmorph.tables.provenance import nest_meta
 from galmorph.tables.writers import KEY_COLUMNS
@@ -47,8 +47,6 @@ class SavedRun:
             reader = TableInMemory(self._table)
             reader.only = names
             return reader
-        if self.path.suffix.lower() in (".npz", ".npy") and self.path.is_file():
-            return check_format(self.path, "embed").reader(self.path, KEY_COLUMNS, names)
         return open_reader(self.path, exact=KEY_COLUMNS, only=names)
 
     def _read(self, names: Iterable[str]) -> Iterator[dict[str, Values]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from numbers import Integral
 from typing import Any, ClassVar, Literal, Self
 
@@ -284,24 +285,28 @@ def _strip_unit(value: Any, *units: str) -> Any:
 
 @dataclass(frozen=True)
 class Option:
-    """What an option says of itself, if `help` is there; `flag` are further names of it."""
+    """What an option says of itself; `flag` are further names of it."""
 
-    help: str
     kind: Kind
-    default: str = ""
     rare: bool = False
     only: Literal["", "python", "command"] = ""
     metavar: str = ""
     flag: str = ""
+    listed: bool = True
+    help: str = ""
 
 
-def option(value: Any, kind: Kind, help_: str = "", **more: Any) -> Any:
-    return field(default=value, metadata={"option": Option(help_, kind, **more)})
+def option(value: Any, kind: Kind | None = None, **more: Any) -> Any:
+    kind = kind or (Flag() if isinstance(value, bool) else Kind())
+    return field(default=value, metadata={"option": Option(kind, **more)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Base of the classes below: every value is checked where it is set."""
+    """Base of the classes below: every value is checked where it is set.
+
+    Their docstrings hold the help, as ``name: text [default: in words].``
+    """
 
     group: ClassVar[str] = ""
 
@@ -333,38 +338,25 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class FileOptions(Settings):
-    """How files are read, as a user says it."""
+    """How files are read, as a user says it.
+
+    hdu: FITS: HDU that holds the image; several, as in 1,2,3, are stacked as bands; each: a row for
+        each HDU that holds a galaxy [default: the first with an image, and those after it that hold
+        other bands].
+    bands: Names of the planes where the file has none, else those to take.
+    pixel_scale: Size of a pixel, where the file does not tell.
+    center: FITS: centre in degrees, ICRS [default: the middle].
+    within: Read no image outside this folder or URL, whatever paths a table holds.
+    max_pixels: Refuse larger images: width x height x bands.
+    """
 
     group = "Pixels"
-    hdu: int | str | tuple[int | str, ...] | None = option(
-        None,
-        Hdu(),
-        "FITS: HDU that holds the image; several, as in 1,2,3, are stacked as bands; "
-        "each: a row for each HDU that holds a galaxy.",
-        default="the first with an image, and those after it that hold other bands",
-    )
-    bands: Sequence[str] | None = option(
-        None, Bands(), "Names of the planes where the file has none, else those to take."
-    )
-    pixel_scale: float | None = option(
-        None,
-        Number(*ARCSEC, "arcsec/pix"),
-        "Size of a pixel, where the file does not tell.",
-        metavar="ARCSEC",
-    )
-    center: tuple[float, float] | None = option(
-        None, Center(), "FITS: centre in degrees, ICRS.", default="the middle"
-    )
-    within: str | None = option(
-        None,
-        File(),
-        "Read no image outside this folder or URL, whatever paths a table holds.",
-        metavar="DIR",
-        rare=True,
-    )
-    max_pixels: int = option(
-        27_000_000, Whole(), "Refuse larger images: width x height x bands.", rare=True
-    )
+    hdu: int | str | tuple[int | str, ...] | None = option(None, Hdu())
+    bands: Sequence[str] | None = option(None, Bands())
+    pixel_scale: float | None = option(None, Number(*ARCSEC, "arcsec/pix"), metavar="ARCSEC")
+    center: tuple[float, float] | None = option(None, Center())
+    within: str | None = option(None, File(), metavar="DIR", rare=True)
+    max_pixels: int = option(27_000_000, Whole(), rare=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -375,10 +367,10 @@ class ReadOptions(FileOptions):
     nobody looks beyond the central `seen` of the shorter side, in frames of `seen_side` pixels.
     """
 
-    fov: float | None = option(None, Number(*ARCSEC))
-    min_side: int | None = option(None, Whole())
-    seen: float | None = option(None, Number())
-    seen_side: int | None = option(None, Whole())
+    fov: float | None = option(None, Number(*ARCSEC), listed=False)
+    min_side: int | None = option(None, Whole(), listed=False)
+    seen: float | None = option(None, Number(), listed=False)
+    seen_side: int | None = option(None, Whole(), listed=False)
 
     @property
     def max_bytes(self) -> int:
@@ -388,22 +380,17 @@ class ReadOptions(FileOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class FieldOptions(Settings):
-    """Which part of the frame to look at; by default what the weights expect."""
+    """Which part of the frame to look at; by default what the weights expect.
+
+    crop: Central part of the frame to look at, as a fraction; auto measures the galaxy [default:
+        what the weights expect].
+    fov: Field of view to look at; needs a WCS or --pixel-scale. With --survey auto goes by the
+        column petroR90_r or shape_r.
+    """
 
     group = "Pixels"
-    crop: float | Literal["auto"] | None = option(
-        None,
-        Crop(),
-        "Central part of the frame to look at, as a fraction; auto measures the galaxy.",
-        default="what the weights expect",
-    )
-    fov: float | Literal["auto"] | None = option(
-        None,
-        OrAuto(*ARCSEC),
-        "Field of view to look at; needs a WCS or --pixel-scale. With "
-        "--survey auto goes by the column petroR90_r or shape_r.",
-        metavar="ARCSEC|auto",
-    )
+    crop: float | Literal["auto"] | None = option(None, Crop())
+    fov: float | Literal["auto"] | None = option(None, OrAuto(*ARCSEC), metavar="ARCSEC|auto")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -413,26 +400,19 @@ class FieldOptions(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class RenderOptions(Settings):
-    """How flux becomes colour and what happens to bad pixels."""
+    """How flux becomes colour and what happens to bad pixels.
+
+    stretch: How flux becomes colour; auto goes by the survey in the header.
+    zeropoint: AB magnitude of one count, where the file does not say its unit.
+    nan: What to do with bad pixels.
+    nan_fraction: Part of bad pixels above which a row is flagged.
+    """
 
     group = "Pixels"
-    stretch: str = option(
-        "auto",
-        Choice("auto", *STRETCHES),
-        "How flux becomes colour; auto goes by the survey in the header.",
-    )
-    zeropoint: float | None = option(
-        None,
-        Number("a magnitude", fits=math.isfinite),
-        "AB magnitude of one count, where the file does not say its unit.",
-        metavar="MAG",
-    )
-    nan: BadPixelPolicy = option(
-        "interpolate", Choice("interpolate", "zero", "refuse"), "What to do with bad pixels."
-    )
-    nan_fraction: float = option(
-        0.05, WHOLE, "Part of bad pixels above which a row is flagged.", rare=True
-    )
+    stretch: str = option("auto", Choice("auto", *STRETCHES))
+    zeropoint: float | None = option(None, Number("a magnitude", fits=math.isfinite), metavar="MAG")
+    nan: BadPixelPolicy = option("interpolate", Choice("interpolate", "zero", "refuse"))
+    nan_fraction: float = option(0.05, WHOLE, rare=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -482,24 +462,17 @@ def _type(name: str, value: Any) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(Settings):
-    """What embeds."""
+    """What embeds.
+
+    model: A model of `galmorph weights list`, a safetensors or ONNX file of galmorph's, or
+        hf_hub:ORG/NAME for an encoder of timm [default: the bundled one].
+    backend: onnx computes with onnxruntime on the CPU and starts without torch (needs the extra
+        onnx); a --model file of `galmorph export` implies it.
+    """
 
     group = "Model"
-    model: Any = option(
-        None,
-        Kind(),
-        "A model of `galmorph weights list`, a safetensors or ONNX file of "
-        "galmorph's, or hf_hub:ORG/NAME for an encoder of timm.",
-        default="the bundled one",
-        metavar="NAME|FILE",
-    )
-    backend: BackendName = option(
-        "torch",
-        Choice("torch", "onnx"),
-        "onnx computes with onnxruntime on the CPU and starts "
-        "without torch (needs the extra onnx); a --model file of `galmorph export` implies it.",
-        rare=True,
-    )
+    model: Any = option(None, metavar="NAME|FILE")
+    backend: BackendName = option("torch", Choice("torch", "onnx"), rare=True)
 
     @property
     def runs_with(self) -> BackendName:
@@ -509,185 +482,112 @@ class ModelOptions(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions(Settings):
-    """How the work is done; none of it changes a result beyond the precision's rounding."""
+    """How the work is done; none of it changes a result beyond the precision's rounding.
+
+    device: auto, cpu, cuda, cuda:N or mps.
+    batch_size: Cutouts encoded together [default: by device].
+    workers: Threads that read (and, on the CPU, encode) [default: one per core].
+    precision: auto is bfloat16 where the device multiplies in it, else float32.
+    """
 
     group = "Engine"
-    device: str = option("auto", Kind(), "auto, cpu, cuda, cuda:N or mps.")
-    batch_size: int | None = option(None, Whole(), "Cutouts encoded together.", default="by device")
-    workers: int | None = option(
-        None, Whole(), "Threads that read (and, on the CPU, encode).", default="one per core"
-    )
-    precision: str = option(
-        "auto",
-        Choice(*PRECISIONS),
-        "auto is bfloat16 where the device multiplies in it, else float32.",
-        rare=True,
-    )
+    device: str = option("auto")
+    batch_size: int | None = option(None, Whole())
+    workers: int | None = option(None, Whole())
+    precision: str = option("auto", Choice(*PRECISIONS), rare=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterOptions(Settings):
-    """Where the work is done; in Python `galmorph.ray` has a function of its own."""
+    """Where the work is done; in Python `galmorph.ray` has a function of its own.
+
+    engine: ray shares the work among the nodes of a Ray cluster, or the GPUs of this machine; -o is
+        then a folder, or its URL, of Parquet parts (needs the extra ray).
+    address: Address of a Ray cluster; auto is the one that this machine belongs to [default:
+        RAY_ADDRESS, else Ray is started here].
+    """
 
     group = "Engine"
-    engine: Literal["local", "ray"] = option(
-        "local",
-        Choice("local", "ray"),
-        "ray shares the work among the nodes of a Ray cluster, or "
-        "the GPUs of this machine; -o is then a folder, or its URL, of Parquet parts (needs the "
-        "extra ray).",
-        only="command",
-    )
-    address: str | None = option(
-        None,
-        Kind(),
-        "Address of a Ray cluster; auto is the one that this machine belongs to.",
-        default="RAY_ADDRESS, else Ray is started here",
-        only="command",
-        rare=True,
-        metavar="ADDRESS",
-    )
+    engine: Literal["local", "ray"] = option("local", Choice("local", "ray"), only="command")
+    address: str | None = option(None, only="command", rare=True, metavar="ADDRESS")
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputOptions(Settings):
-    """Which cutouts there are."""
+    """Which cutouts there are.
+
+    recursive: Go into the folders inside a folder.
+    catalogue: Take the cutouts from a table (CSV, ECSV, FITS, VOTable, Parquet, JSON Lines, IPAC, a
+        folder of Parquet files such as HATS, in Python also a table in memory) instead of PATHs;
+        its columns are carried into the result.
+    path_column: Column of the catalogue that holds the paths; one per band (with --bands) where
+        each band has a file of its own [default: file_name, where the catalogue is called
+        metadata].
+    band_column: Column of the catalogue that holds the band of each path: the rows of one
+        identifier are the bands of one galaxy [default: a row is a galaxy].
+    id_column: Column that becomes object_id [default: object_id, else by the file, or the row's
+        number].
+    mosaic: Cut the catalogue's positions out of this FITS image (with --fov); one per band where
+        each has an image of its own. Tiles of a field take a run each.
+    survey: Download the catalogue's positions from legacysurvey, sdss or hips:ID (a layer or
+        release too, as legacysurvey:ls-dr9), as pictures, or with --bands g,r,z as flux. The field
+        is that of --fov, else goes by petroR90_r (sdss), else is measured.
+    survey_url: Another place of that service [default: GALMORPH_SURVEY_URL, else its own].
+    connections: Downloads at once; the owners of surveys ask for few [default: 4 from a survey, 16
+        of URLs].
+    bands_from_name: Join the files of one galaxy, as in "{id}_{band}.fits".
+    ra_column: Right ascension, degrees or 12:34:56.7 [default: ra, or by its UCD or a survey's
+        name].
+    dec_column: Declination, degrees or +12:34:56 [default: the one that belongs to it].
+    part: Every N-th of the cutouts, from the K-th on: for N jobs that share the work (and whose
+        results stand outside the folders that are searched).
+    """
 
     group = "Input"
-    images: Any = field(default=None, kw_only=False, metadata={"option": Option("", Kind())})
+    images: Any = field(
+        default=None, kw_only=False, metadata={"option": Option(Kind(), listed=False)}
+    )
     """Paths on the command line; in Python also objects in memory."""
-    recursive: bool = option(
-        True, Flag(), "Go into the folders inside a folder.", flag="--recursive/--no-recursive"
-    )
-    catalogue: Any = option(
-        None,
-        TableFile(),
-        "Take the cutouts from a table (CSV, ECSV, FITS, VOTable, Parquet, JSON "
-        "Lines, IPAC, a folder of Parquet files such as HATS, in Python also a table in memory) "
-        "instead of PATHs; its columns are carried into the result.",
-        metavar="FILE",
-    )
-    path_column: Sequence[str] = option(
-        (),
-        Texts(),
-        "Column of the catalogue that holds the paths; one per band (with --bands) "
-        "where each band has a file of its own.",
-        default="file_name, where the catalogue is called metadata",
-    )
-    band_column: str | None = option(
-        None,
-        Kind(),
-        "Column of the catalogue that holds the band of each path: the rows of one "
-        "identifier are the bands of one galaxy.",
-        default="a row is a galaxy",
-    )
-    id_column: str | None = option(
-        None,
-        Kind(),
-        "Column that becomes object_id.",
-        default="object_id, else by the file, or the row's number",
-    )
-    mosaic: Sequence[str] = option(
-        (),
-        Texts(),
-        "Cut the catalogue's positions out of this FITS image (with --fov); one per "
-        "band where each has an image of its own. Tiles of a field take a run each.",
-        metavar="FILE",
-    )
-    survey: str | None = option(
-        None,
-        Kind(),
-        "Download the catalogue's positions from legacysurvey, sdss or hips:ID (a "
-        "layer or release too, as legacysurvey:ls-dr9), as pictures, or with --bands g,r,z as "
-        "flux. The field is that of --fov, else goes by petroR90_r (sdss), else is measured.",
-        metavar="NAME[:ID]",
-    )
-    survey_url: str | None = option(
-        None,
-        Kind(),
-        "Another place of that service.",
-        default="GALMORPH_SURVEY_URL, else its own",
-        metavar="URL",
-        rare=True,
-    )
-    connections: int | None = option(
-        None,
-        Whole(),
-        "Downloads at once; the owners of surveys ask for few.",
-        default="4 from a survey, 16 of URLs",
-        rare=True,
-    )
-    bands_from_name: str | None = option(
-        None, Kind(), 'Join the files of one galaxy, as in "{id}_{band}.fits".', metavar="PATTERN"
-    )
-    ra_column: str | None = option(
-        None,
-        Kind(),
-        "Right ascension, degrees or 12:34:56.7.",
-        default="ra, or by its UCD or a survey's name",
-        rare=True,
-    )
-    dec_column: str | None = option(
-        None,
-        Kind(),
-        "Declination, degrees or +12:34:56.",
-        default="the one that belongs to it",
-        rare=True,
-    )
-    part: tuple[int, int] = option(
-        (1, 1),
-        Part(),
-        "Every N-th of the cutouts, from the K-th on: for N jobs that share the "
-        "work (and whose results stand outside the folders that are searched).",
-        rare=True,
-    )
+    recursive: bool = option(True, flag="--recursive/--no-recursive")
+    catalogue: Any = option(None, TableFile(), metavar="FILE")
+    path_column: Sequence[str] = option((), Texts())
+    band_column: str | None = option(None)
+    id_column: str | None = option(None)
+    mosaic: Sequence[str] = option((), Texts(), metavar="FILE")
+    survey: str | None = option(None, metavar="NAME[:ID]")
+    survey_url: str | None = option(None, metavar="URL", rare=True)
+    connections: int | None = option(None, Whole(), rare=True)
+    bands_from_name: str | None = option(None, metavar="PATTERN")
+    ra_column: str | None = option(None, rare=True)
+    dec_column: str | None = option(None, rare=True)
+    part: tuple[int, int] = option((1, 1), Part(), rare=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions(Settings):
-    """Where the result goes."""
+    """Where the result goes.
+
+    output: Table to write as it is made; the suffix decides: .fits, .parquet, .csv, .ecsv, .vot,
+        .jsonl, and for embeddings .npz, .npy.
+    progress: Whether to show a bar; or a function of the number of cutouts done [default: in a
+        terminal and in a notebook].
+    on_error: Keep the row of a cutout that fails, flagged, or raise the first error.
+    resume: Go on with the partial result that a run with the same inputs and options left.
+    overwrite: Replace the result, or partial result, that stands there.
+    csv_safe: In CSV, put an apostrophe before text that a spreadsheet would run (= + - @ first).
+    strict: Exit with status 1 if any cutout of the table failed.
+    quiet: No progress, no summary.
+    """
 
     group = "Output"
-    output: PathLike = option(
-        "",
-        File(),
-        "Table to write as it is made; the suffix decides: .fits, .parquet, .csv, "
-        ".ecsv, .vot, .jsonl, and for embeddings .npz, .npy.",
-        flag="-o --output",
-    )
-    progress: bool | Callable[[int], None] | None = option(
-        None,
-        Kind(),
-        "Whether to show a bar; or a function of the number of cutouts done.",
-        default="in a terminal and in a notebook",
-        only="python",
-    )
-    on_error: OnError = option(
-        "flag",
-        Choice("flag", "raise"),
-        "Keep the row of a cutout that fails, flagged, or raise the first error.",
-        only="python",
-    )
-    resume: bool = option(
-        False,
-        Flag(),
-        "Go on with the partial result that a run with the same inputs and options left.",
-    )
-    overwrite: bool = option(
-        False, Flag(), "Replace the result, or partial result, that stands there."
-    )
-    csv_safe: bool = option(
-        False,
-        Flag(),
-        "In CSV, put an apostrophe before text that a spreadsheet would run (= + - @ first).",
-        rare=True,
-    )
-    strict: bool = option(
-        False, Flag(), "Exit with status 1 if any cutout of the table failed.", only="command"
-    )
-    quiet: bool = option(
-        False, Flag(), "No progress, no summary.", flag="-q --quiet", only="command"
-    )
+    output: PathLike = option("", File(), flag="-o --output")
+    progress: bool | Callable[[int], None] | None = option(None, only="python")
+    on_error: OnError = option("flag", Choice("flag", "raise"), only="python")
+    resume: bool = option(False)
+    overwrite: bool = option(False)
+    csv_safe: bool = option(False, rare=True)
+    strict: bool = option(False, only="command")
+    quiet: bool = option(False, flag="-q --quiet", only="command")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -739,29 +639,23 @@ class RunOptions(
         return tuple(self.path_column) or (("file_name",) if named else ())
 
     def _check_catalogue(self) -> None:
+        ways = [name for name in ("survey", "mosaic", "path_column") if getattr(self, name)]
         if self.catalogue is None:
-            names = (
-                "path_column",
-                "band_column",
-                "id_column",
-                "ra_column",
-                "dec_column",
-                "mosaic",
-                "survey",
-            )
-            lonely = next((name for name in names if getattr(self, name)), None)
-            if lonely is not None:
-                raise OptionError(f"--{lonely.replace('_', '-')} needs --catalogue FILE.")
+            columns = ("band_column", "id_column", "ra_column", "dec_column")
+            if lonely := ways + [name for name in columns if getattr(self, name)]:
+                raise OptionError(f"--{lonely[0].replace('_', '-')} needs --catalogue FILE.")
         elif self.bands_from_name is not None:
             raise OptionError(
                 "--bands-from-name joins the files of PATHs; with --catalogue give one "
                 "--path-column per band."
             )
-        elif self.survey:
-            self._check_survey()
-        elif self.mosaic:
-            self._check_mosaic()
-        elif not self.path_columns:
+        elif len(ways) > 1:
+            raise OptionError("Give one of --survey, --mosaic and --path-column.")
+        elif self.center is not None and (self.survey or self.mosaic):
+            raise OptionError(f"Give --{ways[0]} or --center: the catalogue has the centres.")
+        elif self.mosaic and self.fov is None:
+            raise OptionError("--mosaic needs --fov ARCSEC, the side of each cutout.")
+        elif not (ways or self.path_columns):
             raise OptionError(
                 "--catalogue needs --path-column NAME, --mosaic FILE, or --survey NAME."
             )
@@ -774,81 +668,57 @@ class RunOptions(
                 "same order."
             )
 
-    def _check_survey(self) -> None:
-        if self.path_column or self.mosaic:
-            raise OptionError("Give one of --survey, --mosaic and --path-column.")
-        if self.center is not None:
-            raise OptionError("Give --survey or --center: the catalogue has the centres.")
-
-    def _check_mosaic(self) -> None:
-        if self.path_column:
-            raise OptionError("Give --mosaic or --path-column, not both.")
-        if self.center is not None:
-            raise OptionError("Give --mosaic or --center: the catalogue has the centres.")
-        if self.fov is None:
-            raise OptionError("--mosaic needs --fov ARCSEC, the side of each cutout.")
-
 
 @dataclass(frozen=True, kw_only=True)
 class ShowOptions(Settings):
-    """How a result is looked at."""
+    """How a result is looked at.
+
+    report: Make a page of the result as well, as `galmorph report` does.
+    samp: Have TOPCAT or Aladin, if they run, load the table (.fits or .vot).
+    """
 
     group = "Output"
-    report: str | None = option(
-        None,
-        File(),
-        "Make a page of the result as well, as `galmorph report` does.",
-        metavar="HTML",
-        only="command",
-    )
-    samp: bool = option(
-        False,
-        Flag(),
-        "Have TOPCAT or Aladin, if they run, load the table (.fits or .vot).",
-        only="command",
-    )
+    report: str | None = option(None, File(), metavar="HTML", only="command")
+    samp: bool = option(False, only="command")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyOptions(RunOptions, ShowOptions):
-    """All options of a run that classifies."""
+    """All options of a run that classifies.
+
+    head: What to tell: classes (gz2, gz2_clean, sdss, decals, decals4), all votes (tree),
+        attributes (efigi), or a file of `galmorph fit`.
+    coverage: Add label_set: the fewest classes of which one is right for this part of the cutouts
+        of each class, as long as they are like those that the head was calibrated on [default: no
+        such column].
+    with_embedding: Add the embedding as a vector column: both in one pass.
+    """
 
     group = "Model"
-    head: Any = option(
-        "gz2",
-        Kind(),
-        "What to tell: classes (gz2, gz2_clean, sdss, decals, decals4), all votes "
-        "(tree), attributes (efigi), or a file of `galmorph fit`.",
-        metavar="NAME|FILE",
-    )
-    coverage: float | None = option(
-        None,
-        INSIDE,
-        "Add label_set: the fewest classes of which one is right for this part of "
-        "the cutouts of each class, as long as they are like those that the head was calibrated "
-        "on.",
-        default="no such column",
-        metavar="F",
-    )
-    with_embedding: bool = option(
-        False, Flag(), "Add the embedding as a vector column: both in one pass."
-    )
+    head: Any = option("gz2", metavar="NAME|FILE")
+    coverage: float | None = option(None, INSIDE, metavar="F")
+    with_embedding: bool = option(False)
 
 
+_HELP = re.compile(r"^(\w+): (.+(?:\n    .+)*)", re.MULTILINE)
 GROUPS = ("Options", "Input", "Pixels", "Model", "Engine", "Output")
 
 
 def list_options(kind: type[Settings]) -> Iterator[tuple[Field[Any], Option, str]]:
     """Fields, options and groups of a class, in the order in which they are listed."""
     bases = [base for base in reversed(kind.__mro__) if issubclass(base, Settings)]
+    texts = "\n".join(inspect.cleandoc(base.__doc__ or "") for base in bases)
+    said = {name: " ".join(text.split()) for name, text in _HELP.findall(texts)}
     found = [
-        (each, each.metadata["option"], next(b.group for b in bases if each.name in _names(b)))
+        (
+            each,
+            replace(each.metadata["option"], help=said.get(each.name, "")),
+            next(base.group for base in bases if each.name in _names(base)),
+        )
         for each in fields(kind)
+        if each.metadata["option"].listed
     ]
-    yield from sorted(
-        ((each, option, group) for each, option, group in found if option.help),
-        key=lambda item: GROUPS.index(item[2]),
-    )
+    yield from sorted(found, key=lambda item: GROUPS.index(item[2]))
 
 
 def _names(kind: type[Settings]) -> list[str]:

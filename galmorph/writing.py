@@ -5,9 +5,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from galmorph.errors import OutputError
-from galmorph.remote import find_place, is_url, send
+from galmorph.remote import is_url, send
 
 
 @contextmanager
@@ -20,19 +21,25 @@ def say_unwritable(path: str | Path, way_out: str = "") -> Iterator[None]:
         raise OutputError(f"{reason}; {way_out}" if way_out else reason) from error
 
 
-def write_whole(path: str | Path, data: bytes) -> None:
-    """Write a file, or leave the one that was there; a link stays one."""
-    target = Path(os.path.realpath(find_place(path)))
+def write_whole(path: str | Path, data: bytes, way_out: str = "") -> None:
+    """Write a file or URL, or leave what was there; a link stays one."""
+    with say_unwritable(path, way_out):
+        if isinstance(path, str) and is_url(path):
+            with TemporaryDirectory() as folder:
+                (place := Path(folder, "file")).write_bytes(data)
+                send(place, path)
+        else:
+            with put_in_place(Path(os.path.realpath(path))) as temporary:
+                temporary.write_bytes(data)
+
+
+@contextmanager
+def put_in_place(target: Path) -> Iterator[Path]:
+    """Where to write a file beside its place, which it takes once it is whole."""
     temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with say_unwritable(path):
-            if isinstance(path, str) and is_url(path):
-                temporary.parent.mkdir(parents=True, exist_ok=True)
-                temporary.write_bytes(data)
-                send(temporary, path)
-            else:
-                temporary.write_bytes(data)
-                move_into_place(temporary, target)
+        yield temporary
+        move_into_place(temporary, target)
     finally:
         with suppress(OSError):
             temporary.unlink()

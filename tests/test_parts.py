@@ -148,7 +148,7 @@ def test_what_cannot_be_written_is_an_error_that_keeps_the_others(place, tmp_pat
     folder = Folder(str(out))
     place_of_one = list_parts(out)[0]
     with pytest.raises(OutputError, match=r"part-000002.*make room and go on with --resume"):
-        folder.write("part-000002.parquet", place_of_one)
+        folder.write("part-000002.parquet", place_of_one.read_bytes())
     assert not list(out.glob(".*"))
 
 

@@ -13,7 +13,7 @@ from galmorph.cli.labelled import Crops, Labels, WorkOptions, embed_set, embed_v
 from galmorph.cli.options import GroupedCommand, options_of
 from galmorph.cli.outputs import overwrite_option, prepare_output, prepare_picture
 from galmorph.errors import OptionError
-from galmorph.settings import SOME, File, Kind, Names, RunOptions, Texts, Whole, option
+from galmorph.settings import SOME, File, Names, RunOptions, Texts, Whole, option
 
 if TYPE_CHECKING:
     from galmorph.evaluation.merging import ClassMerge
@@ -35,36 +35,35 @@ FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(WorkOptions):
-    """What is measured, and how."""
+    """What is measured, and how.
 
-    head: str | None = option(
-        None, Kind(), "A fitted head to test on DATA: of the model, or a file of `galmorph fit`.",
-        metavar="NAME|FILE")  # fmt: skip
-    train_labels: str | None = option(
-        None, Kind(), "Labels of --train-data.", default="LABELS", metavar="FILE|folders"
-    )
-    train_data: Sequence[str] = option(
-        (), Texts(), "Training part: fit a linear probe and take nearest neighbours from it. "
-        "Repeat for more.", metavar="PATH")  # fmt: skip
-    train_frame: float = option(1.0, SOME, "As --data-frame, for --train-data.")
-    folds: int | None = option(
-        None, Whole(2), "Stratified K-fold cross-validation inside DATA, for small sets without a "
-        "training part.", metavar="K")  # fmt: skip
-    select_crop: tuple[Any, ...] = option(
-        (), Crops(), "With --folds: the probe's fields of view to choose from, anew inside every "
-        "fold.")  # fmt: skip
-    protocols: tuple[str, ...] | None = option(
-        None, Names(), f"Only these of: {', '.join(NEEDED)}.", default="all that the options allow"
-    )
-    neighbours: int = option(15, Whole(), "k of kNN.")
-    merge: Sequence[str] = option(
-        (), Texts(), "Join classes, as in smooth=round+in_between+cigar. Repeat for more.",
-        metavar="NEW=OLD+OLD")  # fmt: skip
-    checkpoint: str | None = option(
-        None, File(), "checkpoint.pt of the model's training: leave-one-out kNN on the projection "
-        "as well.")  # fmt: skip
-    output: str | None = option(None, File(), "Write everything as JSON.", flag="-o --output")
-    figure: str | None = option(None, File(), "Draw it (.png, .pdf, .svg); needs matplotlib.")
+    head: A fitted head to test on DATA: of the model, or a file of `galmorph fit`.
+    train_labels: Labels of --train-data [default: LABELS].
+    train_data: Training part: fit a linear probe and take nearest neighbours from it. Repeat for
+        more.
+    train_frame: As --data-frame, for --train-data.
+    folds: Stratified K-fold cross-validation inside DATA, for small sets without a training part.
+    select_crop: With --folds: the probe's fields of view to choose from, anew inside every fold.
+    protocols: Only these of: head, probe, knn, loo [default: all that the options allow].
+    neighbours: k of kNN.
+    merge: Join classes, as in smooth=round+in_between+cigar. Repeat for more.
+    checkpoint: checkpoint.pt of the model's training: leave-one-out kNN on the projection as well.
+    output: Write everything as JSON.
+    figure: Draw it (.png, .pdf, .svg); needs matplotlib.
+    """
+
+    head: str | None = option(None, metavar="NAME|FILE")
+    train_labels: str | None = option(None, metavar="FILE|folders")
+    train_data: Sequence[str] = option((), Texts(), metavar="PATH")
+    train_frame: float = option(1.0, SOME)
+    folds: int | None = option(None, Whole(2), metavar="K")
+    select_crop: tuple[Any, ...] = option((), Crops())
+    protocols: tuple[str, ...] | None = option(None, Names())
+    neighbours: int = option(15, Whole())
+    merge: Sequence[str] = option((), Texts(), metavar="NEW=OLD+OLD")
+    checkpoint: str | None = option(None, File())
+    output: str | None = option(None, File(), flag="-o --output")
+    figure: str | None = option(None, File())
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,7 +14,7 @@ from galmorph.cli.labelled import Crops, Labels, WorkOptions, embed_set, embed_v
 from galmorph.cli.options import GroupedCommand, options_of
 from galmorph.cli.outputs import overwrite_option, prepare_output
 from galmorph.errors import OptionError, UnknownHeadError, WeightsError
-from galmorph.settings import INSIDE, File, Flag, Kind, RunOptions, option
+from galmorph.settings import INSIDE, File, RunOptions, option
 
 if TYPE_CHECKING:
     from galmorph.heads import Head, LinearHead
@@ -27,42 +27,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions(WorkOptions):
-    """What is fitted, and where it goes."""
+    """What is fitted, and where it goes.
 
-    output: str | None = option(
-        None,
-        File(),
-        "Head to write, for `galmorph classify --head FILE`; ends in .safetensors.",
-        flag="-o --output",
-    )
-    add_to: str | None = option(
-        None,
-        File(),
-        "Write the head into this model file (of `galmorph pretrain`), and fit on that model.",
-        metavar="MODEL",
-    )
-    name: str | None = option(None, Kind(), "Name of the head.", default="the output's stem")
-    select_crop: tuple[Any, ...] | None = option(
-        None,
-        Crops(),
-        "Fields of view to choose from by cross-validation on DATA; `auto` may be among them.",
-    )
-    balanced: bool = option(
-        False, Flag(), "Give all classes the same weight, however rare they are."
-    )
-    held_out: float | None = option(
-        None,
-        INSIDE,
-        "The encoder was trained with the labels of DATA, but for the fraction F of "
-        "them (hold_out of its recipe): choose penalty and temperature by those "
-        "alone.",
-    )
-    typicality: bool = option(
-        False,
-        Flag(),
-        "With --add-to: DATA are what the model takes for typical in the column "
-        "atypicality; else the head alone does, where there are 400 cutouts or more.",
-    )
+    output: Head to write, for `galmorph classify --head FILE`; ends in .safetensors.
+    add_to: Write the head into this model file (of `galmorph pretrain`), and fit on that model.
+    name: Name of the head [default: the output's stem].
+    select_crop: Fields of view to choose from by cross-validation on DATA; `auto` may be among
+        them.
+    balanced: Give all classes the same weight, however rare they are.
+    held_out: The encoder was trained with the labels of DATA, but for the fraction F of them
+        (hold_out of its recipe): choose penalty and temperature by those alone.
+    typicality: With --add-to: DATA are what the model takes for typical in the column atypicality;
+        else the head alone does, where there are 400 cutouts or more.
+    """
+
+    output: str | None = option(None, File(), flag="-o --output")
+    add_to: str | None = option(None, File(), metavar="MODEL")
+    name: str | None = option(None)
+    select_crop: tuple[Any, ...] | None = option(None, Crops())
+    balanced: bool = option(False)
+    held_out: float | None = option(None, INSIDE)
+    typicality: bool = option(False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

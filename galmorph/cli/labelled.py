@@ -16,8 +16,6 @@ from galmorph.settings import (
     SOME,
     Crop,
     EngineOptions,
-    Flag,
-    Kind,
     ModelOptions,
     Names,
     PixelOptions,
@@ -64,38 +62,29 @@ class Crops(Names):
 
 @dataclass(frozen=True, kw_only=True)
 class Labels(Settings):
-    """Which cutouts there are, and of which class each is; or what else is known of it."""
+    """Which cutouts there are, and of which class each is; or what else is known of it.
+
+    label_column: Column of LABELS that holds the class.
+    id_column: Column of LABELS that holds the stem of the image's file name.
+    path_column: Column of LABELS that holds the path of the image, instead of DATA.
+    classes: Classes to keep, in this order [default: all, sorted].
+    votes: Instead of classes: the columns A, B, ... of LABELS count who gave these answers to a
+        question. Repeat for more questions.
+    numbers: Instead of classes: columns of LABELS that hold numbers.
+    data_frame: DATA show only the central part F of the original frames (0.528302 where they are
+        the central 224 px of 424). A --crop is always a fraction of the original frame.
+    """
 
     group = "Options"
-    labels: str = option("", Kind())
-    data: Sequence[str] = option((), Texts())
-    label_column: str = option("label", Kind(), "Column of LABELS that holds the class.")
-    id_column: str = option(
-        "object_id", Kind(), "Column of LABELS that holds the stem of the image's file name."
-    )
-    path_column: str | None = option(
-        None, Kind(), "Column of LABELS that holds the path of the image, instead of DATA."
-    )
-    classes: tuple[str, ...] | None = option(
-        None, Classes(), "Classes to keep, in this order.", default="all, sorted"
-    )
-    votes: Sequence[str] = option(
-        (),
-        Texts(),
-        "Instead of classes: the columns A, B, ... of LABELS count who gave these "
-        "answers to a question. Repeat for more questions.",
-        metavar="QUESTION=A,B,...",
-    )
-    numbers: tuple[str, ...] | None = option(
-        None, Names(), "Instead of classes: columns of LABELS that hold numbers."
-    )
-    data_frame: float = option(
-        1.0,
-        SOME,
-        "DATA show only the central part F of the original frames (0.528302 where they "
-        "are the central 224 px of 424). A --crop is always a fraction of the original "
-        "frame.",
-    )
+    labels: str = option("", listed=False)
+    data: Sequence[str] = option((), Texts(), listed=False)
+    label_column: str = option("label")
+    id_column: str = option("object_id")
+    path_column: str | None = option(None)
+    classes: tuple[str, ...] | None = option(None, Classes())
+    votes: Sequence[str] = option((), Texts(), metavar="QUESTION=A,B,...")
+    numbers: tuple[str, ...] | None = option(None, Names())
+    data_frame: float = option(1.0, SOME)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -171,11 +160,15 @@ class Labels(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkOptions(Settings):
-    """Base of the options of a command."""
+    """Base of the options of a command.
+
+    seed: Of every random choice.
+    quiet: No progress.
+    """
 
     group = "Options"
-    seed: int = option(0, Whole(0), "Of every random choice.")
-    quiet: bool = option(False, Flag(), "No progress.", flag="-q --quiet")
+    seed: int = option(0, Whole(0))
+    quiet: bool = option(False, flag="-q --quiet")
 
 
 def label_options(command: Command) -> Command:

@@ -122,8 +122,8 @@ def _make_option(each: Field[Any], option: Option, group: str) -> Callable[[Comm
         cls=GroupedOption,
         section=RARE if option.rare else group,
         default=each.default,
-        show_default=not option.default and str(each.default) not in NOTHING,
-        help=f"{option.help[:-1]} [default: {option.default}]." if option.default else option.help,
+        show_default="[default:" not in option.help and str(each.default) not in NOTHING,
+        help=option.help,
         **given,
     )
 

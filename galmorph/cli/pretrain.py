@@ -19,8 +19,6 @@ from galmorph.settings import (
     SOME,
     Choice,
     File,
-    Flag,
-    Kind,
     Number,
     PixelOptions,
     Texts,
@@ -45,63 +43,46 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".csv.gz", ".tsv.gz",
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainOptions(WorkOptions):
-    """A run of training, and the model that it ends with."""
+    """A run of training, and the model that it ends with.
 
-    data: tuple[str, ...] = option((), Texts())
-    output: str = option(
-        "",
-        File(),
-        "Folder for checkpoint.pt, log.jsonl, curves.png, skipped.txt and model.safetensors.",
-        flag="-o --output",
-        metavar="RUN/",
-    )
-    recipe: str = option(
-        "vicreg",
-        Kind(),
-        "vicreg, contrastive, guided, supervised, wei2022, or a .toml file like "
-        "those in galmorph/training/recipes.",
-        metavar="NAME|FILE",
-    )
-    resume: bool = option(False, Flag(), "Go on from the checkpoint in RUN/, exactly.")
-    init: str | None = option(
-        None,
-        Kind(),
-        "Start from these weights: checkpoint.pt, RUN/, or a model by name or file.",
-        metavar="FILE|NAME",
-    )
-    frame: float | None = option(
-        None, SOME, "Central part of each image to train on.", default="the recipe's"
-    )
-    path_column: str | None = option(
-        None, Kind(), "DATA are tables, and this column holds the paths of the images."
-    )
-    label_column: str | None = option(
-        None,
-        Kind(),
-        "Column of the table, or array beside the stack, that holds the class; "
-        "images in folders and tar shards have their folder's name.",
-    )
-    epochs: float | None = option(None, Number(), "Instead of the recipe's.")
-    batch_size: int | None = option(None, Whole(2), "Instead of the recipe's.")
-    device: str = option("auto", Kind(), "auto, cpu, cuda or mps.")
-    precision: str = option(
-        "auto",
-        Choice("auto", "float32", "bfloat16"),
-        "Of the matrix products; auto is bfloat16 where the device multiplies in it.",
-    )
-    save_every: float = option(180.0, Number(), "Time between checkpoints.", metavar="SECONDS")
-    export: str | None = option(
-        None, File(), "Do not train: write the encoder of the checkpoint in RUN/ as a model file."
-    )
-    half: bool = option(False, Flag(), "Store the model file in float16.")
-    name: str | None = option(None, Kind(), "Name of the model.", default="that of RUN/")
-    crop: float | None = option(
-        None,
-        Number(),
-        "Central part of a user's frame that the model will look at.",
-        default="the recipe's frame times eval_field; where DATA show only the middle of such "
-        "frames, say it",
-    )
+    output: Folder for checkpoint.pt, log.jsonl, curves.png, skipped.txt and model.safetensors.
+    recipe: vicreg, contrastive, guided, supervised, wei2022, or a .toml file like those in
+        galmorph/training/recipes.
+    resume: Go on from the checkpoint in RUN/, exactly.
+    init: Start from these weights: checkpoint.pt, RUN/, or a model by name or file.
+    frame: Central part of each image to train on [default: the recipe's].
+    path_column: DATA are tables, and this column holds the paths of the images.
+    label_column: Column of the table, or array beside the stack, that holds the class; images in
+        folders and tar shards have their folder's name.
+    epochs: Instead of the recipe's.
+    batch_size: Instead of the recipe's.
+    device: auto, cpu, cuda or mps.
+    precision: Of the matrix products; auto is bfloat16 where the device multiplies in it.
+    save_every: Time between checkpoints.
+    export: Do not train: write the encoder of the checkpoint in RUN/ as a model file.
+    half: Store the model file in float16.
+    name: Name of the model [default: that of RUN/].
+    crop: Central part of a user's frame that the model will look at [default: the recipe's frame
+        times eval_field; where DATA show only the middle of such frames, say it].
+    """
+
+    data: tuple[str, ...] = option((), Texts(), listed=False)
+    output: str = option("", File(), flag="-o --output", metavar="RUN/")
+    recipe: str = option("vicreg", metavar="NAME|FILE")
+    resume: bool = option(False)
+    init: str | None = option(None, metavar="FILE|NAME")
+    frame: float | None = option(None, SOME)
+    path_column: str | None = option(None)
+    label_column: str | None = option(None)
+    epochs: float | None = option(None, Number())
+    batch_size: int | None = option(None, Whole(2))
+    device: str = option("auto")
+    precision: str = option("auto", Choice("auto", "float32", "bfloat16"))
+    save_every: float = option(180.0, Number(), metavar="SECONDS")
+    export: str | None = option(None, File())
+    half: bool = option(False)
+    name: str | None = option(None)
+    crop: float | None = option(None, Number())
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import OutputError
 from galmorph.explorer.galaxies import Galaxies
 from galmorph.neighbours.vectors import list_parts, multiply
-from galmorph.writing import write_whole
+from galmorph.writing import put_in_place
 
 SAMPLE = 20_000
 """Rows, at most, that axes of a map are found from."""
@@ -46,9 +44,8 @@ def open_map(name: str, galaxies: Galaxies) -> Array:
     assert embeddings is not None  # else no map is offered
     found = (compute_umap if name == "UMAP" else compute_pca)(embeddings, galaxies.encoded)
     if place:
-        np.save(data := io.BytesIO(), found)
-        with suppress(OutputError):  # where nothing can be written, next time again
-            write_whole(place, data.getvalue())
+        with suppress(OSError), put_in_place(place) as temporary, temporary.open("wb") as file:
+            np.save(file, found)  # where nothing can be written, next time again
     return found
 
 

@@ -3,7 +3,6 @@
 Compressed vectors name candidates, which `find_nearest` compares exactly.
 """
 
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from galmorph.errors import MissingExtraError
 from galmorph.neighbours.vectors import Vectors, list_blocks, to_unit
+from galmorph.writing import put_in_place
 
 MANY_ROWS = 1_000_000
 """More rows are searched by an index where faiss is installed."""
@@ -52,12 +52,8 @@ def open_index(vectors: Vectors, beside: Path | None) -> Any:
         return faiss.read_index(str(place))
     index = _build(vectors)
     if place:
-        temporary = place.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
-        with suppress(OSError, RuntimeError):  # where nothing can be written, next time again
-            faiss.write_index(index, str(temporary))
-            temporary.replace(place)
-        with suppress(OSError):
-            temporary.unlink()
+        with suppress(OSError, RuntimeError), put_in_place(place) as temporary:
+            faiss.write_index(index, str(temporary))  # where that fails, next time again
     return index
 
 

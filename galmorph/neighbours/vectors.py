@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.saved import SavedRun
+from galmorph.tables.formats.arrays import write_header
+from galmorph.writing import put_in_place
 
 ROWS_AT_ONCE = 1024
 """They stay in the cache of a core, as float32."""
@@ -78,18 +79,12 @@ def _write(run: SavedRun, place: Path) -> None:
     """Write the file whole or not at all, and remove what belongs to an earlier state."""
     assert run.path is not None
     count = len(run.columns(["object_id"])["object_id"])
-    temporary = place.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
-    try:
+    with put_in_place(place) as temporary:
         with temporary.open("wb") as file:
-            header = {"descr": "<f2", "fortran_order": False, "shape": (count, run.num_features)}
-            np.lib.format.write_array_header_1_0(file, header)
+            write_header(file, (count, run.num_features), np.dtype(np.float16))
             file.writelines(_list_vectors(run))  # type: ignore[arg-type]
         for old in place.parent.glob(f"{run.path.name}.*{SUFFIX}*"):
             old.unlink()
-        temporary.replace(place)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def _digest(path: Path) -> str:

@@ -1,12 +1,12 @@
 """Rows as numbers in blocks of bytes, each with its place, length, checksum and run identity."""
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.tables.cells import Values
 from galmorph.tables.columns import ColumnSpec
@@ -33,53 +33,32 @@ class Place(NamedTuple):
         return self.offset + HEAD_BYTES + self.size
 
 
-def pack(columns: Sequence[Values], specs: Sequence[ColumnSpec]) -> bytes:
-    """Columns as bytes."""
-    parts: list[bytes] = []
-    for values, spec in zip(columns, specs, strict=True):
+def pack(columns: Sequence[Values]) -> bytes:
+    """Columns as npy, two arrays of each: lengths and letters of texts, or numbers and mask."""
+    stream = io.BytesIO()
+    for values in columns:
         if isinstance(values, list):
+            np.save(stream, np.fromiter(map(len, values), np.uint32, len(values)))
             heap = "".join(values).encode("utf-8", "surrogatepass")
-            lengths = np.fromiter(map(len, values), "<u4", len(values))
-            parts += [len(heap).to_bytes(8, "little"), lengths.tobytes(), heap]
+            np.save(stream, np.frombuffer(heap, np.uint8))
         else:
-            if _has_mask(spec):
-                parts.append(np.packbits(np.ma.getmaskarray(values)).tobytes())
-            parts.append(np.ascontiguousarray(np.ma.getdata(values), _little(spec)).tobytes())
-    return b"".join(parts)
+            np.save(stream, np.ma.getdata(values))
+            np.save(stream, np.ma.getmask(values))
+    return stream.getvalue()
 
 
-def unpack(data: bytes, rows: int, specs: Sequence[ColumnSpec]) -> list[Values]:
+def unpack(data: bytes, specs: Sequence[ColumnSpec]) -> list[Values]:
     """Columns of bytes that `pack` has made."""
-    columns: list[Values] = []
-    at = 0
-
-    def take(count: int, dtype: str) -> npt.NDArray[Any]:
-        nonlocal at
-        array = np.frombuffer(data, dtype, count, at)
-        at += array.nbytes
-        return array
-
+    stream, columns = io.BytesIO(data), list[Values]()
     for spec in specs:
+        first, second = np.load(stream), np.load(stream)
         if spec.is_text:
-            size = int(take(1, "<u8")[0])
-            ends = np.cumsum(take(rows, "<u4")).tolist()
-            heap = take(size, "u1").tobytes().decode("utf-8", "surrogatepass")
+            ends = np.cumsum(first).tolist()
+            heap = second.tobytes().decode("utf-8", "surrogatepass")
             columns.append([heap[i:k] for i, k in zip([0, *ends], ends, strict=False)])
-            continue
-        bits = take(-(-rows // 8) if _has_mask(spec) else 0, "u1")
-        mask = np.unpackbits(bits, count=min(rows, 8 * len(bits))).astype(bool)
-        array = take(rows * (spec.shape or (1,))[0], _little(spec)).reshape(rows, *spec.shape)
-        array = array.astype(spec.dtype, copy=False)
-        columns.append(np.ma.MaskedArray(array, mask=mask) if mask.any() else array)
+        else:
+            columns.append(np.ma.MaskedArray(first, mask=second) if second.any() else first)
     return columns
-
-
-def _has_mask(spec: ColumnSpec) -> bool:
-    return not (spec.is_float or spec.shape)
-
-
-def _little(spec: ColumnSpec) -> str:
-    return np.dtype(spec.dtype).newbyteorder("<").str
 
 
 def make_block(payload: bytes, *, run: bytes, start: int, rows: int) -> bytes:

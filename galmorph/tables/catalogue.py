@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from galmorph.tables.formats import open_reader
 from galmorph.tables.formats.base import TableInMemory, TableReader
 
 IDENTIFIER = "object_id"
+Roles = Mapping[str, str]  # names in the catalogue, by standard name
 MAX_PATH = 1 << 13  # letters; no system has longer ones
 
 
@@ -32,33 +33,24 @@ class CatalogueRow:
     columns: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Roles:
-    path: str | None
-    object_id: str | None
-    ra: str | None
-    dec: str | None
-    bands: tuple[str, ...]
-
-    def named(self) -> list[tuple[str, str]]:
-        """Standard name and name in the catalogue of each column that has a role."""
-        pairs = {"path": self.path, "object_id": self.object_id, "ra": self.ra, "dec": self.dec}
-        return [(role, name) for role, name in pairs.items() if name is not None]
-
-
 class Catalogue:
     """Rows of a catalogue, read as they are asked for; `specs` are the carried columns."""
 
-    def __init__(self, reader: TableReader, roles: _Roles, root: str | None) -> None:
-        _check_roles(reader, roles)
-        self.path, self.id_column = reader.path, roles.object_id
-        self._reader, self._roles = reader, roles
-        same = {name for role, name in roles.named() if name.lower() == role}
+    def __init__(
+        self, reader: TableReader, roles: Roles, bands: Sequence[str], root: str | None
+    ) -> None:
+        _check_roles(reader, roles, bands)
+        self.path, self.id_column = reader.path, roles.get(IDENTIFIER)
+        self._reader, self._roles, self._bands = reader, roles, bands
+        same = {name for role, name in roles.items() if name.lower() == role}
         self.carried = carried_columns(reader.specs, same)
         self.specs = tuple(spec for spec, _ in self.carried)
         self._root = root if root is not None else self._guess_root()
-        named = ((roles.ra, True), (roles.dec, False))
-        self._angles = [AngleColumn(reader, n, hours=hours) for n, hours in named if n]
+        self._angles = [
+            AngleColumn(reader, roles[role], hours=role == "ra")
+            for role in ("ra", "dec")
+            if role in roles
+        ]
 
     def __iter__(self) -> Iterator[CatalogueRow]:
         """Read from the first row; may be repeated."""
@@ -69,15 +61,15 @@ class Catalogue:
             start += len(rows)
 
     def _rows(self, chunk: Mapping[str, Values], start: int) -> list[CatalogueRow]:
-        roles = self._roles
-        for name in filter(None, (roles.path, *roles.bands)):
+        path, object_id = self._roles.get("path"), self.id_column
+        for name in filter(None, (path, *self._bands)):
             texts = to_texts(chunk[name])
             if any(is_url(text[:MAX_PATH]) for text in texts):
                 chunk = {**chunk, name: list(map(hide_secret, texts))}
         count = len(next(iter(chunk.values()), []))
-        bands = [self._paths(chunk[name]) for name in roles.bands]
-        paths = self._paths(chunk[roles.path]) if roles.path else [""] * count
-        stems = paths if roles.path or not bands else bands[0]
+        bands = [self._paths(chunk[name]) for name in self._bands]
+        paths = self._paths(chunk[path]) if path else [""] * count
+        stems = paths if path or not bands else bands[0]
         ids = [Path(p).stem if p else str(start + row) for row, p in enumerate(stems)]
         names = [spec.name for spec in self.specs]
         carried = [to_objects(chunk[name]) for _, name in self.carried]
@@ -85,7 +77,7 @@ class Catalogue:
         return list(
             map(
                 CatalogueRow,
-                to_texts(chunk[roles.object_id]) if roles.object_id else ids,
+                to_texts(chunk[object_id]) if object_id else ids,
                 paths,
                 *([a.degrees(chunk) for a in self._angles] or [[math.nan] * count] * 2),
                 zip(*bands, strict=True) if bands else [()] * count,
@@ -111,7 +103,7 @@ class Catalogue:
     def _guess_root(self) -> str:
         """Folder that relative paths start from: the catalogue's, unless the first says else."""
         folder = self.path.parent
-        name = self._roles.path or next(iter(self._roles.bands), None)
+        name = self._roles.get("path") or next(iter(self._bands), None)
         texts = first_texts(self._reader, name) if name else []
         text = texts[0].partition("::")[0].strip() if texts else ""
         beside, here = os.path.exists(folder / text), os.path.exists(text)
@@ -172,17 +164,16 @@ def read_catalogue(
     own = reader.specs.get(IDENTIFIER)
     if id_column is None and own is not None and not own.shape:
         id_column = IDENTIFIER
-    roles = _Roles(path_column, id_column, ra_column, dec_column, tuple(band_columns))
-    if ra_column is not None or dec_column is not None:
-        return Catalogue(reader, roles, start)
-    for ra, dec in find_positions(reader.specs):
+    given = {"path": path_column, IDENTIFIER: id_column, "ra": ra_column, "dec": dec_column}
+    roles = {role: name for role, name in given.items() if name is not None}
+    for ra, dec in () if roles.keys() & {"ra", "dec"} else find_positions(reader.specs):
         try:
-            return Catalogue(reader, replace(roles, ra=ra, dec=dec), start)
+            return Catalogue(reader, roles | {"ra": ra, "dec": dec}, band_columns, start)
         except CatalogueError:
             if ra.lower() == "ra":
                 raise
             continue  # names that mean something else here
-    return Catalogue(reader, roles, start)
+    return Catalogue(reader, roles, band_columns, start)
 
 
 def digest_catalogue(path: str | os.PathLike[str]) -> str:
@@ -200,20 +191,20 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_roles(reader: TableReader, roles: _Roles) -> None:
+def _check_roles(reader: TableReader, roles: Roles, bands: Sequence[str]) -> None:
     path, there = reader.name, join_names(reader.specs)
-    used = [name for _, name in roles.named()] + list(roles.bands)
+    used = [*roles.values(), *bands]
     missing = [name for name in used if name not in reader.specs]
     if missing:
         raise CatalogueError(
             f"{path}: no column {join_names(missing)}; there are: {there}{reader.remark}"
         )
-    if not roles.path and not roles.bands and not (roles.ra and roles.dec):
+    if "path" not in roles and not bands and not {"ra", "dec"} <= roles.keys():
         raise CatalogueError(
             f"{path}: say which column holds the paths (--path-column), or with --mosaic "
             f"the positions (--ra-column, --dec-column); there are: {there}"
         )
-    if bool(roles.ra) != bool(roles.dec):
+    if ("ra" in roles) != ("dec" in roles):
         raise CatalogueError(f"{path}: name the columns of both ra and dec, or of neither")
     for name in used:
         spec = reader.specs[name]

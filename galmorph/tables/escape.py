@@ -34,22 +34,18 @@ def _percent(text: str) -> str:
     return "".join(f"%{byte:02X}" for byte in _to_bytes(text))
 
 
-def _percent_match(match: re.Match[str]) -> str:
-    return _percent(match.group())
-
-
 def escape_ascii(text: str) -> str:
     """Percent-encode everything but printable ASCII, for FITS.
 
     >>> escape_ascii("galáxia 1.jpg"), escape_ascii("50%.jpg")
     ('gal%C3%A1xia 1.jpg', '50%.jpg')
     """
-    return _NOT_ASCII.sub(_percent_match, _PERCENT.sub("%25", text))
+    return _NOT_ASCII.sub(lambda found: _percent(found[0]), _PERCENT.sub("%25", text))
 
 
 def escape_line(text: str) -> str:
     """Percent-encode what is not printable, so that a string stays within one line."""
-    text = _BLANK_ENDS.sub(_percent_match, _PERCENT.sub("%25", text))
+    text = _BLANK_ENDS.sub(lambda found: _percent(found[0]), _PERCENT.sub("%25", text))
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _percent(char) for char in text)

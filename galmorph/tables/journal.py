@@ -12,7 +12,6 @@ import time
 import uuid
 from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -26,9 +25,9 @@ from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.escape import escape_ascii, is_plain, xml_cell
 from galmorph.tables.owner import Owner
 from galmorph.tables.provenance import list_differences
-from galmorph.writing import sync_folder
+from galmorph.writing import put_in_place
 
-VERSION = 2
+VERSION = 3
 SYNC_S = 10.0  # at most so much work is lost where the power fails
 _logger = logging.getLogger(__name__)
 
@@ -135,20 +134,14 @@ class Journal:
         """Start an empty journal, in place of one that is there."""
         record = {**_make_record(specs, fingerprint), "specs": [asdict(spec) for spec in specs]}
         block = make_block(json.dumps(record).encode(), run=uuid.uuid4().bytes, start=0, rows=0)
-        owner, temporary = Owner(path), Path(f"{path}.new")
+        owner = Owner(path)
         try:
-            with temporary.open("wb") as file:
-                file.write(block * 2)
-                file.flush()
-                os.fsync(file.fileno())
-            if path.exists():
-                _logger.warning("%s: a partial result of an earlier run is replaced", path)
-            temporary.replace(path)
-            sync_folder(path)
+            with put_in_place(path) as temporary:
+                temporary.write_bytes(block * 2)
+                if path.exists():
+                    _logger.warning("%s: a partial result of an earlier run is replaced", path)
             return cls(path, owner)
         except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
             owner.release()
             raise
 
@@ -194,7 +187,7 @@ class Journal:
 
     def _write(self, columns: Sequence[Values], start: int, rows: int) -> None:
         self._owner.check()
-        payload = pack(columns, self.specs)
+        payload = pack(columns)
         offset = self._file.seek(0, os.SEEK_END)
         block = memoryview(make_block(payload, run=self._head.run, start=start, rows=rows))
         while block:
@@ -244,7 +237,7 @@ def _read_rows(
     found = read_block(file, place.offset)
     if found is None or found[0] != place:
         raise ResumeError(f"{path}: has changed while it was open; go on with --resume")
-    return unpack(found[1], place.rows, specs)
+    return unpack(found[1], specs)
 
 
 def _find_differences(

@@ -1,7 +1,7 @@
 """Several results to one: those of ``--part`` runs, or of several nights."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +36,7 @@ def merge_tables(
     with open_writer(output, specs, meta) as writer:
         try:
             writer.meta["parts"] = [
-                _append(writer, part, (seen, ids))
+                _append(writer, part, seen, ids)
                 | {key: value for key, value in own.items() if key not in meta}
                 for part, own in zip(parts, provenance, strict=True)
             ]
@@ -47,16 +47,10 @@ def merge_tables(
 
 
 def _append(
-    writer: TableWriter, part: TableReader, seen: tuple[set[int], set[int]]
+    writer: TableWriter, part: TableReader, seen: set[int], ids: set[int]
 ) -> dict[str, Any]:
     part.specs = {spec.name: spec for spec in writer.specs}
     before = writer.rows_done
-    for chunk in _check_rows(part, *seen):
-        writer.append(chunk)
-    return {"file": part.path.name, "rows": writer.rows_done - before}
-
-
-def _check_rows(part: TableReader, seen: set[int], ids: set[int]) -> Iterator[Mapping[str, Any]]:
     for chunk in part.chunks():
         for done in list_done(chunk):
             object_id, path = done.key or ("", "")
@@ -65,7 +59,8 @@ def _check_rows(part: TableReader, seen: set[int], ids: set[int]) -> Iterator[Ma
                 raise CatalogueError(f"{part.name}: {named!r} is there in an earlier row as well")
             seen.add(hash(done.key))
             ids.add(hash(object_id))
-        yield chunk
+        writer.append(chunk)
+    return {"file": part.path.name, "rows": writer.rows_done - before}
 
 
 def _unify(parts: Sequence[TableReader]) -> tuple[ColumnSpec, ...]:

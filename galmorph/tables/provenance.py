@@ -44,22 +44,22 @@ def list_differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> lis
     >>> list_differences({"head": "gz2", "n": 1}, {"head": "sdss", "n": 1})
     ['head: recorded "gz2", now "sdss"']
     """
-    before, after = dict(_walk(plain(recorded), "")), dict(_walk(plain(now), ""))
-    keys = list(before) + [key for key in after if key not in before]
+    before, after = (
+        {key: json.dumps(value, ensure_ascii=False) for key, value in _walk(plain(each), "")}
+        for each in (recorded, now)
+    )
     return [
-        f"{key}: recorded {_shorten(_quote(before, key))}, now {_shorten(_quote(after, key))}"
-        for key in keys
-        if _quote(before, key) != _quote(after, key)
+        f"{key}: recorded {_shorten(before.get(key))}, now {_shorten(after.get(key))}"
+        for key in before | after
+        if before.get(key) != after.get(key)
     ]
 
 
-def _shorten(text: str) -> str:
+def _shorten(text: str | None) -> str:
     """The beginning of a sha256; all else as it is."""
+    if text is None:
+        return "nothing"
     return f'{text[:9]}..."' if _SHA256.fullmatch(text) else text
-
-
-def _quote(mapping: Mapping[str, Any], key: str) -> str:
-    return json.dumps(mapping[key], ensure_ascii=False) if key in mapping else "nothing"
 
 
 def nest_meta(meta: Mapping[str, Any]) -> dict[str, Any]:

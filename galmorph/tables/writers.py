@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn, Self, TypeVar
@@ -14,11 +14,11 @@ import numpy as np
 from galmorph.errors import CatalogueError, OutputError, ResumeError, TableFormatError
 from galmorph.flags import NO_LABEL
 from galmorph.quantities import to_masked
-from galmorph.remote import Copy, exists, fetch, find_place, is_url, send
+from galmorph.remote import exists, find_place, is_url, send
 from galmorph.tables.cells import Values, missing_values, normalize, to_texts
 from galmorph.tables.columns import ColumnSpec, check_names, join_names
 from galmorph.tables.escape import STRINGS_KEY, restore, xml_text
-from galmorph.tables.formats import STDOUT, check_format, csv
+from galmorph.tables.formats import STDOUT, check_format, csv, open_reader
 from galmorph.tables.formats.base import Format, table_specs
 from galmorph.tables.formats.text import join_rows
 from galmorph.tables.journal import Journal, partial_path
@@ -124,20 +124,18 @@ class FinishedWriter(TableWriter):
     """A table that is there already: it is compared with the run, and left as it is."""
 
     def __init__(
-        self, form: Format, path: Path, copy: Copy | None, specs: Sequence[ColumnSpec], **run: Block
+        self, form: Format, path: str, specs: Sequence[ColumnSpec], meta: Block, fingerprint: Block
     ) -> None:
-        super().__init__(specs, run["meta"])
-        self.path, self._form, self._copy = copy.url if copy else path, form, copy
+        super().__init__(specs, meta)
+        self.path, self._form = path, form
         self._names = form.list_names(specs)
         only = {*KEY_COLUMNS, "flags"} if KEY_COLUMNS[0] in self._names else None
-        with copy.naming() if copy else nullcontext(), self._reading():
-            self._reader = form.reader(Path(copy.path) if copy else path, KEY_COLUMNS, only)
-            if copy:
-                self._reader.name, self._reader.copy = copy.url, copy
+        with self._reading():
+            self._reader = open_reader(path, exact=KEY_COLUMNS, only=only)
             if form.provenance and self._reader.provenance is None:
                 raise CatalogueError(f"{self.path}: it has no provenance")
         self._reader.restore = self._reader.spelled or self._reader.restore
-        if differences := self._list_differences(**run):
+        if differences := self._list_differences(fingerprint):
             self._refuse("; ".join(differences))
         self.finished = f"{self.path}: was finished by an earlier run; nothing is left to do"
         if not form.provenance:
@@ -157,14 +155,14 @@ class FinishedWriter(TableWriter):
                 f"galmorph ({reason}); move it away, {WAY_OUT}"
             ) from error
 
-    def _list_differences(self, meta: Block, fingerprint: Block) -> list[str]:
+    def _list_differences(self, fingerprint: Block) -> list[str]:
         """Say where the run that made it differs; what is in `meta` alone may."""
         recorded = list(self._reader.specs) or self._names
         different = _name_columns(self._names, recorded, "not in the file")
         different += _name_columns(recorded, self._names, "no longer made")
         if not self._form.provenance:
             return different
-        free = {key for key in meta if key not in fingerprint} | {STRINGS_KEY}
+        free = {key for key in self.meta if key not in fingerprint} | {STRINGS_KEY}
         found = flatten_meta(self._reader.provenance or {})
         compared = {k: v for k, v in found.items() if k.partition(".")[0] not in free}
         return list_differences(_as_text(compared), _as_text(fingerprint)) + different
@@ -234,16 +232,10 @@ class _FileWriter(TableWriter):
     """A journal that becomes the final file on closing."""
 
     def __init__(
-        self,
-        path: Path,
-        form: Format,
-        journal: Journal,
-        meta: Block,
-        fingerprint: Block,
-        url: str = "",
+        self, name: str, form: Format, journal: Journal, meta: Block, fingerprint: Block
     ) -> None:
         super().__init__(journal.specs, meta)
-        self.path, self._form, self._journal, self._url = path, form, journal, url
+        self.path, self._name, self._form, self._journal = find_place(name), name, form, journal
         self._fingerprint = fingerprint
         self._closed = self._compared = False
         self.rows_done = journal.gaps[0].start if journal.gaps else journal.rows_done
@@ -256,7 +248,7 @@ class _FileWriter(TableWriter):
         if not self._compared:
             self._journal.cut_at_gap()
         kept = f"the rows are kept in {self._journal.path}: make room and go on with --resume"
-        return say_unwritable(self._url or self.path, kept)
+        return say_unwritable(self._name, kept)
 
     def close(self) -> None:
         """Make the final file, move it into place and remove the partial result."""
@@ -268,7 +260,7 @@ class _FileWriter(TableWriter):
                 self._finish(self.path.with_name(f"{self.path.name}.partial.new"))
         finally:
             self._journal.close()
-        if self._url:
+        if is_url(self._name):
             with suppress(OSError):
                 self.path.parent.rmdir()
 
@@ -280,8 +272,8 @@ class _FileWriter(TableWriter):
             self._journal.sync()
             self._form.write(self._journal, {**self.meta, **self._fingerprint}, temporary)
             self._journal.check_owner()
-            if self._url:
-                send(temporary, self._url)
+            if is_url(self._name):
+                send(temporary, self._name)
             else:
                 move_into_place(temporary, self.path)
         finally:
@@ -368,26 +360,23 @@ def open_writer(
     form = csv.SAFE if csv_safe and form is csv.FORMAT else form
     form.check(specs)
     check_names(specs)
-    if os.fspath(path) == STDOUT:
+    name, final, partial = os.fspath(path), find_place(path), partial_path(path)
+    if name == STDOUT:
         if resume:
             raise ResumeError("standard output cannot be resumed; name a file with -o")
         if stream is None and sys.__stdout__ is None:
             raise OutputError("standard output is closed; name a file with -o")
         return _StreamWriter(stream or sys.stdout.buffer, specs, safe=csv_safe)
-    final, meta, fingerprint = find_place(path), meta or {}, fingerprint or {}
-    url = os.fspath(path) if is_url(path) else ""
-    with say_unwritable(url or final, "name a file in a folder where files can be written"):
-        if resume and not partial_path(path).exists():
-            copy = fetch(url) if url and exists(url) else None
-            if copy is not None or final.is_file():
-                run = {"meta": meta, "fingerprint": fingerprint}
-                return FinishedWriter(form, final, copy, specs, **run)
+    meta, fingerprint = meta or {}, fingerprint or {}
+    with say_unwritable(name, "name a file in a folder where files can be written"):
+        if resume and not partial.exists() and exists(name):
+            return FinishedWriter(form, name, specs, meta, fingerprint)
         if final.is_dir():
             raise TableFormatError(f"{final}: is a folder; name a file in it")
         final.parent.mkdir(parents=True, exist_ok=True)
-        start = Journal.reopen if resume and partial_path(path).exists() else Journal.create
-        journal = start(partial_path(path), specs, fingerprint)
-    return _FileWriter(final, form, journal, meta, fingerprint, url)
+        start = Journal.reopen if resume and partial.exists() else Journal.create
+        journal = start(partial, specs, fingerprint)
+    return _FileWriter(name, form, journal, meta, fingerprint)
 
 
 def write_table(table: "Table", path: str | os.PathLike[str]) -> None:

@@ -5,10 +5,8 @@ The order: a path as given, ``GALMORPH_WEIGHTS_DIR``, the package, the Hub cache
 
 import os
 import shutil
-import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +30,7 @@ from galmorph.weights.verify import (
     verify_file,
     write_sidecar,
 )
-from galmorph.writing import move_into_place
+from galmorph.writing import put_in_place
 
 BUNDLED = Path(__file__).resolve().parent / "bundled"  # weights that the package carries
 _SUFFIXES = (".safetensors", ".pth", ".tar", ".pt", ".bin", ".ckpt", ".pkl")
@@ -219,15 +217,11 @@ def verify_local(entry: ManifestEntry) -> Iterator[tuple[Path, WeightsError | No
 def copy_to_folder(found: WeightsFile, folder: Path) -> Path:
     """Copy a weights file for a machine without network, with ``FILE.sha256`` beside it."""
     target = folder / (found.entry.local_name if found.entry else found.path.name)
-    temporary = folder / f".{uuid.uuid4().hex[:8]}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(found.path, temporary)
-        move_into_place(temporary, target)
+        with put_in_place(target) as temporary:
+            shutil.copyfile(found.path, temporary)
         write_sidecar(target, compute_sha256(target))
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be written to ({error.strerror})") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
     return target

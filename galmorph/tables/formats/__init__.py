@@ -82,12 +82,11 @@ def _open(path: Path, exact: Collection[str], only: Collection[str] | None) -> T
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     zipped = suffixes[-1:] == [".gz"] and suffixes[0] in _COMPRESSIBLE
     suffix = suffixes[0] if zipped else path.suffix.lower()
-    form = next((form for form in FORMATS if suffix in form.suffixes and form.catalogue), None)
+    form = next((form for form in FORMATS if suffix in form.suffixes), None)
     if form is None:
-        known = [suffix for form in FORMATS if form.catalogue for suffix in form.suffixes]
+        known = ", ".join(suffix for form in FORMATS for suffix in form.suffixes)
         raise CatalogueError(
-            f"{path}: no catalogue format has the suffix {path.suffix!r}; use one of "
-            f"{', '.join(known)}"
+            f"{path}: no format of tables has the suffix {path.suffix!r}; use one of {known}"
         )
     _check_package(form, "read")
     if not path.is_file():

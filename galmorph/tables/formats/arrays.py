@@ -107,9 +107,8 @@ class NpzReader(TableReader):
 
 NPY = Format(
     *("npy", (".npy",), NpyReader, write_npy, ("embed",)),
-    catalogue=False,
     provenance=False,
     check=_check,
     list_names=lambda specs: [VECTORS],
 )
-NPZ = Format("npz", (".npz",), NpzReader, write_npz, ("embed",), catalogue=False)
+NPZ = Format("npz", (".npz",), NpzReader, write_npz, ("embed",))

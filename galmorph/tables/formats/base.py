@@ -123,7 +123,6 @@ class Format:
     reader: type[TableReader]
     write: Callable[[Journal, Mapping[str, Any], Path], None] | None = None
     kinds: tuple[Kind, ...] = ("classify", "embed")
-    catalogue: bool = True
     provenance: bool = True
     package: str = ""  # what must be installed, by the extra of the format's name
     check: Callable[[Sequence[ColumnSpec]], None] = lambda specs: None  # refuses columns

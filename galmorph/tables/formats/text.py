@@ -5,7 +5,7 @@ import gzip
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice, pairwise, takewhile
+from itertools import chain, islice, takewhile
 from operator import methodcaller
 from pathlib import Path
 from typing import IO, Any
@@ -16,12 +16,19 @@ from galmorph.errors import CatalogueError
 from galmorph.tables.cells import Values, normalize
 from galmorph.tables.columns import ColumnSpec, make_printable_name
 from galmorph.tables.escape import restore_cell
-from galmorph.tables.formats.base import CHUNK_ROWS, Format, TableReader, list_specs
+from galmorph.tables.formats.base import (
+    CHUNK_ROWS,
+    Format,
+    MemoryReader,
+    TableReader,
+    list_specs,
+)
 
 _MUST_QUOTE = re.compile(r'[",#\r\n]')
 MAX_LINE = 1 << 26
 CELL_BYTES, BLOCK_BYTES = 64, 1 << 27
 MAX_SHOWN = 200  # letters of a line that a message shows
+MAX_IPAC = 1 << 28  # bytes of a file, of which each takes some twenty in memory
 MAX_CELL = 1 << 24  # characters; a line of 512 numbers has some 10,000
 
 
@@ -192,28 +199,15 @@ def _take(rows: Iterator[list[str]]) -> Iterator[list[str]]:
             return
 
 
-class IpacReader(TextReader):
-    """Rows between the bars."""
+class IpacReader(MemoryReader):
+    """Rows between the bars, read whole by astropy."""
 
     def _open(self) -> dict[str, ColumnSpec | None]:
         from astropy.io import ascii as tables
 
-        with self._text() as file:
-            lines = list(takewhile(lambda line: line[:1] in ("\\", "|"), read_lines(file)))
-        specs = list_specs(tables.read("".join(lines), format="ipac"))
-        bars = [line for line in lines if line.startswith("|")]
-        self._head, self._bars = len(lines), [k for k, c in enumerate(bars[0]) if c == "|"]
-        self._gaps = [
-            bars[3][a + 1 : b].strip() if len(bars) > 3 else "" for a, b in pairwise(self._bars)
-        ]
-        return specs
-
-    def _rows(self) -> Iterator[list[str]]:
-        yield list(self.specs)
-        with self._text() as file:
-            for line in islice(read_lines(file), self._head, None):
-                cells = (line[a:b].strip() for a, b in pairwise(self._bars))
-                yield ["" if c == gap else c for c, gap in zip(cells, self._gaps, strict=True)]
+        self.check_size(self.path.stat().st_size, MAX_IPAC)
+        self.table = tables.read(self.path, format="ipac")
+        return list_specs(self.table)
 
 
 IPAC = Format("IPAC", (".tbl", ".ipac"), IpacReader)
