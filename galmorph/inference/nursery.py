@@ -52,7 +52,7 @@ FILE_MEMORY_PER_BYTE = 128
 """What reading a plain file may add: the first, and this for every byte of the file. Images of
 five pixels a byte fit; to fill a gigabyte takes as long as to read a hundred files."""
 
-SLOW_SECONDS = 0.1
+SLOW_SECONDS = 0.05
 """Whoever waits longer than this for a source, which itself waits for no core, steps aside."""
 
 LOOK_SECONDS = 0.5
@@ -65,7 +65,11 @@ TEXT_BYTES = BLOCK_ROWS << 16
 HEADER = struct.Struct("qqqqqd")
 """Rows done, bytes of text, of pixels, 1 where the process ends itself, rows begun, since when."""
 
-PRELOADED = ("astropy.io.fits", "galmorph.images.fits", "astropy.wcs", "astropy.visualization")
+PRELOADED = (
+    *("ctypes", "resource"),
+    *("astropy.io.fits", "galmorph.images.fits", "astropy.wcs", "astropy.visualization"),
+    *("galmorph.preprocessing.survey_stretches", "galmorph.preprocessing.general_stretches"),
+)
 """Libraries that the nursery loads while it has nothing else to do."""
 
 GREETING = struct.Struct("q")
@@ -264,13 +268,13 @@ class Child:
         while looks < 2 or self._count_seconds() < SLOW_SECONDS:
             with suppress(TimeoutError):
                 return self._connection.recv(1)
-            looks = looks + 1 if self._is_waiting() else 0
+            looks = looks + 1 if self._get_state() != "R" else 0
         self._connection.settimeout(LOOK_SECONDS)
         with step_aside():
             while True:
                 with suppress(TimeoutError):
                     return self._connection.recv(1)
-                if self._is_waiting() and is_too_long(self._count_seconds()):
+                if self._get_state() == "S" and is_too_long(self._count_seconds()):
                     self._given_up = True
                     self.end()
 
@@ -279,11 +283,11 @@ class Child:
         began: float = HEADER.unpack_from(self._memory, 0)[-1]
         return time.monotonic() - began
 
-    def _is_waiting(self) -> bool:
-        """Whether it wants no core just now; never, where no system says so."""
-        with suppress(OSError), open(f"/proc/{self._pid}/stat", "rb") as stream:
-            return b") R " not in stream.read()
-        return False
+    def _get_state(self) -> str:
+        """Of the process: R wants a core, D waits for a disk, S for something else."""
+        with suppress(OSError), open(f"/proc/{self._pid}/stat", encoding="utf-8") as stream:
+            return stream.read().rpartition(") ")[2][:1]
+        return "R"  # no system that says so
 
     def explain_end(self, source: Source) -> ReaderCrashedError:
         """Why it has died over a source."""

@@ -45,9 +45,9 @@ QUICK_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".npy", ".npz", ".parquet")
 
 HEAD_BYTES = 8
 
-MANY_FILES, TIMES, LEAST_SECONDS = 1000, 1000, 3.0
+MANY_FILES, TIMES, LEAST_SECONDS = 1000, 300, 1.0
 """Once a run has read so many files, it ends those that take so many times the average and at least
-so long, as soon as a worker has nothing else to do."""
+so long, as soon as a worker has nothing else to do; not those that wait for a disk."""
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class _Pool:
         self._reader, self._workers, self._with_torch = reader, workers, with_torch
         self._pixel_bytes = 3 * 4 * reader.preprocessing.img_size**2
         self._children: set[Child] = set()
-        self._free: queue.SimpleQueue[Child] = queue.SimpleQueue()
+        self._free: queue.LifoQueue[Child] = queue.LifoQueue()
         self._lock = threading.Lock()
         self._closed, self._read, self._seconds = False, 0, 0.0
 
