@@ -19,7 +19,7 @@ from galmorph.images.inputs import to_sources
 from galmorph.images.memory import list_copied
 from galmorph.images.mosaic import Position, mosaic_sources
 from galmorph.images.raster import sniff_raster
-from galmorph.images.source import FITS_MAGIC, Source, make_object_id, make_printable
+from galmorph.images.source import FITS_MAGIC, Source, find_column, make_object_id, make_printable
 from galmorph.origin import hide_home
 from galmorph.remote import CONNECTIONS as URLS_AT_ONCE
 from galmorph.remote import Copy, allow, fetch, is_url, to_path
@@ -119,13 +119,14 @@ class Inputs:
 
     def _list_sky(self, catalogue: Catalogue, survey: str) -> Iterator[Source]:
         from galmorph.surveys.cutouts import list_positions
-        from galmorph.surveys.services import RADII, find_radius
+        from galmorph.surveys.services import RADII
 
         options = self.options
-        if options.fov == "auto" and find_radius(spec.name for spec in catalogue.specs) is None:
+        names = [spec.name for spec in catalogue.specs]
+        if options.fov == "auto" and find_column(names, RADII) is None:
             raise OptionError(
                 f"--fov auto needs a column {' or '.join(RADII)}; the catalogue has "
-                f"{', '.join(spec.name for spec in catalogue.specs)}"
+                f"{', '.join(names)}"
             )
         positions = (Position(row.object_id, row.ra, row.dec, row.columns) for row in catalogue)
         return list_positions(

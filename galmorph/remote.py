@@ -13,7 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, cached_property
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,14 +35,10 @@ T = TypeVar("T")
 CONNECTIONS = 16
 TRIES = 5
 FIRST_PAUSE_S = 1.0
-SILENCE_S = 60.0
-"""Of one request."""
-
+SILENCE_S = 60.0  # of one request
 PART_BYTES = 8 << 20
 PARTS_AT_ONCE = 4
-UPLOAD_BYTES_PER_S = 1 << 18
-"""A slower upload has failed."""
-
+UPLOAD_BYTES_PER_S = 1 << 18  # a slower upload has failed
 URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 WEB = ("http", "https")
 SECRET = re.compile(r"sig|token|secret|key|cred|auth|pass|policy", re.IGNORECASE)
@@ -50,13 +46,9 @@ LASTING = (
     *(FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError),
     *(ValueError, TypeError, NotImplementedError),
 )
-NOTHING_THERE = 416
-"""What a part of an empty file is answered with."""
-
+NOTHING_THERE = 416  # what a part of an empty file is answered with
 HIDDEN = "://***"
-PASSING = frozenset({408, 425, 429})
-"""Statuses below 500 that may be others a little later."""
-
+PASSING = frozenset({408, 425, 429})  # statuses below 500 that may be others a little later
 _named: set[str] = set()
 
 
@@ -95,7 +87,7 @@ def hide_secret(cell: str) -> str:
 
 def is_web(url: str) -> bool:
     """Whether it names one file, of a server that lists nothing."""
-    return url.startswith(tuple(f"{scheme}://" for scheme in WEB))
+    return url.partition("://")[0] in WEB
 
 
 def _find_root(url: str) -> str:
@@ -182,19 +174,16 @@ def ask(url: str | None, call: Callable[[], T], stopped: threading.Event | None 
 
 def _ask(url: str, method: str, *first: Any, limit: float = 0, **words: Any) -> Any:
     """What a method of fsspec gives for a URL."""
-    return ask(url, lambda: _call(url, method, *first, limit=limit, **words))
+    return ask(url, partial(_call, url, method, *first, limit=limit, **words))
 
 
-def _read(url: str, start: int, end: int, stopped: threading.Event | None) -> bytes:
-    def read() -> bytes:
-        try:
-            return bytes(_call(url, "cat_file", start=start, end=end))
-        except Exception as error:
-            if _find_status(error) == NOTHING_THERE:
-                return b""
-            raise
-
-    return ask(url, read, stopped)
+def _read(url: str, start: int, end: int) -> bytes:
+    try:
+        return bytes(_call(url, "cat_file", start=start, end=end))
+    except Exception as error:
+        if _find_status(error) == NOTHING_THERE:
+            return b""
+        raise
 
 
 def _find_status(error: BaseException) -> int:
@@ -265,7 +254,7 @@ def _borrow(url: str, path: str) -> Copy:
 
 def fetch(url: str, stopped: threading.Event | None = None) -> Copy:
     """Copy a file to this machine; a small one takes one request."""
-    first = _read(url, 0, PART_BYTES, stopped)
+    first = ask(url, partial(_read, url, 0, PART_BYTES), stopped)
     try:
         copy = Copy(url)
         with open(copy.path, "wb") as file:
@@ -289,15 +278,14 @@ def _fetch_rest(url: str, descriptor: int, stopped: threading.Event | None) -> N
         if stopped is not None and stopped.is_set():
             raise NotAnsweredError("the run was stopped", url)
         end = min(start + PART_BYTES, size)
-        part = _read(url, start, end, stopped)
+        part = ask(url, partial(_read, url, start, end), stopped)
         if len(part) != end - start:
             raise NotAnsweredError(f"{len(part)} bytes came, not {end - start}", url)
         os.pwrite(descriptor, part, start)
 
     with make_pool(PARTS_AT_ONCE, "galmorph-part") as pool:
         try:
-            for _ in pool.map(bring, range(PART_BYTES, size, PART_BYTES)):
-                pass
+            list(pool.map(bring, range(PART_BYTES, size, PART_BYTES)))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -316,8 +304,7 @@ def fetch_tree(url: str, suffixes: tuple[str, ...]) -> Copy:
         os.replace(part.path, target)
 
     with make_pool(CONNECTIONS, "galmorph-part") as pool:
-        for _ in pool.map(bring, names):
-            pass
+        list(pool.map(bring, names))
     return copy
 
 
@@ -347,35 +334,28 @@ def exists(path: str) -> bool:
     return False
 
 
-class Ahead:
-    """Copies begun before they are asked for, one after the other."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, tuple[Future[Copy], threading.Event]] = {}
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return make_pool(1, "galmorph-ahead")
-
-    def expect(self, url: str) -> None:
-        """Begin to fetch."""
-        stopped = threading.Event()
-        self._found[url] = self._pool.submit(fetch, url, stopped), stopped
-
-    def take(self, url: str) -> Copy:
-        """The copy, once it is there."""
-        future, _ = self._found.pop(url, (None, None))
-        return fetch(url) if future is None else future.result()
-
-    def clear(self) -> None:
-        """Nothing more is asked for."""
-        while self._found:
-            _, (future, stopped) = self._found.popitem()
-            stopped.set()
-            future.cancel()
+_ahead: dict[str, tuple[Future[Copy], threading.Event]] = {}  # begun before they are asked for
+_ahead_pool = cache(partial(make_pool, 1, "galmorph-ahead"))
 
 
-AHEAD = Ahead()
+def expect(url: str) -> None:
+    """Begin to fetch, one after the other."""
+    stopped = threading.Event()
+    _ahead[url] = _ahead_pool().submit(fetch, url, stopped), stopped
+
+
+def take(url: str) -> Copy:
+    """The copy, once it is there."""
+    future, _ = _ahead.pop(url, (None, None))
+    return fetch(url) if future is None else future.result()
+
+
+def forget() -> None:
+    """Stop what was begun."""
+    while _ahead:
+        _, (future, stopped) = _ahead.popitem()
+        stopped.set()
+        future.cancel()
 
 
 def find_cache() -> Path:

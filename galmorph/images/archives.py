@@ -135,37 +135,23 @@ class _Headers:
 
 def _list_tar(path: str, wanted: Callable[[str], bool]) -> Iterator[Source]:
     with open(path, "rb") as file:
-        method = find_method(file.read(8))
+        method, tar = find_method(file.read(8)), None
         file.seek(0)
         stream = Unpacker(file, method) if method else None
         try:
             tar = TarFile(fileobj=cast("BinaryIO", _Headers(stream or file)))
+            while member := tar.next():
+                # or a shard of a million files would keep a million headers
+                tar.members.clear()  # type: ignore[attr-defined]
+                source = _make_source(member, path, stream) if wanted(member.name) else None
+                if source is not None:
+                    yield source
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-            raise UnreadableImageError(f"not a tar file, or damaged{_say(error)}") from error
-        yield from _list_open(tar, path, stream, wanted)
-
-
-def _list_open(
-    tar: TarFile, path: str, stream: Unpacker | None, wanted: Callable[[str], bool]
-) -> Iterator[Source]:
-    while True:
-        try:
-            member = tar.next()
-            # or a shard of a million files would keep a million headers
-            tar.members.clear()  # type: ignore[attr-defined]
-            if member is None:
-                return
-            source = _make_source(member, path, stream) if wanted(member.name) else None
-        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-            said = f"is damaged or cut short; its further members are lost{_say(error)}"
+            why = f" ({error.reason})" if isinstance(error, ImageError) else ""
+            if tar is None:
+                raise UnreadableImageError(f"not a tar file, or damaged{why}") from error
+            said = f"is damaged or cut short; its further members are lost{why}"
             yield Lost(make_object_id(path), path, UnreadableImageError(f"the tar file {said}"))
-            return
-        if source is not None:
-            yield source
-
-
-def _say(error: Exception) -> str:
-    return f" ({error.reason})" if isinstance(error, ImageError) else ""
 
 
 def _make_source(member: TarInfo, path: str, stream: Unpacker | None) -> Source | None:

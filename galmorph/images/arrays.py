@@ -1,6 +1,7 @@
-"""Arrays to cutouts."""
+"""Arrays, astropy objects and PIL images in memory to cutouts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,15 @@ from galmorph.errors import (
     UnsupportedImageError,
 )
 from galmorph.images.bands import RENDERED_NAMES, choose_planes
+from galmorph.images.calibration import calibration_from_header, find_unit
 from galmorph.images.cutout import Array, Cutout
-from galmorph.images.library import check_pixels
-from galmorph.images.planes import lay_on_black, to_rendered
-from galmorph.images.raster import grey_cutout
+from galmorph.images.fits import cutout_from_hdus
+from galmorph.images.fits_files import Cards, reading_fits
+from galmorph.images.hdus import HduChoice
+from galmorph.images.library import check_pixels, reading
+from galmorph.images.plain_fits import PlainHdu
+from galmorph.images.planes import drop_axes, lay_on_black, to_rendered
+from galmorph.images.raster import check_size, cutout_from_pil, grey_cutout
 from galmorph.quantities import to_masked
 from galmorph.settings import ReadOptions
 
@@ -24,7 +30,6 @@ WAY_OUT = (
     "give one image as (y, x), (y, x, 3) or (3, y, x), a stack as (n, 3, y, x) or (n, y, x, 3), "
     "grey images as a list of (y, x), other bands as (band, y, x) with --bands"
 )
-RENDERED_TYPES = "values are rendered colours only as uint8, uint16, or floats in [0, 1]"
 
 
 def is_tensor(item: Any) -> bool:
@@ -74,7 +79,8 @@ def cutout_from_array(array: Array, options: ReadOptions, unit: str = "") -> Cut
     if rendered is not None and planes.shape[0] in (1, 3):
         return Cutout(rendered) if planes.shape[0] == 3 else grey_cutout(rendered[0])
     if options.bands is None and planes.shape[0] > 1:
-        why = f"it has the unit {unit}" if unit else f"{array.dtype} {RENDERED_TYPES}"
+        only = "rendered colours only as uint8, uint16, or floats in [0, 1]"
+        why = f"it has the unit {unit}" if unit else f"{array.dtype} values are {only}"
         raise BandError(
             f"it is flux, because {why}; name its {planes.shape[0]} planes, as in --bands g,r,z, "
             "or convert a rendered image to uint8"
@@ -99,3 +105,66 @@ def order_axes(array: Array, bands: Sequence[str] | None) -> Array:
             f"in an array of shape {array.shape} the band axis cannot be told; {WAY_OUT}"
         )
     return array if first else np.moveaxis(array, 2, 0)
+
+
+def cutout_from_object(item: Any, options: ReadOptions) -> Cutout:
+    """Make a cutout of an object in memory; FITS-like ones have row 0 at the bottom."""
+    if isinstance(item, Cutout):
+        return item
+    if hasattr(item, "getbands"):
+        check_size(item.size, len(item.getbands()), options)
+        with reading("the image is damaged or cut short"):  # decoding is lazy
+            return cutout_from_pil(item)
+    is_hdu = hasattr(item, "header") and hasattr(item, "is_image")
+    if isinstance(item, list) or is_hdu:
+        with reading_fits():  # data are read lazily, so a damaged file shows here
+            return cutout_from_hdus([item] if is_hdu else item, options)
+    if hasattr(item, "wcs") and hasattr(item, "data"):
+        return _from_nddata(item, options)
+    unit = find_unit({"BUNIT": getattr(item, "unit", "")})  # of an astropy Quantity
+    cutout = cutout_from_array(to_array(item), options, unit)
+    masked = find_masked(item, cutout.array.shape[1:])
+    return cutout if masked is None else replace(cutout, bad=masked)
+
+
+class _Hdu(PlainHdu):
+    """An image in memory, which knows its WCS, as the readers of FITS take it."""
+
+    def __init__(self, header: Mapping[str, Any], data: Any, wcs: Any) -> None:
+        super().__init__(header, data, "")
+        self.wcs = wcs
+
+    def read(self, options: ReadOptions) -> Cutout:
+        cards = Cards(self.header)
+        calibrations = [calibration_from_header(cards)]
+        chosen = HduChoice((self,), None, {}, [cards], calibrations)
+        return cutout_from_hdus([self], options, chosen=chosen)
+
+
+def _from_nddata(item: Any, options: ReadOptions) -> Cutout:
+    data = to_array(item.data)
+    if data.ndim < 2 or data.size == 0:
+        raise UnsupportedImageError(f"an array of shape {data.shape} is not an image")
+    header = dict(getattr(item, "meta", None) or {})
+    if getattr(item, "unit", None) is not None:
+        header["BUNIT"] = str(item.unit)
+    mask = _find_mask(item, data.shape)
+    if mask is not None and data.dtype.kind == "f":
+        data, mask = np.where(mask, data.dtype.type(np.nan), data), None
+    cutout = _Hdu(header, data, item.wcs).read(options)
+    if mask is None:
+        return cutout
+    bad = drop_axes(mask).any(axis=0).astype(np.float32)
+    order = {"ROWORDER": header.get("ROWORDER", "")}
+    read = _Hdu(order, bad, item.wcs).read(replace(options, bands=None))
+    return replace(cutout, bad=read.array[0] > 0)
+
+
+def _find_mask(item: Any, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
+    """Mask of each pixel of each plane; None where nothing is masked."""
+    mask = getattr(item, "mask", None)
+    if mask is None:  # Cutout2D has none of its own
+        mask = getattr(item.data, "mask", None)
+    if mask is None or not np.any(mask):
+        return None
+    return np.broadcast_to(np.asarray(mask, dtype=bool), shape)

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import IO, Any, BinaryIO
 
@@ -92,11 +92,9 @@ class Unpacker:
     """What comes out of a compressed file; it can only go forwards, and no bomb goes off in it."""
 
     def __init__(self, file: BinaryIO, method: str, *, allowance: int = ALLOWANCE) -> None:
-        self.method = method
-        self._file, self._allowance = file, allowance
-        self._decoder: Any = None
-        self._pending = b""
-        self.taken = self._given = self._parts = 0
+        self._file, self._method, self._allowance = file, method, allowance
+        self._pieces, self._piece = self._unpack(), memoryview(b"")
+        self.taken = self._given = 0
 
     def tell(self) -> int:
         """Bytes that have come out."""
@@ -104,7 +102,7 @@ class Unpacker:
 
     def seek(self, position: int) -> int:
         """Pass over what comes before a position."""
-        while self._given < position and self._next(position - self._given):
+        while self._given < position and self.read(min(position - self._given, PIECE)):
             pass
         if self._given != position:
             raise self._refuse("cut short")
@@ -113,56 +111,41 @@ class Unpacker:
     def read(self, size: int) -> bytes:
         """The next bytes, fewer only at the end."""
         parts = []
-        while size > 0 and (part := self._next(size)):
-            parts.append(part)
-            size -= len(part)
+        while size > 0 and (piece := self._piece or memoryview(next(self._pieces, b""))):
+            parts.append(piece[:size])
+            self._piece = piece[size:]
+            size -= len(parts[-1])
+        self._given += sum(map(len, parts))
         return b"".join(parts)
 
-    def _next(self, size: int) -> bytes:
-        """Some bytes, at most so many; none at the end."""
-        try:
-            while self._find_part():
-                if part := self._decode(min(size, PIECE)):
-                    self._given += len(part)
-                    if self._given > self._allowance + USUAL_RATIO * self.taken:
-                        raise ImageTooLargeError(
-                            f"{self.taken} bytes unpack to more than {self._given}"
-                        )
-                    return part
-        except ImageError:
-            raise
-        except (zlib.error, lzma.LZMAError, ValueError, EOFError, OSError) as error:
-            raise self._refuse("damaged") from error
-        return b""
-
-    def _find_part(self) -> bool:
-        """Be inside a stream, the next one where the last is at its end; false after the last."""
-        while self._decoder is None:
-            self._pending = self._pending.lstrip(b"\0") or self._take()  # padding between streams
-            if not self._pending:
-                return False
-            if self._pending.startswith(b"\0"):
+    def _unpack(self) -> Iterator[bytes]:
+        parts, made, pending = 0, 0, b""
+        while pending := pending.lstrip(b"\0") or self._take():  # padding between streams
+            if pending.startswith(b"\0"):
                 continue
-            self._parts += 1
-            if self._parts > MAX_PARTS:
-                raise ImageTooLargeError(f"more than {MAX_PARTS} {self.method} streams")
-            self._decoder = DECODERS[self.method]()
-        return True
-
-    def _decode(self, size: int) -> bytes:
-        part: bytes = self._decoder.decompress(self._pending, size)
-        if self._decoder.eof:
-            self._pending, self._decoder = self._decoder.unused_data, None
-            return part
-        self._pending = getattr(self._decoder, "unconsumed_tail", b"")  # zlib alone
-        if not part and not self._pending:
-            self._pending = self._take()
-            if not self._pending:
-                raise self._refuse("cut short")
-        return part
+            parts += 1
+            if parts > MAX_PARTS:
+                raise ImageTooLargeError(f"more than {MAX_PARTS} {self._method} streams")
+            decoder = DECODERS[self._method]()
+            while not decoder.eof:
+                try:
+                    part = decoder.decompress(pending, PIECE)
+                except (zlib.error, lzma.LZMAError, ValueError, EOFError, OSError) as error:
+                    raise self._refuse("damaged") from error
+                made += len(part)
+                if made > self._allowance + USUAL_RATIO * self.taken:
+                    raise ImageTooLargeError(f"{self.taken} bytes unpack to more than {made}")
+                if part:
+                    yield part
+                pending = getattr(decoder, "unconsumed_tail", b"")  # zlib alone
+                if not part and not pending and not decoder.eof:
+                    pending = self._take()
+                    if not pending:
+                        raise self._refuse("cut short")
+            pending = decoder.unused_data
 
     def _refuse(self, how: str) -> UnreadableImageError:
-        return UnreadableImageError(f"the {self.method} stream is {how}; {NEW_COPY}")
+        return UnreadableImageError(f"the {self._method} stream is {how}; {NEW_COPY}")
 
     def _take(self) -> bytes:
         taken = self._file.read(CHUNK)

@@ -3,17 +3,16 @@
 import importlib
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.decode import TEXT_START, find_answer
-from galmorph.images.files import check_within, read_head
+from galmorph.images.files import check_within, open_regular
 from galmorph.images.memory import list_copied
 from galmorph.images.source import Source
-from galmorph.remote import AHEAD, check_named, is_url
+from galmorph.remote import check_named, expect, is_url, take
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +71,13 @@ def list_container(path: str, within: str | None = None) -> Iterator[Source]:
     check = check_named if is_url(file) else check_within
     check(file, within)
     if is_url(file) and not kind.is_folder:
-        copy = AHEAD.take(file)
+        copy = take(file)
         with copy.naming():
             _check_kind(copy.path)
         items = list_copied(list_items(copy.path, member), copy)
     else:
-        _check_kind(file)
+        if not is_url(file):
+            _check_kind(file)
         items = list_items(file, member)
     if index is None:
         yield from items
@@ -92,19 +92,12 @@ def expect_container(path: str) -> None:
     file = split_address(path)[0]
     kind = _find(file)
     if is_url(file) and kind is not None and not kind.is_folder:
-        AHEAD.expect(file)
+        expect(file)
 
 
 def _check_kind(file: str) -> None:
     """Refuse what would keep a reader waiting for ever, and a server's answer."""
-    if is_url(file):
-        return
-    try:
-        mode = os.stat(file).st_mode
-    except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or "there is no such file"
-        raise UnreadableImageError(f"it cannot be opened ({said})") from error
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise UnsupportedImageError("this is not a regular file")
-    if answer := find_answer(read_head(file, TEXT_START)):
-        raise UnsupportedImageError(answer)
+    if not os.path.isdir(file):
+        with open_regular(file) as (descriptor, _):
+            if answer := find_answer(os.pread(descriptor, TEXT_START, 0)):
+                raise UnsupportedImageError(answer)

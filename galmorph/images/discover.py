@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 from galmorph.errors import (
@@ -28,7 +29,7 @@ from galmorph.images.files import IMAGE_SUFFIXES, ImageFile
 from galmorph.images.hdus import split_hdu
 from galmorph.images.records import METADATA, read_metadata
 from galmorph.images.source import NEW_COPY, Lost, Source, make_object_id, make_printable, naming
-from galmorph.remote import AHEAD, allow, is_url, is_web, list_folder, list_matching, to_path
+from galmorph.remote import allow, forget, is_url, is_web, list_folder, list_matching, to_path
 
 MEMBER_MARK = "::"
 SHARDS = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
@@ -139,26 +140,24 @@ def _walk_arguments(
 
 def _list_arguments(arguments: list[str | Source], walk: _Walk) -> Iterator[list[str] | Source]:
     """Files that are grouped together, and what stands for itself."""
-    files: list[str] = []
-    for number, path in enumerate(arguments):
-        if not isinstance(path, str):
-            yield files
-            files = []
-            yield path
+    for is_file, group in groupby(enumerate(arguments, 1), lambda pair: _is_file(pair[1])):
+        if is_file:
+            yield [str(path) for _, path in group]
             continue
-        is_folder = _is_folder(path)
-        is_inside = MEMBER_MARK in path and not os.path.lexists(path)
-        if not is_folder and not is_inside and not is_container(path):
-            files.append(path)
-            continue
-        yield files
-        files = []
-        if is_folder:
-            yield from _walk_folder(path, walk)
-        else:
-            opened = _open_container(path, walk.within, alone=len(arguments) == 1)
-            yield from _in_turn(opened, arguments[number + 1 : number + 2])
-    yield files
+        for number, path in group:
+            if not isinstance(path, str):
+                yield path
+            elif _is_folder(path):
+                yield from _walk_folder(path, walk)
+            else:
+                opened = _open_container(path, walk.within, alone=len(arguments) == 1)
+                yield from _in_turn(opened, arguments[number : number + 1])
+
+
+def _is_file(path: str | Source) -> bool:
+    if not isinstance(path, str) or _is_folder(path) or is_container(path):
+        return False
+    return MEMBER_MARK not in path or os.path.lexists(path)
 
 
 def _walk_folder(top: str, walk: _Walk) -> Iterator[list[str] | Source]:
@@ -194,7 +193,7 @@ def _in_turn(opened: Iterator[Source], following: Sequence[str | Source]) -> Ite
                 expect_container(waiting.pop())
             yield source
     except GeneratorExit:
-        AHEAD.clear()
+        forget()
         raise
 
 

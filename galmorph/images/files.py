@@ -4,7 +4,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -67,12 +67,10 @@ class ImageFile:
         with open_regular(file, options.within) as (descriptor, size):
             if not hdu and not os.pread(descriptor, MAGIC_BYTES, 0).startswith(FITS_MAGIC):
                 return decode_image(read_bytes(descriptor, size, options), options)
+        from galmorph.images.fits import read_fits, read_part
+
         if hdu:
-            from galmorph.images.open_fits import read_part
-
             return read_part(find_unpacked(file), replace(options, hdu=hdu))
-        from galmorph.images.fits import read_fits
-
         return read_fits(self.path, options)
 
     def read_head(self, count: int) -> bytes:
@@ -92,27 +90,24 @@ class ImageFile:
 @contextmanager
 def open_regular(path: str, within: str | None = None) -> Iterator[tuple[int, int]]:
     """Descriptor and size of a regular file, within that folder, links followed."""
-    try:
-        check_within(path, within)
-        descriptor = os.open(path, OPEN_FLAGS)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        if isinstance(error, ImageError):
+    if "\0" in path:
+        raise UnreadableImageError("the file cannot be opened (a null byte in its name)")
+    with ExitStack() as stack:
+        try:
+            check_within(path, within)
+            descriptor = os.open(path, OPEN_FLAGS)
+            stack.callback(os.close, descriptor)
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+                raise UnsupportedImageError(f"this is {kind}")
+            if not status.st_size:
+                raise UnreadableImageError("the file is empty")
+            yield descriptor, status.st_size
+        except ImageError:
             raise
-        raise UnreadableImageError(_explain(error)) from error
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise UnsupportedImageError(f"this is {kind}")
-        if not status.st_size:
-            raise UnreadableImageError("the file is empty")
-        yield descriptor, status.st_size
-    except OSError as error:
-        if isinstance(error, ImageError):
-            raise
-        raise UnreadableImageError(_explain(error)) from error
-    finally:
-        os.close(descriptor)
+        except OSError as error:
+            raise UnreadableImageError(_explain(error)) from error
 
 
 def check_within(path: str, within: str | None) -> None:
@@ -144,10 +139,9 @@ def read_bytes(descriptor: int, size: int, options: ReadOptions, offset: int = 0
     return data
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, PermissionError):
         return "this file may not be read (no permission)"
-    said = getattr(error, "strerror", None) or make_printable(str(error))
-    return f"the file cannot be opened ({said})"
+    return f"the file cannot be opened ({error.strerror or make_printable(str(error))})"

@@ -1,14 +1,18 @@
 """FITS in all its variants to a cutout."""
 
 import math
+import os
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
 
-from galmorph.errors import BandError, GalmorphError, UnreadableImageError
+from galmorph.errors import BandError, ImageError, UnreadableImageError
 from galmorph.flags import Flags
 from galmorph.images.bands import RENDERED_NAMES, choose_planes, find_band, find_band_names
 from galmorph.images.calibration import (
@@ -19,8 +23,8 @@ from galmorph.images.calibration import (
 )
 from galmorph.images.cutout import Array, Cutout
 from galmorph.images.fits_files import (
+    STRANGE_PIXELS,
     Cards,
-    PixelsError,
     check_shape,
     check_tiles,
     open_fits,
@@ -28,6 +32,9 @@ from galmorph.images.fits_files import (
 )
 from galmorph.images.grids import Planes, bring_to_one_grid, make_cutout
 from galmorph.images.hdus import HduChoice, choose_hdus
+from galmorph.images.library import reading
+from galmorph.images.plain_fits import PlainHdu
+from galmorph.images.plain_tiles import NO_DITHER
 from galmorph.images.planes import to_cutout_array
 from galmorph.images.regions import find_region, find_size, read_pixels
 from galmorph.images.sky import SkyFrame, frame_from_header, frame_from_wcs, load_sky
@@ -40,13 +47,11 @@ SPECTRAL_AXES = frozenset(
 TIME_AXES = frozenset(
     {"TIME", "UTC", "TAI", "TT", "TDB", "TCB", "TCG", "UT1", "GPS", "MJD", "JD", "EPOCH"}
 )
-NO_DITHER = -1  # as astropy.io.fits numbers the ways of quantizing
-
-
 INHERITED_KEYS = (  # cards that an extension takes from the primary header
     *("SURVEY", "BANDS", "FILTER", "BUNIT", "ORIGIN", "TELESCOP", "LEGPIPEV"),
     *ZEROPOINT_KEYS,
 )
+MOST_OPEN = 6
 
 
 def read_fits(file: str | bytes, options: ReadOptions) -> Cutout:
@@ -55,9 +60,49 @@ def read_fits(file: str | bytes, options: ReadOptions) -> Cutout:
         return cutout_from_hdus(hdus, options)
 
 
-def choose_images(hdus: Any, options: ReadOptions) -> HduChoice:
+class _OpenFits:
+    """A file that stays open for the next row, with what was chosen of it."""
+
+    def __init__(self, path: str, process: int, changed_ns: int) -> None:
+        self.hdus = open_fits(path)
+        self.choose = cache(partial(_choose_images, self.hdus))
+
+    def __del__(self) -> None:
+        # When its thread ends; nobody can be told of an error any more.
+        with suppress(Exception):
+            self.hdus.close()
+
+
+class _OpenFiles(threading.local):
+    """The files that a thread has open; their file positions cannot be shared."""
+
+    def __init__(self) -> None:
+        self.open = lru_cache(MOST_OPEN)(_OpenFits)
+
+
+_open_files = _OpenFiles()
+
+
+def read_part(file: str, options: ReadOptions, region: Region | None = None) -> Cutout:
+    """Read an HDU, or a square of sky of one, and leave the file open."""
+    with reading_fits(file):
+        opened = _open_files.open(file, os.getpid(), os.stat(file).st_mtime_ns)
+        try:
+            chosen = opened.choose(options.hdu, options.bands)
+            return cutout_from_hdus(opened.hdus, options, region=region, chosen=chosen, keep=False)
+        except ImageError as error:
+            # The frames of its traceback would keep the file open as long as the row lives.
+            failure = error.with_traceback(None)
+        except (OSError, ValueError):
+            _open_files.open.cache_clear()  # an open file that failed once is not to be trusted
+            raise
+        del opened
+        raise failure
+
+
+def _choose_images(hdus: Any, wanted: Any, bands: Sequence[str] | None) -> HduChoice:
     """Find the HDUs that are wanted, with their cards."""
-    choice = _take_wanted(choose_hdus(hdus, options.hdu), options)
+    choice = _take_wanted(choose_hdus(hdus, wanted), bands)
     headers = [_find_cards(hdus, hdu) for hdu in choice.hdus]
     for key in ("BSCALE", "BZERO"):
         if lost := next(filter(None, (header.find_lost(key) for header in headers)), ""):
@@ -78,29 +123,19 @@ def cutout_from_hdus(
     keep: bool = True,
 ) -> Cutout:
     """Read a cutout from an open HDU list; what has been chosen is taken as it is."""
-    chosen = chosen or choose_images(hdus, options)
-    try:
+    chosen = chosen or _choose_images(hdus, options.hdu, options.bands)
+    with reading(STRANGE_PIXELS):
         planes = _read_planes(hdus, chosen, options, region or _find_region(options))
-    except (GalmorphError, MemoryError):
-        raise
-    except Exception as error:
-        raise PixelsError from error
     for hdu in () if keep else chosen.hdus:
         vars(hdu).pop("data", None)
     named = chosen.bands or find_band_names(chosen.headers[0], planes.array.shape[0])
     return _assemble(planes, chosen.headers[0], named, options)
 
 
-def _describe_choice(choice: HduChoice) -> dict[str, str]:
-    said = {"hdu": choice.label, "more_images": choice.left, "message": choice.remark}
-    notes = {key: text for key, text in said.items() if text}
-    if any(map(_is_rounded, choice.hdus)):
-        notes["zeros"] = "rounded by the compression"
-    return notes
-
-
 def _is_rounded(hdu: Any) -> bool:
     """Whether compression made steps of floats, without noise: then sky within a step is 0."""
+    if isinstance(hdu, PlainHdu):
+        return hdu.is_rounded
     if getattr(hdu, "quantize_method", None) != NO_DITHER or hdu.header.get("BITPIX", 0) > 0:
         return False
     try:
@@ -109,11 +144,11 @@ def _is_rounded(hdu: Any) -> bool:
         return False
 
 
-def _take_wanted(choice: HduChoice, options: ReadOptions) -> HduChoice:
+def _take_wanted(choice: HduChoice, asked: Sequence[str] | None) -> HduChoice:
     """Leave out HDUs of bands that nobody wants, where all that are wanted are there."""
-    if choice.bands is None or options.bands is None:
+    if choice.bands is None or asked is None:
         return choice
-    wanted = {find_band(band, choice.bands) for band in options.bands}
+    wanted = {find_band(band, choice.bands) for band in asked}
     if None in wanted:
         return choice
     pairs = [pair for pair in zip(choice.hdus, choice.bands, strict=True) if pair[1] in wanted]
@@ -151,7 +186,9 @@ def _read_planes(
     skies = chosen.skies if region is not None else [(None, "")] * len(chosen.hdus)
     arrays: list[Array] = []
     frames: list[SkyFrame] = []
-    flags, notes = Flags.NONE, _describe_choice(chosen)
+    flags, notes = Flags.NONE, dict(chosen.notes)
+    if any(map(_is_rounded, chosen.hdus)):
+        notes["zeros"] = "rounded by the compression"
     for hdu, (sky, remark) in zip(chosen.hdus, skies, strict=True):
         shape, size = check_shape(hdu, len(skies), options, region), find_size(hdu)
         box = None

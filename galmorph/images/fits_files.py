@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from galmorph.errors import GalmorphError, ImageTooLargeError, UnreadableImageError
+from galmorph.errors import ImageTooLargeError, UnreadableImageError
 from galmorph.images.compressed import DEFLATE_RATIO, decompress
 from galmorph.images.fits_structure import UNREAD, check_structure, find_cut
-from galmorph.images.library import check_pixels, quiet
+from galmorph.images.library import check_pixels, quiet, reading
 from galmorph.images.plain_fits import open_plain
 from galmorph.images.source import Region
 from galmorph.settings import ReadOptions
@@ -117,19 +117,14 @@ def reading_fits(file: str | bytes | None = None) -> Iterator[None]:
     """Turn whatever astropy says about a damaged file into one kind of error, without warnings."""
     with quiet():
         try:
-            yield
-        except (GalmorphError, MemoryError):
-            raise
-        # astropy answers a damaged file with nearly any exception; all of it means the same.
-        except Exception as error:
-            reason = STRANGE_PIXELS if isinstance(error, PixelsError) else STRANGE_HEADER
-            if file is not None and (cut := find_cut(memoryview(_map(file)))):
+            with reading(STRANGE_HEADER):
+                yield
+        except UnreadableImageError as error:
+            strange = error.reason in (STRANGE_HEADER, STRANGE_PIXELS)
+            if strange and file is not None and (cut := find_cut(memoryview(_map(file)))):
                 reason = f"the FITS is damaged or cut short: {cut}"
-            raise UnreadableImageError(reason) from error
-
-
-class PixelsError(Exception):
-    """Whatever was raised while pixels were read."""
+                raise UnreadableImageError(reason) from error
+            raise
 
 
 def _map(file: str | bytes) -> Any:

@@ -1,5 +1,6 @@
 """A walk over the headers of a FITS file ahead of astropy, which believes what they say."""
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -108,9 +109,7 @@ def _check_header(header: bytes, position: int, patches: dict[int, bytes]) -> in
                 sizes[key] = value
             elif key not in COUNT_KEYS:
                 axes.append(value)
-    pixels = 1 if axes else 0
-    for length in axes:
-        pixels *= max(length, 0)
+    pixels = math.prod(max(length, 0) for length in axes) if axes else 0
     total = abs(sizes[b"BITPIX  "]) // 8 * sizes[b"GCOUNT  "] * (sizes[b"PCOUNT  "] + pixels)
     return max(total, 0)
 

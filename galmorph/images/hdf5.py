@@ -6,6 +6,7 @@ import mmap
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,7 @@ from galmorph.images.stacks import StoredArray, list_stack
 CACHE_BYTES = 32 << 20  # of chunks, so that one chunk of many items is unpacked once
 MAX_ARRAYS = 10_000
 MAX_LINKS = 8
-HEAP_ID = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])
-"""What stands in a data set for a text or file in a heap."""
-
+HEAP_ID = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])  # in a data set
 SHORTEST_FILE = 512  # in bytes: what is as long and fixed is the file of an image, and no text
 DEFLATE = 1
 HEAP_MAGIC = b"GCOL\1\0\0\0"  # of a global heap: 16 bytes, then objects of 16 bytes and more
@@ -38,7 +37,8 @@ class _Hdf5File(dict[str, StoredArray]):
 
     def __init__(self, path: str) -> None:
         self._h5py = import_extra("h5py", "hdf5", "to read HDF5 files")
-        self._file, self._heaps = self._h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES), _Heaps(path)
+        self._file = self._h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
+        self.path, self.check_heaps = path, cache(partial(_check_heaps, path))
         elsewhere: list[UnsupportedImageError] = []
 
         def collect(name: str, node: Any) -> bool | None:
@@ -66,7 +66,7 @@ class _Hdf5File(dict[str, StoredArray]):
             kind = "external storage" if node.external else "a virtual data set"
             reason = f"{name} is {kind}: its values lie in other files, which are not read"
             raise UnsupportedImageError(make_printable(reason))
-        return _DataSet(node, self._heaps)
+        return _DataSet(node, self)
 
     def _find(self, name: str, links: int = 0) -> Any:
         """What a name stands for, step by step, because h5py would follow every link."""
@@ -88,39 +88,30 @@ class _Hdf5File(dict[str, StoredArray]):
         return node
 
 
-class _Heaps:
-    """Where a file keeps texts and files of any length."""
-
-    def __init__(self, path: str) -> None:
-        self.path, self._are_good = path, False
-
-    def check(self) -> None:
-        """Refuse damaged ones, in which HDF5 would go round for ever."""
-        if self._are_good:
-            return
-        with open(self.path, "rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        with data:
-            at = data.find(HEAP_MAGIC)
-            while at >= 0:
-                end = at + int.from_bytes(data[at + 8 : at + 16], "little")
-                at += 16
-                while at + 16 <= end <= len(data):
-                    index = int.from_bytes(data[at : at + 2], "little")
-                    size = int.from_bytes(data[at + 8 : at + 16], "little")
-                    at += 16 + -(-size // 8) * 8 if index else size or len(data)
-                if max(at, end) > len(data):
-                    raise UnreadableImageError("a heap of the file is damaged")
-                at = data.find(HEAP_MAGIC, at)
-        self._are_good = True
+def _check_heaps(path: str) -> None:
+    """Refuse damaged heaps of texts and files of any length: HDF5 would go round for ever."""
+    with open(path, "rb") as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with data:
+        at = data.find(HEAP_MAGIC)
+        while at >= 0:
+            end = at + int.from_bytes(data[at + 8 : at + 16], "little")
+            at += 16
+            while at + 16 <= end <= len(data):
+                index = int.from_bytes(data[at : at + 2], "little")
+                size = int.from_bytes(data[at + 8 : at + 16], "little")
+                at += 16 + -(-size // 8) * 8 if index else size or len(data)
+            if max(at, end) > len(data):
+                raise UnreadableImageError("a heap of the file is damaged")
+            at = data.find(HEAP_MAGIC, at)
 
 
 class _DataSet(StoredArray):
     """A data set whose chunks are asked for their size before HDF5 unpacks them."""
 
-    def __init__(self, values: Any, heaps: _Heaps) -> None:
+    def __init__(self, values: Any, file: _Hdf5File) -> None:
         super().__init__(values)
-        self._heaps = heaps
+        self._path, self._check_heaps = file.path, file.check_heaps
         vlen = (self.dtype.metadata or {}).get("vlen")
         self.holds_files = len(self.shape) == 1 and (
             self.dtype.kind == "V"
@@ -130,7 +121,7 @@ class _DataSet(StoredArray):
 
     def read(self, index: int | slice | None, limit: int) -> Array:
         if self.dtype.hasobject:
-            self._heaps.check()
+            self._check_heaps()
             self._check_lengths(index, limit)
         if self.values.chunks:
             self._check_chunks(index, limit)
@@ -141,7 +132,7 @@ class _DataSet(StoredArray):
         start = self.values.id.get_offset()
         if start is None or not self.shape:
             return
-        lengths: Array = np.memmap(self._heaps.path, HEAP_ID, "r", start, self.shape)
+        lengths: Array = np.memmap(self._path, HEAP_ID, "r", start, self.shape)
         if np.sum(lengths["length"][index], dtype=np.uint64) > limit:
             raise ImageTooLargeError(f"items of more than {limit} bytes")
 

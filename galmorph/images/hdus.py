@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -51,9 +51,7 @@ class HduChoice:
 
     hdus: tuple[Any, ...]
     bands: tuple[str, ...] | None  # one name per HDU where each is one band
-    label: str  # for provenance: "1 (SCI)"
-    left: str = ""  # how many images of other galaxies the file may hold, in words
-    remark: str = ""
+    notes: Mapping[str, str]  # which they are, as "1 (SCI)", and what else the file may hold
     headers: Sequence[Cards] = ()
     calibrations: Sequence[Calibration] = ()
     skies: list[tuple[Any, str]] = field(default_factory=list)  # WCS, remark; once they are needed
@@ -68,7 +66,7 @@ def choose_hdus(hdus: Any, wanted: int | str | tuple[int | str, ...] | None) -> 
     bands = tuple(_list_bands(chosen))
     named = len(chosen) > 1 and all(bands) and len(set(bands)) == len(bands)
     label = ", ".join(str(key) for key in keys)
-    return HduChoice(tuple(chosen), bands if named else None, label)
+    return HduChoice(tuple(chosen), bands if named else None, {"hdu": label})
 
 
 def split_hdu(path: str) -> tuple[str, str]:
@@ -120,13 +118,13 @@ def _choose_first(hdus: Any) -> HduChoice:
         and not (floats and hdu.header.get("BITPIX", 0) > 0)
         and tuple(hdu.shape[:-2]) == tuple(first.shape[:-2])
     ]
-    left = ""
+    notes = dict(choice.notes)
     if others:
         named = ", ".join(_label(*pair) for pair in others[:3])
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        taken = f"{choice.label} of {len(others) + 1} taken"
-        left = f"{taken}; not read: {named}{more}, see --hdu each"
-    return replace(choice, left=left, remark=remark)
+        taken = f"{notes['hdu']} of {len(others) + 1} taken"
+        notes["more_images"] = f"{taken}; not read: {named}{more}, see --hdu each"
+    return replace(choice, notes=notes | ({"message": remark} if remark else {}))
 
 
 def _is_alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
@@ -156,10 +154,9 @@ def _join_bands(images: list[tuple[int, Any]]) -> HduChoice:
         if band and band not in joined:
             joined[band] = (number, hdu)
     if len(joined) < 2:
-        number, hdu = images[0]
-        return HduChoice((hdu,), None, _label(number, hdu))
-    label = ", ".join(_label(number, hdu) for number, hdu in joined.values())
-    return HduChoice(tuple(hdu for _, hdu in joined.values()), tuple(joined), label)
+        return HduChoice((images[0][1],), None, {"hdu": _label(*images[0])})
+    label = ", ".join(_label(*pair) for pair in joined.values())
+    return HduChoice(tuple(hdu for _, hdu in joined.values()), tuple(joined), {"hdu": label})
 
 
 def _get(hdus: Any, key: int | str) -> Any:

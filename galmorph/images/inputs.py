@@ -16,6 +16,8 @@ from galmorph.images.memory import InMemory
 from galmorph.images.records import find_image, make_record_source
 from galmorph.images.source import Source, is_source, make_printable
 
+SIGNS = ("getbands mode", "__array_interface__", "read", "header", "data wcs")  # of one image
+
 
 def to_sources(
     images: Any, *, recursive: bool = True, within: str | None = None
@@ -72,16 +74,10 @@ def _is_single(item: Any) -> bool:
     """Whether it is one image; of PIL ahead of the array interface, which would decode it here."""
     if isinstance(item, (bytes, bytearray, memoryview, np.ndarray, Cutout)) or is_source(item):
         return True
-    signs = (
-        ("getbands", "mode"),
-        ("__array_interface__",),
-        ("read",),
-        ("header",),
-        ("data", "wcs"),
-    )
     # a list of HDUs is a list of images; an HDUList has more methods
-    is_hdu_list = isinstance(item, list) and hasattr(item, "fileinfo")
-    return is_hdu_list or is_tensor(item) or any(all(hasattr(item, s) for s in n) for n in signs)
+    if is_tensor(item) or (isinstance(item, list) and hasattr(item, "fileinfo")):
+        return True
+    return any(all(hasattr(item, name) for name in sign.split()) for sign in SIGNS)
 
 
 def _list_hdu_names(images: Sequence[Any]) -> list[str]:

@@ -66,7 +66,7 @@ class InMemory:
             data = data.read(options.max_bytes + 1)
         if isinstance(data, (bytes, bytearray, memoryview)):
             return decode_image(bytes(data), options)
-        from galmorph.images.objects import cutout_from_object
+        from galmorph.images.arrays import cutout_from_object
 
         return cutout_from_object(data, options)
 

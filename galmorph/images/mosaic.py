@@ -12,9 +12,9 @@ from galmorph.images.bands import UNKNOWN_BAND, find_band_names, sort_by_wavelen
 from galmorph.images.compressed import find_unpacked
 from galmorph.images.cutout import Cutout
 from galmorph.images.files import read_head
+from galmorph.images.fits import read_part
 from galmorph.images.fits_files import open_fits, reading_fits
 from galmorph.images.hdus import choose_hdus
-from galmorph.images.open_fits import read_part
 from galmorph.images.sky import load_sky
 from galmorph.images.source import FITS_MAGIC, Lost, Region, Source, naming
 from galmorph.settings import ReadOptions

@@ -2,10 +2,11 @@
 
 import io
 import math
-import struct
-import weakref
 import zipfile
 from collections.abc import Iterator
+from functools import cached_property
+from shutil import copyfileobj
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from numpy.lib import format as npy
 from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from galmorph.images.archives import ENCRYPTED, METHODS, open_zip
 from galmorph.images.cutout import Array
+from galmorph.images.library import reading
 from galmorph.images.source import Source
 from galmorph.images.stacks import StoredArray, list_stack
 
 HEADER_BYTES = 1 << 16
 READ_BYTES = 1 << 20
-MAX_HELD_BYTES = 1 << 30  # of all arrays out of npz files together; an npy is mapped
+STRANGE_HEADER = "the header of the array is damaged"
+MAX_UNPACKED_BYTES = 1 << 30  # of an array out of an npz; an npy is mapped
 
 
 def list_items(path: str, member: str) -> Iterator[Source]:
@@ -29,19 +32,17 @@ def list_items(path: str, member: str) -> Iterator[Source]:
 
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, Any, int]:
     """Shape, order of the axes (Fortran's?), type, and length of the header itself."""
-    start = stream.read(12)  # the pixels behind the header may be damaged, and are not touched
-    size, used = ("<H", 10) if start[6:7] == b"\1" else ("<I", 12)
-    try:
-        length = struct.unpack_from(size, start, 8)[0] + used
-        head = io.BytesIO(start + stream.read(min(length, HEADER_BYTES) - len(start)))
+    start = stream.read(10)  # the pixels behind the header may be damaged, and are not touched
+    start += b"" if start[6:7] == b"\1" else stream.read(2)
+    length = int.from_bytes(start[8:], "little")
+    head = io.BytesIO(start + stream.read(min(length, HEADER_BYTES)))
+    with reading(STRANGE_HEADER):  # it is parsed as Python, which may raise anything
         version = npy.read_magic(head)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(head)
-    except Exception as error:  # it is parsed as Python, and may be anything
-        raise UnreadableImageError("the header of the array is damaged") from error
     if min(shape, default=0) < 0:
         raise UnreadableImageError(f"the shape of the array is {shape}")
-    return shape, fortran, dtype, length
+    return shape, fortran, dtype, head.tell()
 
 
 def _open_npy(path: str) -> dict[str, StoredArray]:
@@ -66,9 +67,6 @@ def _open_npz(path: str) -> dict[str, StoredArray]:
     return {info.filename.removesuffix(".npy"): _NpzArray(archive, info) for info in infos}
 
 
-_held: "weakref.WeakSet[_NpzArray]" = weakref.WeakSet()
-
-
 class _NpzArray(StoredArray):
     """An array that is unpacked whole, for one bit that is wrong shows only at its end."""
 
@@ -77,38 +75,27 @@ class _NpzArray(StoredArray):
         with archive.open(info) as stream:
             self.shape, self._fortran, self.dtype, self._start = _read_header(stream)
         self.is_pickled = self.dtype.hasobject
-        self.nbytes = math.prod(self.shape) * self.dtype.itemsize
-        if not self.is_pickled and self.nbytes != info.file_size - self._start:
-            raise UnreadableImageError("the header of the array is damaged")
-        self._data: Array | Exception | None = None
+        size = math.prod(self.shape) * self.dtype.itemsize
+        if not self.is_pickled and size != info.file_size - self._start:
+            raise UnreadableImageError(STRANGE_HEADER)
 
     def read(self, index: int | slice | None, limit: int) -> Array:
-        if self._data is None:
-            try:
-                self._data = self._load()
-            except Exception as error:  # each of its rows will ask
-                self._data = error
-        if isinstance(self._data, Exception):
-            raise self._data
-        return np.array(self._data if index is None else self._data[index])
+        if isinstance(self._unpacked, Exception):
+            raise self._unpacked
+        return np.array(self._unpacked if index is None else self._unpacked[index])
 
-    def drop(self) -> None:
-        """Give the memory back; the next item unpacks the array again."""
-        self._data = None
-        _held.discard(self)
+    @cached_property
+    def _unpacked(self) -> Array | Exception:
+        try:
+            return self._unpack()
+        except Exception as error:  # each of its rows will ask
+            return error
 
-    def _load(self) -> Array:
-        if self.nbytes > MAX_HELD_BYTES:
-            raise ImageTooLargeError(f"{self.nbytes} bytes in memory; save it as .npy")
-        while sum(array.nbytes for array in _held) + self.nbytes > MAX_HELD_BYTES:
-            next(iter(_held)).drop()
-        data = bytearray()
-        with self._archive.open(self._info) as stream:
-            stream.read(self._start)
-            while part := stream.read(READ_BYTES):  # no more than the directory says
-                data += part
-        if len(data) < self.nbytes:
-            raise UnreadableImageError("the array is cut short")
-        _held.add(self)
-        array: Array = np.frombuffer(data, self.dtype)
-        return array.reshape(self.shape, order="F" if self._fortran else "C")
+    def _unpack(self) -> Array:
+        """The array in a file without a name, which goes with it."""
+        if self._info.file_size > MAX_UNPACKED_BYTES:
+            raise ImageTooLargeError(f"{self._info.file_size} bytes unpacked; save it as .npy")
+        with TemporaryFile(prefix="galmorph_") as file, self._archive.open(self._info) as stream:
+            copyfileobj(stream, file, READ_BYTES)  # no more than the directory says
+            order: Any = "F" if self._fortran else "C"
+            return np.memmap(file, self.dtype, "r", self._start, self.shape, order)

@@ -4,14 +4,15 @@ import math
 import mmap
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, Self
+from types import SimpleNamespace
+from typing import Any, Self
 
 import numpy as np
 
 from galmorph.images.fits_structure import BLOCK, CARD, read_header
-from galmorph.images.plain_tiles import PlainTiles, UnusualError, read_tiles
+from galmorph.images.plain_tiles import UnusualError, read_tiles
 
 MAX_BLOCKS = 64  # of a header: some 2,300 cards
 MAX_HDUS = 64
@@ -29,20 +30,13 @@ _ELSEWHERE = ("CPDIS1", "CPDIS2", "D2IMDIS1", "D2IMDIS2")  # read from other HDU
 UNUSUAL = {"BLANK", "BSCALE", "BZERO", "GROUPS", "CONTINUE", "HIERARCH", "UNREAD", *_ELSEWHERE}
 
 
-class Card(NamedTuple):
-    """As of astropy."""
-
-    keyword: str
-    value: Any
-
-
 class PlainHeader(dict[str, Any]):
     """What the readers use of `astropy.io.fits.Header`."""
 
     @property
-    def cards(self) -> Iterator[Card]:
+    def cards(self) -> Iterator[Any]:
         """Cards with values, in order."""
-        return (Card(*item) for item in self.items())
+        return (SimpleNamespace(keyword=key, value=value) for key, value in self.items())
 
 
 class PlainHdu:
@@ -50,9 +44,12 @@ class PlainHdu:
 
     is_image = True
 
-    def __init__(self, header: PlainHeader, data: Any, name: str) -> None:
-        self.header, self.section, self.name = header, data, name
+    def __init__(
+        self, header: Mapping[str, Any], data: Any, name: str, *, is_rounded: bool = False
+    ) -> None:
+        self.header, self.section, self.name = PlainHeader(header), data, name
         self.shape = () if data is None else data.shape
+        self.is_rounded = is_rounded  # by the compression
 
     @property
     def data(self) -> Any:
@@ -60,7 +57,7 @@ class PlainHdu:
         return self.section
 
 
-class PlainHdus(list[PlainHdu | PlainTiles]):
+class PlainHdus(list[PlainHdu]):
     """What the readers use of `astropy.io.fits.HDUList`."""
 
     def __getitem__(self, key: Any) -> Any:
@@ -107,8 +104,9 @@ def _read_hdus(raw: memoryview) -> PlainHdus:
         position += -(-(len(cards) + CARD) // BLOCK) * BLOCK
         header = _parse_header(cards)
         if hdus and header.get("XTENSION") == "BINTABLE" and header.get("ZIMAGE") is True:
-            tiles, size = read_tiles(header, raw, position)
-            hdus.append(tiles)
+            image, pixels, is_rounded, size = read_tiles(header, raw, position)
+            name = header.get("EXTNAME", "COMPRESSED_IMAGE")
+            hdus.append(PlainHdu(image, pixels, name, is_rounded=is_rounded))
             position += -(-size // BLOCK) * BLOCK
             continue
         _check_order(header, primary=not hdus)
@@ -134,11 +132,11 @@ def _find_cards(raw: memoryview, position: int) -> bytes:
     return cards
 
 
-def _parse_header(cards: bytes) -> PlainHeader:
+def _parse_header(cards: bytes) -> dict[str, Any]:
     text = cards.decode("ascii") if cards.isascii() else ""
     if not text.isprintable() or not text:
         raise UnusualError
-    header = PlainHeader()
+    header: dict[str, Any] = {}
     for start in range(0, len(text), CARD):
         card = text[start : start + CARD]
         key = card[:8].rstrip()
@@ -167,7 +165,7 @@ def _parse_value(card: str) -> Any:
     return value.replace("''", "'").rstrip()
 
 
-def _check_order(header: PlainHeader, *, primary: bool) -> None:
+def _check_order(header: dict[str, Any], *, primary: bool) -> None:
     """Refuse all but an image whose sizes stand where they belong."""
     keys, axes = list(header), header.get("NAXIS")
     if type(axes) is not int or axes not in (0, 2, 3) or header.get("BITPIX") not in TYPES:

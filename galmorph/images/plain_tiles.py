@@ -2,7 +2,6 @@
 
 import math
 import re
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ COLUMN_FORMS = {
     "ZZERO": re.compile(r"1?D"),
 }
 TYPES = {"P": (">i4", (2,)), "D": (">f8", ())}
-DITHERS = {"NO_DITHER": -1, "SUBTRACTIVE_DITHER_1": 1, "SUBTRACTIVE_DITHER_2": 2}
+NO_DITHER = -1  # as astropy numbers the ways of quantizing
+DITHERS = {"NO_DITHER": NO_DITHER, "SUBTRACTIVE_DITHER_1": 1, "SUBTRACTIVE_DITHER_2": 2}
 MAX_PIXELS, MAX_TILES = 4_000_000, 20_000  # of larger ones astropy unpacks a part alone
 
 
@@ -27,29 +27,11 @@ class UnusualError(Exception):
     """Something that is left to astropy."""
 
 
-class PlainTiles:
-    """What the readers use of a tile-compressed image HDU."""
+def read_tiles(cards: Any, raw: memoryview, position: int) -> tuple[dict[str, Any], Any, bool, int]:
+    """Header and pixels of the image in a table whose rows begin at a place; its bytes.
 
-    is_image = True
-
-    def __init__(self, header: Any, data: Any, name: str, tile: int, dither: int | None) -> None:
-        self.header, self.section, self.name, self.shape = header, data, name, data.shape
-        self.tile_shape = (*[1] * (data.ndim - 1), tile)
-        self.quantize_method = dither
-        self.compressed_data = SimpleNamespace(names=() if dither is None else ("ZSCALE",))
-
-    @property
-    def data(self) -> Any:
-        """Pixels."""
-        return self.section
-
-    def fileinfo(self) -> dict[str, Any]:
-        """Of a file."""
-        return {}
-
-
-def read_tiles(cards: Any, raw: memoryview, position: int) -> tuple[PlainTiles, int]:
-    """The image of a table whose rows begin at a place, and the bytes of the table."""
+    And whether its floats were rounded to steps, without noise.
+    """
     shape = tuple(cards.get(f"ZNAXIS{n}", 0) for n in range(cards.get("ZNAXIS", 0), 0, -1))
     numbers = [*shape, *(cards.get(key, -1) for key in ("NAXIS1", "NAXIS2", "PCOUNT", "TFIELDS"))]
     if any(type(n) is not int or n < 0 for n in numbers) or len(shape) not in (2, 3):
@@ -78,12 +60,11 @@ def read_tiles(cards: Any, raw: memoryview, position: int) -> tuple[PlainTiles, 
     if quantized:
         dither = DITHERS.get(cards.get("ZQUANTIZ", "NO_DITHER"))
         tiles = _scale(tiles, table, dither, cards.get("ZDITHER0", 0), blank)
-    header = type(cards)({"XTENSION": "IMAGE", "BITPIX": cards["ZBITPIX"], "NAXIS": len(shape)})
+    header = {"XTENSION": "IMAGE", "BITPIX": cards["ZBITPIX"], "NAXIS": len(shape)}
     header |= {f"NAXIS{n}": length for n, length in enumerate(shape[::-1], 1)}
     header |= {"PCOUNT": 0, "GCOUNT": 1}
     header |= {key: value for key, value in cards.items() if not TABLE_CARD.fullmatch(key)}
-    name = cards.get("EXTNAME", "COMPRESSED_IMAGE")
-    return PlainTiles(header, tiles.reshape(shape), name, shape[-1], dither), rows * count + heap
+    return header, tiles.reshape(shape), dither == NO_DITHER, rows * count + heap
 
 
 def _find_columns(cards: Any, rows: int, quantized: bool) -> np.dtype[Any]:
@@ -130,7 +111,7 @@ def _unpack(table: Any, heap: memoryview, cards: Any, width: int) -> Any:
 
 def _scale(tiles: Any, table: Any, dither: int | None, seed: Any, blank: int | None) -> Any:
     scale, zero = (table[name].astype(np.float64) for name in ("ZSCALE", "ZZERO"))
-    if dither == -1:
+    if dither == NO_DITHER:
         scaled = (tiles * scale[:, None] + zero[:, None]).astype(np.float32)
     elif dither is None or type(seed) is not int or not 0 < seed <= 10_000:
         raise UnusualError

@@ -1,17 +1,13 @@
 """Arrays of any axes, type and byte order to the planes of a cutout."""
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from galmorph.errors import UnsupportedImageError
 from galmorph.images.bands import RENDERED_NAMES
 from galmorph.images.cutout import Array
-from galmorph.images.wcs_cards import to_number
-
-STOKES_I = 1  # of the axis STOKES (FITS 4.0, table 28)
 
 
 def find_image_axes(shape: Sequence[int]) -> tuple[int, int]:
@@ -39,47 +35,6 @@ def drop_axes(array: Array, shape: Sequence[int] | None = None) -> Array:
             f"the array has {array.ndim} axes: {' x '.join(map(str, array.shape))}"
         )
     return array if array.ndim == 3 else array[None]
-
-
-def find_stokes(shape: Sequence[int], header: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The axis of several polarizations, and the place of the intensity I on it; None for none."""
-    for axis, length in enumerate(shape):
-        n = len(shape) - axis
-        if length > 1 and str(header.get(f"CTYPE{n}", "")).strip().upper() == "STOKES":
-            keys = (f"CRPIX{n}", f"CRVAL{n}", f"CDELT{n}")
-            at, value, step = (to_number(header.get(key, 1)) for key in keys)
-            place = (STOKES_I - value) / step + at - 1 if step else 0.0
-            return axis, int(place) if place in range(length) else 0
-    return None
-
-
-ASINH_NOTE = "from asinh magnitudes (BSOFTEN, BOFFSET)"
-
-
-def undo_asinh(array: Array, header: Mapping[str, Any]) -> Array | None:
-    """Counts of asinh magnitudes of Pan-STARRS (Waters et al. 2020, ApJS 251, 4); else None."""
-    soft, offset = (to_number(header.get(key)) for key in ("BSOFTEN", "BOFFSET"))
-    if not (0 < soft < math.inf and math.isfinite(offset)):
-        return None
-    with np.errstate(over="ignore", invalid="ignore"):
-        counts = offset + 2 * soft * np.sinh(array.astype(np.float64) * (math.log(10) / 2.5))
-        return np.asarray(counts, dtype=np.float32)
-
-
-def find_blank(header: Mapping[str, Any]) -> float:
-    """Value of blank pixels that astropy leaves as integers; asked before it changes the header."""
-    blank = header.get("BLANK", header.get("ZBLANK"))
-    if isinstance(blank, bool) or not isinstance(blank, int):
-        return math.nan
-    return blank + float(header.get("BZERO", 0))
-
-
-def blank_to_nan(array: Array, blank: float) -> Array:
-    """Make NaN of the blank pixels of an integer array; see `find_blank`."""
-    if math.isnan(blank) or array.dtype.kind not in "iu":
-        return array
-    bad = array == blank
-    return np.where(bad, np.float32(np.nan), array.astype(np.float32)) if bad.any() else array
 
 
 def to_cutout_array(

@@ -12,7 +12,7 @@ from galmorph.images.memory import InMemory
 from galmorph.images.source import (
     Lost,
     Source,
-    find_identifier,
+    find_column,
     make_object_id,
     make_printable,
     place_columns,
@@ -43,7 +43,7 @@ def make_record_source(
     if _is_file(image):
         file, image = image.get("path") or "", image.get("bytes")
     columns = _find_columns(record, column)
-    given = columns.get(find_identifier(columns) or "")
+    given = columns.get(find_column(columns) or "")
     known = "" if given is None else str(given)
     object_id = make_printable(known) or (make_object_id(file) if file else name)
     if image is not None:

@@ -1,6 +1,7 @@
 """A square of sky out of a larger FITS image, without reading the rest."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -11,22 +12,15 @@ from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.cutout import Array
 from galmorph.images.fits_files import Cards
 from galmorph.images.library import check_pixels
-from galmorph.images.planes import (
-    ASINH_NOTE,
-    blank_to_nan,
-    drop_axes,
-    find_blank,
-    find_image_axes,
-    find_image_shape,
-    find_stokes,
-    undo_asinh,
-)
+from galmorph.images.planes import drop_axes, find_image_axes, find_image_shape
 from galmorph.images.sky import SkyFrame, frame_at
 from galmorph.images.source import Region
 from galmorph.images.wcs import Tan, to_pixel
+from galmorph.images.wcs_cards import to_number
 from galmorph.settings import ReadOptions
 
 ROUNDING = 1e-6  # pixels by which a position that is meant to lie between two pixels may be off
+STOKES_I = 1  # of the axis STOKES (FITS 4.0, table 28)
 NO_WCS = "no WCS, so a field of view cannot be cut out"
 
 
@@ -44,8 +38,7 @@ class Window:
 
     def padded(self, rows: int, columns: int) -> bool:
         """Whether part of the square lies outside an image of this size."""
-        end_x, end_y = self.x + self.side, self.y + self.side
-        return self.x < 0 or self.y < 0 or end_x > columns or end_y > rows
+        return any(part.stop - part.start < self.side for part in self.find_inside(rows, columns))
 
     def find_inside(self, rows: int, columns: int) -> tuple[slice, slice]:
         """Rows and columns of the part of the square that lies in an image of this size."""
@@ -107,13 +100,18 @@ def find_size(hdu: Any) -> tuple[int, int]:
 
 def _without_stokes(hdu: Any) -> tuple[list[int], list[slice], bool]:
     """Shape with one polarization, what to take of each axis, and whether there are others."""
-    shape = [int(length) for length in hdu.shape]
+    shape, cards = [int(length) for length in hdu.shape], Cards(hdu.header)
     taken = [slice(None)] * len(shape)
-    stokes = find_stokes(shape, Cards(hdu.header))
-    if stokes is not None:
-        axis, place = stokes
-        shape[axis], taken[axis] = 1, slice(place, place + 1)
-    return shape, taken, stokes is not None
+    for axis, length in enumerate(shape):
+        n = len(shape) - axis
+        if length > 1 and str(cards.get(f"CTYPE{n}", "")).strip().upper() == "STOKES":
+            keys = (f"CRPIX{n}", f"CRVAL{n}", f"CDELT{n}")
+            at, value, step = (to_number(cards.get(key, 1)) for key in keys)
+            place = (STOKES_I - value) / step + at - 1 if step else 0.0
+            first = int(place) if place in range(length) else 0
+            shape[axis], taken[axis] = 1, slice(first, first + 1)
+            return shape, taken, True
+    return shape, taken, False
 
 
 def read_pixels(hdu: Any, box: Window | None = None) -> tuple[Array, dict[str, str]]:
@@ -121,7 +119,7 @@ def read_pixels(hdu: Any, box: Window | None = None) -> tuple[Array, dict[str, s
     shape, taken, polarized = _without_stokes(hdu)
     cards = Cards(hdu.header)
     notes = {"polarization": "Stokes I"} if polarized else {}
-    blank = find_blank(cards)
+    blank = _find_blank(cards)
     if box is not None:
         y, x = find_image_axes(shape)
         taken[y], taken[x] = box.find_inside(shape[y], shape[x])
@@ -129,10 +127,10 @@ def read_pixels(hdu: Any, box: Window | None = None) -> tuple[Array, dict[str, s
     pixels = hdu.data if box is None or "data" in vars(hdu) else hdu.section
     if pixels is None:
         raise UnreadableImageError("the HDU has no data")
-    piece = blank_to_nan(drop_axes(np.asarray(pixels[tuple(taken)]), shape), blank)
-    counts = undo_asinh(piece, cards)
+    piece = _blank_to_nan(drop_axes(np.asarray(pixels[tuple(taken)]), shape), blank)
+    counts = _undo_asinh(piece, cards)
     if counts is not None:
-        piece, notes["counts"] = counts, ASINH_NOTE
+        piece, notes["counts"] = counts, "from asinh magnitudes (BSOFTEN, BOFFSET)"
     return piece if box is None else _pad(piece, box), notes
 
 
@@ -148,3 +146,29 @@ def _pad(piece: Array, box: Window) -> Array:
     x, y = max(-box.x, 0), max(-box.y, 0)
     padded[:, y : y + piece.shape[1], x : x + piece.shape[2]] = piece
     return padded
+
+
+def _undo_asinh(array: Array, header: Mapping[str, Any]) -> Array | None:
+    """Counts of asinh magnitudes of Pan-STARRS (Waters et al. 2020, ApJS 251, 4); else None."""
+    soft, offset = (to_number(header.get(key)) for key in ("BSOFTEN", "BOFFSET"))
+    if not (0 < soft < math.inf and math.isfinite(offset)):
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        counts = offset + 2 * soft * np.sinh(array.astype(np.float64) * (math.log(10) / 2.5))
+        return np.asarray(counts, dtype=np.float32)
+
+
+def _find_blank(header: Mapping[str, Any]) -> float:
+    """Value of blank pixels that astropy leaves as integers; asked before it changes the header."""
+    blank = header.get("BLANK", header.get("ZBLANK"))
+    if isinstance(blank, bool) or not isinstance(blank, int):
+        return math.nan
+    return blank + float(header.get("BZERO", 0))
+
+
+def _blank_to_nan(array: Array, blank: float) -> Array:
+    """Make NaN of the blank pixels of an integer array; see `_find_blank`."""
+    if math.isnan(blank) or array.dtype.kind not in "iu":
+        return array
+    bad = array == blank
+    return np.where(bad, np.float32(np.nan), array.astype(np.float32)) if bad.any() else array

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 NEW_COPY = "copy or download the file again"
 TABLE_ADVICE = "a catalogue? give it with --catalogue FILE --path-column NAME"
-"""For messages on a table where an image is expected."""
-
 HDU_ADDRESS = re.compile(
     r"(?P<file>.+\.(?:fits?|fts)(?:\.\w+)?)\[(?P<hdu>[^/]+)\]", re.IGNORECASE | re.DOTALL
 )
@@ -124,10 +122,10 @@ def replace_columns(source: Source, columns: Mapping[str, Any]) -> Source:
     return cast("Source", replace(cast("Any", source), columns=columns))
 
 
-def find_identifier(names: Iterable[str]) -> str | None:
-    """The column that names the rows of a container."""
+def find_column(names: Iterable[str], wanted: Iterable[str] = ID_NAMES) -> str | None:
+    """The first column of some names, in any case; without them the one that names the rows."""
     lowered = {name.lower(): name for name in names}
-    return next((lowered[name] for name in ID_NAMES if name in lowered), None)
+    return next((lowered[name] for name in wanted if name in lowered), None)
 
 
 def place_columns(columns: dict[str, Any]) -> dict[str, Any]:
@@ -168,10 +166,6 @@ def make_object_id(name: str) -> str:
     if hdu is not None:
         return f"{make_object_id(hdu['file'])}_{make_printable(hdu['hdu'].replace(',', '_'))}"
     base = name.rstrip("/").rpartition("/")[2]
-    lowered = base.lower()
-    for suffix in COMPRESSION_SUFFIXES:
-        if lowered.endswith(suffix):
-            base = base[: -len(suffix)]
-            break
-    stem = base.rpartition(".")[0]
-    return make_printable(stem or base)
+    if base.lower().endswith(COMPRESSION_SUFFIXES):
+        base = base.rpartition(".")[0]
+    return make_printable(base.rpartition(".")[0] or base)

@@ -4,10 +4,10 @@ import math
 import os
 import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from galmorph.images.library import check_pixels, reading
 from galmorph.images.source import (
     NEW_COPY,
     Source,
-    find_identifier,
+    find_column,
     make_object_id,
     make_printable,
     place_columns,
@@ -58,11 +58,10 @@ class StoredArray:
 ArrayFile = Mapping[str, StoredArray]  # by ``group/name``; one without a name is "" alone
 OpenArrays = Callable[[str], ArrayFile]
 
-# One lock for the table and for reading: HDF5 serializes its calls anyway, and the others copy
+# One lock for opening and for reading: HDF5 serializes its calls anyway, and the others copy
 # one small item.
 _lock = threading.Lock()
-_files: OrderedDict[tuple[int, str, int], ArrayFile | Exception] = OrderedDict()
-_runs: set[object] = set()
+_runs: list[None] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Sour
             name: [to_text(v) if isinstance(v, (bytes, str)) else v for v in values]
             for name, values in read.items()
         }
-        ids = columns.get(find_identifier(columns) or "")
+        ids = columns.get(find_column(columns) or "")
         columns = place_columns(columns)
         for n in range(rows.stop - start):
             object_id = str(ids[n]) if ids else f"{make_object_id(path)}_{start + n}"
@@ -144,18 +143,20 @@ def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Sour
             yield StackItem(object_id, path, member, start + n, open_arrays, row)
 
 
+@lru_cache(OPEN_FILES)
+def _open(
+    open_arrays: OpenArrays, path: str, process: int, changed_ns: int
+) -> ArrayFile | Exception:
+    try:
+        return open_arrays(path)
+    except Exception as error:  # each of its rows will ask
+        return error
+
+
 def _get_file(path: str, open_arrays: OpenArrays) -> ArrayFile:
-    """Open file of this process, from a small table of the last ones used."""
-    key = (os.getpid(), path, 0 if is_url(path) else os.stat(path).st_mtime_ns)
-    if key not in _files:
-        try:
-            _files[key] = open_arrays(path)
-        except Exception as error:  # each of its rows will ask
-            _files[key] = error
-    _files.move_to_end(key)
-    while len(_files) > OPEN_FILES:
-        _files.popitem(last=False)
-    found = _files[key]
+    """Open file of this process, one of the last that were used."""
+    changed_ns = 0 if is_url(path) else os.stat(path).st_mtime_ns
+    found = _open(open_arrays, path, os.getpid(), changed_ns)
     if isinstance(found, Exception):
         raise found
     return found
@@ -164,16 +165,15 @@ def _get_file(path: str, open_arrays: OpenArrays) -> ArrayFile:
 @contextmanager
 def stacks_in_use() -> Iterator[None]:
     """Keep files and arrays open for the next item, until the last run at the time has ended."""
-    run = object()
     with _lock:
-        _runs.add(run)
+        _runs.append(None)
     try:
         yield
     finally:
         with _lock:
-            _runs.discard(run)
+            _runs.pop()
             if not _runs:
-                _files.clear()
+                _open.cache_clear()
 
 
 def _find_member(arrays: ArrayFile, path: str) -> str:
@@ -212,7 +212,7 @@ def _list_beside(
         alike = array.shape == shape[:1] and full.rpartition("/")[0] == group
         if not alike or full == member or array.holds_files:
             continue
-        if array.is_pickled and find_identifier([name]):
+        if array.is_pickled and find_column([name]):
             warnings.warn(
                 f"{make_printable(path)}: the identifiers {full!r} are Python objects, which are "
                 "not read; save them as text (.astype(str)). Rows are numbered.",

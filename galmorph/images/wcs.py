@@ -77,7 +77,7 @@ def build_wcs(cards: WcsCards, hdus: Any) -> tuple[Any, str]:
     from astropy.io.fits import Header
     from astropy.wcs import WCS
 
-    if not cards:
+    if not cards.values:
         return None, cards.remark
     # wcslib and astropy refuse bad headers with a dozen different exceptions.
     try:

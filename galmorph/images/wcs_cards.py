@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,7 +23,6 @@ SYSTEMS["FK4-NO-E"] = "FK4-NO-E"
 J2000 = 2000.0
 EQUINOXES = (1800.0, 2100.0)  # what lies beyond is no year
 FARTHEST = 1e8  # a reference point farther away than any mosaic is a damaged card
-MOST_TIMES = 9  # that a card may stand there
 MAX_ORDER = 9  # of the SIP convention (Shupe et al. 2005, ASPC 347, 491)
 
 
@@ -35,9 +33,6 @@ class WcsCards:
     values: Mapping[str, float | str] = field(default_factory=dict)
     tables: Mapping[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     remark: str = ""
-
-    def __bool__(self) -> bool:
-        return bool(self.values)
 
 
 class UnusableError(Exception):
@@ -83,14 +78,9 @@ def gather_cards(header: Any) -> Gathered:
     """All cards that a WCS may have, each once."""
     values: dict[str, Any] = {}
     broken: set[str] = set()
-    times: Counter[str] = Counter()
     for card in header.cards:
         key = card.keyword
         if not _is_wcs_card(key):
-            continue
-        times[key] += 1
-        if times[key] > MOST_TIMES:
-            broken.add(key)
             continue
         try:
             value = card.value

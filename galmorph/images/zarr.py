@@ -17,7 +17,7 @@ from galmorph.images.source import (
     NEW_COPY,
     Lost,
     Source,
-    find_identifier,
+    find_column,
     make_object_id,
     place_columns,
 )
@@ -50,7 +50,7 @@ def _add_columns(items: Iterator[StackItem], path: str) -> Iterator[StackItem]:
         return
     copy = fetch(place) if is_url(place) else None
     columns = read_columns(copy.path if copy else place)
-    names = columns.get(find_identifier(columns) or "original_filename")
+    names = columns.get(find_column(columns) or "original_filename")
     columns = place_columns(columns)
     rows = {index: k for k, index in enumerate(columns.get("idx_in_zarr", ()))}
     for item in items:

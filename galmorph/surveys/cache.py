@@ -9,9 +9,7 @@ from galmorph.remote import find_cache
 from galmorph.writing import say_unwritable, write_whole
 
 MAX_BYTES = 4 << 30
-CHECKED_EVERY = 512
-"""Files that are written between two looks at the size of all."""
-
+CHECKED_EVERY = 512  # files that are written between two looks at the size of all
 DIGEST_BYTES = 32
 
 

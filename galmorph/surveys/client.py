@@ -17,9 +17,7 @@ from galmorph.surveys.services import IMAGE_MAGIC, say_answer
 
 AGENT = "galmorph (galaxy morphology; Python)"
 CONNECTIONS = 4
-LONGEST_PAUSE_S = 300.0
-"""Who is told to wait longer gives up."""
-
+LONGEST_PAUSE_S = 300.0  # who is told to wait longer gives up
 SILENCE_S = 30.0
 WHOLE_S = 120.0
 MAX_BYTES = 128 << 20

@@ -45,11 +45,8 @@ from galmorph.surveys.services import (
     make_urls,
 )
 
-FLAT_STEPS = 3
-"""Of 255: what JPEG makes of one colour."""
-
+FLAT_STEPS = 3  # of 255: what JPEG makes of one colour
 CLIENT = Client()
-
 _open_cache = cache(Cache)  # by folder
 
 

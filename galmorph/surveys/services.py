@@ -3,20 +3,16 @@
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 from galmorph.errors import OptionError
+from galmorph.images.source import find_column
 
 URL_VARIABLE = "GALMORPH_SURVEY_URL"
-
-ARCSEC_PER_DEGREE = 3600
-
-SCALED_SIDE = 424
-"""Pixels of the frames of Galaxy Zoo 2 (Willett et al. 2013, MNRAS 435, 2835, section 2.1)."""
-
+SCALED_SIDE = 424  # pixels of a frame of Galaxy Zoo 2 (Willett et al. 2013, MNRAS 435, 2835, 2.1)
 RADII = {
     "petror90_r": 0.02,  # the same section: 0.02 times the Petrosian 90 % radius in r
     "shape_r": 0.0464,  # 2.318 half-light radii hold 90 % of the light of an exponential disk
@@ -111,12 +107,6 @@ class Frame:
     side: int
 
 
-def find_radius(names: Iterable[str]) -> str | None:
-    """The first column that holds a radius of `RADII`."""
-    lowered = {name.lower(): name for name in names}
-    return next((lowered[name] for name in RADII if name in lowered), None)
-
-
 def choose_frame(
     service: Service, fov: float | Literal["auto"] | None, columns: Mapping[str, Any]
 ) -> Frame:
@@ -125,7 +115,7 @@ def choose_frame(
         least, largest = service.sides
         side = min(max(round(fov / service.scale), least), largest)
         return Frame(fov / side, side)
-    name = find_radius(columns) if fov == "auto" or service.scaled else None
+    name = find_column(columns, RADII) if fov == "auto" or service.scaled else None
     radius = columns[name] if name else None
     if name and isinstance(radius, int | float) and 0 < radius < math.inf:
         return Frame(RADII[name.lower()] * radius, SCALED_SIDE)
@@ -142,7 +132,7 @@ def make_urls(
         dec=f"{dec:.6f}",
         scale=f"{frame.scale:.6g}",
         side=frame.side,
-        fov=f"{frame.scale * frame.side / ARCSEC_PER_DEGREE:.8g}",
+        fov=f"{frame.scale * frame.side / 3600:.8g}",
     )
     if bands is not None:
         asked = f"{asked.replace('.jpg', service.flux)}&bands={''.join(bands)}"

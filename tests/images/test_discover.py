@@ -424,7 +424,7 @@ def test_no_container_outside_the_folder_is_opened(
     path = {"link": f"in/link.{name[2:]}", "item": next(discover_sources(name)).address}
     given = path.get(how, name)
     images = {"column": np.array([name], object), "mixed": iter([name])}.get(how, given)
-    monkeypatch.setattr(containers, "read_head", lambda *_: pytest.fail("it is opened"))
+    monkeypatch.setattr(containers, "open_regular", lambda *_: pytest.fail("it is opened"))
     (found,) = to_sources(images, within="in")
     assert found.address == given
     with pytest.raises(UnsupportedImageError, match="outside the folder of --within"):

@@ -28,7 +28,8 @@ from galmorph.errors import (
     UnsupportedImageError,
 )
 from galmorph.flags import Flags
-from galmorph.images import compressed, open_fits
+from galmorph.images import compressed
+from galmorph.images import fits as reader
 from galmorph.images.mosaic import Position, mosaic_sources
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source
@@ -40,7 +41,7 @@ SCALE = 0.262
 @pytest.fixture(autouse=True)
 def _close() -> Iterator[None]:
     yield
-    open_fits._open_files.close()
+    reader._open_files.open.cache_clear()
 
 
 @pytest.fixture
@@ -245,7 +246,7 @@ def test_many_threads(mosaic: Path) -> None:
 
     def read_in_thread(chunk: list[Source]) -> list[float]:
         centres = [float(read_cutout(source).array[0, 10, 10]) for source in chunk]
-        open_fits._open_files.close()
+        reader._open_files.open.cache_clear()
         return centres
 
     with ThreadPoolExecutor(4) as pool:
