@@ -54,7 +54,10 @@ def _spell_out(options: Callable[P, RunOptions]) -> Callable[[Callable[[Any], R]
     def decorate(function: Callable[[Any], R]) -> Callable[P, R]:
         @wraps(function)
         def call(*args: P.args, **given: P.kwargs) -> R:
-            _check_names(given, signature)
+            for name in given.keys() - signature.parameters.keys():
+                near = get_close_matches(name, signature.parameters, 1)
+                advice = f"; {near[0]!r} is one" if near else ""
+                raise TypeError(f"there is no option {name!r}{advice}")
             with saying_in_python():
                 return function(options(*args, **given))
 
@@ -86,14 +89,6 @@ def _describe(options: Any) -> str:
             said += f" By default {each.default!r}."
         lines.append(f"    {each.name} : {each.type}\n        {said}")
     return "\n".join(lines)
-
-
-def _check_names(given: Any, signature: inspect.Signature) -> None:
-    for name in given:
-        if name not in signature.parameters:
-            near = get_close_matches(name, signature.parameters, 1)
-            advice = f"; {near[0]!r} is one" if near else ""
-            raise TypeError(f"there is no option {name!r}{advice}")
 
 
 def _warn_of_failures(rows: Sequence[Row]) -> None:

@@ -99,9 +99,7 @@ class Inputs:
 
     def _list_positions(self, catalogue: Catalogue) -> Iterator[Source]:
         options = self.options
-        positions = (
-            Position(row.object_id, row.ra, row.dec, columns=row.columns) for row in catalogue
-        )
+        positions = (Position(row.object_id, row.ra, row.dec, row.columns) for row in catalogue)
         bands = options.bands if len(options.mosaic) > 1 else None
         files = tuple(map(self._find_here, options.mosaic))
         found = mosaic_sources(files, positions, fov=float(options.fov or 0), bands=bands)
@@ -169,11 +167,11 @@ class Inputs:
     def _from_row(self, row: CatalogueRow) -> Source:
         columns: Mapping[str, Any] = {"ra": row.ra, "dec": row.dec, **row.columns}
         bands = tuple(zip(self.options.bands or (), row.band_paths, strict=False))
-        path = bands[0][1] if bands and row.band_paths else row.path
+        path = bands[0][1] if bands else row.path
         named = self.catalogue is not None and self.catalogue.id_column is not None
         use = (named and row.object_id) or not path
         object_id = row.object_id if use else make_object_id(path)
-        if bands and row.band_paths:
+        if bands:
             return BandFiles.of(object_id, bands, columns)
         return ImageFile(object_id, path, columns)
 

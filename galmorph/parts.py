@@ -48,10 +48,6 @@ class Part(NamedTuple):
     there: bool
 
 
-def _name_part(number: int) -> str:
-    return f"part-{number:06d}.parquet"
-
-
 @dataclass(frozen=True)
 class Folder:
     """A folder of parts, on a disk that all nodes see or at a URL, and what run they are of."""
@@ -131,7 +127,7 @@ def cut_parts(
     """Cut the list of the cutouts, lazily."""
     left = set(there)
     for number, sources in enumerate(chunk(inputs.list_sources(passed_over), rows)):
-        name = _name_part(number)
+        name = f"part-{number:06d}.parquet"
         yield Part(name, sources, name in left)
         left.discard(name)
     if left:

@@ -111,20 +111,15 @@ def _read_timm(path: Path, entry: ManifestEntry, sha256: str | None = None) -> M
 
     expected = entry.input
     fraction = expected.field_of_view.unit == "fraction"
-    preprocessing = Preprocessing(
-        img_size=expected.img_size,
-        crop=expected.field_of_view.value if fraction else 1.0,
-        mean=_triple(expected.mean),
-        std=_triple(expected.std),
-        interpolation="bicubic" if expected.interpolation == "bicubic" else "bilinear",
-    )
+    values = {
+        "img_size": expected.img_size,
+        "crop": expected.field_of_view.value if fraction else 1.0,
+        "mean": expected.mean,
+        "std": expected.std,
+        "interpolation": "bicubic" if expected.interpolation == "bicubic" else "bilinear",
+    }
     encoder = load_timm_encoder(path, entry.architecture, img_size=expected.img_size, sha256=sha256)
-    return Model(entry.name, entry.architecture, encoder, preprocessing)
-
-
-def _triple(values: tuple[float, ...]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return red, green, blue
+    return Model(entry.name, entry.architecture, encoder, Preprocessing.from_dict(values))
 
 
 def find_head(model: Model, name: str | os.PathLike[str] | Head) -> Head:

@@ -13,8 +13,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galmorph.errors import DeviceError, MissingExtraError, OptionError
+from galmorph.errors import DeviceError, OptionError
 from galmorph.frames import partition
+from galmorph.images.library import import_extra
 from galmorph.inference.backends import check_backend
 from galmorph.inference.memory import keep_freed_memory
 from galmorph.parts import Done, Folder, Part, Worker, cut_parts
@@ -222,10 +223,7 @@ def _make_all(
 def open_cluster_run(options: RunOptions, *, command: str = "") -> ClusterRun:
     """As `open_run`, for ``--engine ray``; starts Ray, or connects to a cluster."""
     _check(options)
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtraError("ray[data]", "ray", "for --engine ray") from error
+    ray = import_extra("ray", "ray", "for --engine ray", "ray[data]")
     alone = replace(options, output="", resume=False, overwrite=False, device="cpu")
     run = open_run(alone, command=command)
     if not ray.is_initialized():

@@ -40,8 +40,7 @@ class Samp:
             ) from error
         if hear is not None:
             for kind in (SELECT, HIGHLIGHT):
-                self._client.bind_receive_notification(kind, self._receive)
-                self._client.bind_receive_call(kind, self._answer)
+                self._client.bind_receive_message(kind, self._receive)
 
     def send_table(self, path: Path, name: str) -> int:
         """Have all others load a file; the number of those who can."""
@@ -64,23 +63,13 @@ class Samp:
             raise OutputError(f"the SAMP hub does not answer any more: {error}") from error
 
     def _receive(
-        self, private_key: str, sender: str, kind: str, params: dict[str, Any], extra: Any
+        self, key: str, sender: str, message: str | None, kind: str, params: Any, extra: Any
     ) -> None:
         rows = params.get("row-list", [params["row"]] if "row" in params else [])
         if self._hear is not None and all(str(row).isdecimal() for row in rows):
             self._hear(str(params.get("table-id", "")), [int(row) for row in rows])
-
-    def _answer(
-        self,
-        private_key: str,
-        sender: str,
-        message: str,
-        kind: str,
-        params: dict[str, Any],
-        extra: Any,
-    ) -> None:
-        self._receive(private_key, sender, kind, params, extra)
-        self._client.reply(message, {"samp.status": "samp.ok", "samp.result": {}})
+        if message is not None:  # an answer is waited for
+            self._client.reply(message, {"samp.status": "samp.ok", "samp.result": {}})
 
     def close(self) -> None:
         """Leave the hub."""

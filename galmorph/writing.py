@@ -46,17 +46,12 @@ def put_in_place(target: Path) -> Iterator[Path]:
 
 
 def move_into_place(temporary: Path, target: Path) -> None:
-    """Give a file its final name once it is on the disk."""
+    """Give a file its final name once it is on the disk, and wait until its folder is."""
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     temporary.replace(target)
-    sync_folder(target)
-
-
-def sync_folder(path: Path) -> None:
-    """Wait until the folder of a file knows its name; not every system can."""
-    with suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY)
+    with suppress(OSError):  # not every system can wait for a folder
+        folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:

@@ -2,6 +2,7 @@
 
 import click
 
+from galmorph.errors import CatalogueError
 from galmorph.origin import BIBTEX, describe_methods
 
 
@@ -14,18 +15,13 @@ def cite(table: str | None) -> None:
     provenance (.fits, .ecsv, .vot, .parquet, .jsonl). Without one only the BibTeX is printed.
     """
     if table is not None:
-        click.echo(f"{_describe(table)}\n")
+        from galmorph.pages.facts import Facts
+        from galmorph.saved import SavedRun
+
+        saved = SavedRun(table)
+        if "galmorph" not in saved.provenance:
+            raise CatalogueError(
+                f"{table}: holds no provenance of galmorph; cite needs a .fits or .ecsv"
+            )
+        click.echo(f"{describe_methods(saved.provenance, Facts(saved).counts)}\n")
     click.echo(BIBTEX)
-
-
-def _describe(path: str) -> str:
-    from galmorph.errors import CatalogueError
-    from galmorph.pages.facts import Facts
-    from galmorph.saved import SavedRun
-
-    saved = SavedRun(path)
-    if "galmorph" not in saved.provenance:
-        raise CatalogueError(
-            f"{path}: holds no provenance of galmorph; cite needs a .fits or .ecsv"
-        )
-    return describe_methods(saved.provenance, Facts(saved).counts)

@@ -10,14 +10,6 @@ from galmorph.settings import ModelOptions
 
 
 @click.command(cls=GroupedCommand)
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["onnx"]),
-    default="onnx",
-    show_default=True,
-    help="Format of the file.",
-)
 @options_of(ModelOptions, "model")
 @click.option(
     "-o",
@@ -28,7 +20,7 @@ from galmorph.settings import ModelOptions
     help="File to write, ending in .onnx.",
 )
 @overwrite_option
-def export(kind: str, model: str | None, output: Path) -> None:
+def export(model: str | None, output: Path) -> None:
     """Write a model with its heads to one ONNX file.
 
     That is opset 18; the extra onnx is needed. Its input is `pixels`, (n, 3, 84, 84) float32 on
@@ -36,8 +28,8 @@ def export(kind: str, model: str | None, output: Path) -> None:
     every head. Normalization is part of the graph; field of view and class names stand in the
     metadata. `galmorph classify --model FILE` runs it without torch.
     """
-    if output.suffix != f".{kind}":
-        raise click.UsageError(f"The name of an ONNX file ends in .{kind}, not {output.name!r}.")
+    if output.suffix != ".onnx":
+        raise click.UsageError(f"The name of an ONNX file ends in .onnx, not {output.name!r}.")
     prepare_output(str(output))
     _refuse_timm(model)
     from galmorph.inference.onnx_file import write_onnx

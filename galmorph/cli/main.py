@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -93,18 +93,11 @@ def _short_warnings() -> Iterator[None]:
     """Show galmorph's own warnings as one line, without the place in the code."""
     usual = warnings.showwarning
 
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, GalmorphWarning):
             click.echo(f"Warning: {message}", err=True)
         else:
-            usual(message, category, filename, lineno, file, line)
+            usual(message, category, *place, **more)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

@@ -3,14 +3,14 @@
 import click
 
 from galmorph.cli.options import TablePath
-from galmorph.remote import exists
+from galmorph.cli.outputs import overwrite_option, prepare_output
 
 
 @click.command()
 @click.argument("parts", nargs=-1, required=True, type=TablePath(exists=True))
 @click.option("-o", "--output", required=True, metavar="FILE", help="The joined table.")
-@click.option("--overwrite", is_flag=True, help="Replace the output where it is there already.")
-def merge(parts: tuple[str, ...], output: str, *, overwrite: bool) -> None:
+@overwrite_option
+def merge(parts: tuple[str, ...], output: str) -> None:
     """Join results of several runs to one table.
 
     Those of `--part` runs or of several nights, or folders of Parquet files, in the order given.
@@ -21,8 +21,7 @@ def merge(parts: tuple[str, ...], output: str, *, overwrite: bool) -> None:
     from galmorph.tables.merge import merge_tables
 
     check_format(output, "embed")
-    if exists(output) and not overwrite:
-        raise click.UsageError(f"{output} is there already; replace it with --overwrite")
+    prepare_output(output, inputs=parts)
     merged = merge_tables(parts, output)
     twice = merged["repeated"]
     said = f"; {twice} share an object_id with another of another path" if twice else ""

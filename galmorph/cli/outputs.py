@@ -11,15 +11,11 @@ from galmorph.remote import exists, is_url
 _ASKED = "galmorph.overwrite"
 
 
-def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    ctx.meta[_ASKED] = value
-
-
 overwrite_option = click.option(
     "--overwrite",
     is_flag=True,
     expose_value=False,
-    callback=_remember,
+    callback=lambda ctx, _, value: ctx.meta.update({_ASKED: value}),
     help="Replace the output where it is there already.",
 )
 

@@ -12,7 +12,7 @@ import click
 from galmorph.cli.labelled import WorkOptions
 from galmorph.cli.options import GroupedCommand, options_of
 from galmorph.cli.outputs import prepare_output
-from galmorph.cli.status import OK, stop_on_signal
+from galmorph.cli.status import INTERRUPTED, OK, stop_on_signal
 from galmorph.errors import OptionError
 from galmorph.progress import show_progress
 from galmorph.settings import (
@@ -200,9 +200,9 @@ def _train(asked: PretrainOptions, pixels: PixelOptions, ranks: Ranks) -> int:
     if not quiet:
         click.echo(_describe(images, recipe), err=True)
     try:
-        with stop_on_signal() as stop:
-            ended = _run(images, recipe, asked, ranks, quiet=quiet, should_stop=stop)
-            return OK if ended else stop.status
+        with stop_on_signal() as stops:
+            ended = _run(images, recipe, asked, ranks, lambda: bool(stops), quiet=quiet)
+            return OK if ended else next(iter(stops), INTERRUPTED)
     finally:
         if ranks.leads:
             _draw(asked.run, quiet)
@@ -213,9 +213,9 @@ def _run(
     recipe: Recipe,
     asked: PretrainOptions,
     ranks: Ranks,
+    should_stop: Callable[[], bool],
     *,
     quiet: bool,
-    should_stop: Callable[[], bool],
 ) -> bool:
     import torch
 

@@ -81,30 +81,14 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-class Stop:
-    """What a signal has asked for."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    def __call__(self) -> bool:
-        """Whether the run is to end."""
-        return self.signal is not None
-
-    @property
-    def status(self) -> int:
-        """Exit status of a run that was stopped."""
-        return TERMINATED if self.signal == signal.SIGTERM else INTERRUPTED
-
-
 @contextmanager
-def stop_on_signal() -> Iterator[Stop]:
-    """Let the first Ctrl-C or SIGTERM end the run after its step, with a checkpoint."""
-    stop = Stop()
+def stop_on_signal() -> Iterator[list[int]]:
+    """Let the first Ctrl-C or SIGTERM end the run after its step; exit statuses it asks for."""
+    asked: list[int] = []
     before: dict[int, Any] = {}
 
     def remember(number: int, _: object) -> None:
-        stop.signal = number
+        asked.append(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
         signal.signal(number, before[number])  # the second one stops at once
 
     try:
@@ -113,7 +97,7 @@ def stop_on_signal() -> Iterator[Stop]:
     except ValueError:  # not in the main thread: signals stay as they are
         pass
     try:
-        yield stop
+        yield asked
     finally:
         for caught, handler in before.items():
             signal.signal(caught, handler)

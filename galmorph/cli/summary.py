@@ -21,11 +21,7 @@ MAX_REMEMBERED = 1_000_000  # identifiers among which repeated ones are looked f
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as people say them.
-
-    >>> format_duration(7), format_duration(75), format_duration(7300)
-    ('7 s', '1:15 min', '2:01 h')
-    """
+    """Seconds as people say them: 7 s, 1:15 min, 2:01 h."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galmorph.errors import MissingExtraError, OptionError
+from galmorph.errors import OptionError
 from galmorph.explorer.browsing import Browsing
 from galmorph.explorer.galaxies import Galaxies, open_galaxies
 from galmorph.explorer.labels import Labels
 from galmorph.explorer.pictures import Thumbnails
+from galmorph.images.library import import_extra
 
 if TYPE_CHECKING:
     from galmorph.explorer.view import View
@@ -107,10 +108,7 @@ def explore(
     CatalogueError
         The table is no result of galmorph, or the labels are none.
     """
-    try:
-        import panel as pn
-    except ImportError as error:
-        raise MissingExtraError("panel", "explore", "to explore a run") from error
+    pn = import_extra("panel", "explore", "to explore a run")
     if "ipykernel" in sys.modules:
         pn.extension(inline=True)  # else its scripts come from elsewhere
     galaxies = open_galaxies(table)

@@ -62,8 +62,8 @@ class Browsing:
         if mine:
             sure: Callable[[], Array] = lambda: np.max([columns[n] for n in mine.values()], axis=0)  # noqa: E731
             found[MY_LEAST_SURE] = Sorting(sure, largest_first=False, unlabelled=True)
-            far = Sorting(self._compute_nearness, largest_first=False, unlabelled=True)
-            found[FAR] = far
+            near: Callable[[], Array] = lambda: self.compute_similarity(list(self.labels.rows))  # noqa: E731
+            found[FAR] = Sorting(near, largest_first=False, unlabelled=True)
         for text, name in mine.items():
             found[text] = Sorting(lambda name=name: columns[name], unlabelled=True)  # type: ignore[misc]
         others = [n for n in self.galaxies.list_numbers() if not n.startswith(("p_", MINE))]
@@ -82,9 +82,6 @@ class Browsing:
             nearest = compute_similarity(embeddings, queries[np.isfinite(queries[:, 0])])
             found = np.fmax(found, np.fmax.reduce(nearest, axis=1, initial=np.nan))
         return found
-
-    def _compute_nearness(self) -> Array:
-        return self.compute_similarity(list(self.labels.rows))
 
     def refresh(self) -> None:
         """Find the order anew."""
@@ -183,7 +180,8 @@ class Browsing:
     def list_shares(self) -> dict[str, str]:
         """Columns of which can be shown what they rest on, by the names that are shown."""
         mine = {f"yours: {n[len(MINE) :]}": n for n in self.galaxies.columns if n[:5] == MINE}
-        answers = {n.replace("_", " "): f"{n}_fraction" for n in self.galaxies.list_answers()}
+        columns = (column for each in self.galaxies.questions for column in each.columns)
+        answers = {name.replace("_", " "): f"{name}_fraction" for name in columns}
         return {**self.galaxies.shares, **answers, **mine}
 
     def add_labels(self) -> Galaxies:

@@ -60,10 +60,6 @@ class Galaxies:
         """Of the head of votes that the run was made with, if it was."""
         return [Question.from_dict(each) for each in self.meta.get("questions") or ()]
 
-    def list_answers(self) -> list[str]:
-        """``question_answer`` of all that were asked."""
-        return [column for question in self.questions for column in question.columns]
-
     def list_numbers(self) -> list[str]:
         """Columns of numbers, bit masks left out."""
         kinds = {name: values.dtype.kind for name, values in self.columns.items()}

@@ -1,7 +1,8 @@
 """The page: a map on the left, a gallery on the right, the chosen galaxy and the labels below."""
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from html import escape
 from typing import Any
@@ -171,16 +172,13 @@ class View:
         if number >= len(self.names):
             self._say(f"The key {number + 1} has no name; {len(self.names)} are named")
             return
-        try:
+        with self._saying("Not labelled: "):
             self.browsing.labels.put(row, self.names[number])
-        except GalmorphError as error:
-            self._say(f"Not labelled: {error}")
-            return
-        self._say("")
-        if row == self.browsing.chosen:
-            self.browsing.step(1)
-        self._follow()
-        self._draw_names()
+            self._say("")
+            if row == self.browsing.chosen:
+                self.browsing.step(1)
+            self._follow()
+            self._draw_names()
 
     def _undo(self) -> None:
         row = self.browsing.labels.undo()
@@ -198,24 +196,20 @@ class View:
 
     def _send(self) -> None:
         """What the gallery shows, to TOPCAT and the like."""
-        try:
+        with self._saying():
             self.sent = self.sent or Sent(self._hear_rows)
             count = self.sent.send(self.browsing.add_labels(), self.browsing.order)
-        except GalmorphError as error:
-            self._say(str(error))
-            return
-        rows = len(self.browsing.order)
-        self._say(f"Sent {rows:,} rows to {count} programs; what they select is shown here")
+            rows = len(self.browsing.order)
+            self._say(f"Sent {rows:,} rows to {count} programs; what they select is shown here")
 
     def _tell(self, say: Callable[[Sent], None]) -> None:
         """Other programs, if a table was sent to them."""
         if self.sent is None:
             return
-        try:
-            say(self.sent)
-        except GalmorphError as error:
-            self._say(str(error))
-            self.sent = None
+        sent, self.sent = self.sent, None  # what fails is not asked again
+        with self._saying():
+            say(sent)
+            self.sent = sent
 
     def _hear_rows(self, rows: list[int]) -> None:
         """From a thread of SAMP: rows that another program has selected."""
@@ -253,14 +247,11 @@ class View:
         self._begin()
 
     def _filter(self, event: Any) -> None:
-        try:
+        with self._saying():
             self.browsing.filter(event.new)
-        except GalmorphError as error:
-            self._say(str(error).removeprefix("--"))
-            return
-        self._say("")
-        self._begin()
-        self._draw_map()
+            self._say("")
+            self._begin()
+            self._draw_map()
 
     def _sort_similar(self) -> None:
         self.sort.value = SIMILAR
@@ -282,27 +273,21 @@ class View:
         self._draw_names()
 
     def _learn(self) -> None:
-        try:
+        with self._saying():
             learnt = self.browsing.learn()
-        except GalmorphError as error:
-            self._say(str(error))
-            return
-        self.save_head.disabled = False
-        self.sort.options = list(self.browsing.list_sortings())
-        self.colour.options = self.browsing.list_colours()
-        self.why.options = self._list_reasons()
-        self._say(f"{learnt.describe()}. Sort by “yours: …” for what to label next.")
-        self._begin()
-        self._draw_chosen()
-        self._draw_map()
+            self.save_head.disabled = False
+            self.sort.options = list(self.browsing.list_sortings())
+            self.colour.options = self.browsing.list_colours()
+            self.why.options = self._list_reasons()
+            self._say(f"{learnt.describe()}. Sort by “yours: …” for what to label next.")
+            self._begin()
+            self._draw_chosen()
+            self._draw_map()
 
     def _save_head(self) -> None:
         path, galaxies = self.head_name.value.strip(), self.browsing.galaxies
-        try:
+        with self._saying():
             save_head(path, galaxies.learnt, galaxies.meta)
-        except GalmorphError as error:
-            self._say(str(error))
-        else:
             self._say(f"Saved; use it with: galmorph classify IMAGES --head {path}")
 
     def _name_file(self, event: Any) -> None:
@@ -325,6 +310,14 @@ class View:
         head = f"<b>{name}</b> · {count:,} galaxies · labels in {escape(str(browsing.labels.path))}"
         said = f'<div role="status" class="said">{escape(text)}</div>' if text else ""
         self.status.words = f'<div style="font-size: 13px">{head}{said}</div>'
+
+    @contextmanager
+    def _saying(self, before: str = "") -> Iterator[None]:
+        """What goes wrong is said on the page."""
+        try:
+            yield
+        except GalmorphError as error:
+            self._say(before + str(error).removeprefix("--"))
 
     def _redraw_map(self, _: Any) -> None:
         kind = self.axes.value

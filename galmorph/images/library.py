@@ -16,14 +16,14 @@ from galmorph.errors import (
 from galmorph.settings import ReadOptions
 
 
-def import_extra(module: str, extra: str, purpose: str) -> Any:
-    """A module of a library that an extra of galmorph brings."""
-    package = module.partition(".")[0]
+def import_extra(module: str, extra: str, purpose: str, package: str = "") -> Any:
+    """A module of a library that an extra of galmorph brings, perhaps under another name."""
+    root = module.partition(".")[0]
     try:
-        importlib.import_module(package)
+        importlib.import_module(root)
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtraError(package, extra, purpose) from error
+        raise MissingExtraError(package or root, extra, purpose) from error
 
 
 _lock = threading.Lock()

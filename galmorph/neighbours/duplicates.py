@@ -60,12 +60,10 @@ def find_duplicates(
             if name in columns:
                 found[f"{name}_{number}"] = [columns[name][k] for k in places]
                 specs.append(ColumnSpec(f"{name}_{number}", "str", "", saved.specs[name].ucd))
-    order = np.argsort(-found["similarity"], kind="stable")
-    ordered = {n: [v[k] for k in order] if isinstance(v, list) else v[order] for n, v in
-               found.items()}  # fmt: skip
     asked = {"run": hide_home(saved.name), "similarity": similarity, "separation": separation}
     meta = {**saved.provenance, "duplicates": {**asked, **describe_origin("")}}
-    return build_table(specs, ordered, meta)
+    table = build_table(specs, found, meta)
+    return table[np.argsort(-found["similarity"], kind="stable")]
 
 
 def _list_near(ra: Any, dec: Any, separation: float) -> Iterator[Pairs]:

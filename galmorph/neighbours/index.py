@@ -3,6 +3,7 @@
 Compressed vectors name candidates, which `find_nearest` compares exactly.
 """
 
+import importlib.util
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import MissingExtraError
+from galmorph.images.library import import_extra
 from galmorph.neighbours.vectors import Vectors, list_blocks, to_unit
 from galmorph.writing import put_in_place
 
@@ -34,19 +35,12 @@ BLOCK = 65_536
 
 def has_faiss() -> bool:
     """Whether the extra ``search`` is installed."""
-    try:
-        import faiss  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return importlib.util.find_spec("faiss") is not None
 
 
 def open_index(vectors: Vectors, beside: Path | None) -> Any:
     """Read the index from beside the file of the embeddings, or build it and write it there."""
-    if not has_faiss():
-        raise MissingExtraError("faiss-cpu", "search", "for an index")
-    import faiss
-
+    faiss = import_extra("faiss", "search", "for an index", "faiss-cpu")
     place = beside and beside.with_name(f"{beside.name}.faiss")
     if place and place.is_file():
         return faiss.read_index(str(place))

@@ -140,16 +140,9 @@ def list_blocks(
 
 def list_parts(vectors: Vectors, rows: int = ROWS_MAPPED) -> Iterator[tuple[slice, Vectors]]:
     """The same as they are."""
-    whole = vectors.view(np.ndarray)
+    whole, mapped = vectors.view(np.ndarray), getattr(vectors, "_mmap", None)
     for start in range(0, len(vectors), rows):
         part = slice(start, min(start + rows, len(vectors)))
         yield part, whole[part]
-        if start % ROWS_MAPPED == 0:
-            _forget(vectors)
-
-
-def _forget(vectors: Vectors) -> None:
-    """Give pages of a mapped file back to the system, which keeps them as long as it likes."""
-    mapped = getattr(vectors, "_mmap", None)
-    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
+        if start % ROWS_MAPPED == 0 and mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)  # else the system keeps the pages

@@ -75,9 +75,7 @@ class Facts:
     @cached_property
     def classes(self) -> Counter[str]:
         """Rows per label."""
-        names, counts = np.unique(self.labels[self.labels != ""], return_counts=True)
-        pairs = zip(names.tolist(), counts.tolist(), strict=True)
-        return Counter(dict(sorted(pairs, key=lambda pair: -pair[1])))
+        return Counter(sorted(filter(None, self.labels.tolist())))
 
     @cached_property
     def shares(self) -> dict[str, float]:

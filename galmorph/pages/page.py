@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 from galmorph.errors import GalmorphError
 from galmorph.images.source import Source, make_printable
@@ -50,11 +51,12 @@ def _draw_cell(value: object) -> str:
     return f"<td>{escape(str(value))}</td>"
 
 
-class Card:
+class Card(NamedTuple):
     """One galaxy: its pictures, and what is said of it."""
 
-    def __init__(self, source: Source, name: str, lines: Iterable[str]) -> None:
-        self.source, self.name, self.lines = source, name, list(lines)
+    source: Source
+    name: str
+    lines: Iterable[str]
 
 
 def draw_cards(cards: Iterable[Card], pictures: Pictures, lost: list[str], side: int = 120) -> str:

@@ -1,6 +1,7 @@
 """Rows as numbers in blocks of bytes, each with its place, length, checksum and run identity."""
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -34,30 +35,33 @@ class Place(NamedTuple):
 
 
 def pack(columns: Sequence[Values]) -> bytes:
-    """Columns as npy, two arrays of each: lengths and letters of texts, or numbers and mask."""
-    stream = io.BytesIO()
+    """Columns as bytes: lengths and letters of texts; a mask, unless of vectors, and numbers."""
+    parts: list[bytes] = []
     for values in columns:
         if isinstance(values, list):
-            np.save(stream, np.fromiter(map(len, values), np.uint32, len(values)))
             heap = "".join(values).encode("utf-8", "surrogatepass")
-            np.save(stream, np.frombuffer(heap, np.uint8))
+            lengths = np.fromiter(map(len, values), np.uint32, len(values))
+            parts += [len(heap).to_bytes(8, "little"), lengths.tobytes(), heap]
         else:
-            np.save(stream, np.ma.getdata(values))
-            np.save(stream, np.ma.getmask(values))
-    return stream.getvalue()
+            mask = np.ma.getmaskarray(values).tobytes() if values.ndim == 1 else b""
+            parts += [mask, np.ma.getdata(values).tobytes()]
+    return b"".join(parts)
 
 
-def unpack(data: bytes, specs: Sequence[ColumnSpec]) -> list[Values]:
+def unpack(data: bytes, rows: int, specs: Sequence[ColumnSpec]) -> list[Values]:
     """Columns of bytes that `pack` has made."""
     stream, columns = io.BytesIO(data), list[Values]()
     for spec in specs:
-        first, second = np.load(stream), np.load(stream)
         if spec.is_text:
-            ends = np.cumsum(first).tolist()
-            heap = second.tobytes().decode("utf-8", "surrogatepass")
+            size = int.from_bytes(stream.read(8), "little")
+            ends = np.cumsum(np.frombuffer(stream.read(4 * rows), np.uint32)).tolist()
+            heap = stream.read(size).decode("utf-8", "surrogatepass")
             columns.append([heap[i:k] for i, k in zip([0, *ends], ends, strict=False)])
         else:
-            columns.append(np.ma.MaskedArray(first, mask=second) if second.any() else first)
+            mask = np.frombuffer(stream.read(0 if spec.shape else rows), bool)
+            size = rows * math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
+            array = np.frombuffer(stream.read(size), spec.dtype).reshape(rows, *spec.shape)
+            columns.append(np.ma.MaskedArray(array, mask=mask) if mask.any() else array)
     return columns
 
 

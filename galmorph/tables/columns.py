@@ -71,20 +71,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def make_printable_name(name: str) -> str:
-    r"""A name as one line: line breaks and other control characters as one blank.
-
-    >>> make_printable_name("mag\n(AB)")
-    'mag (AB)'
-    """
+    """A name as one line: line breaks and other control characters as one blank."""
     return _CONTROL.sub(" ", name)
 
 
 def probability_name(class_name: str) -> str:
-    """Name of the column of a class, which needs no quotes in TOPCAT, SQL and pandas.
-
-    >>> probability_name("Edge-on disk")
-    'p_edge_on_disk'
-    """
+    """Name of the column of a class, as p_edge_on_disk: no program needs quotes for it."""
     return "p_" + re.sub(r"\W+", "_", class_name, flags=re.ASCII).strip("_").lower()
 
 

@@ -35,11 +35,7 @@ def _percent(text: str) -> str:
 
 
 def escape_ascii(text: str) -> str:
-    """Percent-encode everything but printable ASCII, for FITS.
-
-    >>> escape_ascii("galáxia 1.jpg"), escape_ascii("50%.jpg")
-    ('gal%C3%A1xia 1.jpg', '50%.jpg')
-    """
+    """Percent-encode everything but printable ASCII, for FITS: galáxia as gal%C3%A1xia."""
     return _NOT_ASCII.sub(lambda found: _percent(found[0]), _PERCENT.sub("%25", text))
 
 
@@ -72,11 +68,7 @@ def is_plain(texts: Sequence[str]) -> bool:
 
 
 def readable(text: str) -> str:
-    r"""Text that UTF-8 can hold: bytes of a name that are no UTF-8 appear as ``\xff``.
-
-    >>> readable("a\udcff"), restore(readable("a\udcff")) == "a\udcff"
-    ('a\\xff', True)
-    """
+    r"""Text that UTF-8 can hold: bytes of a name that are no UTF-8 appear as ``\xff``."""
     if "\\" in text:
         text = _SPELLED.sub(r"\\x5c\1", text)
     return text if text.isascii() else _to_bytes(text).decode("utf-8", "backslashreplace")

@@ -237,7 +237,7 @@ def _read_rows(
     found = read_block(file, place.offset)
     if found is None or found[0] != place:
         raise ResumeError(f"{path}: has changed while it was open; go on with --resume")
-    return unpack(found[1], specs)
+    return unpack(found[1], place.rows, specs)
 
 
 def _find_differences(

@@ -30,20 +30,12 @@ def _scalar(value: Any) -> Scalar:
 
 
 def flatten_meta(meta: Mapping[str, Any]) -> dict[str, Scalar]:
-    """One level of keys, joined by ".", and scalars; lists as JSON text, None as "".
-
-    >>> flatten_meta({"model": {"name": "wei2022", "mean": [0.5, 0.5]}})
-    {'model.name': 'wei2022', 'model.mean': '[0.5, 0.5]'}
-    """
+    """One level of keys, as ``model.name``, and scalars; lists as JSON text, None as ""."""
     return {key: _scalar(value) for key, value in _walk(plain(meta), "")}
 
 
 def list_differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say in words where two nested mappings differ, one entry per key.
-
-    >>> list_differences({"head": "gz2", "n": 1}, {"head": "sdss", "n": 1})
-    ['head: recorded "gz2", now "sdss"']
-    """
+    """Say where two nested mappings differ: ``head: recorded "gz2", now "sdss"`` and so on."""
     before, after = (
         {key: json.dumps(value, ensure_ascii=False) for key, value in _walk(plain(each), "")}
         for each in (recorded, now)
@@ -63,11 +55,7 @@ def _shorten(text: str | None) -> str:
 
 
 def nest_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo `flatten_meta`; what is nested stays so, and "" is None.
-
-    >>> nest_meta({"model.name": "wei2022", "model.mean": "[0.5, 0.5]"})
-    {'model': {'name': 'wei2022', 'mean': [0.5, 0.5]}}
-    """
+    """Undo `flatten_meta`; what is nested stays so, and "" is None."""
     nested: dict[str, Any] = {}
     for key, value in meta.items():
         *parents, name = key.split(".")

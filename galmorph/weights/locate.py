@@ -60,8 +60,12 @@ def locate_weights(
     manifest = load_manifest() if manifest is None else manifest
     entry = _find_entry(os.fspath(name_or_path), manifest, offline)
     refused: list[WeightsError] = []
-    found = next(_good_local(entry, refused), None)
-    return found or _download(entry, refused, offline)
+    for source, path, revision, found in _check_local(entry):
+        if isinstance(found, str):
+            return WeightsFile(path, found, source, entry, revision)
+        refused.append(found)
+        warnings.warn(f"refused: {found}", GalmorphWarning, stacklevel=2)
+    return _download(entry, refused, offline)
 
 
 def _find_entry(name: str, manifest: Manifest, offline: bool | None) -> ManifestEntry:
@@ -124,26 +128,25 @@ def find_local(entry: ManifestEntry) -> Iterator[tuple[str, Path, str | None]]:
         yield "cache", cached.path, cached.revision
 
 
-def _good_local(entry: ManifestEntry, refused: list[WeightsError]) -> Iterator[WeightsFile]:
-    """Those of the local files that pass; the others are named in a warning and in `refused`."""
+def _check_local(
+    entry: ManifestEntry, *, remembered: bool = True
+) -> Iterator[tuple[str, Path, str | None, str | WeightsError]]:
+    """The local files that are there, each with its sha256 or with what is wrong with it."""
     for source, path, revision in find_local(entry):
+        found: str | WeightsError
         try:
             if not path.is_file():
                 continue
-            yield _check(entry, source, path, revision)
+            found = _verify(entry, source, path, remembered=remembered)
         except (ChecksumError, CheckpointError, OSError) as error:
-            refused.append(_explain_unreadable(path, error))
-            warnings.warn(f"refused: {refused[-1]}", GalmorphWarning, stacklevel=4)
+            found = _explain_unreadable(path, error)
+        yield source, path, revision, found
 
 
 def _explain_unreadable(path: Path, error: WeightsError | OSError) -> WeightsError:
     if isinstance(error, WeightsError):
         return type(error)(hide_home(str(error)))
     return WeightsError(hide_home(f"{path}: cannot be read ({error.strerror or error})"))
-
-
-def _check(entry: ManifestEntry, source: str, path: Path, revision: str | None) -> WeightsFile:
-    return WeightsFile(path, _verify(entry, source, path), source, entry, revision)
 
 
 def _verify(entry: ManifestEntry, source: str, path: Path, *, remembered: bool = True) -> str:
@@ -179,7 +182,7 @@ def _download(
         size=entry.size,
         offline=offline,
     )
-    return _check(entry, "hub", got.path, got.revision)
+    return WeightsFile(got.path, _verify(entry, "hub", got.path), "hub", entry, got.revision)
 
 
 def _explain_unpublished(entry: ManifestEntry, refused: list[WeightsError]) -> WeightsError:
@@ -203,15 +206,8 @@ def _warn_unpinned(entry: ManifestEntry) -> None:
 
 def verify_local(entry: ManifestEntry) -> Iterator[tuple[Path, WeightsError | None]]:
     """Check every file here that may be an entry's weights, byte by byte; None for a good one."""
-    for source, path, _ in find_local(entry):
-        try:
-            if not path.is_file():
-                continue
-            _verify(entry, source, path, remembered=False)
-        except (ChecksumError, CheckpointError, OSError) as error:
-            yield path, _explain_unreadable(path, error)
-        else:
-            yield path, None
+    for _, path, _, found in _check_local(entry, remembered=False):
+        yield path, found if isinstance(found, WeightsError) else None
 
 
 def copy_to_folder(found: WeightsFile, folder: Path) -> Path:

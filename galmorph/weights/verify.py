@@ -6,8 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from galmorph.errors import CheckpointError, ChecksumError, OutputError
+from galmorph.errors import CheckpointError, ChecksumError
 from galmorph.schema import LONGEST_HEADER, parse_json
+from galmorph.writing import say_unwritable
 
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -91,12 +92,6 @@ def write_sidecar(path: Path, sha256: str) -> None:
 
 def update_sidecar(path: Path) -> None:
     """Let a ``FILE.sha256`` that is there hold for what was just written in place of a file."""
-    if read_sidecar(path) is None:
-        return
-    try:
-        write_sidecar(path, compute_sha256(path, remembered=False))
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(
-            f"{_sidecar(path)}: cannot be written ({reason}), and no longer holds: take it away"
-        ) from error
+    if read_sidecar(path) is not None:
+        with say_unwritable(_sidecar(path), "it no longer holds: take it away"):
+            write_sidecar(path, compute_sha256(path, remembered=False))

@@ -17,7 +17,7 @@ F32 = ColumnSpec("x", "float32")
 def back(values, spec):
     """What a partial result gives back."""
     column = normalize(values, spec)
-    (result,) = unpack(pack([column]), [spec])
+    (result,) = unpack(pack([column]), len(column), [spec])
     return result
 
 

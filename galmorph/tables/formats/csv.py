@@ -30,11 +30,7 @@ from galmorph.tables.provenance import flatten_meta
 
 
 def vector_names(spec: ColumnSpec) -> list[str]:
-    """Names of the columns of CSV that hold a vector.
-
-    >>> vector_names(ColumnSpec("embedding", "float32", shape=(3,)))
-    ['e_000', 'e_001', 'e_002']
-    """
+    """Names of the columns of CSV that hold a vector, as e_000, e_001 and so on."""
     stem = "e" if spec.name == "embedding" else spec.name
     digits = max(3, len(str(spec.shape[0] - 1)))
     return [f"{stem}_{index:0{digits}d}" for index in range(spec.shape[0])]

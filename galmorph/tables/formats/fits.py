@@ -32,14 +32,7 @@ KEY = "GALMORPH"
 
 MAX_HDUS, MAX_HEADER = 256, 1 << 22  # HDUs (one of negative size would come for ever); bytes
 LDAC_HEADER = "LDAC_IMHEAD"  # header of an image, as a table ahead of each catalogue
-_FORMATS = {
-    "bool": ("L", "u1"),
-    "int16": ("I", ">i2"),
-    "int32": ("J", ">i4"),
-    "int64": ("K", ">i8"),
-    "float32": ("E", ">f4"),
-    "float64": ("D", ">f8"),
-}
+_LETTERS = dict(str="A", bool="L", int16="I", int32="J", int64="K", float32="E", float64="D")
 
 
 def _check(specs: Sequence[ColumnSpec]) -> None:
@@ -55,12 +48,11 @@ def _width(spec: ColumnSpec, measure: Measure) -> int:
 
 
 def _column_cards(number: int, spec: ColumnSpec, measure: Measure) -> list[tuple[str, Any]]:
-    letter = "A" if spec.is_text else _FORMATS[spec.dtype][0]
     width = _width(spec, measure) if spec.is_text or spec.shape else ""
     gaps = spec.dtype.startswith("int") and measure.missing
     cards = {
         "TTYPE": escape_ascii(spec.name),
-        "TFORM": f"{width}{letter}",
+        "TFORM": f"{width}{_LETTERS[spec.dtype]}",
         "TUNIT": escape_ascii(spec.unit),
         "TNULL": int(np.iinfo(spec.dtype).min) if gaps else None,
         "TUCD": escape_ascii(spec.ucd),
@@ -105,13 +97,11 @@ def _field(values: Values, spec: ColumnSpec) -> Any:
 def write(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
     """Write one binary table extension."""
     measures = rows.measure()
-    pairs = zip(rows.specs, measures, strict=True)
-    kinds = [f"S{_width(s, m)}" if s.is_text else _FORMATS[s.dtype][1] for s, m in pairs]
-    fields: list[Any] = [
-        (f"f{k}", kind, spec.shape)
-        for k, (kind, spec) in enumerate(zip(kinds, rows.specs, strict=True))
-    ]
-    dtype = np.dtype(fields)
+    fields: list[Any] = []
+    for k, (spec, measure) in enumerate(zip(rows.specs, measures, strict=True)):
+        kind = f"S{_width(spec, measure)}" if spec.is_text else spec.dtype
+        fields.append((f"f{k}", "u1" if kind == "bool" else kind, spec.shape))
+    dtype = np.dtype(fields).newbyteorder(">")
     with path.open("wb") as file:
         file.write(_make_header(rows, measures, dtype.itemsize, meta))
         for columns in rows.values():

@@ -21,14 +21,9 @@ from galmorph.tables.formats.text import write_rows
 from galmorph.tables.journal import Journal, Measure
 from galmorph.tables.provenance import Scalar, flatten_meta
 
-_DATATYPES = {
-    "bool": "boolean",
-    "int16": "short",
-    "int32": "int",
-    "int64": "long",
-    "float32": "float",
-    "float64": "double",
-}
+_DATATYPES = dict(
+    bool="boolean", int16="short", int32="int", int64="long", float32="float", float64="double"
+)
 FILE_RATIO, CELL_BYTES = 4, 16  # bytes of memory for one of the file, and for a cell
 MAX_MEMORY = 4 << 30
 
