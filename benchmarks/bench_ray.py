@@ -5,6 +5,7 @@ the start of Python, torch and Ray. Seconds of processors are those of the comma
 it starts, which other work on the machine changes little. What is computed is printed apart.
 
     python benchmarks/bench_ray.py --lengths 4000 20000
+    python benchmarks/bench_ray.py --address auto             # on a cluster that runs: ray start --head
     python benchmarks/bench_ray.py --parts --images 4096      # without Ray: what cutting costs
     python benchmarks/bench_ray.py --rate 600 --row-bytes 120 --image-bytes 20000   # compute only
 """
@@ -55,7 +56,9 @@ def read_ticks(family: set[int]) -> dict[int, int]:
     return found
 
 
-def measure_engines(files: list[Path], lengths: list[int], runs: int) -> dict[str, list[float]]:
+def measure_engines(
+    files: list[Path], lengths: list[int], runs: int, ray: tuple[str, ...]
+) -> dict[str, list[float]]:
     """Seconds by engine, for each length the least of several runs in turns."""
     found: dict[str, list[float]] = defaultdict(list)
     for count in lengths:
@@ -68,8 +71,9 @@ def measure_engines(files: list[Path], lengths: list[int], runs: int) -> dict[st
             seconds: dict[str, list[tuple[float, float]]] = defaultdict(list)
             for _ in range(runs):
                 for engine, output in outputs.items():
-                    more = ("--overwrite", "--engine", engine)
-                    seconds[engine].append(run_command(folder / "links", output, *more))
+                    more = ray if engine == "ray" else ()
+                    run = run_command(folder / "links", output, "--overwrite", *more)
+                    seconds[engine].append(run)
             for engine, each in seconds.items():
                 for what, values in zip(("", ", processors"), zip(*each, strict=True), strict=True):
                     found[engine + what].append(min(values))
@@ -133,6 +137,7 @@ def main() -> None:
     """Measure both engines, then compute."""
     parser = make_parser(__doc__, images=2000)
     parser.add_argument("--lengths", type=int, nargs=2, default=[4000, 20000])
+    parser.add_argument("--address", help="of a cluster whose processors are not counted")
     parser.add_argument("--rate", type=float, help="images/s of a core; measured by default")
     parser.add_argument("--row-bytes", type=float, default=0.0)
     parser.add_argument("--image-bytes", type=float, default=0.0)
@@ -158,7 +163,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as simulated:
             files = find_files(options.data, options.images, Path(simulated))
             options.image_bytes = sum(file.stat().st_size for file in files) / len(files)
-            report_engines(options, measure_engines(files, options.lengths, options.runs))
+            ray = ("--engine", "ray", *(["--address", options.address] if options.address else []))
+            report_engines(options, measure_engines(files, options.lengths, options.runs, ray))
     given = f"{options.rate:,.0f} images/s of a core, {options.image_bytes:,.0f} bytes an image, "
     given += f"{options.row_bytes:,.0f} a row, {options.cores} cores a machine"
     print_rows(f"computed for {options.cutouts:,d} cutouts from {given}", compute_bill(options))
@@ -174,7 +180,7 @@ def report_engines(options: argparse.Namespace, found: dict[str, list[float]]) -
         if len(s) == 2
     ]
     print_rows(f"measured: whole commands, least of {options.runs}, and the pace between", rows)
-    for what in ("", ", processors"):
+    for what in ("", ", processors")[: 1 if options.address else 2]:
         local, ray = f"local{what}", f"ray{what}"
         whole = found[ray][1] / found[local][1] - 1
         print(f"overhead of Ray{what}: {pace[local] / pace[ray] - 1:.0%} of the pace, {whole:.0%} "

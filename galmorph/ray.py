@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from galmorph.inference.memory import keep_freed_memory
 from galmorph.parts import Done, Folder, Part, Worker, cut_parts
 from galmorph.remote import is_url
 from galmorph.run import Run, Tell, open_run
-from galmorph.settings import EngineOptions, RunOptions
+from galmorph.settings import BackendName, EngineOptions, RunOptions
 from galmorph.surveys.client import CONNECTIONS
 from galmorph.tables.formats import list_suffixes
 
@@ -38,6 +39,9 @@ MOST_CORES = 4
 
 MOST_DEATHS = 5
 """Of actors with the same part."""
+
+HIRED_EARLY = 2
+"""Actors that start while the model is loaded here, before it is known how many parts there are."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,10 @@ class _Partitions:
 
 
 class _Maker:
-    """An actor that makes parts."""
+    """An actor that makes parts; it has the libraries before it is told of the work."""
+
+    def __init__(self, library: str) -> None:
+        import_module(library)
 
     def start(self, worker: Worker) -> None:
         """Take what is needed, the model as well."""
@@ -126,6 +133,7 @@ class ClusterRun(Run):
     """A run on a cluster made ready; `parts` carries it out, an actor for each place."""
 
     place: _Place = field(default_factory=lambda: _Place("cpu", 1))
+    hired: list[Any] = field(default_factory=list)
 
     @property
     def part_rows(self) -> int:
@@ -155,7 +163,7 @@ class ClusterRun(Run):
             worker.inputs = replace(worker.inputs, options=light)
         listed = cut_parts(self.inputs, folder, there, self.part_rows, self.passed_over)
         try:
-            with closing(_make_all(listed, worker, self.place, most)) as made:
+            with closing(_make_all(listed, worker, self.place, self.hired[:most], most)) as made:
                 for done in made:
                     self.rows_done += done.rows
                     if done.told is None:
@@ -169,8 +177,15 @@ class ClusterRun(Run):
             raise DeviceError(f"Ray gave up ({said}); --resume keeps what is done") from error
 
 
+def _hire(place: _Place, backend: BackendName) -> Any:
+    import ray
+
+    library = "galmorph.inference.ready" if backend == "torch" else "onnxruntime"
+    return ray.remote(**place.needs)(_Maker).remote(library)
+
+
 def _make_all(
-    listed: Iterator[Part], worker: Worker, place: _Place, most: int
+    listed: Iterator[Part], worker: Worker, place: _Place, hired: list[Any], most: int
 ) -> Generator[Done, None, None]:
     """Hand parts to actors that are free; a part whose actor died is made by another.
 
@@ -178,7 +193,7 @@ def _make_all(
     """
     import ray
 
-    hire, sent = ray.remote(**place.needs)(_Maker).remote, ray.put(worker)
+    sent = ray.put(worker)
     waiting, idle, deaths = deque[Part](), list[Any](), Counter[str]()
     busy: dict[Any, tuple[Any, Part | None]] = {}  # by what is to come; without a part: it starts
     part: Part | None
@@ -191,7 +206,7 @@ def _make_all(
             at_work = sum(part is not None for _, part in busy.values())
             room = min(max(at_work, place.count - at_work), most - at_work)
             while len(busy) - at_work < min(len(waiting), room):
-                actor = hire()
+                actor = hired.pop() if hired else _hire(place, worker.pipeline.model.backend)
                 busy[actor.start.remote(sent)] = actor, None
             if listing := more and len(waiting) < max(at_work, place.count):
                 waiting.extend(found := list(islice(listed, 1)))
@@ -216,7 +231,7 @@ def _make_all(
                 if part:
                     yield done
     finally:
-        for actor in (*idle, *(actor for actor, _ in busy.values())):
+        for actor in (*hired, *idle, *(actor for actor, _ in busy.values())):
             ray.kill(actor)
 
 
@@ -224,11 +239,12 @@ def open_cluster_run(options: RunOptions, *, command: str = "") -> ClusterRun:
     """As `open_run`, for ``--engine ray``; starts Ray, or connects to a cluster."""
     _check(options)
     ray = import_extra("ray", "ray", "for --engine ray", "ray[data]")
-    alone = replace(options, output="", resume=False, overwrite=False, device="cpu")
-    run = open_run(alone, command=command)
     if not ray.is_initialized():
         _connect(ray, options.address)
     place = _choose_place(options)
+    hired = [_hire(place, options.runs_with) for _ in range(min(place.count, HIRED_EARLY))]
+    alone = replace(options, output="", resume=False, overwrite=False, device="cpu")
+    run = open_run(alone, command=command)
     engine = replace(run.pipeline.options, precision=_choose_precision(ray, options, place))
     nodes = sum(node["Alive"] for node in ray.nodes())
     given = {each.name: getattr(run, each.name) for each in fields(Run)} | {
@@ -236,7 +252,7 @@ def open_cluster_run(options: RunOptions, *, command: str = "") -> ClusterRun:
         "pipeline": replace(run.pipeline, options=engine),
         "where": f"{nodes} node(s) of Ray, an actor for each {place}, {engine.precision}",
     }
-    return ClusterRun(**given, place=place)
+    return ClusterRun(**given, place=place, hired=hired)
 
 
 def _check(options: RunOptions) -> None:
