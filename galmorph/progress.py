@@ -12,30 +12,17 @@ FILE_INTERVAL_S = 10.0  # between two states of the bar where standard error is 
 DELAY_S = 0.5  # a run that is over sooner shows no bar
 
 
-class Counter:
-    """Count items in a thread of its own; given up at the first that carries its bytes."""
-
-    def __init__(self, items: Iterable[Any]) -> None:
-        self.total: int | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._count, args=(items,), daemon=True)
-        self._thread.start()
-
-    def _count(self, items: Iterable[Any]) -> None:
-        count = 0
-        try:
-            for item in items:
-                if self._stop.is_set() or getattr(item, "data", None) is not None:
-                    return
-                count += 1
-        except Exception:  # whatever it is, the run meets it too and says so
-            return
-        self.total = count
-
-    def stop(self) -> None:
-        """Give up counting, and wait for the thread."""
-        self._stop.set()
-        self._thread.join()
+def count_items(items: Iterable[Any], stopped: threading.Event) -> int | None:
+    """The number of items; given up at the first that carries its bytes."""
+    count = 0
+    try:
+        for item in items:
+            if stopped.is_set() or getattr(item, "data", None) is not None:
+                return None
+            count += 1
+    except Exception:  # whatever it is, the run meets it too and says so
+        return None
+    return count
 
 
 @contextmanager
@@ -53,7 +40,10 @@ def show_progress(
     if shown is False or (shown is None and not (terminal or "ipykernel" in sys.modules)):
         yield lambda *_, **__: None
         return
-    counter = Counter(items)
+    from concurrent.futures import ThreadPoolExecutor
+
+    stopped, thread = threading.Event(), ThreadPoolExecutor(1)
+    counted = thread.submit(count_items, items, stopped)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what tqdm thinks of notebooks without widgets
         from tqdm.auto import tqdm
@@ -69,7 +59,7 @@ def show_progress(
     shown_beside: dict[str, Any] = {}
 
     def report(done: int, failed: int = 0, start: int = 0, **beside: Any) -> None:
-        bar.total = counter.total or None
+        bar.total = (counted.done() and counted.result()) or None
         if bar.n == 0:
             bar.initial = bar.n = bar.last_print_n = start
         shown_beside.update(beside, **({"failed": failed} if failed else {}))
@@ -80,5 +70,6 @@ def show_progress(
     try:
         yield report
     finally:
-        counter.stop()
+        stopped.set()
+        thread.shutdown()
         bar.close()

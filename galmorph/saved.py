@@ -30,8 +30,8 @@ class SavedRun:
         self._copy = bring_table(run) if is_url(run) else None
         self.path = Path(self._copy.path if self._copy else os.fspath(run)) if is_path else None
         self.name = run if is_url(run) else str(self.path or "the table")
-        first = self._open() if is_path else TableInMemory(run)
-        self._table = None if is_path else run
+        self._table = run
+        first = self._open()
         self.provenance = nest_meta(first.provenance or {})
         self.specs = {name: spec for name, spec in first.specs.items() if spec is not None}
         self._spread = sorted((n for n in self.specs if _SPREAD.fullmatch(n)), key=lambda n: n[2:])
@@ -44,9 +44,7 @@ class SavedRun:
     def _open(self, only: Iterable[str] | None = None) -> TableReader:
         names = None if only is None else set(only)
         if self.path is None:
-            reader = TableInMemory(self._table)
-            reader.only = names
-            return reader
+            return TableInMemory(self._table, only=names)
         return open_reader(self.path, exact=KEY_COLUMNS, only=names)
 
     def _read(self, names: Iterable[str]) -> Iterator[dict[str, Values]]:

@@ -5,6 +5,7 @@ import math
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,7 +14,7 @@ from galmorph.flags import ADVICE, NO_LABEL, Flags
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
 from galmorph.inference.engine import Row
-from galmorph.progress import Counter, show_progress
+from galmorph.progress import count_items, show_progress
 
 
 @pytest.mark.parametrize(
@@ -79,34 +80,31 @@ def test_a_function_is_called_with_the_count():
     assert seen == [3]
 
 
-def test_the_counter_counts_in_the_background_and_can_be_stopped():
-    counter = Counter([ImageFile("a", "")] * 1000)
-    counter._thread.join(5)
-    assert counter.total == 1000
-    started = threading.Event()
+def test_items_are_counted_and_counting_can_be_stopped():
+    assert count_items([ImageFile("a", "")] * 1000, threading.Event()) == 1000
+    started, stopped = threading.Event(), threading.Event()
 
     def endless():
         while True:
             started.set()
             yield ImageFile("a", "")
 
-    counter = Counter(endless())
-    assert started.wait(5)
-    counter.stop()
-    assert counter.total is None
+    with ThreadPoolExecutor(1) as thread:
+        counted = thread.submit(count_items, endless(), stopped)
+        assert started.wait(5)
+        stopped.set()
+        assert counted.result(5) is None
 
 
-def test_a_counter_whose_items_fail_knows_no_total():
+def test_of_items_that_fail_no_total_is_known():
     def broken():
         yield ImageFile("a", "")
         raise OSError("gone")
 
-    counter = Counter(broken())
-    counter._thread.join(5)
-    assert counter.total is None
+    assert count_items(broken(), threading.Event()) is None
 
 
-def test_the_counter_unpacks_no_container_a_second_time():
+def test_counting_unpacks_no_container_a_second_time():
     unpacked = []
 
     def members():
@@ -114,9 +112,7 @@ def test_the_counter_unpacks_no_container_a_second_time():
             unpacked.append(number)
             yield InMemory(f"g{number}", b"JPEG", f"s.tar.gz::g{number}.jpg")
 
-    counter = Counter(members())
-    counter._thread.join(5)
-    assert (counter.total, unpacked) == (None, [0])
+    assert (count_items(members(), threading.Event()), unpacked) == (None, [0])
 
 
 def test_failures_are_told_apart_where_many_rows_have_one_path():

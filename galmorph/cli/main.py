@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from galmorph.cli.status import get_interrupt_status, get_status, heed_signals, leave
+from galmorph.cli.status import get_status, heed_signals, leave
 from galmorph.errors import GalmorphError, GalmorphWarning
 
 COMMANDS = (  # each is galmorph.cli.NAME:NAME, in a module that imports no more than click
@@ -67,16 +67,12 @@ class LazyGroup(click.Group):
         with _short_warnings():
             try:
                 return super().invoke(ctx)
-            except GalmorphError as error:
+            except (GalmorphError, KeyboardInterrupt) as error:
                 if ctx.obj["debug"]:
                     raise
-                click.echo(f"Error: {error}", err=True)
+                is_error = isinstance(error, GalmorphError)
+                click.echo(f"Error: {error}" if is_error else "Interrupted.", err=True)
                 ctx.exit(get_status(error))
-            except KeyboardInterrupt as error:
-                if ctx.obj["debug"]:
-                    raise
-                click.echo("Interrupted.", err=True)
-                ctx.exit(get_interrupt_status(error))
 
 
 def _open_closed_streams() -> None:

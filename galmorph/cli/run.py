@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from galmorph.cli.status import NOTHING_READ, OK, SOME_FAILED, get_interrupt_status
+from galmorph.cli.status import NOTHING_READ, OK, SOME_FAILED, get_status
 from galmorph.cli.summary import Summary, say_failed, summarize
 from galmorph.settings import ClassifyOptions, RunOptions
 
@@ -40,7 +40,7 @@ def carry_out(options: RunOptions) -> int:
         _go(run, summary)
     except KeyboardInterrupt as error:
         click.echo(_say_interrupted(run), err=True)
-        return get_interrupt_status(error)
+        return get_status(error)
     if run.finished:
         said = say_failed(run.resumed_failed)
         click.echo(f"{run.finished} ({run.resumed} rows){said}", err=True)

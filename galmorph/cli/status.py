@@ -31,13 +31,10 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, taken as Ctrl-C is."""
 
 
-def get_interrupt_status(error: KeyboardInterrupt) -> int:
-    """Exit status for the signal that stops a command."""
-    return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
-
-
-def get_status(error: GalmorphError) -> int:
-    """Exit status for an error: `USAGE` where another command line would help."""
+def get_status(error: GalmorphError | KeyboardInterrupt) -> int:
+    """Exit status for a signal or an error: `USAGE` where another command line would help."""
+    if isinstance(error, KeyboardInterrupt):
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
     if isinstance(error, UnknownModelError):
         return USAGE
     if isinstance(

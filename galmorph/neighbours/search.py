@@ -162,20 +162,19 @@ class _Finder:
 
     def average(self, examples: Sequence[str]) -> npt.NDArray[np.float32]:
         """Mean of the examples, (num_features,)."""
-        rows = [self._find_row(example) for example in examples]
-        files = [e for e, row in zip(examples, rows, strict=True) if row is None]
-        known = [row for row in rows if row is not None]
-        self.used.update(known)
-        unit = to_unit(self.vectors[known])
-        empty = [e for e, row in zip(examples, rows, strict=True) if row in known
-                 and not np.isfinite(self.vectors[row]).all()]  # fmt: skip
-        if empty:
-            raise OptionError(f"{empty[0]}: has no embedding in {self.saved.name}, see its message")
-        parts = [unit]
-        if files:
-            parts.append(to_unit(self._embed(files)))
-        mean: npt.NDArray[np.float32] = np.concatenate(parts).mean(axis=0)
-        return mean
+        files, vectors = list[str](), list[Any]()
+        for example in examples:
+            row = self._find_row(example)
+            if row is None:
+                files.append(example)
+                continue
+            if not np.isfinite(self.vectors[row]).all():
+                name = self.saved.name
+                raise OptionError(f"{example}: has no embedding in {name}, see its message")
+            self.used.add(row)
+            vectors.append(self.vectors[row])
+        vectors += [*self._embed(files)] if files else []
+        return np.asarray(to_unit(np.array(vectors)).mean(axis=0))
 
     def _find_row(self, example: str) -> int | None:
         """The row of an identifier, a path or a position; None for a file that is to be read."""

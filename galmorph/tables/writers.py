@@ -313,7 +313,6 @@ def open_writer(
     fingerprint: Mapping[str, Any] | None = None,
     resume: bool = False,
     csv_safe: bool = False,
-    stream: BinaryIO | None = None,
 ) -> TableWriter:
     """Start, or go on with, a result file.
 
@@ -336,8 +335,6 @@ def open_writer(
     csv_safe : bool
         Put an apostrophe before strings of CSV that a spreadsheet would run as formulas
         (= + - @ first). Other formats are for machines and stay as they are.
-    stream : binary file, optional
-        Where "-" goes instead of standard output.
 
     Returns
     -------
@@ -364,9 +361,9 @@ def open_writer(
     if name == STDOUT:
         if resume:
             raise ResumeError("standard output cannot be resumed; name a file with -o")
-        if stream is None and sys.__stdout__ is None:
+        if sys.__stdout__ is None:
             raise OutputError("standard output is closed; name a file with -o")
-        return _StreamWriter(stream or sys.stdout.buffer, specs, safe=csv_safe)
+        return _StreamWriter(sys.stdout.buffer, specs, safe=csv_safe)
     meta, fingerprint = meta or {}, fingerprint or {}
     with say_unwritable(name, "name a file in a folder where files can be written"):
         if resume and not partial.exists() and exists(name):

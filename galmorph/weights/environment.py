@@ -18,10 +18,8 @@ def _expand(path: str) -> Path:
         return Path(tempfile.gettempdir(), f"galmorph-{user}", *expanded.parts[1:])
 
 
-def is_offline(offline: bool | None = None) -> bool:
-    """Whether the network is off: by choice, else by the Hub's variables."""
-    if offline is not None:
-        return offline
+def is_offline() -> bool:
+    """Whether the network is off, by the Hub's variables."""
     variables = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(name, "").upper() in _TRUE for name in variables)
 

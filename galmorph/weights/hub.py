@@ -47,7 +47,7 @@ class HubPlace:
 
     repo_id: str
     filename: str
-    revision: str
+    revision: str = "main"
 
     def __str__(self) -> str:
         return f"{self.filename} of {self.repo_id} at {self.revision[:12]}"
@@ -104,21 +104,14 @@ def get_facts(place: HubPlace) -> HubFacts:
 
 
 def fetch_hub_file(
-    repo_id: str,
-    filename: str,
-    *,
-    revision: str = "main",
-    sha256: str | None = None,
-    size: int | None = None,
-    offline: bool | None = None,
+    place: HubPlace, *, sha256: str | None = None, size: int | None = None
 ) -> HubFile:
     """Fetch a file of a commit or a branch into the Hub cache, in place of a damaged one there."""
-    place = HubPlace(repo_id, filename, revision)
-    if is_offline(offline):
+    if is_offline():
         raise offline_error(place)
     with say_failures(place):
         facts = _check_facts(place, _retry(lambda: get_facts(place)), sha256, size)
-        stale = find_cached(repo_id, filename, revision=facts.commit)
+        stale = find_cached(place.repo_id, place.filename, revision=facts.commit)
         if stale is not None and not _is_good(stale.path, facts):
             _remove(stale.path)
         for _ in range(2):
@@ -220,8 +213,7 @@ def is_transient(error: BaseException) -> bool:
 def offline_error(place: HubPlace) -> OfflineError:
     """Say that a file is not here and that the network may not be used."""
     return OfflineError(
-        f"{place}: is not on this machine, and the network is off (HF_HUB_OFFLINE or "
-        f"offline=True); {OFFLINE_HINT}"
+        f"{place}: is not on this machine, and the network is off (HF_HUB_OFFLINE); {OFFLINE_HINT}"
     )
 
 

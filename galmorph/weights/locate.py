@@ -20,7 +20,13 @@ from galmorph.errors import (
 )
 from galmorph.origin import hide_home
 from galmorph.weights.environment import is_offline, weights_dir
-from galmorph.weights.hub import fetch_hub_file, find_cached, get_promised_sha256, say_endpoint
+from galmorph.weights.hub import (
+    HubPlace,
+    fetch_hub_file,
+    find_cached,
+    get_promised_sha256,
+    say_endpoint,
+)
 from galmorph.weights.manifest import Manifest, ManifestEntry, load_manifest
 from galmorph.weights.unlisted import describe_unlisted, is_hub_name
 from galmorph.weights.verify import (
@@ -49,32 +55,29 @@ class WeightsFile:
 
 
 def locate_weights(
-    name_or_path: str | os.PathLike[str],
-    *,
-    offline: bool | None = None,
-    manifest: Manifest | None = None,
+    name_or_path: str | os.PathLike[str], *, manifest: Manifest | None = None
 ) -> WeightsFile:
     """Find a model's weights by name, ``hf_hub:ORG/NAME`` or path; download them if need be."""
     if _is_path(name_or_path):
         return _locate_path(Path(name_or_path), manifest)
     manifest = load_manifest() if manifest is None else manifest
-    entry = _find_entry(os.fspath(name_or_path), manifest, offline)
+    entry = _find_entry(os.fspath(name_or_path), manifest)
     refused: list[WeightsError] = []
     for source, path, revision, found in _check_local(entry):
         if isinstance(found, str):
             return WeightsFile(path, found, source, entry, revision)
         refused.append(found)
         warnings.warn(f"refused: {found}", GalmorphWarning, stacklevel=2)
-    return _download(entry, refused, offline)
+    return _download(entry, refused)
 
 
-def _find_entry(name: str, manifest: Manifest, offline: bool | None) -> ManifestEntry:
+def _find_entry(name: str, manifest: Manifest) -> ManifestEntry:
     try:
         return manifest.get(name)
     except UnknownModelError:
         if not is_hub_name(name):
             raise
-    return describe_unlisted(name, offline=offline)
+    return describe_unlisted(name)
 
 
 def _is_path(name_or_path: str | os.PathLike[str]) -> bool:
@@ -161,27 +164,19 @@ def _verify(entry: ManifestEntry, source: str, path: Path, *, remembered: bool =
     return verify_file(path, sha256=sha256, size=entry.size, remembered=remembered)
 
 
-def _download(
-    entry: ManifestEntry, refused: list[WeightsError], offline: bool | None
-) -> WeightsFile:
+def _download(entry: ManifestEntry, refused: list[WeightsError]) -> WeightsFile:
     """The last resort; what was refused before stands in the error if this fails too."""
     if entry.repo_id is None:
         raise _explain_unpublished(entry, refused)
-    if is_offline(offline):
+    if is_offline():
         if refused:
             raise ChecksumError(
                 f"{refused[0]}. It was not used, and a fresh one cannot be had: the network is off"
             )
     elif not entry.pinned:
         _warn_unpinned(entry)
-    got = fetch_hub_file(
-        entry.repo_id,
-        entry.filename,
-        revision=entry.revision or "main",
-        sha256=entry.sha256,
-        size=entry.size,
-        offline=offline,
-    )
+    place = HubPlace(entry.repo_id, entry.filename, entry.revision or "main")
+    got = fetch_hub_file(place, sha256=entry.sha256, size=entry.size)
     return WeightsFile(got.path, _verify(entry, "hub", got.path), "hub", entry, got.revision)
 
 

@@ -38,12 +38,12 @@ def is_hub_name(name: str) -> bool:
     return _HUB_NAME.fullmatch(name) is not None
 
 
-def describe_unlisted(name: str, *, offline: bool | None = None) -> ManifestEntry:
+def describe_unlisted(name: str) -> ManifestEntry:
     """Describe a timm encoder of the Hub by its own config.json; nobody vouches for its sha256."""
     match = _HUB_NAME.fullmatch(name)
     repo_id, revision = (match[1], match[2] or "main") if match else (name, "main")
-    found = _get_config(repo_id, revision, offline)
-    filename = _choose_file(repo_id, found.revision, offline)
+    found = _get_config(repo_id, revision)
+    filename = _choose_file(repo_id, found.revision)
     try:
         config = parse_json(found.path.read_bytes())
         described = entry_from_dict(_make_entry(repo_id, found.revision, filename, config))
@@ -56,19 +56,19 @@ def describe_unlisted(name: str, *, offline: bool | None = None) -> ManifestEntr
     return UnlistedEntry(**{field.name: getattr(described, field.name) for field in fields})
 
 
-def _get_config(repo_id: str, revision: str, offline: bool | None) -> HubFile:
+def _get_config(repo_id: str, revision: str) -> HubFile:
     cached = find_cached(repo_id, CONFIG, revision=revision)
-    if cached and (is_offline(offline) or cached.revision == revision):
+    if cached and (is_offline() or cached.revision == revision):
         return cached
-    return fetch_hub_file(repo_id, CONFIG, revision=revision, offline=offline)
+    return fetch_hub_file(HubPlace(repo_id, CONFIG, revision))
 
 
-def _choose_file(repo_id: str, revision: str, offline: bool | None) -> str:
+def _choose_file(repo_id: str, revision: str) -> str:
     """model.safetensors where there is one, in the cache or on the Hub."""
     for filename in FILES:
         if find_cached(repo_id, filename, revision=revision):
             return filename
-    if is_offline(offline) or _has_file(HubPlace(repo_id, FILES[0], revision)):
+    if is_offline() or _has_file(HubPlace(repo_id, FILES[0], revision)):
         return FILES[0]
     return FILES[1]
 

@@ -7,6 +7,7 @@ import logging
 import math
 import re
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -177,9 +178,10 @@ def test_a_table_in_memory_gives_the_same_file(form, tmp_path, specs, block):
         assert read[0] == read[1]
 
 
-def test_standard_output_gets_rows_at_once(specs, block, tmp_path):
+def test_standard_output_gets_rows_at_once(specs, block, tmp_path, monkeypatch):
     stream = io.BytesIO()
-    with open_writer("-", specs, META, stream=stream) as writer:
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=stream))
+    with open_writer("-", specs, META) as writer:
         header = stream.getvalue()
         assert (
             header.startswith(b"object_id,label,confidence,p_smooth,") and header.count(b"\n") == 1
@@ -363,13 +365,15 @@ def test_astropy_reads_parquet_without_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_cells_that_spreadsheets_run_are_made_harmless_on_request(stream, tmp_path):
+def test_cells_that_spreadsheets_run_are_made_harmless_on_request(stream, tmp_path, monkeypatch):
     names = ["=1+2", "+a", "-b", "@c", "\td", "e=f", "'g", ""]
     specs = (ColumnSpec("object_id", "str"), ColumnSpec("path", "str"), ColumnSpec("x", "float64"))
     block = {"object_id": names, "path": names, "x": np.full(8, -1.5)}
     sent, path = io.BytesIO(), tmp_path / "out.csv"
-    with open_writer("-" if stream else path, specs, csv_safe=True, stream=sent) as writer:
-        writer.append(block)
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", SimpleNamespace(buffer=sent))
+        with open_writer("-" if stream else path, specs, csv_safe=True) as writer:
+            writer.append(block)
     text = sent.getvalue().decode() if stream else path.read_bytes().decode()
     rows = list(csv.reader(io.StringIO(text, newline="")))[1:]
     safe = ["'=1+2", "'+a", "'-b", "'@c", "'\td", "e=f", "'g", ""]

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hub_server import HubServer
@@ -31,8 +32,9 @@ from galmorph.weights.verify import compute_sha256, verify_file
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def locate(entry: ManifestEntry, **options: bool) -> WeightsFile:
-    return locate_weights(entry.name, manifest=Manifest((entry,)), **options)
+def locate(entry: ManifestEntry, *, offline: bool = False) -> WeightsFile:
+    with patch.dict(os.environ, {"HF_HUB_OFFLINE": "1"} if offline else {}):
+        return locate_weights(entry.name, manifest=Manifest((entry,)))
 
 
 @pytest.fixture

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hub_server import HubServer
@@ -37,8 +39,9 @@ CONFIG: dict[str, Any] = {
 pytestmark = pytest.mark.filterwarnings("ignore:.* is pinned:galmorph.errors.GalmorphWarning")
 
 
-def locate(name: str, **options: bool) -> WeightsFile:
-    return locate_weights(name, manifest=Manifest(()), **options)
+def locate(name: str, *, offline: bool = False) -> WeightsFile:
+    with patch.dict(os.environ, {"HF_HUB_OFFLINE": "1"} if offline else {}):
+        return locate_weights(name, manifest=Manifest(()))
 
 
 def publish(hub: HubServer, repo_id: str, **files: bytes) -> str:

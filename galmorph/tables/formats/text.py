@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, takewhile
-from operator import methodcaller
+from operator import methodcaller, not_
 from pathlib import Path
 from typing import IO, Any
 
@@ -75,16 +75,12 @@ def _is_number(cell: str) -> bool:
 
 
 _is_comment = methodcaller("startswith", "#")
-_TESTS = {"bool": _TRUTH.__contains__, "int64": _is_whole, "float64": _is_number}
+_TESTS = {"empty": not_, "bool": _TRUTH.__contains__, "int64": _is_whole, "float64": _is_number}
 
 
 def _narrow(possible: Sequence[str], cells: Sequence[str]) -> list[str]:
     filled = [cell for cell in cells if cell]
-    return [
-        name
-        for name in possible
-        if (not filled if name == "empty" else all(map(_TESTS[name], filled)))
-    ]
+    return [name for name in possible if all(map(_TESTS[name], filled))]
 
 
 class TextReader(TableReader):
@@ -102,16 +98,16 @@ class TextReader(TableReader):
         names = self.names()
         only = set(names if self.only is None else self.only)
         possible = {
-            k: ["empty", "bool", "int64", *([] if name in self.exact else ["float64"])]
+            k: [kind for kind in _TESTS if kind != "float64" or name not in self.exact]
             for k, name in enumerate(names)
             if name in only
         }
         for block in self._blocks():
             possible = {k: _narrow(types, block[k]) for k, types in possible.items()}
-        first = {k: types[0] if types else "str" for k, types in possible.items()}
-        self.empty = {names[k] for k, dtype in first.items() if dtype == "empty"}
-        dtypes = {k: "float64" if dtype == "empty" else dtype for k, dtype in first.items()}
-        return {name: ColumnSpec(name, dtypes.get(k, "str")) for k, name in enumerate(names)}
+        dtypes = {names[k]: next(iter(types), "str") for k, types in possible.items()}
+        self.empty = {name for name, dtype in dtypes.items() if dtype == "empty"}
+        dtypes |= dict.fromkeys(self.empty, "float64")
+        return {name: ColumnSpec(name, dtypes.get(name, "str")) for name in names}
 
     def comments(self) -> list[str]:
         """Lines of comment ahead of the names, without the "#"."""
