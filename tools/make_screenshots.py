@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 from make_examples import Galaxy, edge_on, smooth, spiral, write_jpeg  # noqa: E402
 
 COUNT = 240
-SIZE = {"width": 1440, "height": 1120}
+SIZE = {"width": 1440, "height": 1140}
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 PNG_COLOURS = 256
 """A palette keeps a picture below 400 kB."""
