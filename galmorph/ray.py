@@ -34,12 +34,8 @@ __all__ = ["ClusterRun", "classify", "open_cluster_run"]
 PART_ROWS = {"cpu": 2048, "cuda": 16384}
 """Multiples of a batch: with the same batches, rows are those of one machine to the last bit."""
 
-MOST_CORES = 4
-"""Of an actor: at the end of a part some of them have nothing to do."""
-
-MOST_DEATHS = 5
-"""Of actors with the same part."""
-
+MOST_CORES = 4  # of an actor: at the end of a part some of them have nothing to do
+MOST_DEATHS = 5  # of actors with the same part
 HIRED_EARLY = 2
 """Actors that start while the model is loaded here, before it is known how many parts there are."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -145,16 +145,13 @@ def _make_jpegs(count: int) -> Iterator[Source]:
     """A smooth round galaxy with noise as a JPEG, so many times."""
     import io
 
-    import numpy as np
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     from galmorph.images.memory import InMemory
 
-    y, x = np.mgrid[:FRAME_SIZE, :FRAME_SIZE] - (FRAME_SIZE - 1) / 2
-    light = np.exp(-np.hypot(x, y) / 30)[..., None] * np.array([220.0, 190.0, 150.0])
-    noise = np.random.default_rng(0).normal(8.0, 3.0, light.shape)
-    pixels: Any = np.clip(light + noise, 0, 255).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    side = (FRAME_SIZE, FRAME_SIZE)
+    light = ImageOps.invert(Image.radial_gradient("L")).point(lambda x: x**4 / 255**3).resize(side)
+    noisy, buffer = Image.blend(light, Image.effect_noise(side, 30), 0.1), io.BytesIO()
+    ImageOps.colorize(noisy, "black", (220, 190, 150)).save(buffer, "JPEG", quality=90)
     for number in range(count):
         yield InMemory(str(number), buffer.getvalue())

@@ -5,7 +5,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -52,16 +51,6 @@ class LazyGroup(click.Group):
         ctx.obj = {"typed": list(args), "debug": "--debug" in args}
         return super().parse_args(ctx, [word for word in args if word != "--debug"])
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command; a mistyped one gets a suggestion."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = get_close_matches(args[0], COMMANDS, 1)
-            advice = f" Did you mean {near[0]!r}?" if near else ""
-            raise click.UsageError(f"No such command {args[0]!r}.{advice}", ctx)
-        return super().resolve_command(ctx, args)
-
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what galmorph raises on purpose becomes one line and an exit status."""
         with _short_warnings():
@@ -100,7 +89,11 @@ def _short_warnings() -> Iterator[None]:
         yield
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    commands=dict.fromkeys(COMMANDS),  # their names, for suggestions
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="galmorph", message="galmorph %(version)s")
 @click.option(
     "--debug",

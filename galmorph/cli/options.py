@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import Field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -23,16 +23,10 @@ from galmorph.settings import (
 RARE = "Rarely needed"
 NOTHING = ("None", "()", "(1, 1)", "False", "")  # defaults that tell nobody anything
 
-# click's ParamType is generic from 8.4 on only.
-if TYPE_CHECKING:
-    _ParamType = click.ParamType[Any]
-else:
-    _ParamType = click.ParamType
-
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class SettingType(_ParamType):
+class SettingType(click.ParamType[Any]):
     """Values as one kind of setting reads and checks them."""
 
     def __init__(self, kind: Kind, metavar: str = "", *, names: str = "") -> None:

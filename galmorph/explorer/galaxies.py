@@ -16,9 +16,7 @@ from galmorph.heads.questions import Question
 from galmorph.neighbours.vectors import find_place, list_parts, map_embeddings
 from galmorph.saved import SavedRun
 
-MINE = "mine_"
-"""Columns of what was learnt: ``mine_<class>``."""
-
+MINE = "mine_"  # columns of what was learnt: `mine_<class>`
 NEEDED = ("object_id", "path", "flags")
 WAY_OUT = "make the table with: galmorph classify IMAGES -o run.parquet --with-embedding"
 
@@ -34,8 +32,7 @@ class Galaxies:
     columns: dict[str, npt.NDArray[Any]]
     embeddings: npt.NDArray[Any] | None
     meta: Mapping[str, Any] = field(default_factory=dict)
-    place: Path | None = None
-    """File of the embeddings, beside which maps are kept."""
+    place: Path | None = None  # file of the embeddings, beside which maps are kept
     learnt: Any = None
 
     def __post_init__(self) -> None:

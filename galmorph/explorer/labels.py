@@ -11,9 +11,7 @@ from typing import Any
 from galmorph.errors import CatalogueError
 from galmorph.writing import write_whole
 
-FIELDS = ("object_id", "path", "label")
-"""As ``galmorph fit labels.csv IMAGES`` reads them."""
-
+FIELDS = ("object_id", "path", "label")  # as `galmorph fit labels.csv IMAGES` reads them
 Key = tuple[str, str]
 
 

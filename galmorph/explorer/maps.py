@@ -13,9 +13,7 @@ from galmorph.explorer.galaxies import Galaxies
 from galmorph.neighbours.vectors import list_parts, multiply
 from galmorph.writing import put_in_place
 
-SAMPLE = 20_000
-"""Rows, at most, that axes of a map are found from."""
-
+SAMPLE = 20_000  # rows, at most, that axes of a map are found from
 Array = npt.NDArray[Any]
 
 

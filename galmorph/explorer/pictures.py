@@ -16,16 +16,11 @@ from galmorph.pipeline import find_head
 from galmorph.thumbnails import Pictures, to_data_uri
 from galmorph.why import compute_occlusion
 
-THUMBNAIL, WHOLE = 112, 320
-"""Sides in pixels."""
-
-KEPT = 4000
-"""Thumbnails kept in memory, of some 4 kB each."""
-
+THUMBNAIL, WHOLE = 112, 320  # sides in pixels
+KEPT = 4000  # thumbnails kept in memory, of some 4 kB each
 FAILURES = (GalmorphError, ValueError, OSError)
 
-Shown = tuple[str, str]
-"""A picture as a ``data:`` address, "" for none, and then the reason."""
+Shown = tuple[str, str]  # a picture as a `data:` address, "" for none, and then the reason
 
 
 class Thumbnails:

@@ -13,8 +13,7 @@ from galmorph.samp import Samp
 from galmorph.tables.writers import write_table
 
 FORMATS = {"CSV": ".csv", "FITS": ".fits", "VOTable": ".vot", "DS9 regions": ".reg"}
-RADIUS = 10.0
-"""Radius of a region in arcsec, where no field of view is known."""
+RADIUS = 10.0  # radius of a region in arcsec, where no field of view is known
 
 
 def make_file(galaxies: Galaxies, rows: npt.NDArray[np.int64], suffix: str) -> bytes:

@@ -19,15 +19,9 @@ from galmorph.tables.columns import ColumnSpec
 if TYPE_CHECKING:
     from astropy.table import Table
 
-SAME_LOOKS = 0.99
-"""Cosine from which two cutouts are called the same; see docs/notes/search.md."""
-
-SAME_ARCSEC = 2.0
-"""Two cutouts with positions are the same where these lie nearer than that, and only there."""
-
-MAX_ROWS = 200_000
-"""All pairs of more rows would take hours."""
-
+SAME_LOOKS = 0.99  # cosine from which two cutouts are called the same; see docs/notes/search.md
+SAME_ARCSEC = 2.0  # cutouts with positions are the same where these lie nearer, and only there
+MAX_ROWS = 200_000  # all pairs of more rows would take hours
 ROWS_AT_ONCE = 1024
 
 Pairs = npt.NDArray[np.int64]

@@ -15,21 +15,11 @@ from galmorph.images.library import import_extra
 from galmorph.neighbours.vectors import Vectors, list_blocks, to_unit
 from galmorph.writing import put_in_place
 
-MANY_ROWS = 1_000_000
-"""More rows are searched by an index where faiss is installed."""
-
-DIMENSIONS = 128
-"""Principal components that are indexed; each pair takes half a byte."""
-
-CELLS, LOOKED_INTO = 1024, 96
-"""Parts of the space, and how many of them a query looks into."""
-
-ROWS_A_CELL = 40
-"""For training; of fewer faiss warns."""
-
-CANDIDATES = 40
-"""For each galaxy that is wanted."""
-
+MANY_ROWS = 1_000_000  # more rows are searched by an index where faiss is installed
+DIMENSIONS = 128  # principal components that are indexed; each pair takes half a byte
+CELLS, LOOKED_INTO = 1024, 96  # parts of the space, and how many of them a query looks into
+ROWS_A_CELL = 40  # for training; of fewer faiss warns
+CANDIDATES = 40  # for each galaxy that is wanted
 BLOCK = 65_536
 
 

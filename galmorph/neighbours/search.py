@@ -37,9 +37,7 @@ RANK = ColumnSpec("rank", "int32", "", "meta.number", "1 for the most similar")
 SIMILARITY = ColumnSpec(
     "similarity", "float32", "", "stat.correlation", "Cosine of its embedding and the examples'"
 )
-MATCH_ARCSEC = 5.0
-"""A position means the galaxy within this distance."""
-
+MATCH_ARCSEC = 5.0  # a position means the galaxy within this distance
 _POSITION = re.compile(r"\s*(?P<ra>[0-9.]+)\s*[, ]\s*(?P<dec>[+-]?[0-9.]+)\s*")
 
 

@@ -17,15 +17,9 @@ from galmorph.saved import SavedRun
 from galmorph.tables.formats.arrays import write_header
 from galmorph.writing import put_in_place
 
-ROWS_AT_ONCE = 1024
-"""They stay in the cache of a core, as float32."""
-
-ROWS_MAPPED = 64 * ROWS_AT_ONCE
-"""Rows after which memory is given back."""
-
-EDGE_BYTES = 1 << 20
-"""At both ends of a file; with its size and time they tell whether it has changed."""
-
+ROWS_AT_ONCE = 1024  # they stay in the cache of a core, as float32
+ROWS_MAPPED = 64 * ROWS_AT_ONCE  # rows after which memory is given back
+EDGE_BYTES = 1 << 20  # at both ends of a file; with size and time they tell if it has changed
 SUFFIX = ".embeddings.npy"
 
 Vectors = npt.NDArray[np.float16]

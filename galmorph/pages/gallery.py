@@ -12,8 +12,7 @@ from galmorph.thumbnails import Pictures
 if TYPE_CHECKING:
     from astropy.table import Table
 
-MAX_SHOWN = 500
-"""More would make the page too large to send."""
+MAX_SHOWN = 500  # more would make the page too large to send
 
 
 def make_gallery(table: Table) -> str:

@@ -19,11 +19,8 @@ from galmorph.thumbnails import Pictures
 from galmorph.weights.manifest import load_manifest
 from galmorph.writing import write_whole
 
-EACH, ATYPICAL = 4, 12
-"""Galaxies of a class at either end, and atypical ones."""
-
-MAX_CLASSES, MAX_BARS, MAX_FAILURES = 12, 40, 100
-"""What keeps the file small, whatever the run."""
+EACH, ATYPICAL = 4, 12  # galaxies of a class at either end, and atypical ones
+MAX_CLASSES, MAX_BARS, MAX_FAILURES = 12, 40, 100  # what keeps the file small, whatever the run
 
 
 class Page(str):
