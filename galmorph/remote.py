@@ -59,8 +59,7 @@ def is_url(path: object) -> bool:
 
 def to_path(name: str) -> str:
     """What galmorph calls it: ``file:///a`` is ``/a``; a URL is refused where it holds a secret."""
-    found = URL.match(name)
-    if found is None:
+    if (found := URL.match(name)) is None:
         return name
     scheme, rest = found.groups()
     if scheme in ("file", "local"):
@@ -222,9 +221,6 @@ class Copy:
         self.url, self.path = url, os.path.join(folder, find_name(url))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _borrow, (self.url, self.path)
-
     def rename(self, text: str) -> str:
         """A text with the URL in place of the copy."""
         return text.replace(self.path, self.url)
@@ -244,12 +240,6 @@ class Copy:
         except GalmorphError as error:
             self.rename_error(error)
             raise
-
-
-def _borrow(url: str, path: str) -> Copy:
-    copy = Copy.__new__(Copy)
-    copy.url, copy.path = url, path
-    return copy
 
 
 def fetch(url: str, stopped: threading.Event | None = None) -> Copy:
@@ -294,7 +284,7 @@ def _fetch_rest(url: str, descriptor: int, stopped: threading.Event | None) -> N
 def fetch_tree(url: str, suffixes: tuple[str, ...]) -> Copy:
     """Copy the files of these suffixes in a folder and those below it."""
     copy = Copy(url)
-    found = map(to_path, _list(url, "find"))  # none goes up and out of the copy
+    found = map(to_path, list_urls(url, "find"))  # none goes up and out of the copy
     names = [name for name in found if name.lower().endswith(suffixes)]
 
     def bring(name: str) -> None:
@@ -308,7 +298,7 @@ def fetch_tree(url: str, suffixes: tuple[str, ...]) -> Copy:
     return copy
 
 
-def _list(url: str, method: str) -> list[str]:
+def list_urls(url: str, method: str) -> list[str]:
     """URLs of what a service lists by name."""
     scheme = url.partition("://")[0]
     return [f"{scheme}://{name.lstrip('/')}" for name in _ask(url, method)]
@@ -318,11 +308,6 @@ def list_folder(url: str) -> list[tuple[str, bool]]:
     """URLs in a folder, and whether each is a folder itself; a file is its own list."""
     found, scheme = _ask(url, "ls", detail=True), url.partition("://")[0]
     return [(f"{scheme}://{e['name'].strip('/')}", e["type"] == "directory") for e in found]
-
-
-def list_matching(pattern: str) -> list[str]:
-    """URLs of a glob, sorted."""
-    return sorted(_list(pattern, "glob"))
 
 
 def exists(path: str) -> bool:

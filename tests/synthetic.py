@@ -59,7 +59,7 @@ def make_header(**cards: Any) -> Any:
 
 def load_wcs(header: Any) -> tuple[Any, str]:
     """The WCS of astropy that the cards make, also where a run would do without; a remark."""
-    from galmorph.images.wcs import build_wcs
+    from galmorph.images.sky import build_wcs
     from galmorph.images.wcs_cards import gather_cards, pick_wcs_cards
 
     return build_wcs(pick_wcs_cards(gather_cards(header)), None)

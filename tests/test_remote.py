@@ -463,7 +463,7 @@ def test_no_name_of_a_service_leads_out_of_a_copy(monkeypatch):
     assert remote.find_name("s3://b/a/..") == "file"
     assert remote.find_name("https://h/.x y.jpg?q=1") == "x_y.jpg"
     names = ["memory://t/a.parquet", "memory://t/../b.parquet"]
-    monkeypatch.setattr(remote, "_list", lambda *_: names)
+    monkeypatch.setattr(remote, "list_urls", lambda *_: names)
     with pytest.raises(OptionError, match="goes up"):
         remote.fetch_tree("memory://t", (".parquet",))
 

@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from galmorph.remote import CONNECTIONS, is_url
 
 AHEAD = 16  # sources under way for each connection
 MAX_SILENT = 50  # so many in a row that did not come: the service is down, or the name is wrong
+TINY_SIDE = 8  # a shorter image beside one of four times its side is a dummy, not a small galaxy
 
 
 def bring_ahead(
@@ -30,8 +32,7 @@ def bring_ahead(
     try:
         while True:
             while len(pending) < bound and (not pending or isinstance(pending[0], Future)):
-                source = next(listed, None)
-                if source is None:
+                if (source := next(listed, None)) is None:
                     break
                 elsewhere = hasattr(source, "bring") and is_url(source.address)
                 future = pool.submit(_bring, source, within, stopped) if elsewhere else None
@@ -61,9 +62,6 @@ def _bring(source: Source, within: str | None, stopped: threading.Event) -> Sour
         return Lost(source.object_id, source.address, error, source.columns)
 
 
-TINY_SIDE = 8  # a shorter image beside one of four times its side is a dummy, not a small galaxy
-
-
 def list_hdus(
     sources: Iterable[Source], *, connections: int = CONNECTIONS, within: str | None = None
 ) -> Iterator[Source]:
@@ -83,7 +81,7 @@ def _list_file(source: ImageFile) -> Iterator[Source]:
     if source.read_head(8).startswith((*FITS_MAGIC, *COMPRESSION_MAGIC)):
         try:
             file = find_unpacked(source.path)
-            with reading_fits(file), open_fits(file) as hdus:
+            with reading_fits(file), closing(open_fits(file)) as hdus:
                 images, _ = list_galaxies(hdus, limit=None, small_side=TINY_SIDE)
                 found = [(number, str(hdu.name).strip()) for number, hdu in images]
         except ImageError:  # whoever reads the file says what is wrong

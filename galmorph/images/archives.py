@@ -19,7 +19,7 @@ from galmorph.images.compressed import Unpacker, decompress, find_method
 from galmorph.images.cutout import Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.files import IMAGE_SUFFIXES, open_regular, read_bytes, read_head
-from galmorph.images.library import reading
+from galmorph.images.library import MAX_BYTES, reading
 from galmorph.images.memory import InMemory
 from galmorph.images.source import NEW_COPY, Lost, Source, make_object_id, make_printable, to_text
 from galmorph.settings import ReadOptions
@@ -28,7 +28,6 @@ METHODS = {zipfile.ZIP_STORED: "", zipfile.ZIP_DEFLATED: "deflate", zipfile.ZIP_
 ENCRYPTED = 1
 ZIP_HEADER = 30  # bytes of a member's own header in a zip, ahead of its name
 MAX_HEADER_BYTES = 1 << 20  # of one header with its long names and attributes
-MAX_MEMBER_BYTES = ReadOptions().max_bytes
 HELD_MEMBER_BYTES = 16 << 20  # larger members of compressed tars take as much of the file
 MEMBER_RATIO = 8  # of its bytes to those that it takes, at most
 
@@ -105,20 +104,16 @@ def open_zip(path: str) -> zipfile.ZipFile:
 
 def _list_zip(path: str, wanted: Callable[[str], bool]) -> Iterator[Source]:
     with open_zip(path) as archive:
-        infos = archive.infolist()
-    yield from (_locate(info, path) for info in infos if wanted(info.filename))
-
-
-def _locate(info: zipfile.ZipInfo, path: str) -> Source:
-    object_id, method = make_object_id(info.filename), METHODS.get(info.compress_type)
-    if method is None or info.flag_bits & ENCRYPTED:
-        how = "encrypted" if info.flag_bits & ENCRYPTED else "packed in a rare way"
-        error = UnsupportedImageError(f"{how}, which is not read; pack it by deflate")
-        return Lost(object_id, f"{path}::{to_text(info.filename)}", error)
-    return Member(
-        *(object_id, path, info.filename, info.header_offset),
-        *(info.compress_size, method, info.file_size, info.CRC),
-    )
+        infos = [info for info in archive.infolist() if wanted(info.filename)]
+    for info in infos:
+        object_id, method = make_object_id(info.filename), METHODS.get(info.compress_type)
+        if method is None or info.flag_bits & ENCRYPTED:
+            how = "encrypted" if info.flag_bits & ENCRYPTED else "packed in a rare way"
+            error = UnsupportedImageError(f"{how}, which is not read; pack it by deflate")
+            yield Lost(object_id, f"{path}::{to_text(info.filename)}", error)
+        else:
+            place = info.header_offset, info.compress_size
+            yield Member(object_id, path, info.filename, *place, method, info.file_size, info.CRC)
 
 
 class _Headers:
@@ -171,15 +166,14 @@ def _make_source(member: TarInfo, path: str, stream: Unpacker | None) -> Source 
 
 
 def _extract(stream: Unpacker, member: TarInfo) -> bytes | ImageError:
-    if member.size > MAX_MEMBER_BYTES:
+    if member.size > MAX_BYTES:
         # To pass over it, all of it would have to be unpacked.
         said = f"{make_printable(member.name)} is said to have {member.size} bytes"
         raise ImageTooLargeError(said)
     stream.seek(member.offset_data)
     data, before = bytearray(), stream.taken
     while missing := member.size - len(data):
-        part = stream.read(min(missing, HELD_MEMBER_BYTES))
-        if not part:
+        if not (part := stream.read(min(missing, HELD_MEMBER_BYTES))):
             raise EOFError("the file ends inside a member")
         data += part
         if len(data) > max(HELD_MEMBER_BYTES, MEMBER_RATIO * (stream.taken - before)):

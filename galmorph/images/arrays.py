@@ -13,9 +13,9 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
-from galmorph.images.bands import RENDERED_NAMES, choose_planes
+from galmorph.images.bands import choose_planes
 from galmorph.images.calibration import calibration_from_header, find_unit
-from galmorph.images.cutout import Array, Cutout
+from galmorph.images.cutout import RENDERED_BANDS, Array, Cutout
 from galmorph.images.fits import cutout_from_hdus
 from galmorph.images.fits_files import Cards, reading_fits
 from galmorph.images.hdus import HduChoice
@@ -74,7 +74,7 @@ def cutout_from_array(array: Array, options: ReadOptions, unit: str = "") -> Cut
         raise UnreadableImageError(f"the array is empty {array.shape}")
     check_pixels(array.size, f"an array of shape {array.shape}", options)
     planes = order_axes(array, options.bands)
-    as_flux = bool(unit) or options.bands not in (None, RENDERED_NAMES)
+    as_flux = bool(unit) or options.bands not in (None, RENDERED_BANDS)
     rendered = None if as_flux else to_rendered(planes)
     if rendered is not None and planes.shape[0] in (1, 3):
         return Cutout(rendered) if planes.shape[0] == 3 else grey_cutout(rendered[0])
@@ -132,7 +132,7 @@ class _Hdu(PlainHdu):
 
     def __init__(self, header: Mapping[str, Any], data: Any, wcs: Any) -> None:
         super().__init__(header, data, "")
-        self.wcs = wcs
+        self.wcs = wcs if getattr(wcs, "naxis", 2) == 2 else wcs.celestial
 
     def read(self, options: ReadOptions) -> Cutout:
         cards = Cards(self.header)

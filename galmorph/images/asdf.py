@@ -2,23 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from galmorph.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
-from galmorph.images.library import import_extra, quiet
-from galmorph.images.source import NEW_COPY, Source, make_printable
+from galmorph.images.library import MAX_BYTES, import_extra, quiet
+from galmorph.images.source import NEW_COPY, make_printable
 from galmorph.images.stacks import StoredArray, list_stack
-from galmorph.settings import ReadOptions
 
 MAX_TREE_BYTES = 4 << 20
-MAX_BLOCK_BYTES = ReadOptions().max_bytes
 TREE_END = b"\n..."
 BLOCK_MAGIC = b"\xd3BLK"
-
-
-def list_items(path: str, member: str) -> Iterator[Source]:
-    """List the image, or the items of a stack; see `galmorph.images.stacks.list_stack`."""
-    return list_stack(path, member, _AsdfFile)
 
 
 class _AsdfFile(dict[str, StoredArray]):
@@ -66,6 +60,9 @@ def _check_blocks(path: str) -> None:
             if not header.startswith(BLOCK_MAGIC) or len(header) < 54:
                 return
             allocated, _, size = (int.from_bytes(header[n : n + 8], "big") for n in (14, 22, 30))
-            if header[10:14] != bytes(4) and size > MAX_BLOCK_BYTES:
+            if header[10:14] != bytes(4) and size > MAX_BYTES:
                 raise ImageTooLargeError(f"a block unpacks to {size} bytes")
             at += 6 + int.from_bytes(header[4:6], "big") + allocated
+
+
+list_items = partial(list_stack, open_arrays=_AsdfFile)

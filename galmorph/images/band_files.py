@@ -91,15 +91,9 @@ class BandPattern:
         escaped = escaped.replace(r"\{band\}", "(?P<band>[^/]+?)")
         self._regex = re.compile(rf"(?:^|/)(?P<end>{escaped})$", re.DOTALL)
 
-    @property
-    def spans_folders(self) -> bool:
-        """Whether files of several folders may be of one galaxy."""
-        return "/" in self.pattern
-
     def match(self, path: str) -> tuple[str, str, str] | None:
         """Folder ahead of the match, identifier and band of a path; None without a match."""
-        found = self._regex.search(path)
-        if found is None:
+        if (found := self._regex.search(path)) is None:
             return None
         return os.path.normpath(path[: found.start("end")]), found["id"], found["band"]
 

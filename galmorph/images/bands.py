@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 from galmorph.errors import BandError
+from galmorph.images.cutout import RENDERED_BANDS
 
 UNKNOWN_BAND = "unknown"
-RENDERED_NAMES = ("red", "green", "blue")
 
 CENTRAL_WAVELENGTHS = {  # nanometres; the order is used (SVO Filter Profile Service)
     "FUV": 154, "NUV": 232, "u": 355, "U": 365, "v": 384, "B": 445, "blue": 450, "g": 477,
@@ -34,17 +34,14 @@ SYSTEM = (
 )
 SYSTEM_WORD = re.compile(rf"^(?:{SYSTEM})[-_]|[-_](?:{SYSTEM})$", re.IGNORECASE)
 BETWEEN_WHEELS = re.compile(r"[;,/|+#\s]+")
+# Words that make of the letter of a band another filter, as in "H alpha" and "S II".
 OTHER_FILTER = re.compile(r"alpha|beta|gamma|I{2,3}|cont(?:inuum)?|narrow|off", re.IGNORECASE)
-"""Words that make of the letter of a band another filter, as in "H alpha" and "S II"."""
-
 EMPTY_WHEEL = re.compile(r"(?:CLEAR|EMPTY|OPEN|NONE)\w*|N/A", re.IGNORECASE)
 SLOAN_NAMES = frozenset({*"ugrizy", "r2", "i2"})
+# Of the primed system, OmegaCAM, Las Cumbres, LSST, MegaCam, and Pan-STARRS.
 SLOAN_SUFFIX = re.compile(r"^([ugrizy])(?:'|_?SDSS|_?[ps]|_\d\d|\.MP\d{4}|\.0+)$")
-"""Of the primed system, OmegaCAM, Las Cumbres, LSST, MegaCam, and Pan-STARRS."""
-
+# Of Subaru and of J-PLUS, numbered in nanometres.
 NARROW_FILTER = re.compile(r"^(?:NB|IB|IA|J)0?([3-9]\d\d|1[01]\d\d)$", re.IGNORECASE)
-"""Of Subaru and of J-PLUS, numbered in nanometres."""
-
 SPACE_WIDE_FILTER = re.compile(r"^F(\d{3,4})(?:W|N|M|LP|X)2?$", re.IGNORECASE)
 BARE_NUMBER = re.compile(r"^F(\d{3})$")
 ROMAN = frozenset((62, 87, 106, 129, 146, 158, 184, 213))  # in tens of nanometres; S-PLUS in nm
@@ -74,8 +71,7 @@ def _clean_text(text: str) -> str:
     if any(map(OTHER_FILTER.fullmatch, words)):
         return text
     cleaned = list(map(_clean_word, words))
-    known = {word for word in cleaned if math.isfinite(_look_up(word))}
-    if known:
+    if known := {word for word in cleaned if math.isfinite(_look_up(word))}:
         return known.pop() if len(known) == 1 else text
     return next(filter(None, cleaned), "")
 
@@ -121,7 +117,7 @@ def find_band_names(header: Mapping[str, Any], planes: int) -> tuple[str, ...] |
     """Names of so many planes, None where the header does not say; the order of cards is below."""
     if planes > MAX_NAMED_PLANES:
         return None
-    for names in (
+    found = (
         _from_list(header.get("BANDS"), planes),
         _from_numbered(header, "BAND", 0, planes),
         _from_numbered(header, "BAND", 1, planes),
@@ -129,10 +125,8 @@ def find_band_names(header: Mapping[str, Any], planes: int) -> tuple[str, ...] |
         _from_single(header, planes),
         _from_list(header.get("FILTER"), planes) if planes > 1 else None,
         _from_list(header.get("CTYPE3"), planes) if planes > 1 else None,
-    ):
-        if names is not None and len(set(names)) == planes:
-            return names
-    return None
+    )
+    return next((names for names in found if names and len(set(names)) == planes), None)
 
 
 def _from_list(value: object, planes: int) -> tuple[str, ...] | None:
@@ -140,7 +134,7 @@ def _from_list(value: object, planes: int) -> tuple[str, ...] | None:
         return None
     text = value.strip()
     if text.upper() == "RGB" and planes == 3:
-        return RENDERED_NAMES
+        return RENDERED_BANDS
     words = [word for word in re.split(r"[,;|/\s]+", text) if word]
     if len(words) == 1 and len(text) == planes:  # "grz"
         words = list(text)
@@ -173,8 +167,7 @@ def choose_planes(
     """Settle names of planes and which to take (None: all) between the file and the user."""
     if named is not None and wanted is not None:
         found = [find_band(band, named) for band in wanted]
-        missing = [band for band, name in zip(wanted, found, strict=True) if name is None]
-        if missing:
+        if missing := [band for band, name in zip(wanted, found, strict=True) if name is None]:
             raise BandError(f"no band {', '.join(missing)}; the file has {', '.join(named)}")
         bands = tuple(name for name in found if name is not None)
         return bands, [named.index(band) for band in bands]
@@ -219,15 +212,11 @@ def _wavelength(band: str) -> float:
 
 @lru_cache(maxsize=4096)
 def _look_up(band: str) -> float:
-    narrow = NARROW_FILTER.match(band)
-    if narrow is not None:
+    if narrow := NARROW_FILTER.match(band):
         return float(narrow[1])
-    bare = BARE_NUMBER.match(band)
-    if bare is not None:
+    if bare := BARE_NUMBER.match(band):
         return float(bare[1]) * (10 if int(bare[1]) in ROMAN else 1)
-    wide = SPACE_WIDE_FILTER.match(band)
-    if wide is None:
-        return float(CENTRAL_WAVELENGTHS.get(band, math.inf))
-    number = int(wide[1])
-    # Hubble's optical filters count in nanometres, its infrared ones and Webb's in tens of them.
-    return float(number if number in HUBBLE_OPTICAL else 10 * number)
+    if wide := SPACE_WIDE_FILTER.match(band):
+        # Hubble's optical filters count in nanometres, its infrared ones and Webb's in tens.
+        return float(wide[1]) * (1 if int(wide[1]) in HUBBLE_OPTICAL else 10)
+    return float(CENTRAL_WAVELENGTHS.get(band, math.inf))

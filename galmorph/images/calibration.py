@@ -27,6 +27,9 @@ MAGNITUDE = re.compile(
     re.IGNORECASE,
 )
 ZEROPOINT_KEYS = ("MAGZERO", "MAGZPT", "MAGZP", "ZEROPNT", "PHOTZP", "ZP")
+NANOMAGGY_ZEROPOINT = 22.5  # AB magnitude of one nanomaggy
+JANSKY_UNITS = {"Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6, "nJy": 1e-9}
+NANOMAGGY_IN_JANSKY = 3.631e-6
 
 
 def find_survey(header: Mapping[str, Any]) -> str:
@@ -63,16 +66,8 @@ def is_magnitude(unit: str) -> bool:
 
 def find_zeropoint(header: Mapping[str, Any]) -> float:
     """AB magnitude of a flux of 1, NaN where no known card holds a number."""
-    for key in ZEROPOINT_KEYS:
-        number = to_number(header.get(key))
-        if 0 < number < 100:
-            return number
-    return math.nan
-
-
-NANOMAGGY_ZEROPOINT = 22.5  # AB magnitude of one nanomaggy
-JANSKY_UNITS = {"Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6, "nJy": 1e-9}
-NANOMAGGY_IN_JANSKY = 3.631e-6
+    numbers = (to_number(header.get(key)) for key in ZEROPOINT_KEYS)
+    return next((number for number in numbers if 0 < number < 100), math.nan)
 
 
 @dataclass(frozen=True, slots=True)

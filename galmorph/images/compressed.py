@@ -15,9 +15,8 @@ from typing import IO, Any, BinaryIO
 from galmorph.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from galmorph.images.source import FITS_MAGIC, NEW_COPY
 
+# First bytes of a compressed file, and what `decompress` calls it.
 COMPRESSION_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
-"""First bytes of a compressed file, and what `decompress` calls it."""
-
 ALLOWANCE = 1 << 30  # bytes that may come out of a stream, however few went in
 DEFLATE_RATIO = 1032  # the most that deflate can shrink (https://zlib.net/zlib_tech.html)
 USUAL_RATIO = 32  # the most of a stream that is no attack, on top of the allowance
@@ -157,8 +156,7 @@ def find_unpacked(path: str) -> str:
     """Give the file itself, or what is in it, where it is compressed."""
     try:
         with open(path, "rb") as file:
-            method = find_method(file.read(8))
-            if not method:
+            if not (method := find_method(file.read(8))):
                 return path
             status = os.fstat(file.fileno())
             key = (os.path.realpath(path), status.st_mtime_ns, status.st_size)

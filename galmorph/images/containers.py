@@ -4,8 +4,8 @@ import importlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.decode import TEXT_START, find_answer
@@ -15,8 +15,7 @@ from galmorph.images.source import Source
 from galmorph.remote import check_named, expect, is_url, take
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(NamedTuple):
     """A kind of container; its module here has ``list_items(path, member)``."""
 
     module: str
@@ -63,8 +62,7 @@ def is_container(path: str) -> bool:
 def list_container(path: str, within: str | None = None) -> Iterator[Source]:
     """List the cutouts of a container or of one address in it, lazily and in its order."""
     file, member, index = split_address(path)
-    kind = _find(file)
-    if kind is None:
+    if (kind := _find(file)) is None:
         raise UnsupportedImageError("'::' names a member of .tar, .npz, .h5 or .parquet files only")
     module = importlib.import_module(f"galmorph.images.{kind.module}")
     list_items: Callable[[str, str], Iterator[Source]] = module.list_items

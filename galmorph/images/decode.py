@@ -54,8 +54,7 @@ def decode_image(data: bytes, options: ReadOptions) -> Cutout:
         data = decompress(data, method, limit=options.max_bytes)
     elif data.startswith(LZW_MAGIC):
         data = unpack_lzw(data, limit=min(options.max_bytes, MAX_LZW_BYTES))
-    cutout = _decode(data, options)
-    if cutout is None:
+    if (cutout := _decode(data, options)) is None:
         raise _refuse(data)
     return cutout
 

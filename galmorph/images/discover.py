@@ -29,7 +29,7 @@ from galmorph.images.files import IMAGE_SUFFIXES, ImageFile
 from galmorph.images.hdus import split_hdu
 from galmorph.images.records import METADATA, read_metadata
 from galmorph.images.source import NEW_COPY, Lost, Source, make_object_id, make_printable, naming
-from galmorph.remote import allow, forget, is_url, is_web, list_folder, list_matching, to_path
+from galmorph.remote import allow, forget, is_url, is_web, list_folder, list_urls, to_path
 
 MEMBER_MARK = "::"
 SHARDS = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
@@ -49,8 +49,8 @@ def discover_sources(
     """List cutouts of files, sorted folders, globs, containers, lazily; faults are sources too."""
     arguments = _expand(paths, keep_missing=keep_missing)
     pattern = BandPattern(bands_from_name) if bands_from_name else None
-    walk = _Walk(recursive, Counter() if passed_over is None else passed_over, within)
-    return _walk_arguments(arguments, walk, pattern)
+    passed_over = Counter() if passed_over is None else passed_over
+    return _walk_arguments(arguments, _Walk(recursive, passed_over, within, pattern))
 
 
 def _expand(
@@ -83,7 +83,7 @@ def _expand_one(path: str) -> Sequence[str]:
         return [path]
     if has_glob:
         listed = glob.glob(path, recursive=True) if not elsewhere else []  # noqa: PTH207 (strings)
-        if found := list_matching(path) if elsewhere else sorted(listed):
+        if found := sorted(list_urls(path, "glob") if elsewhere else listed):
             return found
         raise UnreadableImageError("no file matches this pattern", make_printable(path))
     if MEMBER_MARK in path and os.path.exists(path.partition(MEMBER_MARK)[0]):
@@ -103,8 +103,7 @@ def _is_folder(path: str) -> bool:
 
 def _list_shards(path: str) -> Iterator[str]:
     """Names of ``shard-{000..999}.tar``, of which one is tried after the other."""
-    found = SHARDS.search(path)
-    if found is None:
+    if (found := SHARDS.search(path)) is None:
         yield path
         return
     first, last = int(found[1]), int(found[2])
@@ -120,13 +119,19 @@ class _Walk:
     recursive: bool
     passed_over: Counter[str]
     within: str | None
+    pattern: BandPattern | None
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    def group(self, files: Iterable[str]) -> Iterator[Source]:
+        """The galaxies in files that belong together."""
+        if self.pattern is not None:
+            return self.pattern.group(files)
+        return (ImageFile.of(path, self.metadata.get(path)) for path in files)
 
-def _walk_arguments(
-    arguments: list[str | Source], walk: _Walk, pattern: BandPattern | None
-) -> Iterator[Source]:
-    across = pattern is not None and pattern.spans_folders
+
+def _walk_arguments(arguments: list[str | Source], walk: _Walk) -> Iterator[Source]:
+    # files of one galaxy may lie in many folders
+    across = walk.pattern is not None and "/" in walk.pattern.pattern
     gathered: list[str] = []
     for item in _list_arguments(arguments, walk):
         if not isinstance(item, list):
@@ -134,8 +139,8 @@ def _walk_arguments(
         elif across:
             gathered.extend(item)
         else:
-            yield from _group(item, pattern, walk.metadata)
-    yield from _group(gathered, pattern, walk.metadata)
+            yield from walk.group(item)
+    yield from walk.group(gathered)
 
 
 def _list_arguments(arguments: list[str | Source], walk: _Walk) -> Iterator[list[str] | Source]:
@@ -223,14 +228,6 @@ def _scan(folder: str) -> Iterator[tuple[str, Callable[[], bool]]]:
         return
     with os.scandir(folder) as entries:
         yield from ((entry.path, entry.is_dir) for entry in entries)
-
-
-def _group(
-    files: Iterable[str], pattern: BandPattern | None, metadata: dict[str, dict[str, Any]]
-) -> Iterator[Source]:
-    if pattern is not None:
-        return pattern.group(files)
-    return (ImageFile.of(path, metadata.get(path)) for path in files)
 
 
 def _open_container(path: str, within: str | None, *, alone: bool = False) -> Iterator[Source]:

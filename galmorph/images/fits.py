@@ -5,7 +5,7 @@ import os
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -14,14 +14,14 @@ import numpy as np
 
 from galmorph.errors import BandError, ImageError, UnreadableImageError
 from galmorph.flags import Flags
-from galmorph.images.bands import RENDERED_NAMES, choose_planes, find_band, find_band_names
+from galmorph.images.bands import choose_planes, find_band, find_band_names
 from galmorph.images.calibration import (
     ZEROPOINT_KEYS,
     calibration_from_header,
     find_survey,
     find_zeropoint,
 )
-from galmorph.images.cutout import Array, Cutout
+from galmorph.images.cutout import RENDERED_BANDS, Array, Cutout
 from galmorph.images.fits_files import (
     STRANGE_PIXELS,
     Cards,
@@ -32,7 +32,7 @@ from galmorph.images.fits_files import (
 )
 from galmorph.images.grids import Planes, bring_to_one_grid, make_cutout
 from galmorph.images.hdus import HduChoice, choose_hdus
-from galmorph.images.library import reading
+from galmorph.images.library import check_pixels, reading
 from galmorph.images.plain_fits import PlainHdu
 from galmorph.images.plain_tiles import NO_DITHER
 from galmorph.images.planes import to_cutout_array
@@ -47,46 +47,37 @@ SPECTRAL_AXES = frozenset(
 TIME_AXES = frozenset(
     {"TIME", "UTC", "TAI", "TT", "TDB", "TCB", "TCG", "UT1", "GPS", "MJD", "JD", "EPOCH"}
 )
-INHERITED_KEYS = (  # cards that an extension takes from the primary header
-    *("SURVEY", "BANDS", "FILTER", "BUNIT", "ORIGIN", "TELESCOP", "LEGPIPEV"),
-    *ZEROPOINT_KEYS,
-)
-MOST_OPEN = 6
+# Cards that an extension takes from the primary header, zero points where it has none.
+INHERITED_KEYS = ("SURVEY", "BANDS", "FILTER", "BUNIT", "ORIGIN", "TELESCOP", "LEGPIPEV")
+MOST_OPEN = 32
 
 
 def read_fits(file: str | bytes, options: ReadOptions) -> Cutout:
     """Read a FITS file, by its path (mapped) or its bytes; row 0 on top."""
-    with reading_fits(file), open_fits(file) as hdus:
+    with reading_fits(file), closing(open_fits(file)) as hdus:
         return cutout_from_hdus(hdus, options)
 
 
 class _OpenFits:
-    """A file that stays open for the next row, with what was chosen of it."""
+    """A file that a thread leaves open for its next row, with what was chosen of it."""
 
-    def __init__(self, path: str, process: int, changed_ns: int) -> None:
+    def __init__(self, path: str, process: int, thread: int, changed_ns: int) -> None:
         self.hdus = open_fits(path)
         self.choose = cache(partial(_choose_images, self.hdus))
 
     def __del__(self) -> None:
-        # When its thread ends; nobody can be told of an error any more.
-        with suppress(Exception):
+        with suppress(Exception):  # nobody can be told of an error any more
             self.hdus.close()
 
 
-class _OpenFiles(threading.local):
-    """The files that a thread has open; their file positions cannot be shared."""
-
-    def __init__(self) -> None:
-        self.open = lru_cache(MOST_OPEN)(_OpenFits)
-
-
-_open_files = _OpenFiles()
+_open_kept = lru_cache(MOST_OPEN)(_OpenFits)
 
 
 def read_part(file: str, options: ReadOptions, region: Region | None = None) -> Cutout:
     """Read an HDU, or a square of sky of one, and leave the file open."""
     with reading_fits(file):
-        opened = _open_files.open(file, os.getpid(), os.stat(file).st_mtime_ns)
+        # Threads cannot share the position in a file.
+        opened = _open_kept(file, os.getpid(), threading.get_ident(), os.stat(file).st_mtime_ns)
         try:
             chosen = opened.choose(options.hdu, options.bands)
             return cutout_from_hdus(opened.hdus, options, region=region, chosen=chosen, keep=False)
@@ -94,7 +85,7 @@ def read_part(file: str, options: ReadOptions, region: Region | None = None) -> 
             # The frames of its traceback would keep the file open as long as the row lives.
             failure = error.with_traceback(None)
         except (OSError, ValueError):
-            _open_files.open.cache_clear()  # an open file that failed once is not to be trusted
+            _open_kept.cache_clear()  # an open file that failed once is not to be trusted
             raise
         del opened
         raise failure
@@ -105,7 +96,7 @@ def _choose_images(hdus: Any, wanted: Any, bands: Sequence[str] | None) -> HduCh
     choice = _take_wanted(choose_hdus(hdus, wanted), bands)
     headers = [_find_cards(hdus, hdu) for hdu in choice.hdus]
     for key in ("BSCALE", "BZERO"):
-        if lost := next(filter(None, (header.find_lost(key) for header in headers)), ""):
+        if lost := next((header.lost[key] for header in headers if header.lost.get(key)), ""):
             reason = f"{key} = {lost} is no number, so the values of the pixels are not known"
             raise UnreadableImageError(reason)
     numbers = (next(n for n, other in enumerate(hdus) if other is hdu) for hdu in choice.hdus)
@@ -167,12 +158,10 @@ def _find_cards(hdus: Any, hdu: Any) -> Cards:
     if hdu is hdus[0]:
         return Cards(hdu.header)
     primary = Cards(hdus[0].header)
-    inherited = {key: primary[key] for key in INHERITED_KEYS if key in primary}
-    if not math.isnan(find_zeropoint(Cards(hdu.header))):  # it may have another name there
-        for key in ZEROPOINT_KEYS:
-            inherited.pop(key, None)
-    own = Cards(hdu.header, inherited)
-    own.unread += [key for key in primary.unread if key in INHERITED_KEYS]
+    lacking = math.isnan(find_zeropoint(Cards(hdu.header)))  # it may have another name there
+    keys = (*INHERITED_KEYS, *ZEROPOINT_KEYS) if lacking else INHERITED_KEYS
+    own = Cards(hdu.header, {key: primary[key] for key in keys if key in primary})
+    own.unread += [key for key in primary.unread if key in (*INHERITED_KEYS, *ZEROPOINT_KEYS)]
     return own
 
 
@@ -194,7 +183,7 @@ def _read_planes(
         box = None
         if region is not None:
             box = find_region(sky, size, region, remark)
-            box.check_size(options)
+            check_pixels(box.side**2, f"a field of {box.side} x {box.side} pixels", options)
             check_tiles(hdu, (*shape[:-2], box.side, box.side), options)
             frames.append(box.frame)
             flags |= Flags.PADDED if box.padded(*size) else Flags.NONE
@@ -217,7 +206,7 @@ def _assemble(
     notes = dict(planes.notes)
     if named is None and options.bands is None:
         if array.dtype == np.uint8 and array.shape[0] == 3:
-            named, flags = RENDERED_NAMES, flags | Flags.ASSUMED_STRETCH
+            named, flags = RENDERED_BANDS, flags | Flags.ASSUMED_STRETCH
             notes["bands"] = "8-bit planes without names taken for red, green, blue"
         _refuse_spectrum(header, array.shape[0])
     bands, indices = choose_planes(named, options.bands, array.shape[0])

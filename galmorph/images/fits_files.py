@@ -17,6 +17,11 @@ from galmorph.images.plain_fits import open_plain
 from galmorph.images.source import Region
 from galmorph.settings import ReadOptions
 
+MAX_TILES = 50_000  # tiles of a compressed image, which are unpacked one by one
+GZIP_COLUMNS = ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA")  # the second for what would not pack
+STRANGE_PIXELS = "the pixels of the FITS cannot be read: damaged, or not as its header says"
+STRANGE_HEADER = "the header of the FITS is against the standard, so that it cannot be read"
+
 
 class Cards(Mapping[str, Any]):
     """Cards of an HDU and of another one behind it; `unread` names those that cannot be read."""
@@ -26,7 +31,7 @@ class Cards(Mapping[str, Any]):
         self.inherited = inherited or {}
         marks = header.count(UNREAD) if UNREAD in header else 0
         names = [str(header[UNREAD, n]).strip() for n in range(marks)]
-        self._lost = {name: header.comments[UNREAD, n] for n, name in enumerate(names)}
+        self.lost = {name: str(header.comments[UNREAD, n]) for n, name in enumerate(names)}
         self.unread = [name for name in names if name not in ("EXTVER", "EXTLEVEL")]
 
     def __getitem__(self, key: str) -> Any:
@@ -53,14 +58,6 @@ class Cards(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.header)
-
-    def find_lost(self, key: str) -> str:
-        """What stands in a card that was taken away as unreadable; "" for nothing."""
-        return str(self._lost.get(key, ""))
-
-
-MAX_TILES = 50_000  # tiles of a compressed image, which are unpacked one by one
-GZIP_COLUMNS = ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA")  # the second for what would not pack
 
 
 def _check_gzip(hdu: Any, limit: int) -> None:
@@ -106,12 +103,6 @@ def check_tiles(hdu: Any, shape: tuple[int, ...], options: ReadOptions) -> None:
     _check_gzip(hdu, options.max_bytes)
 
 
-STRANGE_PIXELS = (
-    "the pixels of the FITS cannot be read: they are damaged, or not as its header says"
-)
-STRANGE_HEADER = "the header of the FITS is against the standard, so that it cannot be read"
-
-
 @contextmanager
 def reading_fits(file: str | bytes | None = None) -> Iterator[None]:
     """Turn whatever astropy says about a damaged file into one kind of error, without warnings."""
@@ -141,13 +132,11 @@ def open_fits(file: str | bytes) -> Any:
         return plain
     from astropy.io import fits
 
-    raw = _map(file)
+    raw = bytearray(file) if isinstance(file, bytes) else _map(file)
     patches = check_structure(memoryview(raw))
-    opened: Any = io.BytesIO(raw) if isinstance(file, bytes) else file
-    if patches:
-        raw = bytearray(raw) if isinstance(file, bytes) else raw
-        for offset, card in patches.items():
-            raw[offset : offset + len(card)] = card
-        opened = io.BytesIO(raw) if isinstance(file, bytes) else raw
+    for offset, card in patches.items():
+        raw[offset : offset + len(card)] = card
+    mended: Any = raw if patches else file
+    opened = io.BytesIO(raw) if isinstance(file, bytes) else mended
     # memmap=None maps where it can: not where BZERO, BSCALE or BLANK are to be applied
     return fits.open(opened, memmap=None, lazy_load_hdus=True)

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from galmorph.images.sky import SCALE_TOLERANCE, SkyFrame, explain_difference, f
 
 Kind = Literal["rendered", "flux"]
 TURN_TOLERANCE = 0.02  # pixels per pixel between two matrices; above, one image is resampled
+# Units of brightness; all others count per pixel.
 PER_AREA = re.compile(r"(?:sr|arcsec2?|deg2?)(?:\*\*|\^)?-[12]|/ ?(?:sr|arcsec|deg)", re.IGNORECASE)
-"""Units of brightness; all others count per pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,7 @@ class Planes:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+class _Placed(NamedTuple):
     """An image on the grid of the finest: its first pixel, and the part that it fills (y, x)."""
 
     array: Array

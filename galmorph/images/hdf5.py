@@ -4,7 +4,6 @@ import itertools
 import math
 import mmap
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache, partial
 from typing import Any
@@ -15,7 +14,7 @@ from galmorph.errors import ImageTooLargeError, UnreadableImageError, Unsupporte
 from galmorph.images.compressed import DEFLATE_RATIO
 from galmorph.images.cutout import Array
 from galmorph.images.library import import_extra
-from galmorph.images.source import Source, make_printable
+from galmorph.images.source import make_printable
 from galmorph.images.stacks import StoredArray, list_stack
 
 CACHE_BYTES = 32 << 20  # of chunks, so that one chunk of many items is unpacked once
@@ -25,11 +24,6 @@ HEAP_ID = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])  # in
 SHORTEST_FILE = 512  # in bytes: what is as long and fixed is the file of an image, and no text
 DEFLATE = 1
 HEAP_MAGIC = b"GCOL\1\0\0\0"  # of a global heap: 16 bytes, then objects of 16 bytes and more
-
-
-def list_items(path: str, member: str) -> Iterator[Source]:
-    """List the items of a data set; see `galmorph.images.stacks.list_stack`."""
-    return list_stack(path, member, _Hdf5File)
 
 
 class _Hdf5File(dict[str, StoredArray]):
@@ -161,3 +155,6 @@ class _DataSet(StoredArray):
         _, data = self.values.id.read_direct_chunk(place)
         if len(zlib.decompressobj().decompress(data, size + 1)) > size:
             raise ImageTooLargeError("a chunk unpacks to more than it may hold")
+
+
+list_items = partial(list_stack, open_arrays=_Hdf5File)

@@ -29,9 +29,8 @@ COMPANION = re.compile(  # says something of an image, and is none itself
     r"(?:_?(?:MAP|IMAGE|IMG|MODEL))?\d*(?:[_ .-](?!SUB).*)?",
     re.IGNORECASE,
 )
+# In place of the name of a galaxy, as GALFIT writes it.
 MADE_OF_IT = re.compile(r"(?:model|residuals?|sigma|mask|psf)(?: (?:map|image))?", re.IGNORECASE)
-"""In place of the name of a galaxy, as GALFIT writes it."""
-
 EXPOSURE = re.compile(r"EXP(?:OSURE)?|SKY", re.IGNORECASE)  # a kind of exposure, but as a name
 SCIENCE = re.compile(
     r"(?:.*[_ .-])?(?:SCI|SCIENCE|IMAGE|IMG|DATA|COADD|FLUX|SIGNAL|INTENSITY|STACK|MOSAIC)\d*"
@@ -65,8 +64,8 @@ def choose_hdus(hdus: Any, wanted: int | str | tuple[int | str, ...] | None) -> 
     chosen = [_get(hdus, key) for key in keys]
     bands = tuple(_list_bands(chosen))
     named = len(chosen) > 1 and all(bands) and len(set(bands)) == len(bands)
-    label = ", ".join(str(key) for key in keys)
-    return HduChoice(tuple(chosen), bands if named else None, {"hdu": label})
+    notes = {"hdu": ", ".join(map(str, keys))}
+    return HduChoice(tuple(chosen), bands if named else None, notes)
 
 
 def split_hdu(path: str) -> tuple[str, str]:
@@ -217,17 +216,14 @@ def _label(number: int, hdu: Any) -> str:
 def describe_hdus(hdus: Any) -> str:
     """One line on what a file holds, as in ``HDU 0: no data, HDU 1 (CAT): table``."""
     words = []
-    advice = ""
     for number, hdu in enumerate(islice(hdus, 8)):
-        is_image = getattr(hdu, "is_image", False)
-        shape: tuple[int, ...] | None = getattr(hdu, "shape", ()) if is_image else None
-        if hasattr(hdu, "columns") and shape is None:
-            kind, advice = "table", f" ({TABLE_ADVICE})"
-        elif shape is None:
-            kind = "neither image nor table"
+        shape: Any = getattr(hdu, "shape", ()) if getattr(hdu, "is_image", False) else None
+        if shape is None:
+            kind = "table" if hasattr(hdu, "columns") else "neither image nor table"
         elif len(shape) == 1:
             kind = f"{shape[0]} values in a row"
         else:
             kind = "x".join(map(str, shape[::-1])) or "no data"
         words.append(f"HDU {_label(number, hdu)}: {kind}")
+    advice = f" ({TABLE_ADVICE})" if any(word.endswith(": table") for word in words) else ""
     return "the file has " + (", ".join(words) or "no HDU that can be read") + advice

@@ -21,8 +21,7 @@ END_OF_IMAGE = b"\xff\xd9"
 
 def read(data: bytes, options: ReadOptions) -> Cutout:
     """Decode a file: no more rows than will be seen, perhaps at a part of its size ("reduced")."""
-    short = shorten_jpeg(data, options)
-    if short is not None:
+    if (short := shorten_jpeg(data, options)) is not None:
         # What is wrong is said of the whole file.
         with suppress(UnreadableImageError):
             return replace(_decode(short[0], options, strict=False), frame=short[1])
@@ -32,8 +31,7 @@ def read(data: bytes, options: ReadOptions) -> Cutout:
 
 
 def _decode(data: bytes, options: ReadOptions, *, strict: bool) -> Cutout:
-    pixels = decode_usual_jpeg(data, options, strict=strict)
-    if pixels is not None:
+    if (pixels := decode_usual_jpeg(data, options, strict=strict)) is not None:
         return Cutout(pixels)
     from PIL.JpegImagePlugin import JpegImageFile
 
@@ -52,19 +50,15 @@ def shorten_jpeg(data: bytes, options: ReadOptions) -> tuple[bytes, tuple[int, i
     """The file with fewer rows in its header, and its whole size; None where that gains nothing."""
     if options.seen is None or not data.endswith(END_OF_IMAGE):
         return None
-    found = _find_size(data)
-    if found is None:
+    if (found := _find_size(data)) is None:
         return None
     position, height, width, planes = found
-    if not 0 < planes * height * width <= options.max_pixels:
-        return None
     side = min(height, width)
-    if options.seen_side is not None and (height, width) != (options.seen_side,) * 2:
-        return None
-    if options.min_side is not None and side >= 2 * options.min_side:
-        return None
     rows = math.ceil((height + side * options.seen) / 2) + MARGIN
-    if rows >= height:
+    other = options.seen_side is not None and (height, width) != (options.seen_side,) * 2
+    reduced = options.min_side is not None and side >= 2 * options.min_side
+    sane = 0 < planes * height * width <= options.max_pixels
+    if rows >= height or other or reduced or not sane:
         return None
     shorter = data[:position] + rows.to_bytes(2, "big") + data[position + 2 :]
     return shorter, (height, width)
@@ -89,8 +83,7 @@ def _find_size(data: bytes) -> tuple[int, int, int, int] | None:
 
 def decode_usual_jpeg(data: bytes, options: ReadOptions, *, strict: bool = True) -> Array | None:
     """Decode a JPEG of three colours at full size, (3, y, x); None for what Pillow is to read."""
-    library = _import_simplejpeg()
-    if library is None:
+    if (library := _import_simplejpeg()) is None:
         return None
     try:
         height, width, colours, _ = library.decode_jpeg_header(data)

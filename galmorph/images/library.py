@@ -15,6 +15,10 @@ from galmorph.errors import (
 )
 from galmorph.settings import ReadOptions
 
+MAX_BYTES = ReadOptions().max_bytes  # of what is unpacked where no options are at hand
+_lock = threading.Lock()
+_readers: "list[warnings.catch_warnings[None]]" = []  # the last to leave `quiet` restores them
+
 
 def import_extra(module: str, extra: str, purpose: str, package: str = "") -> Any:
     """A module of a library that an extra of galmorph brings, perhaps under another name."""
@@ -24,10 +28,6 @@ def import_extra(module: str, extra: str, purpose: str, package: str = "") -> An
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(package or root, extra, purpose) from error
-
-
-_lock = threading.Lock()
-_readers: "list[warnings.catch_warnings[None]]" = []  # the last to leave `quiet` restores them
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from galmorph.images.source import Lost, Source
 from galmorph.remote import Copy
 from galmorph.settings import ReadOptions
 
+_READ_BEFORE = GalmorphError("the pixels were read before, and are not kept")
+
 
 @dataclass(frozen=True, slots=True)
 class Copied:
@@ -72,9 +74,6 @@ class InMemory:
 
     def read_head(self, count: int) -> bytes:
         return bytes(self.data[:count]) if isinstance(self.data, (bytes, bytearray)) else b""
-
-
-_READ_BEFORE = GalmorphError("the pixels were read before, and are not kept")
 
 
 def drop_pixels(source: Source) -> Source:

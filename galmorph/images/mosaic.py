@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,7 +85,7 @@ def _open_mosaic(path: str) -> str:
             raise UnreadableImageError("there is no such file")
         file = find_unpacked(path)
         if read_head(file, 8).startswith(FITS_MAGIC):
-            with reading_fits(file), open_fits(file) as hdus:
+            with reading_fits(file), closing(open_fits(file)) as hdus:
                 for hdu in hdus:
                     wcs, remark = load_sky(hdu.header, hdus)
                     if wcs is not None:
@@ -110,7 +111,7 @@ def _cut_at(position: Position, mosaics: list[tuple[str, str, str]], fov: float)
 def _name_bands(files: list[str], bands: Sequence[str] | None) -> list[str]:
     names = list(bands or ())
     for file in files if bands is None else ():
-        with reading_fits(file), open_fits(file) as hdus:
+        with reading_fits(file), closing(open_fits(file)) as hdus:
             found = find_band_names(choose_hdus(hdus, None).hdus[0].header, 1)
         names.append(found[0] if found else UNKNOWN_BAND)
     if len(names) != len(files):

@@ -1,12 +1,13 @@
 """npy and npz: arrays of numpy, one in a file of its own or several in a zip."""
 
+import errno
 import io
 import math
 import zipfile
 from collections.abc import Iterator
 from functools import cached_property
 from shutil import copyfileobj
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import IO, Any
 
 import numpy as np
@@ -89,7 +90,9 @@ class _NpzArray(StoredArray):
         try:
             return self._unpack()
         except Exception as error:  # each of its rows will ask
-            return error
+            if getattr(error, "errno", None) != errno.ENOSPC:
+                return error
+            return ImageTooLargeError(f"no room in {gettempdir()} to unpack it; set TMPDIR")
 
     def _unpack(self) -> Array:
         """The array in a file without a name, which goes with it."""

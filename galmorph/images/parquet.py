@@ -11,14 +11,12 @@ from galmorph.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
-from galmorph.images.library import import_extra, reading
+from galmorph.images.library import MAX_BYTES, import_extra, reading
 from galmorph.images.records import make_record_source
 from galmorph.images.source import NEW_COPY, Lost, Source, make_object_id, to_text
-from galmorph.settings import ReadOptions
 
 ROWS_AT_ONCE = 16
 READ_BYTES = 1 << 20
-PAGE_BYTES = ReadOptions().max_bytes
 MAX_LOST_ROWS = 1 << 20
 USUAL_RATIO = 4  # by which large columns of images are packed at most
 
@@ -76,8 +74,7 @@ def read_columns(path: str) -> dict[str, list[Any]]:
 def _find_column(schema: Any, column: str) -> str:
     """The column of that name, or the one of images; an `UnsupportedImageError` if it is none."""
     if not column:
-        fields = [field for field in schema if _holds_images(field.type)]
-        if not fields:
+        if not (fields := [field for field in schema if _holds_images(field.type)]):
             raise UnsupportedImageError("no column of images (bytes)")
         structs = [field for field in fields if hasattr(field.type, "get_field_index")]
         column = str((structs or fields)[0].name)
@@ -148,10 +145,10 @@ def _list_batches(file: Any, group: int, names: list[str], rows: int) -> Iterato
     for part in map(metadata.column, range(metadata.num_columns)):
         if part.path_in_schema.partition(".")[0] in names:
             packed, size = part.total_compressed_size, part.total_uncompressed_size
-            if size > max(PAGE_BYTES, USUAL_RATIO * packed):
+            if size > max(MAX_BYTES, USUAL_RATIO * packed):
                 raise ImageTooLargeError(f"a column of {packed} bytes unpacks to {size}")
             if part.has_dictionary_page:
-                rows = max(1, min(rows, PAGE_BYTES // max(size, 1)))
+                rows = max(1, min(rows, MAX_BYTES // max(size, 1)))
     yield from file.iter_batches(rows, row_groups=[group], columns=names)
 
 

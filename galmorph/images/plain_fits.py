@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from galmorph.images.fits_structure import BLOCK, CARD, read_header
-from galmorph.images.plain_tiles import UnusualError, read_tiles
+from galmorph.images.plain_tiles import expect, read_tiles
 
 MAX_BLOCKS = 64  # of a header: some 2,300 cards
 MAX_HDUS = 64
@@ -70,12 +70,6 @@ class PlainHdus(list[PlainHdu]):
                 return hdu
         raise KeyError(key)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Nothing to do: the file is closed, and its map goes with the last array."""
 
@@ -89,20 +83,16 @@ def open_plain(file: str | bytes) -> PlainHdus | None:
             small = os.fstat(stream.fileno()).st_size <= SMALL_BYTES
             raw = stream.read() if small else mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
             return _read_hdus(memoryview(raw))
-    except (UnusualError, OSError, ValueError):
+    except Exception:  # unusual, or damaged in some way that astropy says better
         return None
 
 
 def _read_hdus(raw: memoryview) -> PlainHdus:
-    if len(raw) % BLOCK:
-        raise UnusualError
+    expect(len(raw) % BLOCK == 0)
     hdus, position = PlainHdus(), 0
     while position < len(raw):
-        if len(hdus) == MAX_HDUS:
-            raise UnusualError
-        cards = _find_cards(raw, position)
-        position += -(-(len(cards) + CARD) // BLOCK) * BLOCK
-        header = _parse_header(cards)
+        expect(len(hdus) < MAX_HDUS)
+        header, position = _read_header(raw, position)
         if hdus and header.get("XTENSION") == "BINTABLE" and header.get("ZIMAGE") is True:
             image, pixels, is_rounded, size = read_tiles(header, raw, position)
             name = header.get("EXTNAME", "COMPRESSED_IMAGE")
@@ -115,44 +105,35 @@ def _read_hdus(raw: memoryview) -> PlainHdus:
         count = math.prod(shape) if shape else 0
         size = count * np.dtype(dtype).itemsize
         end = position + -(-size // BLOCK) * BLOCK
-        if end > len(raw):
-            raise UnusualError
+        expect(end <= len(raw))
         data = np.frombuffer(raw, dtype, count, position).reshape(shape) if shape else None
         hdus.append(PlainHdu(header, data, header.get("EXTNAME", "" if hdus else "PRIMARY")))
         position = end
     return hdus
 
 
-def _find_cards(raw: memoryview, position: int) -> bytes:
-    """Cards of a header up to END, after which there are blanks alone."""
-    header = read_header(raw, position, MAX_BLOCKS)
-    cards, end, rest = header.rpartition(b"END")
-    if not end or rest.strip(b" ") or len(header) % BLOCK or len(cards) % CARD:
-        raise UnusualError
-    return cards
-
-
-def _parse_header(cards: bytes) -> dict[str, Any]:
-    text = cards.decode("ascii") if cards.isascii() else ""
-    if not text.isprintable() or not text:
-        raise UnusualError
+def _read_header(raw: memoryview, position: int) -> tuple[dict[str, Any], int]:
+    """Values of the cards up to END, after which there are blanks alone, and the place behind."""
+    blocks = read_header(raw, position, MAX_BLOCKS)
+    text, end, rest = blocks.decode("ascii").rpartition("END")
+    expect(bool(end) and not rest.strip(" ") and not len(blocks) % BLOCK and not len(text) % CARD)
+    expect(text.isprintable() and bool(text))
     header: dict[str, Any] = {}
     for start in range(0, len(text), CARD):
         card = text[start : start + CARD]
         key = card[:8].rstrip()
         if key in COMMENTARY:
             continue
-        if key in header or key in UNUSUAL:
-            raise UnusualError
+        expect(key not in header and key not in UNUSUAL)
         header[key] = _parse_value(card)
-    return header
+    return header, position + len(blocks)
 
 
 @lru_cache(maxsize=1024)  # most cards are those of the file before
 def _parse_value(card: str) -> Any:
     found = VALUE.fullmatch(card, 8)
     if found is None or card[9] != " " or not KEY.fullmatch(card, 0, 8):
-        raise UnusualError
+        raise ValueError("unusual")
     kind, value = found.lastgroup, found[found.lastgroup or 0]
     if kind == "whole":
         return int(value)
@@ -160,8 +141,7 @@ def _parse_value(card: str) -> Any:
         return float(value.replace("D", "E"))
     if kind == "flag":
         return value == "T"
-    if value.rstrip().endswith("&") or RECORD.match(value):
-        raise UnusualError
+    expect(not (value.rstrip().endswith("&") or RECORD.match(value)))
     return value.replace("''", "'").rstrip()
 
 
@@ -169,7 +149,7 @@ def _check_order(header: dict[str, Any], *, primary: bool) -> None:
     """Refuse all but an image whose sizes stand where they belong."""
     keys, axes = list(header), header.get("NAXIS")
     if type(axes) is not int or axes not in (0, 2, 3) or header.get("BITPIX") not in TYPES:
-        raise UnusualError
+        raise ValueError("unusual")
     sizes = [f"NAXIS{n}" for n in range(1, axes + 1)]
     first = ["SIMPLE" if primary else "XTENSION", "BITPIX", "NAXIS", *sizes]
     if not primary:
@@ -179,7 +159,5 @@ def _check_order(header: dict[str, Any], *, primary: bool) -> None:
     whole = all(type(header.get(key)) is int and header[key] >= 1 for key in sizes)
     none = header.get("PCOUNT", 0) == 0 and header.get("GCOUNT", 1) == 1
     plain = isinstance(name, str) and name == name.upper() and "ZIMAGE" not in header
-    if keys[: len(first)] != first or f"NAXIS{axes + 1}" in header:
-        raise UnusualError
-    if not (right and whole and none and plain):
-        raise UnusualError
+    expect(keys[: len(first)] == first and f"NAXIS{axes + 1}" not in header)
+    expect(right and whole and none and plain)

@@ -23,8 +23,10 @@ DITHERS = {"NO_DITHER": NO_DITHER, "SUBTRACTIVE_DITHER_1": 1, "SUBTRACTIVE_DITHE
 MAX_PIXELS, MAX_TILES = 4_000_000, 20_000  # of larger ones astropy unpacks a part alone
 
 
-class UnusualError(Exception):
-    """Something that is left to astropy."""
+def expect(usual: bool) -> None:
+    """Leave to astropy what is not."""
+    if not usual:
+        raise ValueError("unusual")
 
 
 def read_tiles(cards: Any, raw: memoryview, position: int) -> tuple[dict[str, Any], Any, bool, int]:
@@ -34,12 +36,11 @@ def read_tiles(cards: Any, raw: memoryview, position: int) -> tuple[dict[str, An
     """
     shape = tuple(cards.get(f"ZNAXIS{n}", 0) for n in range(cards.get("ZNAXIS", 0), 0, -1))
     numbers = [*shape, *(cards.get(key, -1) for key in ("NAXIS1", "NAXIS2", "PCOUNT", "TFIELDS"))]
-    if any(type(n) is not int or n < 0 for n in numbers) or len(shape) not in (2, 3):
-        raise UnusualError
+    expect(all(type(n) is int and n >= 0 for n in numbers) and len(shape) in (2, 3))
     rows, count, heap, _ = numbers[-4:]
     settings = {cards.get(f"ZNAME{n}"): cards.get(f"ZVAL{n}") for n in (1, 2)}
     quantized, blank = cards.get("ZBITPIX") == -32, cards.get("ZBLANK")
-    usual = (
+    expect(
         cards.get("ZCMPTYPE") == "RICE_1"
         and (quantized or cards.get("ZBITPIX") in (8, 16, 32))
         and settings == {"BLOCKSIZE": 32, "BYTEPIX": abs(cards["ZBITPIX"]) // 8}
@@ -50,10 +51,8 @@ def read_tiles(cards: Any, raw: memoryview, position: int) -> tuple[dict[str, An
         and [cards.get(f"ZTILE{n}") for n in range(1, len(shape) + 1)]
         == [shape[-1], *[1] * (len(shape) - 1)]
     )
-    if not usual or math.prod(shape) > MAX_PIXELS or not 0 < count <= MAX_TILES:
-        raise UnusualError
-    if count * shape[-1] != math.prod(shape) or position + rows * count + heap > len(raw):
-        raise UnusualError
+    expect(math.prod(shape) <= MAX_PIXELS and 0 < count <= MAX_TILES)
+    expect(count * shape[-1] == math.prod(shape) and position + rows * count + heap <= len(raw))
     table = np.frombuffer(raw, _find_columns(cards, rows, quantized), count, position)
     tiles = _unpack(table, raw[position + rows * count :][:heap], cards, shape[-1])
     dither: int | None = None
@@ -71,51 +70,39 @@ def _find_columns(cards: Any, rows: int, quantized: bool) -> np.dtype[Any]:
     fields: list[tuple[Any, ...]] = []
     for n in range(1, cards["TFIELDS"] + 1):
         name, form = cards.get(f"TTYPE{n}"), cards.get(f"TFORM{n}")
-        if name not in COLUMN_FORMS or not COLUMN_FORMS[name].fullmatch(str(form)):
-            raise UnusualError
+        expect(name in COLUMN_FORMS and bool(COLUMN_FORMS[name].fullmatch(str(form))))
         fields.append((name, *TYPES["P" if "P" in form else "D"]))
     names = {field[0] for field in fields}
     needed = {"COMPRESSED_DATA"} | ({"ZSCALE", "ZZERO"} if quantized else set())
-    if len(names) < len(fields) or names - {"GZIP_COMPRESSED_DATA"} != needed:
-        raise UnusualError
+    expect(len(names) == len(fields) and names - {"GZIP_COMPRESSED_DATA"} == needed)
     dtype = np.dtype(fields)
-    if dtype.itemsize != rows:
-        raise UnusualError
+    expect(dtype.itemsize == rows)
     return dtype
 
 
 def _unpack(table: Any, heap: memoryview, cards: Any, width: int) -> Any:
     """Whole numbers, a row for each tile."""
-    try:
-        from astropy.io.fits.hdu.compressed._compression import decompress_rice_1_c
-    except ImportError as error:  # another version of astropy
-        raise UnusualError from error
+    from astropy.io.fits.hdu.compressed._compression import decompress_rice_1_c
+
     lengths, starts = table["COMPRESSED_DATA"].T.astype(np.int64)
     other = table["GZIP_COMPRESSED_DATA"] if "GZIP_COMPRESSED_DATA" in table.dtype.names else 0
-    if (lengths < 1).any() or (starts < 0).any() or (starts + lengths > len(heap)).any():
-        raise UnusualError
-    if np.any(other):
-        raise UnusualError
+    expect(bool((lengths >= 1).all() and (starts >= 0).all() and not np.any(other)))
+    expect(bool((starts + lengths <= len(heap)).all()))
     size = abs(cards["ZBITPIX"]) // 8
     whole = heap.tobytes()
     parts = (
         decompress_rice_1_c(whole[start : start + length], 32, size, width)
         for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
     )
-    try:
-        joined = b"".join(parts)
-    except Exception as error:  # of a damaged stream; astropy says which
-        raise UnusualError from error
-    return np.frombuffer(joined, {1: "u1", 2: "i2", 4: "i4"}[size]).reshape(-1, width)
+    return np.frombuffer(b"".join(parts), {1: "u1", 2: "i2", 4: "i4"}[size]).reshape(-1, width)
 
 
 def _scale(tiles: Any, table: Any, dither: int | None, seed: Any, blank: int | None) -> Any:
     scale, zero = (table[name].astype(np.float64) for name in ("ZSCALE", "ZZERO"))
     if dither == NO_DITHER:
         scaled = (tiles * scale[:, None] + zero[:, None]).astype(np.float32)
-    elif dither is None or type(seed) is not int or not 0 < seed <= 10_000:
-        raise UnusualError
     else:
+        expect(dither is not None and type(seed) is int and 0 < seed <= 10_000)
         from astropy.io.fits.hdu.compressed._compression import unquantize_float_c
 
         raw = (

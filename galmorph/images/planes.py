@@ -6,8 +6,7 @@ from typing import Literal
 import numpy as np
 
 from galmorph.errors import UnsupportedImageError
-from galmorph.images.bands import RENDERED_NAMES
-from galmorph.images.cutout import Array
+from galmorph.images.cutout import RENDERED_BANDS, Array
 
 
 def find_image_axes(shape: Sequence[int]) -> tuple[int, int]:
@@ -44,10 +43,8 @@ def to_cutout_array(
     flipped = array[:, ::-1, :]
     if flipped.dtype.kind not in "fiub":
         raise UnsupportedImageError(f"pixels of type {array.dtype} are not numbers")
-    if bands == RENDERED_NAMES:
-        rendered = to_rendered(flipped)
-        if rendered is not None:
-            return rendered, "rendered"
+    if bands == RENDERED_BANDS and (rendered := to_rendered(flipped)) is not None:
+        return rendered, "rendered"
     with np.errstate(over="ignore", invalid="ignore"):
         return np.ascontiguousarray(flipped, dtype=np.float32), "flux"
 

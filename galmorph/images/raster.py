@@ -3,8 +3,7 @@
 import importlib
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -107,8 +106,7 @@ def _find_size(data: bytes) -> tuple[int, int]:
     return packed & 0x3FFF, packed >> 16 & 0x3FFF
 
 
-@dataclass(frozen=True, slots=True)
-class Raster:
+class Raster(NamedTuple):
     """A format, and what reads it, ``module.function`` of this package."""
 
     name: str
@@ -129,10 +127,8 @@ RASTER_SUFFIXES = tuple(suffix for raster in RASTERS for suffix in raster.suffix
 
 def sniff_raster(head: bytes) -> str:
     """Name of the raster format that the first bytes announce, "" for none."""
-    for raster in RASTERS:
-        if head.startswith(raster.magic) and head.startswith(raster.brand, 8):
-            return raster.name
-    return ""
+    found = (r for r in RASTERS if head.startswith(r.magic) and head.startswith(r.brand, 8))
+    return next((raster.name for raster in found), "")
 
 
 def read_raster(data: bytes, name: str, options: ReadOptions) -> Cutout:

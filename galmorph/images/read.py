@@ -26,6 +26,7 @@ KEYED_NAME = re.compile(
 )
 # 146.71421_-1.04128: two decimal numbers with four places or more, and nothing else
 PLAIN_NAME = re.compile(r"^(\d{1,3}\.\d{4,})[_,+ ]?([+-]?\d{1,2}\.\d{4,})$")
+DEFAULT_OPTIONS = ReadOptions()
 
 
 def find_position(name: str) -> tuple[float, float] | None:
@@ -48,9 +49,6 @@ def find_position(name: str) -> tuple[float, float] | None:
     else:
         return None
     return (ra, dec) if 0 <= ra < 360 and -90 <= dec <= 90 else None
-
-
-DEFAULT_OPTIONS = ReadOptions()
 
 
 def read_cutout(

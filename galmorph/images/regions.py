@@ -11,13 +11,10 @@ import numpy as np
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.cutout import Array
 from galmorph.images.fits_files import Cards
-from galmorph.images.library import check_pixels
 from galmorph.images.planes import drop_axes, find_image_axes, find_image_shape
-from galmorph.images.sky import SkyFrame, frame_at
+from galmorph.images.sky import SkyFrame, Tan, frame_at, to_pixel
 from galmorph.images.source import Region
-from galmorph.images.wcs import Tan, to_pixel
 from galmorph.images.wcs_cards import to_number
-from galmorph.settings import ReadOptions
 
 ROUNDING = 1e-6  # pixels by which a position that is meant to lie between two pixels may be off
 STOKES_I = 1  # of the axis STOKES (FITS 4.0, table 28)
@@ -45,10 +42,6 @@ class Window:
         end_x, end_y = self.x + self.side, self.y + self.side
         return slice(max(self.y, 0), min(end_y, rows)), slice(max(self.x, 0), min(end_x, columns))
 
-    def check_size(self, options: ReadOptions) -> None:
-        """Raise `ImageTooLargeError` where the square is beyond `options.max_pixels`."""
-        check_pixels(self.side**2, f"a field of {self.side} x {self.side} pixels", options)
-
 
 def find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str = "") -> Window:
     """Pixels of a square of sky in an image; NaN for its middle and shorter side."""
@@ -70,9 +63,7 @@ def _find_region(wcs: Any, shape: tuple[int, int], region: Region, remark: str) 
     pixel_scale = frame_at(wcs, x, y).pixel_scale
     if math.isnan(pixel_scale):
         raise UnsupportedImageError(NO_WCS)
-    side = min(shape)
-    if not math.isnan(region.fov):
-        side = max(1, round(region.fov / pixel_scale))
+    side = min(shape) if math.isnan(region.fov) else max(1, round(region.fov / pixel_scale))
     left, bottom = (math.floor(place - side / 2 + 1 - ROUNDING) for place in (x, y))
     frame = frame_at(wcs, left + (side - 1) / 2, bottom + (side - 1) / 2)
     return Window(left, bottom, side, replace(frame, remark=remark) if remark else frame)
@@ -128,8 +119,7 @@ def read_pixels(hdu: Any, box: Window | None = None) -> tuple[Array, dict[str, s
     if pixels is None:
         raise UnreadableImageError("the HDU has no data")
     piece = _blank_to_nan(drop_axes(np.asarray(pixels[tuple(taken)]), shape), blank)
-    counts = _undo_asinh(piece, cards)
-    if counts is not None:
+    if (counts := _undo_asinh(piece, cards)) is not None:
         piece, notes["counts"] = counts, "from asinh magnitudes (BSOFTEN, BOFFSET)"
     return piece if box is None else _pad(piece, box), notes
 

@@ -72,28 +72,25 @@ class Source(Protocol):
 @contextmanager
 def naming(address: str) -> Iterator[None]:
     """Name the file in what is said against it, where nobody has."""
+    shown = make_printable(address)
     try:
         yield
     except ImageError as error:
-        if error.path or not address:
+        if error.path or not shown:
             raise
-        raise type(error)(error.reason, make_printable(address)) from error
+        raise type(error)(error.reason, shown) from error
     except (BandError, AmbiguousShapeError) as error:
-        shown = make_printable(address)
-        if not address or shown in str(error):
+        if shown in str(error):
             raise
         raise type(error)(f"{shown}: {error}") from error
     except MissingExtraError as error:
-        shown = make_printable(address)
-        if not address or shown in error.purpose or not error.purpose.startswith("to read"):
+        if shown in error.purpose or not error.purpose.startswith("to read"):
             raise
         purpose = f"{error.purpose} such as {shown}"
         raise MissingExtraError(error.package, error.extra, purpose) from error
     except MemoryError as error:
-        raise ImageTooLargeError(
-            "not enough memory: it is damaged, or larger than a run allows",
-            make_printable(address) or None,
-        ) from error
+        reason = "not enough memory: it is damaged, or larger than a run allows"
+        raise ImageTooLargeError(reason, shown or None) from error
 
 
 def is_source(item: object) -> TypeGuard[Source]:
@@ -162,8 +159,7 @@ def make_object_id(name: str) -> str:
     >>> make_object_id("cutouts/J0943+0123.fits.gz"), make_object_id("a.fits[SCI,2]")
     ('J0943+0123', 'a_SCI_2')
     """
-    hdu = HDU_ADDRESS.fullmatch(name)
-    if hdu is not None:
+    if hdu := HDU_ADDRESS.fullmatch(name):
         return f"{make_object_id(hdu['file'])}_{make_printable(hdu['hdu'].replace(',', '_'))}"
     base = name.rstrip("/").rpartition("/")[2]
     if base.lower().endswith(COMPRESSION_SUFFIXES):

@@ -18,7 +18,7 @@ from galmorph.images.cutout import Array, Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.files import read_head
 from galmorph.images.hdus import COMPANION
-from galmorph.images.library import check_pixels, reading
+from galmorph.images.library import MAX_BYTES, check_pixels, reading
 from galmorph.images.source import (
     NEW_COPY,
     Source,
@@ -35,7 +35,6 @@ DAMAGED = "the stack is damaged or cut short, or packed in a way that is not kno
 DAMAGED += f"{NEW_COPY}, or save it plainly"
 OPEN_FILES = 4
 ROWS_AT_ONCE = 1024  # for which the columns beside a stack are read
-MAX_COLUMN_BYTES = ReadOptions().max_bytes
 COLUMN_KINDS = "biufSUO"
 
 
@@ -130,7 +129,7 @@ def list_stack(path: str, member: str, open_arrays: OpenArrays) -> Iterator[Sour
     for start in range(0, shape[0], ROWS_AT_ONCE):
         rows = slice(start, min(start + ROWS_AT_ONCE, shape[0]))
         with _lock, reading(DAMAGED):
-            read = {name: a.read(rows, MAX_COLUMN_BYTES).tolist() for name, a in beside.items()}
+            read = {name: a.read(rows, MAX_BYTES).tolist() for name, a in beside.items()}
         columns: dict[str, list[Any]] = {
             name: [to_text(v) if isinstance(v, (bytes, str)) else v for v in values]
             for name, values in read.items()

@@ -10,7 +10,7 @@ import numpy as np
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
 from galmorph.images.arrays import cutout_from_array
 from galmorph.images.compressed import DEFLATE_RATIO, decompress
-from galmorph.images.cutout import Array, Cutout
+from galmorph.images.cutout import Cutout
 from galmorph.images.library import check_pixels, import_extra, reading
 from galmorph.images.raster import cutout_from_pil, decode
 from galmorph.settings import ReadOptions
@@ -54,27 +54,21 @@ def _read_by_tifffile(data: bytes, options: ReadOptions) -> Cutout:
     """Read what Pillow refused: float64, several float or 16-bit channels."""
     tifffile = import_extra("tifffile", "tiff", "to read TIFF files of this kind")
     logging.getLogger("tifffile").addHandler(SILENT)  # of damaged tags, tag by tag
-    with (
-        reading("the TIFF is damaged or of a kind not read"),
-        tifffile.TiffFile(io.BytesIO(data)) as tiff,
-    ):
-        array, several = _read_first_page(tiff, options), tiff.pages.is_multipage
+    damaged = "the TIFF is damaged or of a kind not read"
+    with reading(damaged), tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        # The first page alone: a damaged chain of pages may lead in a circle.
+        page, several = tiff.pages.first, tiff.pages.is_multipage
+        shape = tuple(int(n) for n in page.shape)
+        check_pixels(math.prod(shape), f"an image of shape {shape}", options)
+        method, limit = UNBOUNDED_METHODS.get(int(page.compression)), options.max_bytes
+        if method is not None and sum(page.databytecounts) * DEFLATE_RATIO > limit:
+            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+                tiff.filehandle.seek(offset)  # strips whose decoder has no bound
+                limit -= len(decompress(tiff.filehandle.read(count), method, limit=limit))
+        array = np.asarray(page.asarray(maxworkers=1))
     if array.ndim not in (2, 3):
         raise UnsupportedImageError(f"the TIFF has the shape {array.shape}, not an image")
     if array.ndim == 3 and array.shape[2] == 4 and options.bands is None:
         array = array[:, :, :3]
     cutout = cutout_from_array(array, options)
     return cutout.note(page=FIRST_PAGE) if several else cutout
-
-
-def _read_first_page(tiff: Any, options: ReadOptions) -> Array:
-    # The first page alone: a damaged chain of pages may lead in a circle.
-    page = tiff.pages.first
-    shape = tuple(int(n) for n in page.shape)
-    check_pixels(math.prod(shape), f"an image of shape {shape}", options)
-    method, limit = UNBOUNDED_METHODS.get(int(page.compression)), options.max_bytes
-    if method is not None and sum(page.databytecounts) * DEFLATE_RATIO > limit:
-        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
-            tiff.filehandle.seek(offset)  # strips whose decoder has no bound
-            limit -= len(decompress(tiff.filehandle.read(count), method, limit=limit))
-    return np.asarray(page.asarray(maxworkers=1))

@@ -107,8 +107,7 @@ def find_system(found: Gathered) -> tuple[str, float]:
 def pick_wcs_cards(found: Gathered) -> WcsCards:
     """Pick the cards of the two celestial axes; empty, with a remark, where they make no WCS."""
     try:
-        axes = _find_axes(found)
-        if axes is not None:
+        if (axes := _find_axes(found)) is not None:
             return _pick(found, axes)
         return _pick_plate(found) if found.has(PLATE_CARDS[:1]) else WcsCards()
     except UnusableError as error:

@@ -29,11 +29,9 @@ SAMPLE_PIXELS = 16384  # enough for percentiles of the sky, to 1 % of its noise
 
 
 def fit_lupton(channels: Sequence[Array]) -> Curve:
-    """Lupton et al. 2004, as far as the noise allows to see.
+    """Lupton et al. 2004, with black and softening by the sky noise of the mean of the channels.
 
-    Each channel is divided by its own contrast, so that the sources of an image are grey on
-    average and only their colour differences remain; black and softening go with the sky noise of
-    the mean of the channels.
+    Each is divided by its own contrast: the sources of an image are grey on average.
     """
     step = max(1, int((channels[0].size / SAMPLE_PIXELS) ** 0.5))
     thin = np.stack([plane[::step, ::step] for plane in channels])
@@ -58,8 +56,7 @@ def measure_sky(plane: Array) -> tuple[float, float]:
     """Level and noise of the sky from the faint quarter of an image.
 
     Mean and standard deviation of the normal distribution that has the same percentiles 5 and 25,
-    which a galaxy that covers half of the frame hardly moves. The noise is never 0: an image
-    without noise gets a 100,000th part of its range.
+    which a galaxy that covers half of the frame hardly moves. The noise is never 0.
     """
     low, quarter = find_percentiles(plane, (5, 25))
     noise = (quarter - low) / (NORMAL_25 - NORMAL_5)

@@ -8,10 +8,13 @@ import numpy as np
 from PIL import Image
 
 from galmorph.images.cutout import Array
-from galmorph.preprocessing.beyond import fade_beyond
-from galmorph.preprocessing.shrink import interleave, separate, shrink_all
+from galmorph.preprocessing.shrink import resize, shrink_all
 
+FADE = 0.12  # of the field of view: within it the frame's rim falls to the sky by 1/e
+SKY_PERCENTILE = 5  # of the rim: its faintest pixels are sky even where the galaxy reaches it
 BORDER = 0.05  # of a frame's side: rim whose median stands for a field beside the frame
+Edges = tuple[float, float, float, float]
+"""Left, top, right, bottom of a rectangle in pixel edges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +60,16 @@ def _rim_median(array: Array) -> Array:
     width = max(1, round(BORDER * min(array.shape[1:])))
     rim = np.ones(array.shape[1:], dtype=bool)
     rim[width:-width, width:-width] = False
-    median: Array = np.median(array[:, rim], axis=1).astype(array.dtype)
-    return median
-
-
-Edges = tuple[float, float, float, float]
-"""Left, top, right, bottom of a rectangle in pixel edges."""
+    return np.median(array[:, rim], axis=1).astype(array.dtype)
 
 
 def _resize(array: Array, edges: Edges, shape: tuple[int, int], interpolation: str) -> Array:
     """Bring a rectangle inside the array to ``shape`` (y, x)."""
-    size, method = shape[::-1], Image.Resampling[interpolation.upper()]
+    if (whole := _find_whole(array, edges)) is not None:
+        return shrink_all([whole], shape, interpolation)[0]
     if array.dtype == np.uint8:
-        whole = _find_whole(array, edges)
-        if whole is not None:
-            return shrink_all([whole], shape, interpolation)[0]
-        image = Image.fromarray(interleave(array))
-        return separate(np.asarray(image.resize(size, method, box=edges)))
+        return resize(array, shape, interpolation, edges)
+    size, method = shape[::-1], Image.Resampling[interpolation.upper()]
     planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in array]
     small = np.stack([np.asarray(plane.resize(size, method, box=edges)) for plane in planes])
     # Bytes are clipped by Pillow; the triangle never leaves the range of what it sees.
@@ -140,3 +136,46 @@ def _covered(start: float, step: float, length: int, size: int) -> range:
     first = max(0, math.ceil(-start / step - 0.5))
     last = min(size, math.ceil((length - start) / step - 0.5))
     return range(first, max(first, last))
+
+
+def fade_beyond(inside: Array, rows: range, columns: range, size: int) -> Array:
+    """Carry an image (3, y, x) on to ``size`` by ``size`` pixels, in which it has a place.
+
+    Along every ray from the middle the value of the rim falls exponentially to the sky, with a
+    scale of `FADE` of the side: a galaxy that the frame cuts off has no edge then.
+    """
+    middle = (size - 1) / 2
+    offset = np.arange(size, dtype=np.float32) - np.float32(middle)
+    near_y, near_x = _reach(offset, rows, middle), _reach(offset, columns, middle)
+    share = np.minimum(near_y[:, None], near_x)  # of the way along the ray to the rim
+    from_y = np.rint(offset[:, None] * share + middle).astype(np.intp) - rows.start
+    from_x = np.rint(offset * share + middle).astype(np.intp) - columns.start
+    smooth = _smooth(inside)
+    nearest = smooth[:, from_y.clip(0, len(rows) - 1), from_x.clip(0, len(columns) - 1)]
+    sky = _faint_rim(smooth)[:, None, None]
+    distance = np.hypot(offset[:, None], offset) * (1 - share)
+    result = sky + (nearest - sky) * np.exp(distance / np.float32(-FADE * size))
+    filled: Array = result.astype(inside.dtype)
+    filled[:, rows.start : rows.stop, columns.start : columns.stop] = inside
+    return filled
+
+
+def _reach(offset: Array, covered: range, middle: float) -> Array:
+    """Largest share of each offset from the middle that stays within the covered pixels."""
+    limit = np.where(offset < 0, covered.start - middle, covered.stop - 1 - middle)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(offset == 0, 1, limit / offset)
+    return np.clip(share, 0, 1).astype(np.float32)
+
+
+def _smooth(array: Array) -> Array:
+    """Mean of 3 by 3 pixels as float32, the rim repeated."""
+    padded = np.pad(array.astype(np.float32), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    return np.asarray((rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / np.float32(9))
+
+
+def _faint_rim(array: Array) -> Array:
+    """What is likely to be sky: low percentile of the outermost pixels of each plane."""
+    rim = np.concatenate([array[:, 0], array[:, -1], array[:, :, 0], array[:, :, -1]], axis=1)
+    return np.asarray(np.percentile(rim, SKY_PERCENTILE, axis=1), dtype=np.float32)

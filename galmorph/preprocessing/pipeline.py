@@ -18,12 +18,10 @@ from galmorph.settings import FieldOptions, ReadOptions, RenderOptions
 
 SATURATED_FRACTION = 0.02  # more pixels of a field at the top of the range are flagged
 DECODER_OVERSAMPLING = 5
-"""A decoder may reduce an image only down to this many pixels per pixel that the encoder sees.
+"""Pixels per pixel that the encoder sees, down to which a decoder may reduce an image: from here on
+its filter differs from ours by no more than rounding; see docs/performance.md."""
 
-From here on its filter differs from ours by no more than rounding. With 1, it
-changes more labels than a speed-up may; see docs/performance.md.
-"""
-
+AS_TRAINED, USUAL = FieldOptions(), RenderOptions()
 FLAT = 1.5 / 255  # a field whose values differ by less than this, on [0, 1], shows nothing
 
 
@@ -108,24 +106,15 @@ class Preprocessing:
         return self.crop if options.crop is None else float(options.crop)
 
     def prepare(
-        self,
-        cutout: Cutout,
-        *,
-        field: FieldOptions | None = None,
-        rendering: RenderOptions | None = None,
+        self, cutout: Cutout, *, field: FieldOptions = AS_TRAINED, rendering: RenderOptions = USUAL
     ) -> Prepared:
         """Render, cut out the field of view, and bring it to the encoder's size."""
         return self.finish([self.place(cutout, field=field, rendering=rendering)])[0]
 
     def place(
-        self,
-        cutout: Cutout,
-        *,
-        field: FieldOptions | None = None,
-        rendering: RenderOptions | None = None,
+        self, cutout: Cutout, *, field: FieldOptions = AS_TRAINED, rendering: RenderOptions = USUAL
     ) -> Placed:
         """The first half of `prepare`: render, and find the field of view."""
-        field, rendering = field or FieldOptions(), rendering or RenderOptions()
         height, width = _find_frame(cutout)
         side, told = min(height, width), {}
         if self._may_measure(field):
@@ -155,28 +144,23 @@ class Preprocessing:
         fields = [(p.cutout.array, box) for p, (box, _) in zip(placed, boxes, strict=True)]
         resampled = resample_all(fields, self.img_size, self.interpolation)
         found = _inspect([pixels for pixels, _ in resampled])
-        every = zip(placed, boxes, resampled, found, strict=True)
-        return [
-            self._describe(p, box, notes, pixels, flags | (Flags.PADDED if padded else Flags.NONE))
-            for p, (box, notes), (pixels, padded), flags in every
-        ]
-
-    def _describe(
-        self, placed: Placed, box: Box, notes: dict[str, str], pixels: Array, flags: Flags
-    ) -> Prepared:
-        cutout, side = placed.cutout, box.side
-        if side * float(cutout.notes.get("reduced", 1)) < self.img_size:
-            flags |= Flags.UPSAMPLED
-        if notes.get("size_px") == "nan":
-            flags |= Flags.NO_CENTRAL_SOURCE
-        notes, fov = {**cutout.notes, **notes}, side * cutout.pixel_scale
-        return Prepared(pixels, cutout.flags | flags, fov, side / placed.side, notes)
+        every, prepared = zip(placed, boxes, resampled, found, strict=True), []
+        for (cutout, frame_side, _), (box, notes), (pixels, padded), shown in every:
+            side, flags = box.side, cutout.flags | shown
+            if padded:
+                flags |= Flags.PADDED
+            if side * float(cutout.notes.get("reduced", 1)) < self.img_size:
+                flags |= Flags.UPSAMPLED
+            if notes.get("size_px") == "nan":
+                flags |= Flags.NO_CENTRAL_SOURCE
+            fov, told = side * cutout.pixel_scale, {**cutout.notes, **notes}
+            prepared.append(Prepared(pixels, flags, fov, side / frame_side, told))
+        return prepared
 
     def _choose_box(self, cutout: Cutout, field: FieldOptions) -> Box:
         """Field of view in pixels of the array, as the options or the weights fix it."""
         height, width = _find_frame(cutout)
-        fraction = self._fixed_crop(field)
-        if fraction is not None:
+        if (fraction := self._fixed_crop(field)) is not None:
             return central_box(height, width, min(height, width) * fraction)
         assert field.fov is not None
         if not math.isfinite(cutout.pixel_scale):
@@ -222,8 +206,7 @@ def _inspect(many: Sequence[Array]) -> list[Flags]:
     """Flags for fields that show nothing, or that are saturated."""
     found = [Flags.NONE] * len(many)
     for dtype, top, flat in ((np.uint8, 255.0, FLAT * 255), (np.float32, 1.0, FLAT)):
-        places = [k for k, pixels in enumerate(many) if pixels.dtype == dtype]
-        if not places:
+        if not (places := [k for k, pixels in enumerate(many) if pixels.dtype == dtype]):
             continue
         stack = np.stack([many[k] for k in places])
         high, low = stack.max(axis=(2, 3)).astype(float), stack.min(axis=(2, 3)).astype(float)

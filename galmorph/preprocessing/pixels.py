@@ -81,8 +81,7 @@ def fill_bad_pixels(
     Only those ``within`` the rows and columns that will be seen are counted, flagged and refused.
     A plane without any good pixel is refused always.
     """
-    bad = find_bad_pixels(array, mask, zero_is_bad=zero_is_bad)
-    if bad is None:
+    if (bad := find_bad_pixels(array, mask, zero_is_bad=zero_is_bad)) is None:
         return FilledPlanes(array, Flags.NONE, 0)
     seen = bad if within is None else bad[:, *within]
     count = int(np.count_nonzero(seen.any(axis=0)))
@@ -145,8 +144,8 @@ def _close_holes(plane: Array, bad: Array) -> Array:
     values = np.pad(np.where(bad, 0, plane).astype(np.float32), 1).ravel()
     known = np.pad((~bad).astype(np.float32), 1).ravel()
     todo = np.flatnonzero(np.pad(bad, 1))
-    offsets = np.array([-1, 1, -columns, columns])
-    offsets = np.concatenate([offsets, [-columns - 1, 1 - columns, columns - 1, columns + 1]])
+    diagonal = (-columns - 1, 1 - columns, columns - 1, columns + 1)
+    offsets = np.array([-1, 1, -columns, columns, *diagonal])
     weights = np.array([1.0] * 4 + [DIAGONAL_WEIGHT] * 4, dtype=np.float32)
     for _ in range(MAX_RINGS if todo.size <= MAX_HOLE_PIXELS else 0):
         neighbours = todo[:, None] + offsets

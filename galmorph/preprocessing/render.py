@@ -118,9 +118,7 @@ def _render_rendered(cutout: Cutout, options: RenderOptions, within: Part | None
     if cutout.array.dtype == np.uint8 and cutout.bad is None:
         return cutout
     filled = _fill(cutout, options, within)
-    array = filled.array
-    if array.dtype != np.uint8:
-        array = np.clip(array, 0, 1)
+    array = filled.array if filled.array.dtype == np.uint8 else np.clip(filled.array, 0, 1)
     return _finish(cutout, array, filled, Flags.NONE, {"stretch": "as rendered"})
 
 

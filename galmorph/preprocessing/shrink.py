@@ -1,9 +1,7 @@
 """Whole 8-bit pixels to another size: by torch where it is loaded, else by Pillow, alike.
 
 torch's antialiased interpolation of bytes computes what Pillow's resize does, in a quarter of the
-time (it uses vector instructions); the few values that differ do so by 1 of 255.
-`galmorph classify --backend onnx` runs without torch, and where pixels are added, not taken away,
-Pillow does it alone.
+time; the few values that differ do so by 1 of 255. Where pixels are added, Pillow does it alone.
 """
 
 import sys
@@ -28,7 +26,7 @@ def shrink_all(
     groups: dict[tuple[int, ...], list[tuple[int, Array]]] = {}
     for k, array in enumerate(arrays):
         if torch is None or shape[0] > array.shape[1] or shape[1] > array.shape[2]:
-            small[k] = _shrink_by_pillow(array, shape, interpolation)
+            small[k] = resize(array, shape, interpolation)
             continue
         pixels = _find_pixels(array)
         groups.setdefault(pixels.shape, []).append((k, pixels))
@@ -39,10 +37,10 @@ def shrink_all(
     return [small[k] for k in range(len(arrays))]
 
 
-def _shrink_by_pillow(array: Array, shape: tuple[int, int], interpolation: str) -> Array:
-    image = Image.fromarray(interleave(array))
-    method = Image.Resampling[interpolation.upper()]
-    return separate(np.asarray(image.resize(shape[::-1], method)))
+def resize(array: Array, shape: tuple[int, int], interpolation: str, box: Any = None) -> Array:
+    """Bring bytes (3, y, x), or a box of them, to a shape (y, x) by Pillow."""
+    image, method = Image.fromarray(interleave(array)), Image.Resampling[interpolation.upper()]
+    return separate(np.asarray(image.resize(shape[::-1], method, box)))
 
 
 def _shrink_by_torch(
@@ -51,8 +49,7 @@ def _shrink_by_torch(
     """Blocks (y, x, 3) of one shape, as (n, 3, *shape)."""
     batch = torch.from_numpy(np.stack(blocks)).permute(0, 3, 1, 2)
     small = torch.nn.functional.interpolate(batch, shape, mode=interpolation, antialias=True)
-    result: Array = small.contiguous().numpy()
-    return result
+    return np.asarray(small.contiguous().numpy())
 
 
 def _find_pixels(array: Array) -> Array:

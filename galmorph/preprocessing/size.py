@@ -136,8 +136,7 @@ def _make_weights(height: int, width: int) -> Array:
     sigma = CENTRAL_SIGMA * min(height, width)
     rows = np.exp(-0.5 * ((np.arange(height) - (height - 1) / 2) / sigma) ** 2)
     columns = np.exp(-0.5 * ((np.arange(width) - (width - 1) / 2) / sigma) ** 2)
-    weights: Array = rows[:, None] * columns
-    return weights
+    return np.asarray(rows[:, None] * columns)
 
 
 def _find_centers(smooth: Array) -> tuple[Array, Array]:
@@ -221,5 +220,4 @@ def _find_medians(values: Array, counted: Array) -> Array:
     """Of those values of each row, (n, value), that are counted."""
     ranked = np.sort(np.where(counted, values, np.inf), axis=1)
     rows, count = np.arange(len(values)), counted.sum(axis=1)
-    medians: Array = (ranked[rows, (count - 1) // 2] + ranked[rows, count // 2]) / 2
-    return medians
+    return np.asarray((ranked[rows, (count - 1) // 2] + ranked[rows, count // 2]) / 2)

@@ -19,6 +19,10 @@ be changed."""
 BLOCK_PIXELS = 1 << 16
 """Pixels that a curve takes at a time: few steps in Python, and temporary arrays in the cache."""
 
+SURVEY_STRETCHES = ("legacysurvey", "sdss")  # by the names of the surveys
+GENERAL_STRETCH = "lupton"
+NANOMAGGY_UNITS = ("nanomaggy", "")
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -68,9 +72,8 @@ class Stretch:
         """
         bands = tuple(planes)
         parts = planes if seen is None else {band: plane[seen] for band, plane in planes.items()}
-        curve = self.curve
-        if self.fit is not None:
-            curve = self.fit([planes[band] for band in reversed(bands)])
+        whole = [planes[band] for band in reversed(bands)]
+        curve = self.curve if self.fit is None else self.fit(whole)
         assert curve is not None
         height, width = parts[bands[0]].shape
         step = max(1, BLOCK_PIXELS // width)
@@ -109,11 +112,6 @@ def _to_channels(scaled: Array) -> Array:
         red, blue = scaled
         return np.stack([red, (blue + red) / 2, blue])
     return scaled
-
-
-SURVEY_STRETCHES = ("legacysurvey", "sdss")  # by the names of the surveys
-GENERAL_STRETCH = "lupton"
-NANOMAGGY_UNITS = ("nanomaggy", "")
 
 
 def get_stretch(name: str) -> Stretch:

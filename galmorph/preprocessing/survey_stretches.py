@@ -7,14 +7,9 @@ legacysurvey
     The Legacy Surveys viewer and cutout service (legacysurvey/imagine, map/views.py: DR9 grz,
     DR10 gri and griz).
 sdss
-    Colour frames of SDSS-III (frame-irg-*.jpg, routine sdss_frame_jpg of its IDL package photoop).
-    Formula: Lupton et al. 2004, PASP 116, 133, as SDSS's own code has it (sdss/idlutils,
-    pro/rgbcolor/djs_rgb_make.pro): negative flux to 0, intensity the sum of the scaled bands,
-    saturated pixels brought to a maximum of 1 in their own colour. Constants: bands i, r, g with
-    scales 0.4 x (5, 6.5, 9) and nonlinearity 2.25. photoop itself is not public in a form that was
-    found; all four stand in M. Blanton's IDL code for SDSS mosaics (blanton144/dimage,
-    pro/google/patch_png.pro, 2007) and in the account of sdss_frame_jpg in dstndstn/tractor, the
-    scales also in a port by E. Sheldon. Left out: the regrouping of pixels beyond 30 nanomaggies.
+    Colour frames of SDSS-III (frame-irg-*.jpg): Lupton et al. 2004, PASP 116, 133, as SDSS's own
+    code has it (sdss/idlutils, pro/rgbcolor/djs_rgb_make.pro), with scales 0.4 x (5, 6.5, 9) for
+    i, r, g and nonlinearity 2.25. Where these come from: docs/notes/sdss_stretch.md.
 """
 
 import numpy as np
@@ -34,6 +29,7 @@ SDSS_SCALES = {"g": 3.6, "r": 2.6, "i": 2.0}
 SDSS_NONLINEARITY = 2.25
 
 TINY = np.float32(1e-6)
+_GRZ, _GRI, _GRIZ = ("g", "r", "z"), ("g", "r", "i"), ("g", "r", "i", "z")
 
 
 def curve_gzdecals(channels: Array) -> Array:
@@ -116,8 +112,6 @@ def keep_colour(channels: Array) -> Array:
         channels /= np.clip(highest, 1, np.inf, out=highest)
     return channels
 
-
-_GRZ, _GRI, _GRIZ = ("g", "r", "z"), ("g", "r", "i"), ("g", "r", "i", "z")
 
 GZDECALS = Stretch("gzdecals", curve_gzdecals, band_sets=(_GRZ,), scales={_GRZ: GZDECALS_SCALES})
 LEGACYSURVEY = Stretch(

@@ -82,8 +82,7 @@ class SkyPosition:
     def fetch(self, stopped: threading.Event | None = None) -> bytes:
         """The bytes of the image, from the cache or the service."""
         kept = _open_cache(find_folder())
-        data = kept.get(self.address)
-        if data is None:
+        if (data := kept.get(self.address)) is None:
             data = CLIENT.fetch(self.urls, stopped or threading.Event())
             kept.put(self.address, data)
         return data
@@ -157,8 +156,7 @@ def list_positions(
 ) -> Iterator[Source]:
     """Positions of a catalogue as sources, lazily; an OptionError at once where a name is wrong."""
     service = find_service(survey, url)
-    check_bands(service, bands)
-    names = None if bands is None else tuple(bands)
+    names = None if bands is None else check_bands(service, bands)
 
     def make(position: Position) -> Source:
         columns = {"ra": position.ra, "dec": position.dec, **(position.columns or {})}

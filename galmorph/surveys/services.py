@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from galmorph.errors import OptionError
@@ -18,6 +18,11 @@ RADII = {
     "shape_r": 0.0464,  # 2.318 half-light radii hold 90 % of the light of an exponential disk
 }
 """Arcseconds per pixel of such a frame for a radius of 1 arcsec, by the name of its column."""
+
+IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"SIMPLE")
+_TITLE = re.compile(r'(?:<title>|"title"\s*:\s*")\s*([^<"]+)', re.IGNORECASE)
+_MARKUP = re.compile(r"<[^>]*>|\s+")
+MAX_SAID = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +91,18 @@ def _check_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def check_bands(service: Service, bands: Sequence[str] | None) -> None:
-    """Refuse bands that the service would ignore."""
-    if bands is None:
-        return
+def check_bands(service: Service, bands: Sequence[str]) -> tuple[str, ...]:
+    """The same, without any that the service would ignore, for those are refused."""
     if not service.bands:
         raise OptionError(f"--survey {service.name} has pictures alone: leave --bands out")
-    unknown = [band for band in bands if band not in tuple(service.bands)]
-    if unknown:
+    if unknown := [band for band in bands if band not in tuple(service.bands)]:
         raise OptionError(
             f"--survey {service.name} has the bands {','.join(service.bands)}, not {unknown[0]!r}"
         )
+    return tuple(bands)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """A square to ask for: arcseconds per pixel, pixels."""
 
     scale: float
@@ -137,12 +139,6 @@ def make_urls(
     if bands is not None:
         asked = f"{asked.replace('.jpg', service.flux)}&bands={''.join(bands)}"
     return tuple(host + asked for host in service.hosts)
-
-
-IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"SIMPLE")
-_TITLE = re.compile(r'(?:<title>|"title"\s*:\s*")\s*([^<"]+)', re.IGNORECASE)
-_MARKUP = re.compile(r"<[^>]*>|\s+")
-MAX_SAID = 100
 
 
 def say_answer(data: bytes) -> str:

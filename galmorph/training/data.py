@@ -62,7 +62,7 @@ class TrainingSet:
 
 
 def _read_square(
-    source: Source, square: Preprocessing, read: ReadOptions, rendering: RenderOptions | None
+    source: Source, square: Preprocessing, read: ReadOptions, rendering: RenderOptions
 ) -> npt.NDArray[np.uint8]:
     """Central part of a cutout, (3, size, size), through the same path as a user's."""
     prepared = square.prepare(read_cutout(source, options=read), rendering=rendering)
@@ -95,7 +95,7 @@ def load_training_set(
                 continue
             name = name_cutout(argument, source)
             try:
-                image = _read_square(source, square, read, rendering)
+                image = _read_square(source, square, read, rendering or RenderOptions())
             except (GalmorphError, OSError, ValueError) as error:
                 found.skipped.append(_explain(source, error))
                 logger.info("skipped %s", found.skipped[-1])

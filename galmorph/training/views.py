@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from galmorph.preprocessing.beyond import FADE, SKY_PERCENTILE
+from galmorph.preprocessing.geometry import FADE, SKY_PERCENTILE
 
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to grey
 

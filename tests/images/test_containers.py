@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import pickle
@@ -232,6 +233,19 @@ def test_npz_with_several_arrays_must_be_named(tmp_path: Path) -> None:
     (source,) = discover_sources(tmp_path / "s.npz")
     with pytest.raises(UnsupportedImageError, match=r"s\.npz::NAME; it holds images, weights"):
         read_cutout(source)
+
+
+def test_npz_that_the_temporary_folder_cannot_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    np.savez(tmp_path / "s.npz", images=STACK)
+    monkeypatch.setattr("galmorph.images.numpy_files.copyfileobj", fill)
+    for source in discover_sources(tmp_path / "s.npz"):
+        with pytest.raises(ImageTooLargeError, match=r"s\.npz::images.*: no room in .*TMPDIR"):
+            read_cutout(source)
 
 
 def test_npz_without_that_array(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ SCALE = 0.262
 @pytest.fixture(autouse=True)
 def _close() -> Iterator[None]:
     yield
-    reader._open_files.open.cache_clear()
+    reader._open_kept.cache_clear()
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def test_many_threads(mosaic: Path) -> None:
 
     def read_in_thread(chunk: list[Source]) -> list[float]:
         centres = [float(read_cutout(source).array[0, 10, 10]) for source in chunk]
-        reader._open_files.open.cache_clear()
+        reader._open_kept.cache_clear()
         return centres
 
     with ThreadPoolExecutor(4) as pool:

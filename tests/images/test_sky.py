@@ -26,14 +26,15 @@ from galmorph.images.calibration import find_survey, find_unit, find_zeropoint, 
 from galmorph.images.read import find_position, read_cutout
 from galmorph.images.sky import (
     SkyFrame,
+    Tan,
     describe_orientation,
     explain_difference,
     frame_at,
     frame_from_header,
     frame_from_wcs,
     load_sky,
+    to_pixel,
 )
-from galmorph.images.wcs import Tan, to_pixel
 
 SHAPE = (64, 64)
 STEP = 0.262 / 3600

@@ -20,8 +20,7 @@ from synthetic import as_stored, load_wcs, make_header, make_profile, write_card
 from galmorph.errors import ImageError, UnsupportedImageError
 from galmorph.images.mosaic import mosaic_sources
 from galmorph.images.read import read_cutout
-from galmorph.images.sky import frame_from_header
-from galmorph.images.wcs import to_pixel
+from galmorph.images.sky import frame_from_header, to_pixel
 from galmorph.settings import ReadOptions
 
 SHAPE = (64, 64)
