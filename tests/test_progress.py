@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
 from galmorph.inference.engine import Row
 from galmorph.progress import count_items, show_progress
+from galmorph.settings import ClassifyOptions, RunOptions
 
 
 @pytest.mark.parametrize(
@@ -115,6 +117,10 @@ def test_counting_unpacks_no_container_a_second_time():
     assert (count_items(members(), threading.Event()), unpacked) == (None, [0])
 
 
+def make_run(options):
+    return SimpleNamespace(options=options, resumed=0, resumed_failed=0)
+
+
 def test_failures_are_told_apart_where_many_rows_have_one_path():
     summary = Summary()
     said = {"flags": Flags.READ_FAILED, "message": "m.fits: no position here"}
@@ -137,7 +143,7 @@ def test_a_summary_counts_labels_flags_and_failures():
     rows += [make_row(n, Flags.READ_FAILED, f"g{n}.jpg: cut short") for n in range(4, 18)]
     labels = ["spiral", "round", "spiral", "spiral"] + [""] * 14
     summary.add(rows, {"label": labels, "confidence": [0.9, 0.4, 0.5, 0.3] + [math.nan] * 14})
-    text = summary.format(verb="classified", seconds=2.0, device="cpu", output="t.csv")
+    text = summary.format(make_run(ClassifyOptions(output="t.csv")), 2.0, "cpu")
     lines = text.splitlines()
     assert lines[0] == "classified 4 of 18 cutouts in 2 s, 9.0 images/s"
     assert lines[1].split() == ["spiral", "3"]
@@ -161,7 +167,7 @@ def test_identifiers_that_repeat_are_said():
     summary = Summary()
     summary.add([make_row(1), make_row(2)], {})
     summary.add([make_row(2), make_row(1), make_row(3)], {})
-    text = summary.format(verb="embedded", seconds=1.0, device="cpu", output="-")
+    text = summary.format(make_run(RunOptions(output="-")), 1.0, "cpu")
     assert "repeated: 2 rows have an object_id of before, 'g2' for one" in text
 
 

@@ -228,7 +228,10 @@ class _Evaluation:
         if isinstance(pipeline.head, LinearHead) and asked.wants("head"):
             yield protocols.test_head(pipeline.head)
         if train is not None:
-            yield from self._from_train(protocols, train)
+            if asked.wants("probe"):
+                yield protocols.linear_probe(train)
+            if asked.wants("knn") and self._leaves_neighbours(train, "kNN"):
+                yield protocols.knn(train)
         if largest_fold is not None:
             yield from self._by_folds(protocols, largest_fold)
         if asked.wants("loo") and self._leaves_neighbours(test, "leave-one-out kNN", without=1):
@@ -284,12 +287,6 @@ class _Evaluation:
             err=True,
         )
         return False
-
-    def _from_train(self, protocols: Protocols, train: LabelledSet) -> Iterator[ProtocolResult]:
-        if self.asked.wants("probe"):
-            yield protocols.linear_probe(train)
-        if self.asked.wants("knn") and self._leaves_neighbours(train, "kNN"):
-            yield protocols.knn(train)
 
     def _by_folds(self, protocols: Protocols, largest_fold: int) -> Iterator[ProtocolResult]:
         folds = self.asked.folds

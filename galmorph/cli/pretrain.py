@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,35 +186,29 @@ def _write_model(asked: PretrainOptions) -> None:
 def _train(asked: PretrainOptions, pixels: PixelOptions, ranks: Ranks) -> int:
     from galmorph.training.export import check_replaceable
 
+    asked = replace(asked, quiet=asked.quiet or not ranks.leads)
     asked.check_data()
     prepare_output(str(asked.run / MODEL_FILE))
     check_replaceable(asked.run / MODEL_FILE, asked.run)
     recipe = asked.load_recipe()
     if asked.init and ranks.leads:
         _check_init(asked.init, recipe)
-    quiet = asked.quiet or not ranks.leads
-    images = _load(asked, recipe, pixels, quiet=quiet)
+    images = _load(asked, recipe, pixels)
     if ranks.leads:
         _list_skipped(images.skipped, asked.run)
-    if not quiet:
+    if not asked.quiet:
         click.echo(_describe(images, recipe), err=True)
     try:
         with stop_on_signal() as stops:
-            ended = _run(images, recipe, asked, ranks, lambda: bool(stops), quiet=quiet)
+            ended = _run(images, recipe, asked, ranks, stops)
             return OK if ended else next(iter(stops), INTERRUPTED)
     finally:
         if ranks.leads:
-            _draw(asked.run, quiet)
+            _draw(asked.run, asked.quiet)
 
 
 def _run(
-    data: TrainingSet,
-    recipe: Recipe,
-    asked: PretrainOptions,
-    ranks: Ranks,
-    should_stop: Callable[[], bool],
-    *,
-    quiet: bool,
+    data: TrainingSet, recipe: Recipe, asked: PretrainOptions, ranks: Ranks, stops: list[int]
 ) -> bool:
     import torch
 
@@ -243,10 +236,10 @@ def _run(
     if asked.resume:
         run.restore(asked.run)
     monitor = KnnMonitor(data, field=recipe.eval_field, hold_out=recipe.hold_out)
-    if not quiet and monitor.explain():
+    if not asked.quiet and monitor.explain():
         click.echo(monitor.explain(), err=True)
     began = run.step
-    with show_progress(not quiet, items=range(run.steps), unit="steps") as report:
+    with show_progress(not asked.quiet, items=range(run.steps), unit="steps") as report:
 
         def tell(step: StepReport) -> None:
             knn = {} if step.knn is None else {"knn": f"{step.knn:.3f}"}
@@ -258,7 +251,7 @@ def _run(
             save_every=asked.save_every,
             monitor=monitor,
             on_step=tell,
-            should_stop=should_stop,
+            should_stop=lambda: bool(stops),
         )
 
 
@@ -276,12 +269,10 @@ def _check_init(origin: str, recipe: Recipe) -> None:
         )
 
 
-def _load(
-    asked: PretrainOptions, recipe: Recipe, pixels: PixelOptions, *, quiet: bool
-) -> TrainingSet:
+def _load(asked: PretrainOptions, recipe: Recipe, pixels: PixelOptions) -> TrainingSet:
     from galmorph.training.data import load_training_set
 
-    with show_progress(not quiet, unit="images") as report:
+    with show_progress(not asked.quiet, unit="images") as report:
         images = load_training_set(
             asked.data,
             frame=recipe.frame,

@@ -10,7 +10,7 @@ import click
 
 from galmorph.cli.status import NOTHING_READ, OK, SOME_FAILED, get_status
 from galmorph.cli.summary import Summary, say_failed, summarize
-from galmorph.settings import ClassifyOptions, RunOptions
+from galmorph.settings import RunOptions
 
 if TYPE_CHECKING:
     from galmorph.pipeline import Pipeline
@@ -45,7 +45,8 @@ def carry_out(options: RunOptions) -> int:
         said = say_failed(run.resumed_failed)
         click.echo(f"{run.finished} ({run.resumed} rows){said}", err=True)
     elif not options.quiet:
-        click.echo(_summarize(run, summary, time.monotonic() - began), err=True)
+        device = run.where or _describe_device(run.pipeline)
+        click.echo(summary.format(run, time.monotonic() - began, device), err=True)
     return _judge(run, summary)
 
 
@@ -60,17 +61,6 @@ def _go(run: Run, summary: Summary) -> None:
             if part is not None:
                 summary.merge(part)
             report(run.rows_done, run.resumed_failed + summary.failed, run.resumed)
-
-
-def _summarize(run: Run, summary: Summary, seconds: float) -> str:
-    return summary.format(
-        verb="classified" if isinstance(run.options, ClassifyOptions) else "embedded",
-        seconds=seconds,
-        device=run.where or _describe_device(run.pipeline),
-        output=run.options.target,
-        resumed=run.resumed,
-        resumed_failed=run.resumed_failed,
-    )
 
 
 def _judge(run: Run, summary: Summary) -> int:

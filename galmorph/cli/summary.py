@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from galmorph.flags import ADVICE, NO_LABEL, decode_flags
 from galmorph.images.source import make_object_id, make_printable
+from galmorph.settings import ClassifyOptions
 
 if TYPE_CHECKING:
     from galmorph.inference.engine import Row
+    from galmorph.run import Run
 
 MAX_SHOWN = 10  # failures that are shown one by one; all of them stand in the table
 UNSURE = 0.5  # below this confidence most people would have said something else
@@ -90,23 +92,15 @@ class Summary:
         elif len(self._seen) < MAX_REMEMBERED:
             self._seen.add(object_id)
 
-    def format(
-        self,
-        *,
-        verb: str,
-        seconds: float,
-        device: str,
-        output: str,
-        resumed: int = 0,
-        resumed_failed: int = 0,
-    ) -> str:
-        """Make the text; ``verb`` is "classified" or "embedded", ``resumed`` rows were there."""
-        good = self.rows - self.failed
+    def format(self, run: Run, seconds: float, device: str) -> str:
+        """Make the text of a run that took so long."""
+        output, good = run.options.target, self.rows - self.failed
+        verb = "classified" if isinstance(run.options, ClassifyOptions) else "embedded"
         rate = f", {self.rows / seconds:.1f} images/s" if seconds > 0 else ""
         lines = [f"{verb} {good} of {self.rows} cutouts in {format_duration(seconds)}{rate}"]
-        if resumed:
-            said = say_failed(resumed_failed)
-            lines.append(f"{resumed} rows were there from an earlier run{said}")
+        if run.resumed:
+            said = say_failed(run.resumed_failed)
+            lines.append(f"{run.resumed} rows were there from an earlier run{said}")
         if self.fields:
             told = ", ".join(f"{name} {n}" for name, n in self.fields.most_common())
             lines.append(f"field of view: {told}")

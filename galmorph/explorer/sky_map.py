@@ -23,11 +23,7 @@ class Map:
     """Shows x and y (n,) in the colours of values; tells which rows were selected or tapped."""
 
     def __init__(
-        self,
-        select: Callable[[Array | None], None],
-        tap: Callable[[int], None],
-        *,
-        ink: str = "#444",
+        self, select: Callable[[Array | None], None], tap: Callable[[int], None], ink: str = "#444"
     ) -> None:
         self._select, self._tap = select, tap
         self.x = self.y = np.empty(0)
