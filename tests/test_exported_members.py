@@ -15,7 +15,7 @@ import galmorph
 MODULES = sorted(
     name
     for _, name, _ in pkgutil.walk_packages(galmorph.__path__, "galmorph.")
-    if name != "galmorph.__main__"
+    if name not in ("galmorph.__main__", "galmorph.timm")
 )
 
 
