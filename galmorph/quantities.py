@@ -6,6 +6,9 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 
 POSITION_NAMES = (  # also of VizieR, SExtractor, ObsCore, LSST and Euclid
     ("ra", "dec"),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import TrainingError
+from galmorph.quantities import Array
 
 ATYPICAL_PERCENTILE = 99.0  # rows above this percentile of held-out training data are flagged
 NUM_QUANTILES = 201
@@ -38,13 +39,13 @@ class Doubts:
         if not fits or len(self.bias) < 3 or len(self.quantiles) != 2:
             raise ValueError(f"no doubts: {self.weight.shape}, {self.bias.shape}")
 
-    def measure(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def measure(self, embeddings: Array) -> Array:
         """The two numbers of each row, (n, num_features) to (2, n)."""
         logits = embeddings @ self.weight.T + self.bias
         classes = logits[:, 1:] - logits[:, 1:].max(axis=1, keepdims=True)
         return np.stack([logits[:, 0], 1 - 1 / np.exp(classes).sum(axis=1)])
 
-    def rank(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def rank(self, embeddings: Array) -> Array:
         """The same as percentiles among galaxies."""
         grid = np.linspace(0, 100, self.quantiles.shape[1])
         pairs = zip(self.measure(embeddings), self.quantiles, strict=True)
@@ -62,7 +63,7 @@ class Frames:
         if self.weight.ndim != 2 or self.weight.shape[:1] != self.bias.shape or len(self.bias) < 2:
             raise ValueError(f"no frames: {self.weight.shape}, {self.bias.shape}")
 
-    def measure(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def measure(self, embeddings: Array) -> Array:
         """Logit of a bad frame, (n, num_features) to (n,); above 0 it is one."""
         logits = embeddings @ self.weight.T + self.bias
         return np.asarray(np.logaddexp.reduce(logits[:, 1:], axis=1) - logits[:, 0])
@@ -92,10 +93,10 @@ class Typicality:
             raise ValueError(f"no typicality: {shapes}, {self.neighbours} neighbours")
 
     @cached_property
-    def _reference_lengths(self) -> npt.NDArray[np.float32]:
+    def _reference_lengths(self) -> Array:
         return np.asarray((self.references**2).sum(axis=1))
 
-    def compute_distance(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def compute_distance(self, embeddings: Array) -> Array:
         """Mean distance to the nearest references, (n, num_features) to (n,)."""
         white = (embeddings - self.mean) @ self.components  # (n, k)
         own = (white**2).sum(axis=1)[:, None]
@@ -103,7 +104,7 @@ class Typicality:
         nearest = np.partition(square, self.neighbours, axis=1)[:, : self.neighbours]
         return np.asarray(np.sqrt(np.maximum(nearest, 0)).mean(axis=1))
 
-    def compute_atypicality(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def compute_atypicality(self, embeddings: Array) -> Array:
         """From 0 to 100, (n, num_features) to (n,); rows of NaN stay NaN.
 
         The percentile of the distance; with doubts, up to 99 the rank by how unsure the class is.
@@ -118,7 +119,7 @@ class Typicality:
             far = np.where(strange > TAIL, np.maximum(usual, tail), usual)
         return far.astype(np.float32)
 
-    def to_tensors(self) -> dict[str, npt.NDArray[Any]]:
+    def to_tensors(self) -> dict[str, Array]:
         """Arrays to store, float16 where that loses nothing that matters."""
         parts = {"doubts": self.doubts, "frames": self.frames}
         own = {f"{part}.{k}": a for part, of in parts.items() if of for k, a in vars(of).items()}
@@ -154,7 +155,7 @@ class Typicality:
 
 
 def fit_typicality(
-    embeddings: npt.NDArray[Any],
+    embeddings: Array,
     *,
     num_components: int = 256,
     num_references: int = 600,

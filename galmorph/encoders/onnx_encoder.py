@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import CheckpointError, MissingExtraError, UnknownModelError
+from galmorph.quantities import Array
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Arrays = Mapping[str, Array]
 TRIAL_S = 4.0  # seconds within which a graph must embed a batch when it is tried out
 LARGEST = 1024  # pixels on a side that a graph may take
 BATCH_NORM_EPS = 1e-5  # what torch adds to the variance unless told otherwise
@@ -39,7 +39,7 @@ def read_graph(architecture: str) -> bytes:
     return file.read_bytes()
 
 
-def _fold_batch_norms(tensors: Arrays) -> dict[str, npt.NDArray[Any]]:
+def _fold_batch_norms(tensors: Arrays) -> dict[str, Array]:
     """Fold each batch normalization into the convolution before it, in float64."""
     folded = dict(tensors)
     for key in tensors:
@@ -60,7 +60,7 @@ def _fold_batch_norms(tensors: Arrays) -> dict[str, npt.NDArray[Any]]:
 
 def make_graph_weights(
     tensors: Arrays, *, mean: tuple[float, ...], std: tuple[float, ...]
-) -> dict[str, npt.NDArray[np.float32]]:
+) -> dict[str, Array]:
     """Weights of a model file as the graphs name them, in float32, batch normalizations folded."""
     encoder = {key: array for key, array in tensors.items() if key.startswith("encoder.")}
     try:
@@ -95,20 +95,20 @@ class OnnxEncoder:
         """What the file of the graph says of itself, by key."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
-    def encode(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def encode(self, pixels: Array) -> Array:
         """Embed (n, 3, img_size, img_size), uint8 in [0, 255] or float32 in [0, 1]."""
         if pixels.dtype == np.uint8:
             pixels = pixels.astype(np.float32) / np.float32(255)
-        embedding: npt.NDArray[np.float32] = self._session.run(["embedding"], {"pixels": pixels})[0]
+        embedding: Array = self._session.run(["embedding"], {"pixels": pixels})[0]
         return embedding
 
-    def try_out(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def try_out(self, pixels: Array) -> Array:
         """Embed like `encode`, by a graph of unknown origin, which may fail or never end."""
         options = import_onnxruntime().RunOptions()
         timer = threading.Timer(TRIAL_S, setattr, (options, "terminate", True))
         timer.start()
         try:
-            embedding: npt.NDArray[Any]
+            embedding: Array
             (embedding,) = self._session.run(["embedding"], {"pixels": pixels}, options)
         except Exception as error:  # as in _open_session
             said = str(error).splitlines()[0][:200]

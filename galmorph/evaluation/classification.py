@@ -1,24 +1,24 @@
 """Accuracy with its interval, folds, and nearest neighbours; labels are (n,) class numbers."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from galmorph.quantities import Array
 
 NEIGHBOURS = 15  # as in Wei et al. 2022, PASP 134, 114508
 CHUNK = 512  # queries compared with every reference at a time, so that memory stays flat
 RESAMPLES = 2000  # bootstrap samples: enough for two digits of a 95 % interval
 
 
-def compute_accuracy(labels: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> float:
+def compute_accuracy(labels: Array, predicted: Array) -> float:
     """Fraction of rows whose predicted class is the true one; NaN for no rows."""
     return float(np.mean(labels == predicted)) if len(labels) else float("nan")
 
 
 def bootstrap_interval(
-    labels: npt.NDArray[Any],
-    predicted: npt.NDArray[Any],
+    labels: Array,
+    predicted: Array,
     *,
     level: float = 0.95,
     resamples: int = RESAMPLES,
@@ -38,13 +38,13 @@ def bootstrap_interval(
 
 
 def stratified_folds(
-    labels: npt.NDArray[Any],
+    labels: Array,
     folds: int,
     *,
     seed: int,
-    groups: npt.NDArray[Any] | None = None,
+    groups: Array | None = None,
     class_names: Sequence[str] | None = None,
-) -> npt.NDArray[np.int64]:
+) -> Array:
     """Deal the rows of each class evenly to folds, (n,) from 0; ``groups`` stay together."""
     if groups is None:
         groups = np.arange(len(labels))
@@ -63,12 +63,8 @@ def stratified_folds(
 
 
 def find_by_knn(
-    references: npt.NDArray[Any],
-    labels: npt.NDArray[Any],
-    queries: npt.NDArray[Any] | None = None,
-    *,
-    neighbours: int = NEIGHBOURS,
-) -> npt.NDArray[np.int64]:
+    references: Array, labels: Array, queries: Array | None = None, *, neighbours: int = NEIGHBOURS
+) -> Array:
     """Class of each query, (n, d) to (n,): majority of the nearest of (m, d) by cosine similarity.
 
     Ties go to the lowest class. Without queries each reference is one, but no neighbour of its own.
@@ -96,6 +92,6 @@ def find_by_knn(
     return found
 
 
-def _unit(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def _unit(vectors: Array) -> Array:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(length, 1e-12), dtype=np.float32)

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from galmorph.quantities import Array
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,7 @@ class ClassMerge:
         """Class names after the merge, in order of first appearance."""
         return tuple(dict.fromkeys(self.name_of(name) for name in class_names))
 
-    def merge_probabilities(
-        self, probabilities: npt.NDArray[Any], class_names: Sequence[str]
-    ) -> npt.NDArray[Any]:
+    def merge_probabilities(self, probabilities: Array, class_names: Sequence[str]) -> Array:
         """Add up the probabilities of the classes that become one, (n, k) to (n, merged)."""
         merged = self.rename(class_names)
         matrix = [[self.name_of(name) == joined for joined in merged] for name in class_names]

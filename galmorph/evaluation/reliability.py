@@ -1,10 +1,10 @@
 """Do rows with probability p come true p of the time: reliability table, ECE, temperature."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from galmorph.quantities import Array
 
 NUM_BINS = 15  # as in Guo et al. 2017, ICML
 TEMPERATURE_RANGE = (0.05, 20.0)
@@ -22,7 +22,7 @@ class ReliabilityBin:
 
 
 def compute_reliability(
-    probabilities: npt.NDArray[Any], labels: npt.NDArray[Any], *, num_bins: int = NUM_BINS
+    probabilities: Array, labels: Array, *, num_bins: int = NUM_BINS
 ) -> tuple[ReliabilityBin, ...]:
     """Confidence and accuracy in bins of equal width, lowest first, empty ones included."""
     confidence = probabilities.max(axis=1)
@@ -35,22 +35,20 @@ def compute_reliability(
     return tuple(map(ReliabilityBin, *(column.tolist() for column in columns)))
 
 
-def _find_bins(confidence: npt.NDArray[Any], num_bins: int) -> npt.NDArray[np.intp]:
+def _find_bins(confidence: Array, num_bins: int) -> Array:
     """Bin of each confidence; an edge belongs to the bin below it."""
     edges = np.linspace(0, 1, num_bins + 1)
     return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, num_bins - 1)
 
 
-def compute_ece(
-    probabilities: npt.NDArray[Any], labels: npt.NDArray[Any], *, num_bins: int = NUM_BINS
-) -> float:
+def compute_ece(probabilities: Array, labels: Array, *, num_bins: int = NUM_BINS) -> float:
     """Expected calibration error: mean over rows of |confidence - accuracy| of their bin."""
     bins = compute_reliability(probabilities, labels, num_bins=num_bins)
     gaps = [b.count * abs(b.confidence - b.accuracy) for b in bins if b.count]
     return sum(gaps) / len(labels) if len(labels) else float("nan")
 
 
-def compute_ece_floor(probabilities: npt.NDArray[Any], *, draws: int = 200, seed: int = 0) -> float:
+def compute_ece_floor(probabilities: Array, *, draws: int = 200, seed: int = 0) -> float:
     """Mean `compute_ece` over labels that are drawn from the probabilities themselves."""
     confidence = probabilities.max(axis=1)
     rng = np.random.default_rng(seed)
@@ -62,23 +60,23 @@ def compute_ece_floor(probabilities: npt.NDArray[Any], *, draws: int = 200, seed
     return float(np.abs(sums).sum(axis=1).mean() / len(confidence))
 
 
-def _log_probabilities(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _log_probabilities(logits: Array) -> Array:
     shifted = logits - logits.max(axis=1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
-def compute_log_loss(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
+def compute_log_loss(logits: Array, labels: Array) -> float:
     """Mean negative log probability of the true class, in nats; labels may be shares (n, k)."""
     return float(-_choose(_log_probabilities(logits.astype(np.float64)), labels).mean())
 
 
-def _choose(log_probabilities: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _choose(log_probabilities: Array, labels: Array) -> Array:
     if labels.ndim == 2:
         return np.asarray((labels * log_probabilities).sum(axis=1))
     return np.asarray(log_probabilities[np.arange(len(labels)), labels])
 
 
-def fit_temperature(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
+def fit_temperature(logits: Array, labels: Array) -> float:
     """Temperature of the smallest log loss (Guo et al. 2017, ICML), by a golden section.
 
     One row more counts, of every class in equal parts (after Platt 1999): few rows that are all

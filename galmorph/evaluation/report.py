@@ -19,7 +19,7 @@ from galmorph.evaluation.reliability import (
     compute_reliability,
 )
 from galmorph.evaluation.values import ValueResult
-from galmorph.quantities import plain
+from galmorph.quantities import Array, plain
 from galmorph.writing import write_whole
 
 
@@ -73,11 +73,11 @@ class ProtocolResult:
 
 def evaluate_labels(
     protocol: str,
-    labels: npt.NDArray[Any],
-    predicted: npt.NDArray[Any],
+    labels: Array,
+    predicted: Array,
     class_names: Sequence[str],
     *,
-    probabilities: npt.NDArray[Any] | None = None,
+    probabilities: Array | None = None,
     seed: int = 0,
     details: Mapping[str, Any] | None = None,
 ) -> ProtocolResult:

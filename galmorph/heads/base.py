@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from galmorph.quantities import Array
 from galmorph.tables.columns import ColumnSpec
 from galmorph.typicality import Typicality
 
@@ -51,10 +51,10 @@ class Head(ABC):
         """The columns that it fills, in order; the first is ``label`` where it has one."""
 
     @abstractmethod
-    def fill(self, embeddings: npt.NDArray[Any]) -> dict[str, Any]:
+    def fill(self, embeddings: Array) -> dict[str, Any]:
         """Values of its columns, (n, num_features) to n each; finite for finite rows."""
 
-    def find_sets(self, embeddings: npt.NDArray[Any], coverage: float) -> list[str] | None:
+    def find_sets(self, embeddings: Array, coverage: float) -> list[str] | None:
         """Names of which one is the truth so often, as text; None where that is not known."""
         return None
 
@@ -84,7 +84,7 @@ class Head(ABC):
             values["typicality"] = self.typicality.to_dict()
         return values
 
-    def to_tensors(self) -> dict[str, npt.NDArray[Any]]:
+    def to_tensors(self) -> dict[str, Array]:
         """Arrays to store."""
         own = {} if self.typicality is None else self.typicality.to_tensors()
         found = {name: getattr(self, name) for name in self.ARRAYS}

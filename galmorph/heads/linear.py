@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from galmorph.heads.base import Head
 from galmorph.heads.sets import find_sets, list_sets
+from galmorph.quantities import Array
 from galmorph.tables.columns import ColumnSpec, class_columns, probability_name
 
 
-def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def softmax(logits: Array) -> Array:
     """Probabilities along the last axis; rows sum to 1."""
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     shares = exponentials / exponentials.sum(axis=-1, keepdims=True)
@@ -67,17 +68,17 @@ class LinearHead(Head):
     def columns(self) -> tuple[ColumnSpec, ...]:
         return class_columns(self.class_names)
 
-    def fill(self, embeddings: npt.NDArray[Any]) -> dict[str, Any]:
+    def fill(self, embeddings: Array) -> dict[str, Any]:
         probabilities = self.compute_probabilities(embeddings)
         columns = {probability_name(c): probabilities[:, k] for k, c in enumerate(self.class_names)}
         labels = [self.class_names[k] for k in self.choose(embeddings)]
         return {"label": labels, "confidence": probabilities.max(axis=1), **columns}
 
-    def choose(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    def choose(self, embeddings: Array) -> Array:
         """Index of the label."""
         return np.asarray(self.compute_probabilities(embeddings).argmax(axis=1))
 
-    def find_sets(self, embeddings: npt.NDArray[Any], coverage: float) -> list[str] | None:
+    def find_sets(self, embeddings: Array, coverage: float) -> list[str] | None:
         if self.scores is None:
             return None
         found = find_sets(self.compute_probabilities(embeddings), self.scores, coverage)
@@ -91,10 +92,10 @@ class LinearHead(Head):
         names, temperature = tuple(values["class_names"]), float(values["temperature"])
         return {"class_names": names, "temperature": temperature}
 
-    def compute_logits(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def compute_logits(self, embeddings: Array) -> Array:
         """Linear map before the temperature, (n, num_features) to (n, num_classes)."""
         return np.asarray(embeddings @ self.weight.T + self.bias)
 
-    def compute_probabilities(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def compute_probabilities(self, embeddings: Array) -> Array:
         """Calibrated probabilities, (n, num_features) to (n, num_classes); NaN stays NaN."""
         return softmax(self.compute_logits(embeddings) / self.temperature)

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from galmorph.quantities import Array
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from galmorph.heads.base import Head
 from galmorph.heads.hidden import add_hidden
+from galmorph.quantities import Array
 from galmorph.tables.columns import ColumnSpec
 
 
@@ -44,11 +45,11 @@ class RegressionHead(Head):
     def num_features(self) -> int:
         return int(self.hidden_weight.shape[1])
 
-    def compute_values(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def compute_values(self, embeddings: Array) -> Array:
         """(n, num_features) to (n, num_targets), each within its range."""
         features = add_hidden(embeddings, self.hidden_weight, self.hidden_bias)
         low, high = (np.array([getattr(t, end) for t in self.targets]) for end in ("low", "high"))
-        values: npt.NDArray[Any] = np.clip(features @ self.weight.T + self.bias, low, high)
+        values: Array = np.clip(features @ self.weight.T + self.bias, low, high)
         return values.astype(np.float32)
 
     @property
@@ -64,7 +65,7 @@ class RegressionHead(Head):
             for suffix, ucd, said in texts
         )
 
-    def fill(self, embeddings: npt.NDArray[Any]) -> dict[str, Any]:
+    def fill(self, embeddings: Array) -> dict[str, Any]:
         values = self.compute_values(embeddings)
         filled = {}
         for k, target in enumerate(self.targets):

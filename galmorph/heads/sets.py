@@ -1,12 +1,10 @@
 """Sets of classes that hold the truth so often: split conformal prediction (Vovk et al. 2005)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from galmorph.quantities import Array
 
 MAX_SCORES = 400  # calibration cutouts that a head keeps of each class
 NO_SCORE = 2.0  # above all scores
@@ -21,7 +19,7 @@ def make_scores(probabilities: Array, labels: Array) -> Array:
     return found[:, (found != NO_SCORE).any(axis=0)]
 
 
-def find_sets(probabilities: Array, scores: Array, coverage: float) -> npt.NDArray[np.bool_]:
+def find_sets(probabilities: Array, scores: Array, coverage: float) -> Array:
     """Classes (n, k) with scores within ``coverage`` of the calibration cutouts of the class."""
     known = (scores != NO_SCORE).sum(axis=1)
     rank = np.ceil((known + 1) * coverage).astype(int)  # from 1
@@ -30,7 +28,7 @@ def find_sets(probabilities: Array, scores: Array, coverage: float) -> npt.NDArr
     return np.asarray(1 - probabilities <= limit)
 
 
-def list_sets(members: npt.NDArray[np.bool_], class_names: Sequence[str]) -> list[str]:
+def list_sets(members: Array, class_names: Sequence[str]) -> list[str]:
     """Names of the classes in each row of (n, k), with blanks between them."""
     names = class_names[: members.shape[1]]
     return [" ".join(c for c, inside in zip(names, row, strict=True) if inside) for row in members]

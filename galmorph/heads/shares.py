@@ -1,13 +1,14 @@
 """Shares heads: what people would say of a galaxy, and the class that it counts as."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from galmorph.heads.linear import LinearHead, softmax
 from galmorph.heads.sets import find_sets, list_sets
+from galmorph.quantities import Array
 from galmorph.tables.columns import ColumnSpec, probability_name
 
 MOST = 0.6  # share from which the last class is the label
@@ -31,20 +32,20 @@ class SharesHead(LinearHead):
         if self.label_weight.shape != expected or self.label_bias.shape != expected[:1]:
             raise ValueError(f"labels by {self.label_weight.shape}, not {expected}")
 
-    def compute_probabilities(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def compute_probabilities(self, embeddings: Array) -> Array:
         """Expected shares, (n, num_features) to (n, num_classes); rows sum to 1."""
         logits = self.compute_logits(embeddings)
         none = 0.5 + 0.5 * np.tanh(logits[:, -1:] / 2)
         galaxies = softmax(logits[:, :-1] / self.temperature) * (1 - none)
         return np.concatenate([galaxies, none], axis=1).astype(np.float32)
 
-    def choose(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    def choose(self, embeddings: Array) -> Array:
         galaxies = (embeddings @ self.label_weight.T + self.label_bias).argmax(axis=1)
         last = len(self.class_names) - 1
         none = self.compute_probabilities(embeddings)[:, -1] >= MOST
         return np.where(none, last, galaxies)
 
-    def find_sets(self, embeddings: npt.NDArray[Any], coverage: float) -> list[str] | None:
+    def find_sets(self, embeddings: Array, coverage: float) -> list[str] | None:
         """Classes of galaxies, one of which has the most votes so often; or the last class."""
         if self.scores is None:
             return None

@@ -11,9 +11,8 @@ from galmorph.heads.base import Head
 from galmorph.heads.hidden import add_hidden
 from galmorph.heads.linear import softmax
 from galmorph.heads.questions import Question, compute_reach, slice_answers
+from galmorph.quantities import Array
 from galmorph.tables.columns import ColumnSpec
-
-Array = npt.NDArray[Any]
 
 COVERAGE = 0.8  # probability that the share of the voters lies in the interval
 RELEVANT = 0.5  # a question says something where this part of the people reach it

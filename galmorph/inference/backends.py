@@ -6,14 +6,11 @@ Nothing here imports torch before a torch model is to be run.
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from galmorph.encoders.onnx_encoder import OnnxEncoder, import_onnxruntime
 from galmorph.errors import DeviceError
 from galmorph.model import Model
+from galmorph.quantities import Array
 from galmorph.settings import BackendName
 
 
@@ -28,7 +25,7 @@ class Backend:
     Every thread that reads or encodes calls `start_worker` first; a run takes place within `guard`.
     """
 
-    encode: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
+    encode: Callable[[Array], Array]
     device: str
     precision: str
     start_worker: Callable[[], None] = _do_nothing

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from galmorph.errors import PixelError
 from galmorph.flags import Flags
 from galmorph.images.source import Source, make_printable
+from galmorph.quantities import Array
 
 T = TypeVar("T")
 
@@ -49,7 +50,7 @@ class ReadBlock:
 
     rows: list[Row]
     good: list[int]
-    pixels: npt.NDArray[Any] | None
+    pixels: Array | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Block:
     embeddings: npt.NDArray[np.float32]
 
 
-def to_one_dtype(pixels: Sequence[npt.NDArray[Any]]) -> Sequence[npt.NDArray[Any]]:
+def to_one_dtype(pixels: Sequence[Array]) -> Sequence[Array]:
     """Pixels that can share a batch: float32 on [0, 1] as soon as some of them are."""
     if len({p.dtype for p in pixels}) < 2:
         return pixels
@@ -78,9 +79,7 @@ def join_blocks(blocks: Sequence[ReadBlock]) -> ReadBlock:
     return ReadBlock(rows, good, np.concatenate(pixels) if pixels else None)
 
 
-def make_block(
-    read: ReadBlock, encoded: npt.NDArray[np.float32] | None, *, num_features: int
-) -> Block:
+def make_block(read: ReadBlock, encoded: Array | None, *, num_features: int) -> Block:
     """Put embeddings beside their rows; those that are not finite take the label away."""
     rows, good = read.rows, read.good
     embeddings = np.full((len(rows), num_features), np.nan, dtype=np.float32)

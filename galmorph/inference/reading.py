@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import GalmorphError, NotAnsweredError, NotCoveredError, PixelError
 from galmorph.flags import NO_LABEL, Flags
@@ -19,6 +17,7 @@ from galmorph.images.read import read_cutout
 from galmorph.images.source import Source, make_printable
 from galmorph.inference.blocks import NO_LABEL_REASONS, ReadBlock, Row, to_one_dtype
 from galmorph.preprocessing.pipeline import Placed, Prepared, Preprocessing
+from galmorph.quantities import Array
 from galmorph.settings import FieldOptions, ReadOptions, RenderOptions
 
 __all__ = ["Reader", "fail"]
@@ -62,7 +61,7 @@ class Reader:
     ) -> ReadBlock:
         """Read and prepare some sources, in order; whatever goes wrong stays in its row."""
         rows: list[Row] = []
-        pixels: dict[int, npt.NDArray[Any]] = {}
+        pixels: dict[int, Array] = {}
         for group, found in self.read_groups(sources, before):
             pixels |= {len(rows) + k: image for k, image in found.items()}
             rows += group
@@ -71,7 +70,7 @@ class Reader:
 
     def read_groups(
         self, sources: Sequence[Source], before: Callable[[Source], None]
-    ) -> Iterator[tuple[list[Row], dict[int, npt.NDArray[Any]]]]:
+    ) -> Iterator[tuple[list[Row], dict[int, Array]]]:
         """Rows that were prepared together, and their pixels; one that fills the memory ends them.
 
         What is to be done before each source may raise.
@@ -106,9 +105,7 @@ class Reader:
             fail(row, error)
             return row, None
 
-    def _finish(
-        self, rows: Sequence[Row], placed: Mapping[int, Placed]
-    ) -> dict[int, npt.NDArray[Any]]:
+    def _finish(self, rows: Sequence[Row], placed: Mapping[int, Placed]) -> dict[int, Array]:
         """Pixels of those rows that have something to show."""
         if not placed:
             return {}
@@ -131,13 +128,13 @@ class Reader:
         return pixels
 
 
-def _find_owner(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _find_owner(array: Array) -> Array:
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array
 
 
-def _count_held_bytes(array: npt.NDArray[Any], source: Source) -> int:
+def _count_held_bytes(array: Array, source: Source) -> int:
     """Of the whole image that the array may be a part of, where it is not the caller's own."""
     owner = _find_owner(array)
     given = source.data if isinstance(source, InMemory) else None

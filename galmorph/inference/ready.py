@@ -8,7 +8,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -20,6 +19,7 @@ from galmorph.inference.cores import SharedSetting
 from galmorph.inference.devices import Precision
 from galmorph.inference.fused_layers import fuse_layers
 from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.quantities import Array
 
 
 def fold_batch_norm(encoder: nn.Module) -> nn.Module:
@@ -108,12 +108,12 @@ class ReadyEncoder:
         embedding: Tensor = self.module(self.normalize(pixels))
         return embedding.float()
 
-    def encode(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def encode(self, pixels: Array) -> Array:
         """uint8 or float32 pixels (n, 3, img_size, img_size) to embeddings (n, num_features)."""
         host = torch.from_numpy(pixels)
         if self.device.type == "cuda":
             host = host.pin_memory()
-        parts: list[npt.NDArray[np.float32]] = []
+        parts: list[Array] = []
         begin = 0
         while begin < len(host):
             part = host[begin : begin + (self.limit or len(host))]
@@ -126,11 +126,11 @@ class ReadyEncoder:
             begin += len(part)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _try_part(self, pixels: Tensor) -> npt.NDArray[np.float32] | None:
+    def _try_part(self, pixels: Tensor) -> Array | None:
         """None where the device's memory is too small."""
         try:
             with torch.inference_mode():
-                embeddings: npt.NDArray[np.float32] = self.compute(pixels).cpu().numpy()
+                embeddings: Array = self.compute(pixels).cpu().numpy()
         except torch.OutOfMemoryError:
             if len(pixels) == 1:
                 raise

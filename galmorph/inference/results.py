@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.flags import NO_LABEL, Flags
 from galmorph.heads import Head
@@ -16,7 +15,7 @@ from galmorph.inference.backends import list_versions
 from galmorph.inference.blocks import NO_LABEL_REASONS
 from galmorph.inference.engine import Block, Row
 from galmorph.model import Model
-from galmorph.quantities import to_degrees
+from galmorph.quantities import Array, to_degrees
 from galmorph.settings import EngineOptions, FieldOptions, RenderOptions
 from galmorph.tables.columns import ColumnSpec, probability_name, result_columns
 from galmorph.typicality import ATYPICAL_PERCENTILE, Typicality
@@ -164,10 +163,10 @@ class ResultPlan:
         return columns
 
 
-def _find_odd(head: Head, columns: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+def _find_odd(head: Head, columns: Mapping[str, Any]) -> Array:
     """Rows, (n,), whose numbers are not finite, or whose probabilities do not sum to one."""
     numbers = np.stack([columns[spec.name] for spec in head.columns() if spec.is_float], axis=1)
-    odd: npt.NDArray[np.bool_] = ~np.isfinite(numbers).all(axis=1)
+    odd: Array = ~np.isfinite(numbers).all(axis=1)
     classes = [probability_name(name) for name in getattr(head, "class_names", ())]
     if classes:
         total = sum(np.asarray(columns[name], dtype=np.float64) for name in classes)
@@ -175,7 +174,7 @@ def _find_odd(head: Head, columns: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
     return odd
 
 
-def _take_away(columns: Mapping[str, Any], odd: npt.NDArray[np.bool_], block: Block) -> None:
+def _take_away(columns: Mapping[str, Any], odd: Array, block: Block) -> None:
     """Flag these rows, unless they have no label anyway, and leave them no numbers."""
     for k in np.flatnonzero(odd):
         row = block.rows[k]

@@ -17,6 +17,7 @@ from galmorph.flags import NO_LABEL
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source, make_object_id, make_printable
 from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.quantities import Array
 from galmorph.settings import ReadOptions, RenderOptions
 from galmorph.training.cutouts import find_class, list_cutouts, name_cutout
 
@@ -63,7 +64,7 @@ class TrainingSet:
 
 def _read_square(
     source: Source, square: Preprocessing, read: ReadOptions, rendering: RenderOptions
-) -> npt.NDArray[np.uint8]:
+) -> Array:
     """Central part of a cutout, (3, size, size), through the same path as a user's."""
     prepared = square.prepare(read_cutout(source, options=read), rendering=rendering)
     if prepared.flags & NO_LABEL:
@@ -116,11 +117,11 @@ def load_training_set(
 class _Found:
     """A training set that grows."""
 
-    chunks: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    chunks: list[Array] = field(default_factory=list)
     rows: list[tuple[str, str, int, str]] = field(default_factory=list)  # the last is the class
     skipped: list[str] = field(default_factory=list)
 
-    def add(self, image: npt.NDArray[np.uint8], row: tuple[str, str, int, str]) -> None:
+    def add(self, image: Array, row: tuple[str, str, int, str]) -> None:
         place = len(self.rows) % CHUNK
         if place == 0:
             self.chunks.append(np.empty((CHUNK, *image.shape), dtype=np.uint8))
@@ -139,7 +140,7 @@ class _Found:
         arrays = (self._join(), np.array(labels, np.int64), np.array(domains, np.int64))
         return TrainingSet(*arrays, class_names, names, tuple(self.skipped), object_ids)
 
-    def _join(self) -> npt.NDArray[np.uint8]:
+    def _join(self) -> Array:
         """All images in one array; each chunk is let go when it has been copied."""
         joined = np.empty((len(self.rows), *self.chunks[0].shape[1:]), dtype=np.uint8)
         for start in range(0, len(joined), CHUNK):

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from galmorph.encoders.fused import ProjectionHead
@@ -17,6 +15,7 @@ from galmorph.heads import Head
 from galmorph.model import Model, read_model, write_model
 from galmorph.pipeline import load_model
 from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.quantities import Array
 from galmorph.training.checkpoint import CHECKPOINT, get_kept, load_checkpoint
 from galmorph.training.recipe import Recipe, recipe_from_dict
 from galmorph.typicality import Typicality
@@ -162,12 +161,10 @@ def _is_stored(kept: torch.Tensor, own: torch.Tensor) -> bool:
     return kept.is_floating_point() and torch.equal(kept.half().to(own.dtype), own)
 
 
-def compute_projection(
-    head: ProjectionHead, embeddings: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
+def compute_projection(head: ProjectionHead, embeddings: Array) -> Array:
     """Projections of embeddings, (n, num_features) to (n, 128), unit length."""
     with torch.inference_mode():
-        projected: npt.NDArray[np.float32] = head(torch.from_numpy(embeddings)).numpy()
+        projected: Array = head(torch.from_numpy(embeddings)).numpy()
     return projected
 
 

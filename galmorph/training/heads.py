@@ -17,6 +17,7 @@ from galmorph.evaluation.classification import (
 from galmorph.evaluation.reliability import compute_ece, compute_log_loss, fit_temperature
 from galmorph.heads import LinearHead, softmax
 from galmorph.heads.sets import make_scores
+from galmorph.quantities import Array
 from galmorph.tables.columns import join_names
 from galmorph.training.logistic import (
     class_weights,
@@ -54,18 +55,18 @@ class HeadFit:
 
 @one_thread
 def fit_head(
-    embeddings: npt.NDArray[Any],
-    labels: npt.NDArray[Any],
+    embeddings: Array,
+    labels: Array,
     class_names: Sequence[str],
     *,
     name: str,
     seed: int,
     crop: Crop = None,
-    groups: npt.NDArray[Any] | None = None,
+    groups: Array | None = None,
     balanced: bool = False,
-    judges: npt.NDArray[np.bool_] | None = None,
-    originals: npt.NDArray[np.bool_] | None = None,
-    weights: npt.NDArray[Any] | None = None,
+    judges: Array | None = None,
+    originals: Array | None = None,
+    weights: Array | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> HeadFit:
     """Fit a multinomial logistic regression; penalty and temperature by cross-validation.
@@ -123,9 +124,7 @@ def fit_head(
     )
 
 
-def _check_judges(
-    labels: npt.NDArray[Any], judges: npt.NDArray[np.bool_] | None
-) -> npt.NDArray[np.bool_]:
+def _check_judges(labels: Array, judges: Array | None) -> Array:
     """The rows to judge by: all of them unless some are named."""
     if judges is None:
         return np.ones(len(labels), dtype=bool)
@@ -137,24 +136,19 @@ def _check_judges(
     return judges
 
 
-def _count(labels: npt.NDArray[Any], class_names: Sequence[str]) -> dict[str, int]:
+def _count(labels: Array, class_names: Sequence[str]) -> dict[str, int]:
     counts = np.bincount(labels, minlength=len(class_names))
     return {name: int(count) for name, count in zip(class_names, counts, strict=True)}
 
 
-def _first_of_each(
-    labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None
-) -> npt.NDArray[np.int64]:
+def _first_of_each(labels: Array, groups: Array | None) -> Array:
     if groups is None:
         return np.arange(len(labels))
     return np.unique(groups, return_index=True)[1]
 
 
 def _check_rows(
-    embeddings: npt.NDArray[Any],
-    labels: npt.NDArray[Any],
-    class_names: Sequence[str],
-    groups: npt.NDArray[Any] | None,
+    embeddings: Array, labels: Array, class_names: Sequence[str], groups: Array | None
 ) -> int:
     """Number of folds that the rarest class allows for."""
     if len(class_names) < 2:
@@ -176,12 +170,8 @@ def _check_rows(
 
 
 def _choose_penalty(
-    embeddings: npt.NDArray[Any],
-    shares: npt.NDArray[Any],
-    fold: npt.NDArray[Any],
-    weights: npt.NDArray[Any] | None,
-    judges: npt.NDArray[np.bool_],
-) -> tuple[float, npt.NDArray[np.float64]]:
+    embeddings: Array, shares: Array, fold: Array, weights: Array | None, judges: Array
+) -> tuple[float, Array]:
     """Penalty with the smallest calibrated log loss out of fold, and the logits behind it."""
     best = (np.inf, PENALTIES[0], np.empty(shares.shape))
     worse = 0

@@ -18,6 +18,7 @@ from galmorph.images.source import Source, make_printable, replace_columns
 from galmorph.inference.engine import Row
 from galmorph.pipeline import Pipeline
 from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.quantities import Array
 from galmorph.settings import FieldOptions
 from galmorph.tables.cells import to_objects
 from galmorph.tables.columns import probability_name
@@ -152,7 +153,7 @@ def embed_labelled(
     embeddings, labels, object_ids, addresses, failed = [], [], [], [], []
     done = 0
     for block in pipeline.run(bring_ahead(picker.pick(sources), within=pipeline.read.within)):
-        good: npt.NDArray[np.bool_] = np.isfinite(block.embeddings).all(axis=1)  # type: ignore[assignment]
+        good: Array = np.isfinite(block.embeddings).all(axis=1)  # type: ignore[assignment]
         embeddings.append(block.embeddings[good])
         for row, usable in zip(block.rows, good, strict=True):
             if usable:

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from galmorph.quantities import Array
+
 Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 MAX_ITERATIONS = 500
 GRADIENT_TOLERANCE = 1e-4  # of the gradient, along preconditioned axes
 CURVATURE = 0.1  # typical p (1 - p) of a fitted probability
-Coefficients = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+Coefficients = tuple[Array, Array]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Standardizer:
     mean: npt.NDArray[np.float64]
     std: npt.NDArray[np.float64]
 
-    def apply(self, embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def apply(self, embeddings: Array) -> Array:
         """Standardized features, (n, d)."""
         return np.asarray((embeddings - self.mean) / self.std)
 
@@ -36,13 +38,13 @@ class Standardizer:
         return weight, coefficients[1] - weight @ self.mean
 
 
-def standardize(embeddings: npt.NDArray[Any]) -> Standardizer:
+def standardize(embeddings: Array) -> Standardizer:
     """Find mean and standard deviation; a constant feature keeps its scale."""
     std = embeddings.std(axis=0, dtype=np.float64)
     return Standardizer(embeddings.mean(axis=0, dtype=np.float64), np.where(std > 1e-9, std, 1.0))
 
 
-def class_weights(labels: npt.NDArray[Any], num_classes: int) -> npt.NDArray[np.float64]:
+def class_weights(labels: Array, num_classes: int) -> Array:
     """Weight of each row such that all classes weigh the same; 1 on average."""
     counts = np.bincount(labels, minlength=num_classes)
     return np.asarray(len(labels) / (np.count_nonzero(counts) * counts[labels]))
@@ -63,7 +65,7 @@ def one_thread(fit: Fit) -> Fit:
     return cast(Fit, run)
 
 
-def predict(features: npt.NDArray[Any], coefficients: Coefficients) -> npt.NDArray[np.float64]:
+def predict(features: Array, coefficients: Coefficients) -> Array:
     """Logits (n, k), by torch, whose threads `one_thread` counts."""
     weight, bias = (torch.from_numpy(np.ascontiguousarray(part)) for part in coefficients)
     x = torch.from_numpy(np.asarray(features, dtype=np.float64))
@@ -71,12 +73,12 @@ def predict(features: npt.NDArray[Any], coefficients: Coefficients) -> npt.NDArr
 
 
 def fit_path(
-    features: npt.NDArray[Any],
-    targets: npt.NDArray[Any],
+    features: Array,
+    targets: Array,
     penalties: Iterable[float],
     *,
     sizes: Sequence[int] | None = None,
-    weights: npt.NDArray[Any] | None = None,
+    weights: Array | None = None,
 ) -> Iterator[Coefficients]:
     """Fit for one penalty after another, strongest first: weight (k, d) and bias (k,).
 
@@ -102,14 +104,14 @@ def fit_path(
 
 
 def cross_predict(
-    features: npt.NDArray[Any],
-    targets: npt.NDArray[Any],
-    fold: npt.NDArray[Any],
+    features: Array,
+    targets: Array,
+    fold: Array,
     penalties: Iterable[float],
     *,
     sizes: Sequence[int] | None = None,
-    weights: npt.NDArray[Any] | None = None,
-) -> Iterator[tuple[float, npt.NDArray[np.float64]]]:
+    weights: Array | None = None,
+) -> Iterator[tuple[float, Array]]:
     """For one penalty after another: out-of-fold logits of every row, (n, k)."""
     penalties = tuple(penalties)
     scales, paths = [], []
@@ -131,7 +133,7 @@ def cross_predict(
 class _PrincipalBasis:
     """Features on their principal axes, scaled so that all are about equally steep for L-BFGS."""
 
-    def __init__(self, features: npt.NDArray[Any]) -> None:
+    def __init__(self, features: Array) -> None:
         x = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float64))
         variance, self.vectors = torch.linalg.eigh(x.T @ x / len(x))
         self.variance = variance.clamp(min=0)

@@ -1,11 +1,11 @@
 """How good the embedding is while it is being trained: kNN on a sample of labelled images."""
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from galmorph.evaluation.classification import NEIGHBOURS, compute_accuracy, find_by_knn
+from galmorph.quantities import Array
 from galmorph.training.data import TrainingSet
 from galmorph.training.views import make_eval_view
 
@@ -44,18 +44,16 @@ class KnnMonitor:
         labels = self.data.labels[self.rows]
         return compute_accuracy(labels, find_by_knn(np.concatenate(embeddings), labels))
 
-    def _embed(
-        self, encoder: nn.Module, rows: npt.NDArray[np.int64], mean: Tensor, std: Tensor
-    ) -> npt.NDArray[np.float32]:
+    def _embed(self, encoder: nn.Module, rows: Array, mean: Tensor, std: Tensor) -> Array:
         images = torch.from_numpy(self.data.images[rows]).to(mean.device)
         size: int = encoder.img_size  # type: ignore[assignment]
         with torch.inference_mode():
             views = make_eval_view(images, img_size=size, field=self.field)
-            embedding: npt.NDArray[np.float32] = encoder((views - mean) / std).cpu().numpy()
+            embedding: Array = encoder((views - mean) / std).cpu().numpy()
         return embedding
 
 
-def _choose_rows(data: TrainingSet, seed: int, hold_out: float) -> npt.NDArray[np.int64]:
+def _choose_rows(data: TrainingSet, seed: int, hold_out: float) -> Array:
     usable = data.labels >= 0
     if hold_out > 0:
         usable &= data.hold_out(hold_out).labels < 0

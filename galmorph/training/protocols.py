@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.encoders.fused import ProjectionHead
 from galmorph.errors import TrainingError
@@ -14,6 +13,7 @@ from galmorph.evaluation.merging import ClassMerge
 from galmorph.evaluation.report import ProtocolResult, evaluate_labels
 from galmorph.heads import LinearHead
 from galmorph.heads.shares import SharesHead
+from galmorph.quantities import Array
 from galmorph.training.export import compute_projection
 from galmorph.training.heads import fit_head
 from galmorph.training.labelled import LabelledSet
@@ -58,14 +58,14 @@ class Protocols:
         )
         return self._from_labels("kNN, training part to test set", predicted, names)
 
-    def check_same(self, other: LabelledSet) -> npt.NDArray[np.float32]:
+    def check_same(self, other: LabelledSet) -> Array:
         """Embeddings of the same cutouts at another field of view."""
         if other.object_ids != self.test.object_ids:
             raise TrainingError("the fields of view do not leave the same cutouts to compare")
         return other.embeddings
 
     def cross_validated_probe(
-        self, folds: int, fields: Mapping[str, npt.NDArray[Any]] | None = None
+        self, folds: int, fields: Mapping[str, Array] | None = None
     ) -> ProtocolResult:
         """A linear probe by stratified folds; penalty, temperature and field chosen inside."""
         test, probes = self.test, fields or {"": self.test.embeddings}
@@ -125,7 +125,7 @@ class Protocols:
                 "fewer (--neighbours), or leave kNN out (--protocols)"
             )
 
-    def _deal(self, folds: int) -> npt.NDArray[np.int64]:
+    def _deal(self, folds: int) -> Array:
         try:
             names = self.test.class_names
             return stratified_folds(self.test.labels, folds, seed=self.seed, class_names=names)
@@ -133,13 +133,13 @@ class Protocols:
             raise TrainingError(f"{error}; take fewer folds, or fewer classes") from error
 
     def _merge_labels(
-        self, labels: npt.NDArray[Any], class_names: Sequence[str]
-    ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+        self, labels: Array, class_names: Sequence[str]
+    ) -> tuple[Array, tuple[str, ...]]:
         names = self.merge.rename(class_names)
         table = np.array([names.index(self.merge.name_of(name)) for name in class_names])
         return table[labels], names
 
-    def _true_labels(self, names: Sequence[str]) -> npt.NDArray[np.int64]:
+    def _true_labels(self, names: Sequence[str]) -> Array:
         merged, own = self._merge_labels(self.test.labels, self.test.class_names)
         unknown = [name for name in own if name not in names]
         if unknown:
@@ -152,10 +152,10 @@ class Protocols:
     def _from_probabilities(
         self,
         protocol: str,
-        probabilities: npt.NDArray[Any],
+        probabilities: Array,
         class_names: Sequence[str],
         details: dict[str, Any],
-        chosen: npt.NDArray[Any] | None = None,
+        chosen: Array | None = None,
     ) -> ProtocolResult:
         names = self.merge.rename(class_names)
         merged = self.merge.merge_probabilities(probabilities, class_names)
@@ -173,7 +173,7 @@ class Protocols:
         )
 
     def _from_labels(
-        self, protocol: str, predicted: npt.NDArray[Any], names: Sequence[str], vote: str = ""
+        self, protocol: str, predicted: Array, names: Sequence[str], vote: str = ""
     ) -> ProtocolResult:
         protocol = f"{protocol} (k = {self.neighbours}, cosine{vote})"
         return evaluate_labels(protocol, self._true_labels(names), predicted, names, seed=self.seed)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import CatalogueError, TrainingError
 from galmorph.evaluation.values import ValueResult, compare_numbers, compare_shares
@@ -12,10 +11,9 @@ from galmorph.heads import Head
 from galmorph.heads.questions import Question, slice_answers
 from galmorph.heads.regression import RegressionHead, Target
 from galmorph.heads.votes import VoteHead
+from galmorph.quantities import Array
 from galmorph.training.labelled import to_label
 from galmorph.training.votes import deal_folds, fit_numbers, fit_votes
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from galmorph.errors import TrainingError
@@ -15,11 +14,11 @@ from galmorph.heads.linear import softmax
 from galmorph.heads.questions import Question, compute_reach, slice_answers
 from galmorph.heads.regression import RegressionHead, Target
 from galmorph.heads.votes import COVERAGE, VOTERS, VoteHead, find_interval
+from galmorph.quantities import Array
 from galmorph.training.logistic import cross_predict, fit_path, one_thread, standardize
 
 logger = logging.getLogger(__name__)
 
-Array = npt.NDArray[Any]
 
 PENALTIES = (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.015)  # of vote heads, strongest first
 RIDGES = tuple(float(r) for r in 10.0 ** np.arange(0.5, -3.1, -0.25))  # per row, of the variance
