@@ -219,7 +219,6 @@ class Pipeline:
             self.head,
             field=self.field_of_view,
             rendering=self.rendering,
-            options=self.options,
             precision=precision,
             device=device,
         )

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from galmorph.errors import CheckpointError, MissingExtraError, UnknownModelError
+from galmorph.errors import CheckpointError, UnknownModelError
+from galmorph.images.library import import_extra
 from galmorph.quantities import Array
 
 Arrays = Mapping[str, Array]
@@ -20,11 +21,7 @@ BATCH_NORM_EPS = 1e-5  # what torch adds to the variance unless told otherwise
 
 def import_onnxruntime() -> Any:
     """Import onnxruntime, or say how to install it."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime", "onnx", "for --backend onnx") from error
-    return onnxruntime
+    return import_extra("onnxruntime", "onnx", "for --backend onnx")
 
 
 @cache

@@ -24,6 +24,12 @@ def make_class_name(text: str) -> str:
     return re.sub(r"\W+", "_", text.strip())
 
 
+def add_hidden(embeddings: Array, weight: Array, bias: Array) -> Array:
+    """(n, d) to (n, d + h): sigmoid units of ``weight`` (h, d) stand after the embedding."""
+    units = 0.5 + 0.5 * np.tanh(0.5 * (embeddings @ weight.T + bias))
+    return np.concatenate([embeddings, units.astype(embeddings.dtype)], axis=1)
+
+
 @dataclass(frozen=True)
 class Head(ABC):
     """Embeddings to columns; `crop` and `typicality` are None where those of the model hold."""

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.heads.base import Head
-from galmorph.heads.hidden import add_hidden
+from galmorph.heads.base import Head, add_hidden
 from galmorph.quantities import Array
 from galmorph.tables.columns import ColumnSpec
 

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.heads.base import Head
-from galmorph.heads.hidden import add_hidden
+from galmorph.heads.base import Head, add_hidden
 from galmorph.heads.linear import softmax
 from galmorph.heads.questions import Question, compute_reach, slice_answers
 from galmorph.quantities import Array

@@ -14,10 +14,6 @@ from galmorph.quantities import Array
 from galmorph.settings import BackendName
 
 
-def _do_nothing() -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Backend:
     """A model made ready to run: what encodes (n, 3, y, x) in any thread, where, how precisely.
@@ -28,17 +24,8 @@ class Backend:
     encode: Callable[[Array], Array]
     device: str
     precision: str
-    start_worker: Callable[[], None] = _do_nothing
+    start_worker: Callable[[], None] = lambda: None
     guard: Callable[[], AbstractContextManager[None]] = field(default=nullcontext)
-
-
-def _check_onnx(device: str, precision: str | None) -> tuple[str, str]:
-    import_onnxruntime()
-    if device not in ("auto", "cpu"):
-        raise DeviceError(f"--backend onnx computes on the cpu, not on {device!r}")
-    if precision not in (None, "auto", "float32"):
-        raise ValueError(f"--backend onnx computes in float32, not in {precision!r}")
-    return "cpu", "float32"
 
 
 def check_backend(
@@ -46,7 +33,12 @@ def check_backend(
 ) -> tuple[str, str]:
     """Device and precision of a run, before a model is loaded; raises where they are not there."""
     if name == "onnx":
-        return _check_onnx(device, precision)
+        import_onnxruntime()
+        if device not in ("auto", "cpu"):
+            raise DeviceError(f"--backend onnx computes on the cpu, not on {device!r}")
+        if precision not in (None, "auto", "float32"):
+            raise ValueError(f"--backend onnx computes in float32, not in {precision!r}")
+        return "cpu", "float32"
     from galmorph.inference.devices import choose_device, choose_precision
 
     chosen = choose_device(device)
@@ -64,17 +56,11 @@ def list_versions(name: BackendName) -> Mapping[str, str]:
 
 def open_backend(model: Model, *, device: str = "auto", precision: str | None = None) -> Backend:
     """Make a model ready to run; repeated calls cost nothing. Raises as `check_backend`."""
+    device, precision = check_backend(model.backend, device=device, precision=precision)
     if isinstance(model.encoder, OnnxEncoder):
-        return Backend(model.encoder.encode, *_check_onnx(device, precision))
+        return Backend(model.encoder.encode, device, precision)
     from galmorph.inference import ready
-    from galmorph.inference.devices import choose_device, choose_precision
 
-    chosen = choose_device(device)
-    kind = choose_precision(precision, chosen)
-    return Backend(
-        ready.get_ready_encoder(model.encoder, model.preprocessing, chosen, kind).encode,
-        str(chosen),
-        kind,
-        start_worker=ready.use_one_compute_thread,
-        guard=ready.keep_compute_threads,
-    )
+    encoder = ready.get_ready_encoder(model.encoder, model.preprocessing, device, precision)
+    workers = ready.use_one_compute_thread, ready.keep_compute_threads
+    return Backend(encoder.encode, device, precision, *workers)

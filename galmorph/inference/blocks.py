@@ -19,12 +19,11 @@ from galmorph.quantities import Array
 
 T = TypeVar("T")
 
-NO_LABEL_REASONS = {
+NO_LABEL_REASONS = {  # what the message says where no exception does
     Flags.CONSTANT: "the field of view is empty or has one value everywhere",
     Flags.ENCODE_FAILED: "the encoder gave values that are not finite",
     Flags.HEAD_FAILED: "the head gave numbers that are no shares: not finite, or of another sum",
 }
-"""What the message says where no exception does."""
 
 
 @dataclass(slots=True)

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux shows a container its limits."""
+CGROUP = Path("/sys/fs/cgroup")  # where Linux shows a container its limits
 
 
 def count_cores() -> int:
@@ -71,9 +70,7 @@ def _limit_blas() -> Callable[[], None]:
     return restore
 
 
+# While it lasts, numpy's matrix products use one thread. They are small in a run (heads,
+# distances); with threads of their own they fight the workers for the cores. It holds for the whole
+# process, other threads of the caller included.
 keep_numpy_on_one_core = SharedSetting(_limit_blas)
-"""While it lasts, numpy's matrix products use one thread.
-
-They are small in a run (heads, distances); with threads of their own they fight the workers for the
-cores. It holds for the whole process, other threads of the caller included.
-"""

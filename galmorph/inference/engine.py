@@ -5,8 +5,6 @@ all stages: decoding and encoding share the cores without ever waiting for each 
 the workers only read and prepare, and threads of the device encode what they have done.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -39,23 +37,16 @@ __all__ = ["Block", "Row", "explain_options", "run_inference"]
 
 CPU_BATCH_SIZE = 32
 GPU_BATCH_SIZE = 512
+# Cutouts of a GPU's batch that a worker reads at once: few, so that all workers share in it.
 READ_SIZE = 64
-"""Cutouts of a GPU's batch that a worker reads at once: few, so that all workers share in it."""
-
-DEVICE_THREADS = 2
-"""While one waits for the GPU, the other one brings the next batch."""
-
+DEVICE_THREADS = 2  # while one waits for the GPU, the other one brings the next batch
+# Blocks under way per worker: enough that nobody waits, few enough that memory stays flat.
 BLOCKS_AHEAD = 2
-"""Blocks under way per worker: enough that nobody waits, few enough that memory stays flat."""
-
+# While a file is slow to read others go on, until so many rows wait for it, most of them done.
 ROWS_WAITING = 16_384
-"""While a file is slow to read others go on, until so many rows wait for it, most of them done."""
-
-BATCHES_ALONE = 8
-BATCHES_TOGETHER = 4
-SECONDS_TOGETHER = 0.3
-"""After the first few, batches that make a block where they come within this time: whoever collects
-the blocks holds Python's lock meanwhile, and does so less often."""
+# After the first few, batches that make a block where they come within this time: whoever collects
+# the blocks holds Python's lock meanwhile, and does so less often.
+BATCHES_ALONE, BATCHES_TOGETHER, SECONDS_TOGETHER = 8, 4, 0.3
 
 
 def explain_options(options: EngineOptions) -> dict[str, str]:
@@ -67,19 +58,14 @@ def explain_options(options: EngineOptions) -> dict[str, str]:
         "used": f"{device}, {precision}",
         "batches": f"{size} cutouts, halved on a device whose memory is too small",
     }
-    if device == "cpu":
-        from galmorph.inference.fused_layers import can_fuse
-
-        said["fused layers"] = (
-            "convolution, sum and ReLU in one step, by oneDNN, for encoders of galmorph"
-            if can_fuse()
-            else "not used: this torch comes without oneDNN"
-        )
-        said["workers"] = f"{workers} threads, each of which reads and encodes"
-    else:
+    if device != "cpu":
         said["workers"] = f"{workers} threads that read"
-        said["copies"] = "as bytes, normalized on the device; from pinned memory to a GPU"
-    return said
+        return {**said, "copies": "as bytes, normalized on the device; from pinned memory to a GPU"}
+    from galmorph.inference.fused_layers import can_fuse
+
+    fused = "convolution, sum and ReLU in one step, by oneDNN, for encoders of galmorph"
+    said["fused layers"] = fused if can_fuse() else "not used: this torch comes without oneDNN"
+    return {**said, "workers": f"{workers} threads, each of which reads and encodes"}
 
 
 def run_inference(
@@ -96,33 +82,23 @@ def run_inference(
     They are consumed a few blocks ahead of the results, so that memory does not grow with their
     number. A DeviceError or ValueError says what is not there, before anything is read.
     """
-    options = options or EngineOptions()
-    field = field or FieldOptions()
+    options, field = options or EngineOptions(), field or FieldOptions()
     backend = open_backend(model, device=options.device, precision=options.precision)
     read = model.preprocessing.tell_reader(read or ReadOptions(), field)
     reader = Reader(model.preprocessing, read, field, rendering or RenderOptions())
-    on_device = backend.device != "cpu"
-    blocks = _run(
-        sources,
-        reader,
-        backend,
-        num_features=model.num_features,
-        batch_size=options.batch_size or (GPU_BATCH_SIZE if on_device else CPU_BATCH_SIZE),
-        workers=options.workers or count_cores(),
-    )
-    return _join_quick(blocks)
+    return _join_quick(_run(sources, reader, backend, options, model.num_features))
 
 
 def _run(
     sources: Iterable[Source],
     reader: Reader,
     backend: Backend,
-    *,
+    options: EngineOptions,
     num_features: int,
-    batch_size: int,
-    workers: int,
 ) -> Generator[Block, None, None]:
     """Batches in order, a bounded number ahead; which cutouts share one never depends on speed."""
+    usual = CPU_BATCH_SIZE if backend.device == "cpu" else GPU_BATCH_SIZE
+    batch_size, workers = options.batch_size or usual, options.workers or count_cores()
 
     def encode(read: ReadBlock) -> Block:
         encoded = None if read.pixels is None else backend.encode(read.pixels)
@@ -137,7 +113,12 @@ def _run(
         try:
             return encode(read)
         except RuntimeError as error:
-            raise _name_device(backend.device, error) from error
+            said = str(error).partition("\n")[0]
+            raise DeviceError(
+                f"{backend.device} failed: {said}. The rows before are kept where a table is "
+                "written: --resume goes on, with another --device or a smaller --batch-size if "
+                "need be"
+            ) from error
 
     def submit(batch: list[Source]) -> Future[Block]:
         if device is None:
@@ -184,14 +165,6 @@ def _keep_order(
             yield pending.popleft().result()
     while pending and not can_go_on(0):
         yield pending.popleft().result()
-
-
-def _name_device(device: str, error: RuntimeError) -> DeviceError:
-    said = str(error).partition("\n")[0]
-    return DeviceError(
-        f"{device} failed: {said}. The rows before are kept where a table is written: --resume "
-        "goes on, with another --device or a smaller --batch-size if need be"
-    )
 
 
 def _join_quick(blocks: Generator[Block, None, None]) -> Generator[Block, None, None]:

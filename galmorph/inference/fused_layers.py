@@ -18,8 +18,8 @@ from galmorph.encoders.fused import FusedEncoder
 
 logger = logging.getLogger(__name__)
 
+# Of the trial, as a fraction of the largest feature: rounding, and no wrong layer.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
-"""Of the trial, as a fraction of the largest feature: rounding, and no wrong layer."""
 
 
 USUAL_BATCH = 32

@@ -40,38 +40,26 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK_ROWS", "SECONDS", "Child", "Nursery"]
 
-SECONDS = 30.0
-"""Longest time that reading one source may take."""
-
+SECONDS = 30.0  # longest time that reading one source may take
+# What a process may take: the first, and the second for every pixel of `ReadOptions.max_pixels`.
 MEMORY_BYTES = 1 << 30
 MEMORY_PER_PIXEL = 24
-"""What a process may take: the first, and this for every pixel of `ReadOptions.max_pixels`."""
-
+# What reading a plain file may add: the first, and the second for every byte of the file. Images of
+# five pixels a byte fit; to fill a gigabyte takes as long as to read a hundred files.
 FILE_MEMORY_BYTES = 72 << 20
 FILE_MEMORY_PER_BYTE = 128
-"""What reading a plain file may add: the first, and this for every byte of the file. Images of
-five pixels a byte fit; to fill a gigabyte takes as long as to read a hundred files."""
-
+# Whoever waits longer than this for a source, which itself waits for no core, steps aside.
 SLOW_SECONDS = 0.05
-"""Whoever waits longer than this for a source, which itself waits for no core, steps aside."""
-
-LOOK_SECONDS = 0.5
-"""How often those aside look whether a worker has nothing else to do."""
-
-BLOCK_ROWS = 64
-"""Most sources of one request."""
-
+LOOK_SECONDS = 0.5  # how often those aside look whether a worker has nothing else to do
+BLOCK_ROWS = 64  # most sources of one request
 TEXT_BYTES = BLOCK_ROWS << 16
+# Rows done, bytes of text, of pixels, 1 where the process ends itself, rows begun, since when.
 HEADER = struct.Struct("qqqqqd")
-"""Rows done, bytes of text, of pixels, 1 where the process ends itself, rows begun, since when."""
-
-PRELOADED = (
+PRELOADED = (  # libraries that the nursery loads while it has nothing else to do
     *("ctypes", "resource"),
     *("astropy.io.fits", "galmorph.images.fits", "astropy.wcs", "astropy.visualization"),
     *("galmorph.preprocessing.survey_stretches", "galmorph.preprocessing.general_stretches"),
 )
-"""Libraries that the nursery loads while it has nothing else to do."""
-
 GREETING = struct.Struct("q")
 StepAside = Callable[[], AbstractContextManager[None]]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

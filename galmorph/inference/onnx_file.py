@@ -8,21 +8,12 @@ from typing import Any
 import numpy as np
 
 from galmorph.encoders.onnx_encoder import OnnxEncoder, make_onnx_encoder
-from galmorph.errors import MissingExtraError
 from galmorph.heads import LinearHead
+from galmorph.images.library import import_extra
 from galmorph.model import METADATA_KEY, TENSORS_KEY, Model, describe_model
 from galmorph.writing import write_whole
 
-HEAD = "probabilities_"
-"""Begins the names of all that a head adds to the graph."""
-
-
-def _import_onnx() -> Any:
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingExtraError("onnx", "onnx", "to export a model") from error
-    return onnx
+HEAD = "probabilities_"  # begins the names of all that a head adds to the graph
 
 
 def write_onnx(path: str | Path, model: Model) -> None:
@@ -32,7 +23,7 @@ def write_onnx(path: str | Path, model: Model) -> None:
     num_features), and ``probabilities_<head>``, (n, num_classes), calibrated. The metadata key
     "galmorph" holds the same JSON as a safetensors file; "galmorph_tensors" heads and typicality.
     """
-    onnx = _import_onnx()
+    onnx = import_extra("onnx", "onnx", "to export a model")
     encoder = _get_onnx_encoder(model)
     exported = onnx.load_from_string(encoder.graph)
     _put_weights_in(exported, encoder, onnx)

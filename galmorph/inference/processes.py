@@ -32,27 +32,23 @@ from galmorph.inference.workers import Workers
 
 __all__ = ["Readers", "expect_files"]
 
+# So many blocks of JPEG are read in threads ahead of processes: a small job is done before.
 BLOCKS_HERE = 64
-"""So many blocks of JPEG are read in threads ahead of processes: a small job is done before."""
-
-MANY_WORKERS = 8
-"""With more than these, Python's lock is short even for JPEG."""
-
+MANY_WORKERS = 8  # with more than these, Python's lock is short even for JPEG
+# JPEG, PNG, WebP, npy and npz.
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"\x93NUMPY", b"PK\x03\x04")
-"""JPEG, PNG, WebP, npy and npz."""
-
 QUICK_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".npy", ".npz", ".parquet")
 
 HEAD_BYTES = 8
 
+# Once a run has read so many files, it ends those that take so many times the average and at least
+# so long, as soon as a worker has nothing else to do; not those that wait for a disk.
 MANY_FILES, TIMES, LEAST_SECONDS = 1000, 300, 1.0
-"""Once a run has read so many files, it ends those that take so many times the average and at least
-so long, as soon as a worker has nothing else to do; not those that wait for a disk."""
 
 logger = logging.getLogger(__name__)
 
+# By the process that uses it, a fork of a program of its own; and whether it has loaded torch.
 _nurseries: dict[tuple[int, bool], Nursery] = {}
-"""By the process that uses it, a fork of a program of its own; and whether it has loaded torch."""
 _nurseries_lock = threading.Lock()
 
 

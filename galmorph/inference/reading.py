@@ -3,8 +3,6 @@
 Light on purpose: the processes of `galmorph.inference.nursery` import this, and no torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,12 +18,7 @@ from galmorph.preprocessing.pipeline import Placed, Prepared, Preprocessing
 from galmorph.quantities import Array
 from galmorph.settings import FieldOptions, ReadOptions, RenderOptions
 
-__all__ = ["Reader", "fail"]
-
-HELD_BYTES = 1 << 23
-"""Of images that wait to be brought to the encoder's size together."""
-
-
+HELD_BYTES = 1 << 23  # of images that wait to be brought to the encoder's size together
 FLAGS = {
     PixelError: Flags.BAD_PIXELS_REFUSED,
     NotCoveredError: Flags.READ_FAILED | Flags.NOT_COVERED,

@@ -16,7 +16,6 @@ from galmorph.encoders.cnn import ConvNorm
 from galmorph.encoders.fused import FusedEncoder
 from galmorph.encoders.vit import VitBranch
 from galmorph.inference.cores import SharedSetting
-from galmorph.inference.devices import Precision
 from galmorph.inference.fused_layers import fuse_layers
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.quantities import Array
@@ -77,11 +76,7 @@ class ReadyEncoder:
     """
 
     def __init__(
-        self,
-        encoder: nn.Module,
-        preprocessing: Preprocessing,
-        device: torch.device,
-        precision: Precision,
+        self, encoder: nn.Module, preprocessing: Preprocessing, device: torch.device, precision: str
     ) -> None:
         self.device = device
         self.dtype: torch.dtype = getattr(torch, precision)
@@ -138,9 +133,8 @@ class ReadyEncoder:
         return embeddings
 
 
+# State of the weights and the form made of them, by device, precision and normalization.
 _Forms = dict[tuple[Any, ...], tuple[tuple[Any, ...], ReadyEncoder]]
-"""State of the weights and the form made of them, by device, precision and normalization."""
-
 _ready: WeakKeyDictionary[nn.Module, _Forms] = WeakKeyDictionary()
 _ready_lock = threading.Lock()
 
@@ -154,7 +148,7 @@ def _mark_weights(encoder: nn.Module) -> tuple[Any, ...]:
 
 
 def get_ready_encoder(
-    encoder: nn.Module, preprocessing: Preprocessing, device: torch.device, precision: Precision
+    encoder: nn.Module, preprocessing: Preprocessing, device: torch.device | str, precision: str
 ) -> ReadyEncoder:
     """The ready form of an encoder, made once for each device, and again for changed weights."""
     key = (str(device), precision, preprocessing.mean, preprocessing.std)
@@ -162,7 +156,10 @@ def get_ready_encoder(
         forms = _ready.setdefault(encoder, {})
         weights = _mark_weights(encoder)
         if key not in forms or forms[key][0] != weights:
-            forms[key] = weights, ReadyEncoder(encoder, preprocessing, device, precision)
+            forms[key] = (
+                weights,
+                ReadyEncoder(encoder, preprocessing, torch.device(device), precision),
+            )
         return forms[key][1]
 
 
@@ -177,5 +174,5 @@ def _note_compute_threads() -> Callable[[], None]:
     return lambda: torch.set_num_threads(threads)
 
 
+# Puts torch's number of threads back after the last of several runs at once.
 keep_compute_threads = SharedSetting(_note_compute_threads)
-"""Puts torch's number of threads back after the last of several runs at once."""

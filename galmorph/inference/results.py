@@ -2,7 +2,7 @@
 
 import math
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,37 +12,22 @@ import numpy as np
 from galmorph.flags import NO_LABEL, Flags
 from galmorph.heads import Head
 from galmorph.inference.backends import list_versions
-from galmorph.inference.blocks import NO_LABEL_REASONS
-from galmorph.inference.engine import Block, Row
+from galmorph.inference.blocks import NO_LABEL_REASONS, Block, Row
 from galmorph.model import Model
 from galmorph.quantities import Array, to_degrees
-from galmorph.settings import EngineOptions, FieldOptions, RenderOptions
+from galmorph.settings import FieldOptions, RenderOptions
 from galmorph.tables.columns import ColumnSpec, probability_name, result_columns
 from galmorph.typicality import ATYPICAL_PERCENTILE, Typicality
 
+# By which the sum of probabilities may differ from one: half precision has as much.
 SUM_TOLERANCE = 1e-3
-"""By which the sum of probabilities may differ from one: half precision has as much."""
-
+_FOV = "Side of the field of view that the encoder saw; NaN without a pixel scale"
+_CROP = "The same side as a fraction of the frame's shorter side"
+_TREATMENT = "What was done to the pixels, as key=value pairs"
 TREATMENT_COLUMNS = (
-    ColumnSpec(
-        "fov",
-        "float32",
-        unit="arcsec",
-        ucd="pos.angDistance;instr.fov",
-        description="Side of the field of view that the encoder saw; NaN without a pixel scale",
-    ),
-    ColumnSpec(
-        "crop",
-        "float32",
-        ucd="pos.angDistance;arith.ratio",
-        description="The same side as a fraction of the frame's shorter side",
-    ),
-    ColumnSpec(
-        "treatment",
-        "str",
-        ucd="meta.note",
-        description="What was done to the pixels, as key=value pairs",
-    ),
+    ColumnSpec("fov", "float32", "arcsec", "pos.angDistance;instr.fov", _FOV),
+    ColumnSpec("crop", "float32", "", "pos.angDistance;arith.ratio", _CROP),
+    ColumnSpec("treatment", "str", "", "meta.note", _TREATMENT),
 )
 
 
@@ -56,26 +41,13 @@ def package_version() -> str:
 
 @dataclass(frozen=True)
 class ResultPlan:
-    """Which columns a run gives, and how they are filled.
-
-    Attributes
-    ----------
-    model : Model
-    head : Head or None
-        None for embeddings alone.
-    with_embedding : bool
-        Add the embedding as a vector column.
-    carried : tuple of ColumnSpec
-        Catalogue columns to carry along.
-    coverage : float or None
-        Adds the set of classes that holds the truth so often.
-    """
+    """Which columns a run gives, and how they are filled."""
 
     model: Model
-    head: Head | None = None
-    with_embedding: bool = False
-    carried: tuple[ColumnSpec, ...] = ()
-    coverage: float | None = None
+    head: Head | None = None  # embeddings alone
+    with_embedding: bool = False  # a vector column
+    carried: tuple[ColumnSpec, ...] = ()  # columns of a catalogue
+    coverage: float | None = None  # of sets of classes: they hold the truth so often
 
     @property
     def typicality(self) -> Typicality | None:
@@ -105,13 +77,7 @@ class ResultPlan:
         return (ColumnSpec("label_set", "str", ucd="meta.code.class", description=text),)
 
     def fill(self, block: Block) -> dict[str, Any]:
-        """Columns of one block, by name.
-
-        Returns
-        -------
-        dict of str to sequence
-            One value per row; embeddings (n, num_features).
-        """
+        """Columns of one block by name: one value per row; embeddings (n, num_features)."""
         rows = block.rows
         positions = np.array([_find_position(row) for row in rows], np.float64).reshape(-1, 2)
         columns: dict[str, Any] = {
@@ -121,14 +87,14 @@ class ResultPlan:
             "dec": positions[:, 1],
             "fov": np.array([row.fov for row in rows], dtype=np.float32),
             "crop": np.array([row.crop for row in rows], dtype=np.float32),
-            "treatment": [describe_treatment(row) for row in rows],
+            "treatment": ["; ".join(f"{k}={v}" for k, v in row.notes.items()) for row in rows],
         }
         if self.with_embedding:
             columns["embedding"] = block.embeddings
         if self.typicality is not None:
             columns["atypicality"] = self._fill_atypicality(self.typicality, block)
         if self.head is not None:
-            columns |= self._fill_head(self.head, block, self.coverage)
+            columns |= self._fill_head(self.head, block)
         columns["message"] = [row.message for row in rows]
         columns["flags"] = np.array([int(row.flags) for row in rows], dtype=np.int32)
         for spec in self.carried:
@@ -149,12 +115,11 @@ class ResultPlan:
                 block.rows[i].flags |= Flags.BADLY_FRAMED
         return values
 
-    @staticmethod
-    def _fill_head(head: Head, block: Block, coverage: float | None) -> dict[str, Any]:
+    def _fill_head(self, head: Head, block: Block) -> dict[str, Any]:
         columns = head.fill(block.embeddings)
         _take_away(columns, _find_odd(head, columns), block)
-        if coverage is not None:
-            columns["label_set"] = head.find_sets(block.embeddings, coverage)
+        if self.coverage is not None:
+            columns["label_set"] = head.find_sets(block.embeddings, self.coverage)
         for name in columns.keys() & {"label", "label_set"}:
             columns[name] = [
                 "" if row.flags & NO_LABEL else text
@@ -199,28 +164,22 @@ def _find_position(row: Row) -> tuple[float, float]:
     return ra, dec
 
 
-def describe_treatment(row: Row) -> str:
-    """What was done to the pixels of one row, as ``key=value`` pairs."""
-    return "; ".join(f"{key}={value}" for key, value in row.notes.items())
-
-
 def describe_run(
     model: Model,
     head: Head | None,
     *,
     field: FieldOptions,
     rendering: RenderOptions,
-    options: EngineOptions,
     precision: str,
     device: str,
-    extra: Iterable[tuple[str, Any]] = (),
 ) -> dict[str, Any]:
     """Provenance of a result: all that it depends on besides the pixels."""
-    meta: dict[str, Any] = {
+    own = {k: v for k, v in model.provenance.items() if isinstance(v, str | int | float | bool)}
+    return {
         "galmorph": package_version(),
         "model": model.name,
         "architecture": model.architecture,
-        **{f"model_{key}": value for key, value in _scalars(model.provenance).items()},
+        **{f"model_{key}": value for key, value in own.items()},
         "head": head.name if head else "",
         **(head.describe() if head else {}),
         "head_sha256": head.compute_sha256() if head else "",
@@ -234,13 +193,6 @@ def describe_run(
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
-    meta.update(extra)
-    return meta
-
-
-def _scalars(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    plain = (str, int, float, bool)
-    return {k: v for k, v in provenance.items() if isinstance(v, plain)}
 
 
 def concatenate(blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

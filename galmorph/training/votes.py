@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from galmorph.errors import TrainingError
-from galmorph.heads.hidden import add_hidden
+from galmorph.heads.base import add_hidden
 from galmorph.heads.linear import softmax
 from galmorph.heads.questions import Question, compute_reach, slice_answers
 from galmorph.heads.regression import RegressionHead, Target

@@ -15,7 +15,7 @@ import galmorph
 from galmorph.flags import Flags
 from galmorph.images.files import ImageFile
 from galmorph.inference.engine import Block, Row
-from galmorph.inference.results import ResultPlan, concatenate, describe_treatment
+from galmorph.inference.results import ResultPlan, concatenate
 from galmorph.model import Model
 from galmorph.pipeline import Pipeline
 from galmorph.settings import EngineOptions, FieldOptions
@@ -176,8 +176,8 @@ def test_a_cutout_that_was_read_before_keeps_its_path(model: Model, mixed_folder
     assert (table["path"][0], table["object_id"][0]) == (str(file), file.stem)
 
 
-def test_treatment_is_readable() -> None:
-    assert describe_treatment(make_block().rows[0]) == "stretch=sdss; hdu=1"
+def test_treatment_is_readable(model: Model) -> None:
+    assert ResultPlan(model).fill(make_block())["treatment"][0] == "stretch=sdss; hdu=1"
 
 
 def test_blocks_are_joined_in_order() -> None:
