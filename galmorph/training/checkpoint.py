@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from galmorph.errors import TrainingError
 from galmorph.writing import write_whole
@@ -44,9 +43,3 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_whole(folder / CHECKPOINT, buffer.getvalue())
-
-
-def all_finite(*modules: nn.Module) -> bool:
-    """Whether no weight or running average is NaN or infinite."""
-    tensors = [t for m in modules for t in m.state_dict().values() if t.is_floating_point()]
-    return all(bool(torch.isfinite(t).all()) for t in tensors)

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from galmorph.encoders.fused import Expander, ProjectionHead
 from galmorph.encoders.registry import create_encoder
 from galmorph.errors import TrainingError
-from galmorph.training.checkpoint import all_finite, load_checkpoint, save_checkpoint
+from galmorph.training.checkpoint import load_checkpoint, save_checkpoint
 from galmorph.training.data import TrainingSet
 from galmorph.training.losses import classifier_loss, nt_xent, sup_con, vicreg
 from galmorph.training.measures import compute_measures, to_normal_scores
@@ -46,11 +46,10 @@ def compute_lr(step: int, steps: int, recipe: Recipe) -> float:
 
 
 def _make_optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    lr, decay = recipe.lr, recipe.weight_decay
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-        )
-    return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+        return torch.optim.SGD(parameters, lr=lr, momentum=recipe.momentum, weight_decay=decay)
+    return torch.optim.AdamW(parameters, lr=lr, weight_decay=decay)
 
 
 def _check_batches(data: TrainingSet, recipe: Recipe, ranks: Ranks) -> None:
@@ -104,22 +103,17 @@ class PretrainingRun:
         self.expander: nn.Module = Expander(features) if expands else nn.Identity()
         self.expander.to(self.device)
         self.gauges = self._make_gauges(features // 2).to(self.device)
-        self.encoder, self.projection, self.expander = map(
-            ranks.share_batch_norm, (self.encoder, self.projection, self.expander)
-        )
-        self.networks: dict[str, nn.Module] = {
-            **{"encoder": self.encoder, "projection": self.projection},
-            **{"classifiers": self.classifiers, "expander": self.expander, "gauges": self.gauges},
-        }
+        networks = (self.encoder, self.projection, self.expander)
+        self.encoder, self.projection, self.expander = map(ranks.share_batch_norm, networks)
+        self.kept = nn.ModuleDict({"encoder": self.encoder, "projection": self.projection})
+        others = {"classifiers": self.classifiers, "expander": self.expander, "gauges": self.gauges}
+        self.networks: dict[str, nn.Module] = {**dict(self.kept.items()), **others}
         self.parameters = [p for n in self.networks.values() for p in n.parameters()]
         self.optimizer = _make_optimizer(self.parameters, recipe)
         self.average: AveragedModel | None = None
         if recipe.average > 0:
-            self.average = AveragedModel(
-                nn.ModuleDict({"encoder": self.encoder, "projection": self.projection}),
-                multi_avg_fn=get_ema_multi_avg_fn(recipe.average),  # type: ignore[no-untyped-call]
-                use_buffers=True,
-            )
+            update = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(self.kept, multi_avg_fn=update, use_buffers=True)
         self.steps_per_epoch = len(data) // recipe.batch_size
         self.steps = recipe.count_steps(len(data))
         self.step = 0
@@ -131,11 +125,9 @@ class PretrainingRun:
         """One linear classifier for each source with two classes or more; others are empty."""
         if self.recipe.cross_entropy_weight == 0:
             return nn.ModuleList()
+        features: int = self.encoder.num_features  # type: ignore[assignment]
         counts = [len(names) for names in self.data.class_names]
-        return nn.ModuleList(
-            nn.Linear(self.encoder.num_features, n) if n > 1 else nn.Identity()  # type: ignore[arg-type]
-            for n in counts
-        )
+        return nn.ModuleList(nn.Linear(features, n) if n > 1 else nn.Identity() for n in counts)
 
     def _make_gauges(self, features: int) -> nn.ModuleList:
         """A linear map from each branch to the measures of the clean cutouts, made here."""
@@ -210,8 +202,7 @@ class PretrainingRun:
 
     def _guide(self, embedding: Tensor, z: Tensor, rows: Tensor) -> Tensor:
         """What the labels add to the loss; the embedding is of this process's views alone."""
-        recipe = self.recipe
-        each = recipe.views_per_image
+        recipe, each = self.recipe, self.recipe.views_per_image
         labels = torch.from_numpy(self.data.labels)[rows].to(self.device).repeat(each)
         domains = torch.from_numpy(self.data.domains)[rows].to(self.device).repeat(each)
         loss = z.new_zeros(())
@@ -243,9 +234,7 @@ class PretrainingRun:
         self.ranks.average_gradients(self.parameters)
         self.optimizer.step()
         if self.average is not None:
-            self.average.update_parameters(
-                nn.ModuleDict({"encoder": self.encoder, "projection": self.projection})
-            )
+            self.average.update_parameters(self.kept)
         self.step += 1
         return value, lr
 
@@ -276,7 +265,8 @@ class PretrainingRun:
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint, whole or not at all: not with a weight that is not finite."""
-        if not all_finite(*self.networks.values()):
+        tensors = [t for n in self.networks.values() for t in n.state_dict().values()]
+        if not all(bool(t.isfinite().all()) for t in tensors if t.is_floating_point()):
             raise TrainingError(f"a weight is not finite after step {self.step}")
         state = {
             **{name: network.state_dict() for name, network in self.networks.items()},

@@ -15,11 +15,12 @@ import numpy.typing as npt
 from galmorph.errors import GalmorphError, TrainingError
 from galmorph.flags import NO_LABEL
 from galmorph.images.read import read_cutout
-from galmorph.images.source import Source, make_object_id, make_printable
+from galmorph.images.source import Source, make_object_id
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.quantities import Array
 from galmorph.settings import ReadOptions, RenderOptions
 from galmorph.training.cutouts import find_class, list_cutouts, name_cutout
+from galmorph.training.labelled import explain
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def load_training_set(
             try:
                 image = _read_square(source, square, read, rendering or RenderOptions())
             except (GalmorphError, OSError, ValueError) as error:
-                found.skipped.append(_explain(source, error))
+                found.skipped.append(explain(source, str(error)))
                 logger.info("skipped %s", found.skipped[-1])
             else:
                 label = find_class(source, name, argument, label_column)
@@ -152,9 +153,3 @@ def _is_same_file(path: str, other: str | Path) -> bool:
     """By the name first, which asks no file system."""
     same_name = os.path.basename(path) == os.path.basename(other)
     return same_name and os.path.realpath(path) == os.path.realpath(other)
-
-
-def _explain(source: Source, error: Exception) -> str:
-    text = str(error)
-    location = make_printable(source.address)
-    return text if location in text else f"{location}: {text}"

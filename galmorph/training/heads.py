@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from galmorph.heads import LinearHead, softmax
 from galmorph.heads.sets import make_scores
 from galmorph.quantities import Array
 from galmorph.tables.columns import join_names
+from galmorph.training.labelled import Crop
 from galmorph.training.logistic import (
     class_weights,
     cross_predict,
@@ -35,7 +36,6 @@ FEW = 2000  # galaxies below which five folds would leave the head under-confide
 PATIENCE = 1  # weaker penalties that may do worse before the path is given up
 MAX_NAMED = 5  # classes that a message names; the others are counted
 MIN_JUDGES = 50  # rows with held-out labels without which no temperature is fitted
-Crop = float | Literal["auto"] | None
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,17 @@ def fit_head(
     """
     shares = labels if labels.ndim == 2 else np.eye(len(class_names))[labels]
     labels = shares.argmax(axis=1)
-    judges = _check_judges(labels, judges)
-    folds = _check_rows(embeddings, labels, class_names, groups)
+    if judges is None:
+        judges = np.ones(len(labels), dtype=bool)
+    elif judges.sum() < MIN_JUDGES:
+        raise TrainingError(
+            f"{judges.sum()} rows with held-out labels are too few to calibrate on; "
+            f"{MIN_JUDGES} are needed"
+        )
+    galaxies = labels if groups is None else labels[np.unique(groups, return_index=True)[1]]
+    counts = np.bincount(galaxies, minlength=len(class_names))
+    class_counts = dict(zip(class_names, counts.tolist(), strict=True))
+    folds = _check_rows(embeddings, labels, class_counts)
     fold = stratified_folds(labels, folds, seed=seed, groups=groups)
     if balanced:
         weights = class_weights(labels, len(class_names))
@@ -93,8 +102,8 @@ def fit_head(
     accuracy = compute_accuracy(seen, said.argmax(axis=1))
     chosen = {
         "rows": len(labels),
-        "galaxies": len(labels) if groups is None else len(np.unique(groups)),
-        "class_counts": _count(labels[_first_of_each(labels, groups)], class_names),
+        "galaxies": len(galaxies),
+        "class_counts": class_counts,
         "penalty": penalty,
         "balanced": balanced,
         "folds": folds,
@@ -124,40 +133,14 @@ def fit_head(
     )
 
 
-def _check_judges(labels: Array, judges: Array | None) -> Array:
-    """The rows to judge by: all of them unless some are named."""
-    if judges is None:
-        return np.ones(len(labels), dtype=bool)
-    if judges.sum() < MIN_JUDGES:
-        raise TrainingError(
-            f"{judges.sum()} rows with held-out labels are too few to calibrate on; "
-            f"{MIN_JUDGES} are needed"
-        )
-    return judges
-
-
-def _count(labels: Array, class_names: Sequence[str]) -> dict[str, int]:
-    counts = np.bincount(labels, minlength=len(class_names))
-    return {name: int(count) for name, count in zip(class_names, counts, strict=True)}
-
-
-def _first_of_each(labels: Array, groups: Array | None) -> Array:
-    if groups is None:
-        return np.arange(len(labels))
-    return np.unique(groups, return_index=True)[1]
-
-
-def _check_rows(
-    embeddings: Array, labels: Array, class_names: Sequence[str], groups: Array | None
-) -> int:
+def _check_rows(embeddings: Array, labels: Array, counts: Mapping[str, int]) -> int:
     """Number of folds that the rarest class allows for."""
-    if len(class_names) < 2:
-        raise TrainingError(f"a head needs two or more classes; there is {list(class_names)}")
+    if len(counts) < 2:
+        raise TrainingError(f"a head needs two or more classes; there is {list(counts)}")
     if len(embeddings) != len(labels):
         raise TrainingError(f"{len(embeddings)} embeddings but {len(labels)} labels")
     if not np.isfinite(embeddings).all():
         raise TrainingError("embeddings must be finite; leave out the rows that have none")
-    counts = _count(labels[_first_of_each(labels, groups)], class_names)
     rare = [name for name, count in counts.items() if count < 2]
     if rare:
         raise TrainingError(

@@ -15,7 +15,6 @@ from galmorph.heads import make_class_name
 from galmorph.images.ahead import bring_ahead
 from galmorph.images.containers import split_address
 from galmorph.images.source import Source, make_printable, replace_columns
-from galmorph.inference.engine import Row
 from galmorph.pipeline import Pipeline
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.quantities import Array
@@ -161,7 +160,7 @@ def embed_labelled(
                 addresses.append(row.source.columns[_PLACE])
                 labels.append(row.source.columns[_LABEL])
             else:
-                failed.append(_explain(row))
+                failed.append(explain(row.source, row.message))
         done += len(block.rows)
         if on_progress is not None:
             on_progress(done)
@@ -183,9 +182,10 @@ def embed_labelled(
     )
 
 
-def _explain(row: Row) -> str:
-    location = make_printable(row.source.address)
-    return row.message if location in row.message else f"{location}: {row.message}"
+def explain(source: Source, text: str) -> str:
+    """What is wrong with a cutout, with the place where it lies."""
+    location = make_printable(source.address)
+    return text if location in text else f"{location}: {text}"
 
 
 _LABEL = "galmorph_label"

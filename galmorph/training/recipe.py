@@ -127,13 +127,6 @@ def _check_keys(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
-def _from_toml(text: str, origin: str) -> Recipe:
-    try:
-        return recipe_from_dict(tomllib.loads(text))
-    except (ValueError, TrainingError, RecursionError) as error:
-        raise TrainingError(f"{origin}: {error}") from error
-
-
 def list_recipes() -> list[str]:
     """Names of the recipes that come with galmorph."""
     folder = resources.files("galmorph.training") / "recipes"
@@ -142,15 +135,17 @@ def list_recipes() -> list[str]:
 
 def load_recipe(name: str) -> Recipe:
     """Load a recipe by its name, or from a TOML file of your own."""
-    if name.endswith(".toml"):
-        try:
-            text = Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise TrainingError(f"{name}: the recipe cannot be read ({error})") from error
-        return _from_toml(text, name)
-    if name not in list_recipes():
+    own = name.endswith(".toml")
+    if not own and name not in list_recipes():
         raise TrainingError(
             f"no recipe {name!r}; there are {', '.join(list_recipes())}, or give a .toml file"
         )
-    file = resources.files("galmorph.training") / "recipes" / f"{name}.toml"
-    return _from_toml(file.read_text(encoding="utf-8"), name)
+    folder = resources.files("galmorph.training") / "recipes"
+    try:
+        text = (Path(name) if own else folder / f"{name}.toml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{name}: the recipe cannot be read ({error})") from error
+    try:
+        return recipe_from_dict(tomllib.loads(text))
+    except (ValueError, TrainingError, RecursionError) as error:
+        raise TrainingError(f"{name}: {error}") from error
