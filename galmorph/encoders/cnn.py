@@ -40,13 +40,6 @@ class BasicBlock(nn.Module):
         return F.relu(y + self.shortcut(x))
 
 
-def make_stage(in_chans: int, out_chans: int, depth: int, *, stride: int = 2) -> nn.Sequential:
-    """Make ``depth`` basic blocks, the first of which widens and strides."""
-    blocks = [BasicBlock(in_chans, out_chans, stride=stride)]
-    blocks += [BasicBlock(out_chans, out_chans) for _ in range(depth - 1)]
-    return nn.Sequential(*blocks)
-
-
 class CnnBranch(nn.Module):
     """Residual stages on the feature map of a stem, averaged over the plane."""
 
@@ -56,7 +49,9 @@ class CnnBranch(nn.Module):
         super().__init__()
         stages = []
         for width, depth, stride in zip(widths, depths, strides, strict=True):
-            stages.append(make_stage(in_chans, width, depth, stride=stride))
+            blocks = [BasicBlock(in_chans, width, stride=stride)]  # widens and strides
+            blocks += [BasicBlock(width, width) for _ in range(depth - 1)]
+            stages.append(nn.Sequential(*blocks))
             in_chans = width
         self.stages = nn.Sequential(*stages)
         self.num_features = in_chans

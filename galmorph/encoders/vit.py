@@ -39,14 +39,10 @@ class Attention(nn.Module):
         return out
 
     def compute_attention(self, x: Tensor) -> Tensor:
-        """Attention weights, (n, num_heads, tokens, positions), rows summing to 1."""
+        """Attention to each token, (n, num_heads, tokens, tokens), rows summing to 1."""
         q = split_heads(self.q(x), self.num_heads)
         k, _ = self.keys_and_values(x)
         return torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]), dim=-1)
-
-    def token_attention(self, x: Tensor) -> Tensor:
-        """Attention of each token to each token, (n, num_heads, tokens, tokens)."""
-        return self.compute_attention(x)
 
 
 class LinformerAttention(Attention):
@@ -62,11 +58,11 @@ class LinformerAttention(Attention):
         v = self.value_projection.T @ self.v(x)
         return split_heads(k, self.num_heads), split_heads(v, self.num_heads)
 
-    def token_attention(self, x: Tensor) -> Tensor:
+    def compute_attention(self, x: Tensor) -> Tensor:
         """Attention carried back to the tokens, in proportion to their part in each key."""
         share = self.key_projection.abs()
         share = share / share.sum(dim=0, keepdim=True)  # (tokens, rank), columns sum to 1
-        return self.compute_attention(x) @ share.T
+        return super().compute_attention(x) @ share.T
 
 
 class Mlp(nn.Module):
@@ -146,6 +142,6 @@ class VitBranch(nn.Module):
         maps, tokens = [], self.tokenize(x)
         for block in self.blocks:
             assert isinstance(block, TransformerBlock)
-            maps.append(block.attn.token_attention(block.norm1(tokens)))
+            maps.append(block.attn.compute_attention(block.norm1(tokens)))
             tokens = block(tokens)
         return torch.stack(maps, dim=1)

@@ -2,7 +2,7 @@
 
 import copy
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,7 +14,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from galmorph.encoders.cnn import ConvNorm
 from galmorph.encoders.fused import FusedEncoder
-from galmorph.encoders.vit import VitBranch
 from galmorph.inference.cores import SharedSetting
 from galmorph.inference.fused_layers import fuse_layers
 from galmorph.preprocessing.pipeline import Preprocessing
@@ -37,25 +36,20 @@ def _cast_input(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return (inputs[0].to(weight.dtype), *inputs[1:])
 
 
-def _list_exact(vit_branch: VitBranch) -> Iterator[nn.Parameter]:
-    """Parameters that work on the tokens between the matrix products, and the last layer."""
-    yield from (vit_branch.cls_token, vit_branch.pos_embed)
-    for module in vit_branch.modules():
-        if isinstance(module, nn.LayerNorm) or module is vit_branch.head:
-            yield from module.parameters()
-
-
 def _convert_fused(encoder: FusedEncoder, dtype: torch.dtype) -> None:
-    """Matrix products in ``dtype``; the tokens between them stay in float32.
+    """Matrix products in ``dtype``; the tokens between them, and the last layer, stay in float32.
 
     They add up over the blocks: rounding them makes half of the error of a fused encoder, and
     costs as much time as it saves.
     """
-    exact = {id(parameter) for parameter in _list_exact(encoder.vit_branch)}
+    branch = encoder.vit_branch
+    layers = [m for m in branch.modules() if isinstance(m, nn.LayerNorm) or m is branch.head]
+    exact = {id(branch.cls_token), id(branch.pos_embed)}
+    exact |= {id(parameter) for layer in layers for parameter in layer.parameters()}
     for parameter in encoder.parameters():
         if id(parameter) not in exact:
             parameter.data = parameter.data.to(dtype)
-    for module in encoder.vit_branch.modules():
+    for module in branch.modules():
         if isinstance(module, nn.Linear):
             module.register_forward_pre_hook(_cast_input)
 

@@ -53,7 +53,7 @@ class HeadFit:
     interval: tuple[float, float]
 
 
-@one_thread
+@one_thread()
 def fit_head(
     embeddings: Array,
     labels: Array,

@@ -49,10 +49,9 @@ class LabelledSet:
 
     def check_classes(self) -> None:
         """Refuse classes without any cutout."""
-        counts = np.bincount(self.labels, minlength=len(self.class_names))
-        empty = [n for n, count in zip(self.class_names, counts, strict=True) if count == 0]
+        there = {self.class_names[k] for k in np.unique(self.labels)}
+        empty = [name for name in self.class_names if name not in there]
         if empty:
-            there = {n for n, count in zip(self.class_names, counts, strict=True) if count}
             raise TrainingError(
                 f"no cutout has the label {', '.join(empty)}; there are "
                 f"{', '.join(sorted(there.union(self.other_classes)))}: see --classes"

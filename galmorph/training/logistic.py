@@ -1,9 +1,8 @@
 """Multinomial logistic regression along a path of penalties, by torch's L-BFGS."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from galmorph.quantities import Array
-
-Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 MAX_ITERATIONS = 500
 GRADIENT_TOLERANCE = 1e-4  # of the gradient, along preconditioned axes
@@ -50,19 +47,15 @@ def class_weights(labels: Array, num_classes: int) -> Array:
     return np.asarray(len(labels) / (np.count_nonzero(counts) * counts[labels]))
 
 
-def one_thread(fit: Fit) -> Fit:
+@contextmanager
+def one_thread() -> Iterator[None]:
     """Decorate a fit whose sums are to be the same for any number of threads."""
-
-    @wraps(fit)
-    def run(*arguments: Any, **options: Any) -> Any:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return fit(*arguments, **options)
-        finally:
-            torch.set_num_threads(threads)
-
-    return cast(Fit, run)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def predict(features: Array, coefficients: Coefficients) -> Array:

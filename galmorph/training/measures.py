@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["compute_measures", "to_normal_scores"]
-
 LEVELS = (0.7, 0.5, 0.35, 0.25, 0.17, 0.12, 0.08, 0.05)  # isophotes, parts of the peak
 ELLIPSE, BODY = 4, 5  # the level whose ellipse the rings follow; that which bounds the galaxy
 FAINTEST = 2.0  # of 255: no isophote is fainter

@@ -87,7 +87,7 @@ def deal_folds(count: int, seed: int, folds: int = FOLDS) -> Array:
     return np.asarray(np.random.default_rng(seed).permutation(np.arange(count) % folds))
 
 
-@one_thread
+@one_thread()
 def fit_votes(
     embeddings: Array,
     votes: Array,
@@ -203,7 +203,7 @@ def measure_coverage(votes: Array, shares: Array, questions: Sequence[Question])
     return float(np.concatenate(held).mean())
 
 
-@one_thread
+@one_thread()
 def fit_numbers(
     embeddings: Array,
     values: Array,
