@@ -2,11 +2,13 @@
 
 import dataclasses
 import os
+import platform
 import threading
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,8 @@ import numpy as np
 from galmorph.errors import GalmorphWarning, OptionError, UnknownHeadError, UnknownModelError
 from galmorph.heads import Head
 from galmorph.images.source import Source
-from galmorph.inference.backends import check_backend
+from galmorph.inference.backends import check_backend, list_versions
 from galmorph.inference.engine import Block, run_inference
-from galmorph.inference.results import describe_run
 from galmorph.model import Model, compute_signature, read_heads, read_model
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.remote import fetch, is_url, to_path
@@ -209,20 +210,39 @@ class Pipeline:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Provenance of the result."""
-        read = {k: v for k, v in dataclasses.asdict(self.read).items() if v is not None}
+        """Provenance of the result: all that it depends on besides the pixels."""
+        model, head, options = self.model, self.head, self.options
         device, precision = check_backend(
-            self.model.backend, device=self.options.device, precision=self.options.precision
+            model.backend, device=options.device, precision=options.precision
         )
-        described = describe_run(
-            self.model,
-            self.head,
-            field=self.field_of_view,
-            rendering=self.rendering,
-            precision=precision,
-            device=device,
-        )
-        return {**described, "reading": read}
+        own = {k: v for k, v in model.provenance.items() if isinstance(v, str | int | float | bool)}
+        return {
+            "galmorph": _find_version(),
+            "model": model.name,
+            "architecture": model.architecture,
+            **{f"model_{key}": value for key, value in own.items()},
+            "head": head.name if head else "",
+            **(head.describe() if head else {}),
+            "head_sha256": head.compute_sha256() if head else "",
+            "preprocessing": model.preprocessing.to_dict(),
+            "field": asdict(self.field_of_view),
+            "rendering": asdict(self.rendering),
+            "precision": precision,
+            "device": device,
+            "backend": model.backend,
+            **list_versions(model.backend),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            "reading": {k: v for k, v in asdict(self.read).items() if v is not None},
+        }
+
+
+def _find_version() -> str:
+    """Version of galmorph as installed."""
+    try:
+        return version("galmorph")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def open_pipeline(options: RunOptions) -> Pipeline:

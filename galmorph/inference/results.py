@@ -1,21 +1,17 @@
 """From blocks of rows and embeddings to columns of a result."""
 
 import math
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from galmorph.flags import NO_LABEL, Flags
 from galmorph.heads import Head
-from galmorph.inference.backends import list_versions
 from galmorph.inference.blocks import NO_LABEL_REASONS, Block, Row
 from galmorph.model import Model
 from galmorph.quantities import Array, to_degrees
-from galmorph.settings import FieldOptions, RenderOptions
 from galmorph.tables.columns import ColumnSpec, probability_name, result_columns
 from galmorph.typicality import ATYPICAL_PERCENTILE, Typicality
 
@@ -29,14 +25,6 @@ TREATMENT_COLUMNS = (
     ColumnSpec("crop", "float32", "", "pos.angDistance;arith.ratio", _CROP),
     ColumnSpec("treatment", "str", "", "meta.note", _TREATMENT),
 )
-
-
-def package_version() -> str:
-    """Version of galmorph as installed."""
-    try:
-        return version("galmorph")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @dataclass(frozen=True)
@@ -162,37 +150,6 @@ def _find_position(row: Row) -> tuple[float, float]:
         return row.ra, row.dec
     row.notes = {key: value for key, value in row.notes.items() if key != "position"}
     return ra, dec
-
-
-def describe_run(
-    model: Model,
-    head: Head | None,
-    *,
-    field: FieldOptions,
-    rendering: RenderOptions,
-    precision: str,
-    device: str,
-) -> dict[str, Any]:
-    """Provenance of a result: all that it depends on besides the pixels."""
-    own = {k: v for k, v in model.provenance.items() if isinstance(v, str | int | float | bool)}
-    return {
-        "galmorph": package_version(),
-        "model": model.name,
-        "architecture": model.architecture,
-        **{f"model_{key}": value for key, value in own.items()},
-        "head": head.name if head else "",
-        **(head.describe() if head else {}),
-        "head_sha256": head.compute_sha256() if head else "",
-        "preprocessing": model.preprocessing.to_dict(),
-        "field": asdict(field),
-        "rendering": asdict(rendering),
-        "precision": precision,
-        "device": device,
-        "backend": model.backend,
-        **list_versions(model.backend),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def concatenate(blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

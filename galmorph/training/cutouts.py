@@ -1,9 +1,8 @@
 """Cutouts to train on: where they are, what each is called, and of which class it is."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import Any
 
 from galmorph.errors import CatalogueError
 from galmorph.images.containers import SEARCHED_SUFFIXES, is_container, split_address
@@ -62,13 +61,11 @@ def find_class(source: Source, name: str, argument: str, column: str | None) -> 
         return ""
     if not source.columns and not isinstance(source, StackItem):
         return PurePath(name).parent.name
-    return to_label(_pick(source.columns, argument, column)) if column else ""
-
-
-def _pick(columns: Mapping[str, Any], argument: str, column: str) -> Any:
+    if not column:
+        return ""
     try:
-        return pick_column(columns, column)
+        return to_label(pick_column(source.columns, column))
     except KeyError:
-        there = [name for name in list_columns(columns) if name != PATH]
+        there = [name for name in list_columns(source.columns) if name != PATH]
         said = f"{column!r} for --label-column; there are {', '.join(there) or 'none'}"
         raise CatalogueError(f"{argument}: no {said}") from None
