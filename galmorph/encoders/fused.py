@@ -74,29 +74,25 @@ class FusedFast(FusedEncoder):
         return features, features
 
 
-class ProjectionHead(nn.Module):
-    """Embedding to the unit sphere on which contrastive training compares (training only)."""
+class Expander(nn.Module):
+    """Embedding to the wide space in which VICReg compares views (training only)."""
 
-    def __init__(self, num_features: int = 512, hidden_dim: int = 512, out_dim: int = 128) -> None:
+    def __init__(self, num_features: int, *, hidden_dim: int = 1024, out_dim: int = 1024) -> None:
         super().__init__()
         self.fc1 = nn.Linear(num_features, hidden_dim)
         self.norm = nn.BatchNorm1d(hidden_dim)
         self.fc2 = nn.Linear(hidden_dim, out_dim)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        hidden = F.relu(self.norm(self.fc1(embedding)))
-        return F.normalize(self.fc2(hidden), dim=1)  # (n, out_dim), unit length
-
-
-class Expander(nn.Module):
-    """Embedding to the wide space in which VICReg compares views (training only)."""
-
-    def __init__(self, num_features: int = 512, out_dim: int = 1024) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(num_features, out_dim)
-        self.norm = nn.BatchNorm1d(out_dim)
-        self.fc2 = nn.Linear(out_dim, out_dim)
-
-    def forward(self, embedding: Tensor) -> Tensor:
         out: Tensor = self.fc2(F.relu(self.norm(self.fc1(embedding))))
         return out  # (n, out_dim)
+
+
+class ProjectionHead(Expander):
+    """Embedding to the unit sphere on which contrastive training compares (training only)."""
+
+    def __init__(self, num_features: int = 512) -> None:
+        super().__init__(num_features, hidden_dim=512, out_dim=128)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return F.normalize(super().forward(embedding), dim=1)  # (n, 128), unit length

@@ -8,6 +8,7 @@ from galmorph.quantities import Array
 
 NEIGHBOURS = 15  # as in Wei et al. 2022, PASP 134, 114508
 CHUNK = 512  # queries compared with every reference at a time, so that memory stays flat
+LEVEL = 0.95  # of intervals
 RESAMPLES = 2000  # bootstrap samples: enough for two digits of a 95 % interval
 
 
@@ -16,24 +17,17 @@ def compute_accuracy(labels: Array, predicted: Array) -> float:
     return float(np.mean(labels == predicted)) if len(labels) else float("nan")
 
 
-def bootstrap_interval(
-    labels: Array,
-    predicted: Array,
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> tuple[float, float]:
+def bootstrap_interval(labels: Array, predicted: Array, *, seed: int = 0) -> tuple[float, float]:
     """95 % interval of the accuracy by bootstrap of these rows; exact where all are alike."""
     if not len(labels):
         return float("nan"), float("nan")
     # The hits among n rows drawn with replacement are binomial.
     count, hits = len(labels), int(np.count_nonzero(labels == predicted))
-    limit = ((1 - level) / 2) ** (1 / count)
+    limit = ((1 - LEVEL) / 2) ** (1 / count)
     if hits in (0, count):
         return (limit, 1.0) if hits else (0.0, 1 - limit)
-    draws = np.random.default_rng(seed).binomial(count, hits / count, resamples)
-    low, high = np.quantile(draws / count, [(1 - level) / 2, (1 + level) / 2])
+    draws = np.random.default_rng(seed).binomial(count, hits / count, RESAMPLES)
+    low, high = np.quantile(draws / count, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
@@ -69,21 +63,13 @@ def find_by_knn(
 
     Ties go to the lowest class. Without queries each reference is one, but no neighbour of its own.
     """
-    itself = queries is None
-    available = len(references) - itself
-    if neighbours < 1:
-        raise ValueError(f"neighbours must be at least 1, not {neighbours}")
-    if available < neighbours:
-        raise ValueError(f"{available} references cannot give {neighbours} neighbours")
-    if labels.min() < 0:
-        raise ValueError("every reference needs a class; drop the rows without one")
     unit, num_classes = _unit(references), int(labels.max()) + 1
     asked = references if queries is None else queries
     found = np.empty(len(asked), dtype=np.int64)
     for start in range(0, len(asked), CHUNK):
         similarity = _unit(asked[start : start + CHUNK]) @ unit.T  # (queries, references)
         rows = np.arange(len(similarity))
-        if itself:
+        if queries is None:
             similarity[rows, start + rows] = -np.inf
         nearest = np.argpartition(-similarity, neighbours - 1, axis=1)[:, :neighbours]
         votes = np.zeros((len(rows), num_classes), dtype=np.int64)

@@ -21,29 +21,27 @@ class ReliabilityBin:
     accuracy: float
 
 
-def compute_reliability(
-    probabilities: Array, labels: Array, *, num_bins: int = NUM_BINS
-) -> tuple[ReliabilityBin, ...]:
+def compute_reliability(probabilities: Array, labels: Array) -> tuple[ReliabilityBin, ...]:
     """Confidence and accuracy in bins of equal width, lowest first, empty ones included."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
-    index, edges = _find_bins(confidence, num_bins), np.linspace(0, 1, num_bins + 1)
-    count = np.bincount(index, minlength=num_bins)
+    index, edges = _find_bins(confidence), np.linspace(0, 1, NUM_BINS + 1)
+    count = np.bincount(index, minlength=NUM_BINS)
     with np.errstate(invalid="ignore"):
-        means = [np.bincount(index, x, minlength=num_bins) / count for x in (confidence, right)]
+        means = [np.bincount(index, x, minlength=NUM_BINS) / count for x in (confidence, right)]
     columns = (edges[:-1], edges[1:], count, *means)
     return tuple(map(ReliabilityBin, *(column.tolist() for column in columns)))
 
 
-def _find_bins(confidence: Array, num_bins: int) -> Array:
+def _find_bins(confidence: Array) -> Array:
     """Bin of each confidence; an edge belongs to the bin below it."""
-    edges = np.linspace(0, 1, num_bins + 1)
-    return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, num_bins - 1)
+    edges = np.linspace(0, 1, NUM_BINS + 1)
+    return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, NUM_BINS - 1)
 
 
-def compute_ece(probabilities: Array, labels: Array, *, num_bins: int = NUM_BINS) -> float:
+def compute_ece(probabilities: Array, labels: Array) -> float:
     """Expected calibration error: mean over rows of |confidence - accuracy| of their bin."""
-    bins = compute_reliability(probabilities, labels, num_bins=num_bins)
+    bins = compute_reliability(probabilities, labels)
     gaps = [b.count * abs(b.confidence - b.accuracy) for b in bins if b.count]
     return sum(gaps) / len(labels) if len(labels) else float("nan")
 
@@ -52,7 +50,7 @@ def compute_ece_floor(probabilities: Array, *, draws: int = 200, seed: int = 0) 
     """Mean `compute_ece` over labels that are drawn from the probabilities themselves."""
     confidence = probabilities.max(axis=1)
     rng = np.random.default_rng(seed)
-    index = _find_bins(confidence, NUM_BINS)
+    index = _find_bins(confidence)
     sums = []
     for _ in range(draws):
         gaps = (rng.random(len(confidence)) < confidence) - confidence

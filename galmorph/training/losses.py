@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+INVARIANCE = VARIANCE = 25.0  # weights in VICReg; that of the covariance is 1
 VARIANCE_EPS = 1e-4  # added to a variance before its root, whose slope has no bound at 0
 
 
@@ -39,23 +40,16 @@ def sup_con(z: Tensor, labels: Tensor, domains: Tensor, *, temperature: float) -
     return per_anchor[anchors].mean() if bool(anchors.any()) else z.sum() * 0.0
 
 
-def vicreg(
-    y1: Tensor,
-    y2: Tensor,
-    *,
-    invariance: float = 25.0,
-    variance: float = 25.0,
-    covariance: float = 1.0,
-) -> Tensor:
+def vicreg(y1: Tensor, y2: Tensor) -> Tensor:
     """VICReg (Bardes et al. 2022, ICLR, eq. 6) of expanded embeddings (n, d) of each view."""
-    loss = invariance * F.mse_loss(y1, y2)
+    loss = INVARIANCE * F.mse_loss(y1, y2)
     for y in (y1, y2):
         centred = y - y.mean(dim=0)
         products = centred.T @ centred / (len(y) - 1)
         squares = products.diagonal()
         spread = F.relu(1 - (squares + VARIANCE_EPS).sqrt()).mean()
         crossed = (products.square().sum() - squares.square().sum()) / y.shape[1]
-        loss = loss + variance / 2 * spread + covariance * crossed
+        loss = loss + VARIANCE / 2 * spread + crossed
     return loss
 
 

@@ -52,15 +52,3 @@ def test_length_does_not_count_and_ties_go_to_the_lowest_class() -> None:
     references = np.array([[100.0, 0.0], [0.0, 0.01]])
     found = find_by_knn(references, np.array([1, 0]), np.array([[1.0, 1.0]]), neighbours=2)
     np.testing.assert_array_equal(found, [0])
-
-
-def test_what_cannot_be_asked_is_refused() -> None:
-    x, y = np.eye(3), np.array([0, 1, 2])
-    with pytest.raises(ValueError, match="3 references cannot give 15 neighbours"):
-        find_by_knn(x, y, x)
-    with pytest.raises(ValueError, match="2 references cannot give 3"):
-        find_by_knn(x, y, neighbours=3)
-    with pytest.raises(ValueError, match="at least 1, not 0"):
-        find_by_knn(x, y, x, neighbours=0)
-    with pytest.raises(ValueError, match="every reference needs a class"):
-        find_by_knn(x, np.array([0, -1, 1]), x, neighbours=1)
