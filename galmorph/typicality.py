@@ -13,26 +13,20 @@ from galmorph.quantities import Array
 
 ATYPICAL_PERCENTILE = 99.0  # rows above this percentile of held-out training data are flagged
 NUM_QUANTILES = 201
-
 ENOUGH_ROWS = 400  # embeddings from which a head learns by itself what is typical
 MIN_ROWS = 40  # embeddings without which nothing can be said of what is typical
 ROWS_PER_COMPONENT = 4  # with fewer they fit the rows they were learnt from alone
 FLAT = 1e-6  # components whose variance is less than this part of the largest are noise of rounding
-
-
 TAIL = 95.0  # galaxies that look less like one than this percentage of them do are flagged
 
 
 @dataclass(frozen=True)
 class Doubts:
-    """Linear probes of what makes a label doubtful: no galaxy (row 0), or no class for sure.
-
-    `quantiles` (2, q): of that logit, and of 1 minus the largest share, among galaxies.
-    """
+    """Linear probes of what makes a label doubtful: no galaxy (row 0), or no class for sure."""
 
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
-    quantiles: npt.NDArray[np.float32]
+    quantiles: npt.NDArray[np.float32]  # (2, q): of the logit, of 1 - largest share, of galaxies
 
     def __post_init__(self) -> None:
         fits = self.weight.shape[:1] == self.bias.shape and self.weight.ndim == 2
@@ -71,15 +65,12 @@ class Frames:
 
 @dataclass(frozen=True)
 class Typicality:
-    """Mean distance to the `neighbours` nearest `references` (m, k), in whitened components.
-
-    `quantiles` (q,) are of the distances of further training embeddings.
-    """
+    """Mean distance to the `neighbours` nearest `references`, in whitened components."""
 
     mean: npt.NDArray[np.float32]
     components: npt.NDArray[np.float32]
-    references: npt.NDArray[np.float32]
-    quantiles: npt.NDArray[np.float32]
+    references: npt.NDArray[np.float32]  # (m, k)
+    quantiles: npt.NDArray[np.float32]  # (q,), of the distances of further training embeddings
     neighbours: int = 5
     doubts: Doubts | None = None
     frames: Frames | None = None
@@ -155,12 +146,7 @@ class Typicality:
 
 
 def fit_typicality(
-    embeddings: Array,
-    *,
-    num_components: int = 256,
-    num_references: int = 600,
-    neighbours: int = 5,
-    seed: int = 0,
+    embeddings: Array, *, num_components: int = 256, num_references: int = 600, seed: int = 0
 ) -> Typicality:
     """Learn what training data (n, num_features) look like; one half calibrates the other."""
     if len(embeddings) < MIN_ROWS:
@@ -178,7 +164,7 @@ def fit_typicality(
     components = (vectors[:, keep] / np.sqrt(np.maximum(values[keep], 1e-12))).astype(np.float32)
     references = ((learnt[:num_references] - mean) @ components).astype(np.float32)
     nothing_yet = np.zeros(NUM_QUANTILES, dtype=np.float32)
-    draft = Typicality(mean.astype(np.float32), components, references, nothing_yet, neighbours)
+    draft = Typicality(mean.astype(np.float32), components, references, nothing_yet)
     distance = draft.compute_distance(held_out)
     quantiles = np.quantile(distance, np.linspace(0, 1, NUM_QUANTILES)).astype(np.float32)
     return replace(draft, quantiles=quantiles)

@@ -7,7 +7,6 @@ from torch.nn import functional as F
 from galmorph.encoders.cnn import CnnBranch, ConvNorm
 from galmorph.encoders.vit import VitBranch
 
-IMG_SIZE = 84
 IN_CHANS = 3
 
 
@@ -16,7 +15,7 @@ class FusedEncoder(nn.Module):
 
     cnn_branch: CnnBranch
     vit_branch: VitBranch
-    img_size = IMG_SIZE
+    img_size = 84
     in_chans = IN_CHANS
 
     @property

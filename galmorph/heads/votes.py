@@ -25,24 +25,20 @@ VOTERS = 40  # people who look at one galaxy, about as many as in Galaxy Zoo 2
 
 @dataclass(frozen=True)
 class VoteHead(Head):
-    """Questions with shares, which depend linearly on embedding and hidden units.
-
-    Each question comes after that to which its ``after`` belongs; `concentration` (num_questions,)
-    is of the Dirichlet distribution around the shares; intervals are for so many `voters`.
-    """
+    """Questions with shares, which depend linearly on embedding and hidden units."""
 
     kind: ClassVar[str] = "votes"
     ARRAYS: ClassVar[tuple[str, ...]] = (
         *("weight", "bias", "concentration"),
         *("hidden_weight", "hidden_bias"),
     )
-    questions: tuple[Question, ...]
+    questions: tuple[Question, ...]  # each behind that to which its `after` belongs
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
-    concentration: npt.NDArray[np.float32]
+    concentration: npt.NDArray[np.float32]  # (num_questions,), of Dirichlet's distribution
     hidden_weight: npt.NDArray[np.float32]
     hidden_bias: npt.NDArray[np.float32]
-    voters: int = VOTERS
+    voters: int = VOTERS  # for whom the intervals are
 
     def __post_init__(self) -> None:
         known = {"", *(c for q in self.questions for c in q.columns)}

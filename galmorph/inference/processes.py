@@ -38,9 +38,7 @@ MANY_WORKERS = 8  # with more than these, Python's lock is short even for JPEG
 # JPEG, PNG, WebP, npy and npz.
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"\x93NUMPY", b"PK\x03\x04")
 QUICK_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".npy", ".npz", ".parquet")
-
 HEAD_BYTES = 8
-
 # Once a run has read so many files, it ends those that take so many times the average and at least
 # so long, as soon as a worker has nothing else to do; not those that wait for a disk.
 MANY_FILES, TIMES, LEAST_SECONDS = 1000, 300, 1.0

@@ -150,10 +150,8 @@ def get_ready_encoder(
         forms = _ready.setdefault(encoder, {})
         weights = _mark_weights(encoder)
         if key not in forms or forms[key][0] != weights:
-            forms[key] = (
-                weights,
-                ReadyEncoder(encoder, preprocessing, torch.device(device), precision),
-            )
+            place = torch.device(device)
+            forms[key] = weights, ReadyEncoder(encoder, preprocessing, place, precision)
         return forms[key][1]
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galmorph.errors import TrainingError
 from galmorph.evaluation.classification import (
@@ -40,17 +39,13 @@ MIN_JUDGES = 50  # rows with held-out labels without which no temperature is fit
 
 @dataclass(frozen=True)
 class HeadFit:
-    """A head, and what cross-validation inside the training part says of it.
-
-    `logits` (n, num_classes) are out of fold, before the temperature; `log_loss` is in nats;
-    `accuracy` is of one view of each galaxy, with its 95 % `interval`.
-    """
+    """A head, and what cross-validation inside the training part says of it."""
 
     head: LinearHead
-    logits: npt.NDArray[np.float64]
-    log_loss: float
-    accuracy: float
-    interval: tuple[float, float]
+    logits: Array  # (n, num_classes), out of fold, before the temperature
+    log_loss: float  # in nats
+    accuracy: float  # of one view of each galaxy
+    interval: tuple[float, float]  # of the accuracy, 95 %
 
 
 @one_thread()

@@ -24,17 +24,13 @@ from galmorph.tables.columns import probability_name
 
 FOLDERS = "folders"  # in place of a table: the folder in which an image lies names its class
 NO_LABEL_TEXTS = ("", "nan", "--")  # what tables have where there is no label
-Labeller = Callable[[Source], str | None]
+Labeller = Callable[[Source], str | None] | Mapping[str, str]  # of a source, or by object_id
 Crop = float | Literal["auto"] | None
 
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Embeddings of labelled cutouts, and what is known of those that are not among them.
-
-    `unlabelled` have no label, or one of `other_classes`, that was not asked for; `without_image`
-    are identifiers with a label that no cutout has.
-    """
+    """Embeddings of labelled cutouts, and what is known of those that are not among them."""
 
     embeddings: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
@@ -42,10 +38,10 @@ class LabelledSet:
     object_ids: tuple[str, ...]
     addresses: tuple[str, ...]
     failed: tuple[str, ...] = ()
-    unlabelled: int = 0
+    unlabelled: int = 0  # without a label, or with one of other classes
     repeated: int = 0
-    other_classes: tuple[str, ...] = ()
-    without_image: tuple[str, ...] = ()
+    other_classes: tuple[str, ...] = ()  # that were not asked for
+    without_image: tuple[str, ...] = ()  # identifiers with a label that no cutout has
 
     def check_classes(self) -> None:
         """Refuse classes without any cutout."""
@@ -91,24 +87,28 @@ def to_label(value: Any) -> str:
     return "" if text.lower() in NO_LABEL_TEXTS else text
 
 
+def read_chunks(
+    path: Any, columns: Sequence[str], *, id_column: str, way_out: str = ""
+) -> Iterator[Any]:
+    """Parts of a table that has these columns, the identifier among them."""
+    from galmorph.tables.formats import open_reader
+
+    reader = open_reader(path, exact={id_column})
+    for name in columns:
+        if name not in reader.specs:
+            there = ", ".join(reader.specs)
+            raise CatalogueError(f"{path}: no column {name!r}; there are {there}{way_out}")
+    yield from reader.chunks()
+
+
 def read_labels(
     path: str | Path, *, label_column: str = "label", id_column: str = "object_id"
 ) -> dict[str, str]:
     """Read classes by object_id from a table; rows without a label are left out."""
-    from galmorph.tables.formats import open_reader
-
-    reader = open_reader(path, exact={id_column})
-    for name in (label_column, id_column):
-        if name not in reader.specs:
-            raise CatalogueError(
-                f"{path}: no column {name!r}; there are {', '.join(reader.specs)}: choose with "
-                "--label-column and --id-column"
-            )
+    names, way_out = (label_column, id_column), ": choose with --label-column and --id-column"
     labels: dict[str, str] = {}
-    for chunk in reader.chunks():
-        for cell, value in zip(
-            *(to_objects(chunk[n]) for n in (id_column, label_column)), strict=True
-        ):
+    for chunk in read_chunks(path, names, id_column=id_column, way_out=way_out):
+        for value, cell in zip(*(to_objects(chunk[n]) for n in names), strict=True):
             object_id, label = to_label(cell), to_label(value)
             if object_id and label and labels.setdefault(object_id, label) != label:
                 raise CatalogueError(
@@ -137,7 +137,7 @@ def choose_field(
 def embed_labelled(
     pipeline: Pipeline,
     sources: Iterable[Source],
-    label_of: Labeller | Mapping[str, str],
+    label_of: Labeller,
     *,
     class_names: Sequence[str] | None = None,
     on_progress: Callable[[int], None] | None = None,
@@ -194,9 +194,7 @@ _PLACE = "galmorph_place"
 class _Picker:
     """Passes the labelled sources on, each with its class, and counts the others."""
 
-    def __init__(
-        self, label_of: Labeller | Mapping[str, str], class_names: Sequence[str] | None
-    ) -> None:
+    def __init__(self, label_of: Labeller, class_names: Sequence[str] | None) -> None:
         self.label_of = label_of
         self.kept = None if class_names is None else set(class_names)
         self.unlabelled = self.repeated = 0

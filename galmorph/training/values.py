@@ -12,7 +12,7 @@ from galmorph.heads.questions import Question, slice_answers
 from galmorph.heads.regression import RegressionHead, Target
 from galmorph.heads.votes import VoteHead
 from galmorph.quantities import Array
-from galmorph.training.labelled import to_label
+from galmorph.training.labelled import read_chunks, to_label
 from galmorph.training.votes import deal_folds, fit_numbers, fit_votes
 
 
@@ -55,15 +55,10 @@ def read_values(
     path: Any, wanted: Wanted, *, id_column: str = "object_id"
 ) -> dict[str, list[float]]:
     """Read votes or numbers by object_id from a table; NaN where a cell is empty."""
-    from galmorph.tables.formats import open_reader
-
-    reader = open_reader(path, exact={id_column})
-    for name in (id_column, *wanted.columns):
-        if name not in reader.specs:
-            raise CatalogueError(f"{path}: no column {name!r}; there are {', '.join(reader.specs)}")
+    columns = (id_column, *wanted.columns)
     values: dict[str, list[float]] = {}
-    for chunk in reader.chunks():
-        for cell, *numbers in zip(*(chunk[n] for n in (id_column, *wanted.columns)), strict=True):
+    for chunk in read_chunks(path, columns, id_column=id_column):
+        for cell, *numbers in zip(*(chunk[n] for n in columns), strict=True):
             object_id = to_label(cell)
             if object_id in values:
                 raise CatalogueError(f"{path}: {object_id!r} stands in two rows")

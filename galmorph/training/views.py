@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from galmorph.preprocessing.geometry import FADE, SKY_PERCENTILE
 
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to grey
-
 CUT_FIELD = 1.9  # of a cut view, in sides of its frame; --crop auto looks at 1.0 to 1.6
 RIM_SAMPLES = 32  # points along each side of a cut frame from which its sky is taken
 

@@ -23,18 +23,15 @@ logger = logging.getLogger(__name__)
 PENALTIES = (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.015)  # of vote heads, strongest first
 RIDGES = tuple(float(r) for r in 10.0 ** np.arange(0.5, -3.1, -0.25))  # per row, of the variance
 CONCENTRATIONS = np.geomspace(1.0, 300.0, 40)
-
 MIN_VOTES = 5  # answers to a question without which a galaxy has no say on its intervals
 ROUNDING = 1e-3  # of shares in catalogues
 FOLDS = 10
-
 GAIN = 4.0  # standard deviations of hidden units for one of an embedding's components
 OFFSET = 10.0  # the same for what tells surveys apart
 MIN_ROWS = 40  # galaxies without which neither penalty nor error can be found
 
 
-@dataclass(frozen=True)
-class Hidden:
+class Hidden(NamedTuple):
     """A layer of sigmoid units that other heads have learnt."""
 
     weight: Array
@@ -63,7 +60,7 @@ class _Features:
 
     @classmethod
     def make(cls, embeddings: Array, hidden: Hidden, surveys: Array | None = None) -> Self:
-        found = add_hidden(np.asarray(embeddings, np.float64), hidden.weight, hidden.bias)
+        found = add_hidden(np.asarray(embeddings, np.float64), *hidden)
         gain = np.repeat([1.0, GAIN], [embeddings.shape[1], len(hidden.bias)])
         scale = standardize(found)
         gain = gain / scale.std
@@ -133,18 +130,10 @@ def fit_votes(
     path = [p for p in PENALTIES if p >= best[1]]
     weight, bias = features.fold(*list(fit_path(features.rows, targets, path, **options))[-1])
     about = {"rows": int(first.sum()), "penalty": best[1], "folds": FOLDS, "seed": seed}
-    head = VoteHead(
-        name,
-        questions,
-        weight,
-        bias,
-        _find_concentrations(votes[first], best[2][first], questions),
-        hidden.weight,
-        hidden.bias,
-        voters,
-        crop=crop,
-        notes={**about, **measure_votes(votes[first], best[2][first], questions), **(notes or {})},
-    )
+    judged = votes[first], best[2][first], questions
+    about |= {**measure_votes(*judged), **(notes or {})}
+    fitted = weight, bias, _find_concentrations(*judged)
+    head = VoteHead(name, questions, *fitted, *hidden, voters, crop=crop, notes=about)
     return VoteFit(head, best[2])
 
 
@@ -195,9 +184,8 @@ def measure_coverage(votes: Array, shares: Array, questions: Sequence[Question])
     half, held = np.arange(len(votes)) % 2 == 0, []
     for chosen, left in ((half, ~half), (~half, half)):
         concentrations = _find_concentrations(votes[chosen], shares[chosen], questions)
-        for concentration, (_, answers) in zip(
-            concentrations, slice_answers(questions), strict=True
-        ):
+        pairs = zip(concentrations, slice_answers(questions), strict=True)
+        for concentration, (_, answers) in pairs:
             part = votes[left][:, answers], shares[left][:, answers]
             held.append(_find_held(*part, float(concentration)).ravel())
     return float(np.concatenate(held).mean())
@@ -238,18 +226,10 @@ def fit_numbers(
         weights.append(row[0])
         biases.append(level[0])
         errors.append(error[best])
-    head = RegressionHead(
-        name,
-        tuple(targets),
-        np.stack(weights),
-        np.array(biases, dtype=np.float32),
-        np.array(errors, dtype=np.float32),
-        hidden.weight,
-        hidden.bias,
-        crop=crop,
-        notes={"rows": len(values), "folds": FOLDS, "seed": seed, **(notes or {})},
-    )
-    return head, out
+    offsets, rms = (np.array(each, dtype=np.float32) for each in (biases, errors))
+    fitted = np.stack(weights), offsets, rms
+    about = {"rows": len(values), "folds": FOLDS, "seed": seed, **(notes or {})}
+    return RegressionHead(name, tuple(targets), *fitted, *hidden, crop=crop, notes=about), out
 
 
 def _fit_ridge(x: Array, y: Array) -> list[tuple[Array, float]]:
