@@ -49,8 +49,9 @@ MEMORY_PER_PIXEL = 24
 FILE_MEMORY_BYTES = 72 << 20
 FILE_MEMORY_PER_BYTE = 128
 # Whoever waits longer than this for a source, which itself waits for no core, steps aside.
-SLOW_SECONDS = 0.05
-LOOK_SECONDS = 0.5  # how often those aside look whether a worker has nothing else to do
+SLOW_SECONDS = 0.02
+DISK_LOOKS = 0.2  # what a look counts at a process that waits for a disk: it may take five times it
+LOOK_SECONDS = 0.2  # how often those aside look whether a worker has nothing else to do
 BLOCK_ROWS = 64  # most sources of one request
 TEXT_BYTES = BLOCK_ROWS << 16
 # Rows done, bytes of text, of pixels, 1 where the process ends itself, rows begun, since when.
@@ -251,12 +252,13 @@ class Child:
 
     def _wait(self, step_aside: StepAside, is_too_long: Callable[[float], bool]) -> bytes:
         """Its answer; aside, as soon as a source takes long and no core."""
-        looks = 0
+        looks = 0.0
         self._connection.settimeout(SLOW_SECONDS / 2)
         while looks < 2 or self._count_seconds() < SLOW_SECONDS:
             with suppress(TimeoutError):
                 return self._connection.recv(1)
-            looks = looks + 1 if self._get_state() != "R" else 0
+            state = self._get_state()
+            looks = 0.0 if state == "R" else looks + (DISK_LOOKS if state == "D" else 1)
         self._connection.settimeout(LOOK_SECONDS)
         with step_aside():
             while True:
