@@ -53,6 +53,7 @@ SLOW_SECONDS = 0.02
 DISK_LOOKS = 0.2  # what a look counts at a process that waits for a disk: it may take five times it
 LOOK_SECONDS = 0.2  # how often those aside look whether a worker has nothing else to do
 BLOCK_ROWS = 64  # most sources of one request
+GROUP_ROWS = 8  # that are prepared together: those before a file that ends the process are lost
 TEXT_BYTES = BLOCK_ROWS << 16
 # Rows done, bytes of text, of pixels, 1 where the process ends itself, rows begun, since when.
 HEADER = struct.Struct("qqqqqd")
@@ -167,7 +168,7 @@ def _serve(connection: socket.socket, descriptor: int) -> NoReturn:
         except (EOFError, OSError):
             os._exit(0)
         desk.clear()
-        for rows, pixels in reader.read_groups(sources, begin):
+        for rows, pixels in reader.read_groups(sources, begin, GROUP_ROWS):
             signal.setitimer(signal.ITIMER_REAL, 0)
             for k, row in enumerate(rows):
                 desk.begun = desk.done + 1

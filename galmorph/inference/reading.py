@@ -3,6 +3,7 @@
 Light on purpose: the processes of `galmorph.inference.nursery` import this, and no torch.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -62,7 +63,7 @@ class Reader:
         return ReadBlock(rows, list(pixels), stacked)
 
     def read_groups(
-        self, sources: Sequence[Source], before: Callable[[Source], None]
+        self, sources: Sequence[Source], before: Callable[[Source], None], most: int = sys.maxsize
     ) -> Iterator[tuple[list[Row], dict[int, Array]]]:
         """Rows that were prepared together, and their pixels; one that fills the memory ends them.
 
@@ -78,7 +79,7 @@ class Reader:
                 placed[len(rows)] = part
                 room -= _count_held_bytes(part.cutout.array, source)
             rows.append(row)
-            if room < 0 or fills_memory(row):
+            if room < 0 or len(rows) == most or fills_memory(row):
                 yield rows, self._finish(rows, placed)
                 rows, placed, room = [], {}, HELD_BYTES
         if rows:
