@@ -35,7 +35,7 @@ from galmorph.settings import EngineOptions, FieldOptions, ReadOptions, RenderOp
 
 __all__ = ["Block", "Row", "explain_options", "run_inference"]
 
-CPU_BATCH_SIZE = 32
+CPU_BATCH_SIZE = 64
 GPU_BATCH_SIZE = 512
 # Cutouts of a GPU's batch that a worker reads at once: few, so that all workers share in it.
 READ_SIZE = 64

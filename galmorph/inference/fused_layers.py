@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
 
 
-USUAL_BATCH = 32
+USUAL_BATCH = 64
 
 
 class _FusedConv(nn.Module):

@@ -190,4 +190,4 @@ def test_closing_early_leaves_no_threads(
 
 def test_options_are_explained() -> None:
     said = " | ".join(explain_options(EngineOptions(device="cpu", workers=3)).values())
-    assert "32 cutouts" in said and "3 threads, each of which reads and encodes" in said
+    assert "64 cutouts" in said and "3 threads, each of which reads and encodes" in said
