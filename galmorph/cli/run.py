@@ -73,7 +73,8 @@ def _judge(run: Run, summary: Summary) -> int:
     if rows == 0:
         click.echo("Error: no image was found; a folder is searched for JPEG, PNG, TIFF, WebP "
                    "and FITS files, tar shards and Zarr", err=True)  # fmt: skip
-        click.echo("\n".join(summary.say_passed_over()), err=True)
+        for line in summary.say_passed_over() if run.options.quiet else ():  # else it was said
+            click.echo(line, err=True)
         return NOTHING_READ
     if failed == rows:
         first = summary.failures[:1] if run.options.quiet else []

@@ -105,8 +105,9 @@ class Summary:
             told = ", ".join(f"{name} {n}" for name, n in self.fields.most_common())
             lines.append(f"field of view: {told}")
         look = f"look at it: galmorph report {shlex.quote(output)} -o report.html"
-        table = [] if output == "-" else [f"table: {output}", look]
-        table = table[:1] if output.endswith(".npy") else table  # holds no names
+        table = [] if output == "-" else [f"table: {output}"]
+        if table and self.rows + run.resumed and not output.endswith(".npy"):  # holds no names
+            table.append(look)
         found = chain(self._say_labels(), self._say_flags(good), self._say_failures())
         passed = self.say_passed_over()
         return "\n".join([*lines, *found, *passed, f"device: {device}", *table])

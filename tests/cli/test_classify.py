@@ -812,6 +812,16 @@ def test_files_that_a_folder_holds_besides_are_counted(run, cutouts):
     assert "files passed over: .txt 1" in run("classify", cutouts).stderr
 
 
+@pytest.mark.parametrize("more", [[], ["--quiet"]])
+def test_a_run_without_an_image_says_once_what_was_there_and_shows_no_report(run, tmp_path, more):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").touch()
+    result = run("classify", tmp_path / "in", "-o", tmp_path / "t.csv", *more)
+    assert result.exit_code != 0 and "no image was found" in result.stderr
+    assert result.stderr.count("files passed over: .txt 1") == 1
+    assert "look at it" not in result.stderr
+
+
 def test_a_run_confined_to_a_folder_reads_no_other(run, cutouts, tmp_path):
     (tmp_path / "list.csv").write_text(f"file\n{cutouts}/a.jpg\n{cutouts}/../list.csv\n")
     arguments = ("--catalogue", tmp_path / "list.csv", "--path-column", "file")
