@@ -60,10 +60,16 @@ class Browsing:
             found[SIMILAR] = Sorting(lambda: self.compute_similarity([self.chosen]))
         mine = {f"yours: {n[len(MINE) :]}": n for n in columns if n.startswith(MINE)}
         if mine:
-            sure: Callable[[], Array] = lambda: np.max([columns[n] for n in mine.values()], axis=0)  # noqa: E731
-            found[MY_LEAST_SURE] = Sorting(sure, largest_first=False, unlabelled=True)
-            near: Callable[[], Array] = lambda: self.compute_similarity(list(self.labels.rows))  # noqa: E731
-            found[FAR] = Sorting(near, largest_first=False, unlabelled=True)
+            found[MY_LEAST_SURE] = Sorting(
+                lambda: np.max([columns[name] for name in mine.values()], axis=0),
+                largest_first=False,
+                unlabelled=True,
+            )
+            found[FAR] = Sorting(
+                lambda: self.compute_similarity(list(self.labels.rows)),
+                largest_first=False,
+                unlabelled=True,
+            )
         for text, name in mine.items():
             found[text] = Sorting(lambda name=name: columns[name], unlabelled=True)  # type: ignore[misc]
         others = [n for n in self.galaxies.list_numbers() if not n.startswith(("p_", MINE))]
