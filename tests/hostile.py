@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 
 from galmorph.images.cutout import Cutout
 from galmorph.images.files import ImageFile
@@ -15,9 +14,10 @@ WORK_S = 0.5
 _held: list[bytearray] = []
 
 
-@dataclass(frozen=True, slots=True)
 class Hostile(ImageFile):
     """Its identifier says what it does: abort, sleep, wait for ``path.go``, work, eat memory."""
+
+    __slots__ = ()
 
     def read(self, options: ReadOptions) -> Cutout:
         if self.object_id.startswith("abort"):

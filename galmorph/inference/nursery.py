@@ -37,6 +37,7 @@ from galmorph.images.source import make_printable
 if TYPE_CHECKING:
     from galmorph.images.source import Source
     from galmorph.inference.reading import Reader
+    from galmorph.inference.workers import Workers
 
 __all__ = ["BLOCK_ROWS", "SECONDS", "Child", "Nursery"]
 
@@ -49,9 +50,9 @@ MEMORY_PER_PIXEL = 24
 FILE_MEMORY_BYTES = 72 << 20
 FILE_MEMORY_PER_BYTE = 128
 # Whoever waits longer than this for a source, which itself waits for no core, steps aside.
-SLOW_SECONDS = 0.02
+SLOW_SECONDS = 0.006
 DISK_LOOKS = 0.2  # what a look counts at a process that waits for a disk: it may take five times it
-LOOK_SECONDS = 0.2  # how often those aside look whether a worker has nothing else to do
+LOOK_SECONDS = 0.004  # between two looks, by any of those aside, whether a worker has nothing to do
 BLOCK_ROWS = 64  # most sources of one request
 GROUP_ROWS = 8  # that are prepared together: those before a file that ends the process are lost
 TEXT_BYTES = BLOCK_ROWS << 16
@@ -63,7 +64,7 @@ PRELOADED = (  # libraries that the nursery loads while it has nothing else to d
     *("galmorph.preprocessing.survey_stretches", "galmorph.preprocessing.general_stretches"),
 )
 GREETING = struct.Struct("q")
-StepAside = Callable[[], AbstractContextManager[None]]
+StepAside = Callable[[], AbstractContextManager["Workers"]]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -260,9 +261,9 @@ class Child:
                 return self._connection.recv(1)
             state = self._get_state()
             looks = 0.0 if state == "R" else looks + (DISK_LOOKS if state == "D" else 1)
-        self._connection.settimeout(LOOK_SECONDS)
-        with step_aside():
+        with step_aside() as workers:
             while True:
+                self._connection.settimeout(LOOK_SECONDS * workers.aside)
                 with suppress(TimeoutError):
                     return self._connection.recv(1)
                 if self._get_state() == "S" and is_too_long(self._count_seconds()):

@@ -56,7 +56,7 @@ class Workers:
             task()
 
     @contextmanager
-    def step_aside(self) -> Iterator[None]:
+    def step_aside(self) -> Iterator[Workers]:
         """Of a thread that waits: the others go on as if it were none of them, until it is back."""
         with self._lock:
             self.aside += 1
@@ -64,7 +64,7 @@ class Workers:
             self._lock.notify()
             self._begin()
         try:
-            yield
+            yield self
         finally:
             with self._lock:
                 self._coming_back += 1
