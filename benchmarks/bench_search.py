@@ -7,7 +7,8 @@ Vectors of 512 numbers as float16 in a file (1 GB, in --folder), mapped as those
 processor and wall time of one exact query, the median of --runs after a first one, and the peak of resident memory of
 the whole process, torch among it (where the file was there already). With --index they are no random vectors, in which
 nothing is near to anything, but resemble real ones: embeddings of --images galaxies of the folder that GALMORPH_DATA
-names, of which each row mixes two near ones and adds noise, half as large as what lies between them. Recall is the part of
+names, of which each row mixes two near ones and adds noise, half as large as what lies between them, weighted to 128
+numbers as those of the default model are. Recall is the part of
 the 50 nearest that the index finds, of 100 other rows.
 """
 
@@ -25,11 +26,11 @@ from pathlib import Path
 import numpy as np
 from common import print_machine
 
-from galmorph import embed
+from galmorph import embed, load_model
 from galmorph.images.discover import discover_sources
 from galmorph.neighbours.index import open_index
 from galmorph.neighbours.search import find_nearest
-from galmorph.neighbours.vectors import compute_similarity, to_unit
+from galmorph.neighbours.vectors import apply_measure, compute_similarity, load_measure, to_unit
 
 WIDTH = 512
 QUERIES, NEAREST = 100, 50
@@ -51,14 +52,15 @@ def write_alike(path: Path, rows: int, images: int) -> None:
     unit = to_unit(real)
     near = np.argsort(-(unit @ unit.T), axis=1)[:, 1:11]
     rng = np.random.default_rng(0)
-    mapped = np.lib.format.open_memmap(path, "w+", np.float16, (rows, WIDTH))
+    measure = load_measure({"model_sha256": load_model().provenance["sha256"]})
+    mapped = np.lib.format.open_memmap(path, "w+", np.float16, (rows, measure.shape[1]))
     for start in range(0, rows, AT_ONCE):
         count = min(AT_ONCE, rows - start)
         first = rng.integers(0, len(real), count)
         step = real[near[first, rng.integers(0, 10, count)]] - real[first]
         noise = 0.5 * rng.standard_normal((count, WIDTH), dtype=np.float32) * np.abs(step)
         part = rng.uniform(0, 1, (count, 1)).astype(np.float32)
-        mapped[start : start + AT_ONCE] = real[first] + part * step + noise
+        mapped[start : start + AT_ONCE] = apply_measure(real[first] + part * step + noise, measure)
     mapped.flush()
 
 

@@ -23,10 +23,15 @@ import numpy as np
 from common import print_machine
 from PIL import Image
 
-from galmorph import embed
+from galmorph import embed, load_model
 from galmorph.images.discover import discover_sources
 from galmorph.neighbours.duplicates import SAME_LOOKS
-from galmorph.neighbours.vectors import compute_similarity, to_unit
+from galmorph.neighbours.vectors import (
+    apply_measure,
+    compute_similarity,
+    load_measure,
+    to_unit,
+)
 
 NEAREST = 10
 FIELD = 180
@@ -34,10 +39,7 @@ FIELD = 180
 
 
 def whiten(reference: np.ndarray, count: int, power: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Principal components divided by their variance to some power.
-
-    0.5 makes all alike, and a power below zero gives more weight to the first.
-    """
+    """Principal components divided by their variance to some power; 0.5 makes all alike."""
     mean = reference.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov((reference - mean).T.astype(np.float64)))
     scaled = (vectors[:, ::-1][:, :count] / values[::-1][:count] ** power).astype(np.float32)
@@ -47,9 +49,10 @@ def whiten(reference: np.ndarray, count: int, power: float) -> Callable[[np.ndar
 def list_measures(
     reference: np.ndarray, train: bool
 ) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    measure = load_measure({"model_sha256": load_model().provenance["sha256"]})
     plain = {
         "plain": lambda embeddings: embeddings,
-        "64 components, weighted": whiten(reference, 64, -0.1),
+        "weighted": lambda embeddings: apply_measure(embeddings, measure),
     }
     if not train:
         return plain

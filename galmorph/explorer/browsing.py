@@ -80,12 +80,12 @@ class Browsing:
 
     def compute_similarity(self, rows: Any) -> Array:
         """Cosine with the nearest of some rows."""
-        embeddings, found = self.galaxies.embeddings, np.full(len(self.galaxies), np.nan)
-        if embeddings is None:
+        vectors, found = self.galaxies.compared, np.full(len(self.galaxies), np.nan)
+        if vectors is None:
             return found
         for start in range(0, len(rows), QUERIES):
-            queries = to_unit(embeddings[np.asarray(rows[start : start + QUERIES])])
-            nearest = compute_similarity(embeddings, queries[np.isfinite(queries[:, 0])])
+            queries = to_unit(vectors[np.asarray(rows[start : start + QUERIES])])
+            nearest = compute_similarity(vectors, queries[np.isfinite(queries[:, 0])])
             found = np.fmax(found, np.fmax.reduce(nearest, axis=1, initial=np.nan))
         return found
 
@@ -119,10 +119,11 @@ class Browsing:
 
     def find_neighbours(self, count: int) -> Array:
         """The rows most like the chosen one, without it."""
-        if self.galaxies.embeddings is None or not self.galaxies.encoded[self.chosen]:
+        vectors = self.galaxies.compared
+        if vectors is None or not self.galaxies.encoded[self.chosen]:
             return np.empty(0, dtype=int)
-        query = to_unit(self.galaxies.embeddings[[self.chosen]])[0]
-        return find_nearest(self.galaxies.embeddings, query, count, left_out=[self.chosen])[0]
+        query = to_unit(vectors[[self.chosen]])[0]
+        return find_nearest(vectors, query, count, left_out=[self.chosen])[0]
 
     def step(self, by: int) -> None:
         """Choose the next galaxy in the order, or the one before."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from galmorph.errors import CatalogueError
 from galmorph.heads.questions import Question
-from galmorph.neighbours.vectors import find_place, list_parts, map_embeddings
+from galmorph.neighbours.vectors import find_place, list_parts, load_measure, map_embeddings
 from galmorph.saved import SavedRun
 
 MINE = "mine_"  # columns of what was learnt: `mine_<class>`
@@ -34,6 +34,7 @@ class Galaxies:
     meta: Mapping[str, Any] = field(default_factory=dict)
     place: Path | None = None  # file of the embeddings, beside which maps are kept
     learnt: Any = None
+    run: SavedRun | None = None
 
     def __post_init__(self) -> None:
         absent = [name for name in NEEDED if name not in self.columns]
@@ -57,6 +58,13 @@ class Galaxies:
         """Of the head of votes that the run was made with, if it was."""
         return [Question.from_dict(each) for each in self.meta.get("questions") or ()]
 
+    @cached_property
+    def compared(self) -> npt.NDArray[Any] | None:
+        """What tells which galaxies look alike, (n, k)."""
+        if self.run is None or self.embeddings is None:
+            return self.embeddings
+        return map_embeddings(self.run, load_measure(self.meta))
+
     def list_numbers(self) -> list[str]:
         """Columns of numbers, bit masks left out."""
         kinds = {name: values.dtype.kind for name, values in self.columns.items()}
@@ -73,7 +81,7 @@ def open_galaxies(table: Any) -> Galaxies:
     columns = {name: _plain(values) for name, values in run.columns(run.plain).items()}
     scalar = {name: values for name, values in columns.items() if values.ndim == 1}
     embeddings = map_embeddings(run) if run.has_embeddings else None
-    return Galaxies(run.name, scalar, embeddings, run.provenance, find_place(run))
+    return Galaxies(run.name, scalar, embeddings, run.provenance, find_place(run), run=run)
 
 
 def _plain(values: Any) -> npt.NDArray[Any]:

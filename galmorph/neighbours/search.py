@@ -16,9 +16,12 @@ from galmorph.errors import OptionError
 from galmorph.model import Model
 from galmorph.neighbours.index import MANY_ROWS, has_faiss, list_candidates, open_index
 from galmorph.neighbours.vectors import (
+    Measure,
     Vectors,
+    apply_measure,
     compute_similarity,
     find_place,
+    load_measure,
     map_embeddings,
     to_unit,
 )
@@ -74,8 +77,9 @@ def search(
     Returns
     -------
     astropy.table.Table
-        ``rank``, ``similarity`` (cosine) and the columns of the result but the embedding, the
-        nearest first. Examples that are rows of the result are not among them.
+        ``rank``, ``similarity`` (a cosine, of embeddings weighted for this where their model is the
+        default one) and the columns of the result but the embedding, the nearest first. Examples
+        that are rows of the result are not among them.
 
     Raises
     ------
@@ -95,8 +99,9 @@ def search(
     condition = Where(where) if where.strip() else None
     if condition is not None:
         condition.check(saved.specs)
-    vectors = map_embeddings(saved)
-    finder = _Finder(saved, vectors, model)
+    measure = load_measure(saved.provenance)
+    vectors = map_embeddings(saved, measure)
+    finder = _Finder(saved, vectors, measure, model)
     query = finder.average(wanted) - (finder.average(unwanted) if unwanted else 0)
     chosen = None if condition is None else condition.choose(saved.columns(condition.names))
     indexed = index or (len(vectors) > MANY_ROWS and has_faiss())
@@ -106,7 +111,9 @@ def search(
         n,
         left_out=sorted(finder.used),
         chosen=chosen,
-        index=open_index(vectors, find_place(saved)) if indexed and chosen is None else None,
+        index=open_index(vectors, find_place(saved, measure))
+        if indexed and chosen is None
+        else None,
     )
     return _make_table(saved, *found, {"like": wanted, "unlike": unwanted, "where": where})
 
@@ -154,12 +161,13 @@ class _Finder:
     """Examples to unit vectors; `used` are those that are rows of the result."""
 
     saved: SavedRun
-    vectors: npt.NDArray[np.float16]
+    vectors: Vectors
+    measure: Measure | None
     model: Any
     used: set[int] = field(default_factory=set)
 
     def average(self, examples: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Mean of the examples, (num_features,)."""
+        """Mean of the examples, as the rows are compared."""
         files, vectors = list[str](), list[Any]()
         for example in examples:
             row = self._find_row(example)
@@ -171,7 +179,7 @@ class _Finder:
                 raise OptionError(f"{example}: has no embedding in {name}, see its message")
             self.used.add(row)
             vectors.append(self.vectors[row])
-        vectors += [*self._embed(files)] if files else []
+        vectors += [*apply_measure(self._embed(files), self.measure)] if files else []
         return np.asarray(to_unit(np.array(vectors)).mean(axis=0))
 
     def _find_row(self, example: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,12 @@ from galmorph.writing import put_in_place
 ROWS_AT_ONCE = 1024  # they stay in the cache of a core, as float32
 ROWS_MAPPED = 64 * ROWS_AT_ONCE  # rows after which memory is given back
 EDGE_BYTES = 1 << 20  # at both ends of a file; with size and time they tell if it has changed
-SUFFIX = ".embeddings.npy"
+# By the sha256 of a model file, the matrix that embeddings are multiplied by before they are
+# compared; made by tools/make_measure.py, see docs/notes/search.md.
+MEASURES = Path(__file__).with_name("measures.safetensors")
 
 Vectors = npt.NDArray[np.float16]
+Measure = npt.NDArray[np.float32]
 
 
 def to_unit(embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -32,19 +35,34 @@ def to_unit(embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
-def map_embeddings(run: SavedRun) -> Vectors:
-    """Embeddings of a result, (n, num_features), mapped from a file that is made once.
+def load_measure(provenance: Mapping[str, Any]) -> Measure | None:
+    """Matrix (num_features, k) of the model of a result; None where there is none."""
+    from safetensors import safe_open
+
+    with safe_open(MEASURES, "numpy") as file:
+        sha256 = provenance.get("model_sha256")
+        known = sha256 in file.keys()  # noqa: SIM118, it can be asked in no other way
+        return file.get_tensor(sha256).astype(np.float32) if known else None
+
+
+def apply_measure(embeddings: npt.NDArray[Any], measure: Measure | None) -> npt.NDArray[Any]:
+    """Embeddings (n, num_features) as they are compared, (n, k)."""
+    return embeddings if measure is None else to_unit(embeddings @ measure)
+
+
+def map_embeddings(run: SavedRun, measure: Measure | None = None) -> Vectors:
+    """Embeddings of a result, or what is compared of them, mapped from a file that is made once.
 
     In memory where the result is a table or where nothing can be written beside it.
     """
-    place = find_place(run)
+    place = find_place(run, measure)
     if place is None:
-        return np.concatenate([*_list_vectors(run)])
+        return np.concatenate([*_list_vectors(run, measure)])
     if not place.is_file():
         try:
-            _write(run, place)
+            _write(run, place, measure)
         except OSError:
-            return np.concatenate([*_list_vectors(run)])
+            return np.concatenate([*_list_vectors(run, measure)])
     with suppress(ValueError):  # an empty result cannot be mapped
         mapped: Vectors = np.load(
             place, mmap_mode="c"
@@ -53,37 +71,49 @@ def map_embeddings(run: SavedRun) -> Vectors:
     return np.load(place)  # type: ignore[no-any-return]
 
 
-def find_place(run: SavedRun) -> Path | None:
-    """Where the embeddings of this state of a result are kept; None for a table."""
+def find_place(run: SavedRun, measure: Measure | None = None) -> Path | None:
+    """Where the vectors of this state of a result are kept; None for a table."""
     if run.path is None:
         return None
-    folder = run.path.absolute().parent
-    return folder / f"{run.path.name}.{_digest(run.path)}{SUFFIX}"
+    told = b"" if measure is None else measure.tobytes()
+    name = f"{run.path.name}.{_digest(run.path, told)}{_get_suffix(measure)}"
+    return run.path.absolute().parent / name
 
 
-def _list_vectors(run: SavedRun) -> Iterator[Vectors]:
+def _get_suffix(measure: Measure | None) -> str:
+    return ".embeddings.npy" if measure is None else ".compared.npy"
+
+
+def _list_vectors(run: SavedRun, measure: Measure | None) -> Iterator[Vectors]:
     import torch  # turns float32 into float16 and back five times sooner than numpy
 
-    yield np.empty((0, run.num_features), dtype=np.float16)
-    for part in run.embeddings():
-        yield torch.tensor(part, dtype=torch.float16).numpy()
+    width = run.num_features if measure is None else measure.shape[1]
+    yield np.empty((0, width), dtype=np.float16)
+    if measure is None:
+        for part in run.embeddings():
+            yield torch.tensor(part, dtype=torch.float16).numpy()
+        return
+    for _, block in list_blocks(map_embeddings(run), ROWS_MAPPED):
+        yield apply_measure(block, measure).astype(np.float16)
 
 
-def _write(run: SavedRun, place: Path) -> None:
+def _write(run: SavedRun, place: Path, measure: Measure | None) -> None:
     """Write the file whole or not at all, and remove what belongs to an earlier state."""
     assert run.path is not None
     count = len(run.columns(["object_id"])["object_id"])
+    vectors = _list_vectors(run, measure)
+    width = next(vectors).shape[1]
     with put_in_place(place) as temporary:
         with temporary.open("wb") as file:
-            write_header(file, (count, run.num_features), np.dtype(np.float16))
-            file.writelines(_list_vectors(run))  # type: ignore[arg-type]
-        for old in place.parent.glob(f"{run.path.name}.*{SUFFIX}*"):
+            write_header(file, (count, width), np.dtype(np.float16))
+            file.writelines(vectors)  # type: ignore[arg-type]
+        for old in place.parent.glob(f"{run.path.name}.*{_get_suffix(measure)}*"):
             old.unlink()
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, more: bytes) -> str:
     """What tells the content of a file, or of those in a folder, from that of another time."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(more)
     for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if each.is_file():
             status = each.stat()

@@ -6,11 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import galmorph
 from galmorph.errors import CatalogueError, MissingExtraError, OptionError
 from galmorph.neighbours import index as index_module
 from galmorph.neighbours import search as search_module
+from galmorph.neighbours import vectors as vectors_module
 from galmorph.neighbours.duplicates import find_duplicates
 from galmorph.neighbours.vectors import compute_similarity, map_embeddings, to_unit
 from galmorph.saved import SavedRun
@@ -123,6 +125,35 @@ def test_similarity_is_that_of_float32(vectors):
     exact /= np.linalg.norm(exact, axis=1, keepdims=True)
     np.testing.assert_allclose(found, exact @ queries.T, atol=1e-6)
     assert np.isnan(found[7]).all() and np.isnan(found).sum() == 3
+
+
+def test_what_is_compared_is_weighted_where_the_model_has_a_measure(
+    tmp_path, table, vectors, monkeypatch
+):
+    measure = np.random.default_rng(1).normal(size=(D, 4)).astype(np.float16)
+    monkeypatch.setattr(vectors_module, "MEASURES", tmp_path / "measures.safetensors")
+    save_file({"0" * 64: measure}, vectors_module.MEASURES)
+    galmorph.write_table(table, path := tmp_path / "run.parquet")
+    cosine = rank_naively(vectors @ measure, vectors[3] @ measure)
+    cosine[[3, 7]] = -np.inf
+    best = [f"g{n}" for n in np.argsort(-cosine)[:20]]
+    assert len({*best} & {*galmorph.search(table, "g3", n=20)["object_id"]}) >= 19  # float16
+    found = galmorph.search(path, "g3", n=20)
+    np.testing.assert_allclose(found["similarity"], np.sort(cosine)[::-1][:20], atol=2e-3)
+    (kept,) = tmp_path.glob("run.parquet.*.compared.npy")
+    galmorph.write_table(table[:100], path)
+    galmorph.search(path, "g3")
+    assert [*tmp_path.glob("run.parquet.*.compared.npy")] != [kept]
+    table.meta["model_sha256"] = "1" * 64
+    plain = galmorph.search(table, "g3", n=1)
+    assert plain["similarity"][0] == pytest.approx(
+        np.sort(rank_naively(vectors, vectors[3]))[-3], abs=2e-3
+    )
+
+
+def test_the_default_model_has_a_measure():
+    sha256 = galmorph.load_model().provenance["sha256"]
+    assert vectors_module.load_measure({"model_sha256": sha256}).shape == (512, 128)
 
 
 def test_an_index_is_built_once_and_finds_the_same(tmp_path, table, vectors, monkeypatch):
