@@ -71,6 +71,7 @@ def test_similarity_is_that_to_the_nearest_of_several(tmp_path, monkeypatch):
     browsing = make_browsing(tmp_path)
     browsing.galaxies.embeddings = np.array(browsing.galaxies.embeddings)
     browsing.galaxies.embeddings[4] = np.nan
+    browsing.galaxies.run = None  # whose own would be compared
     rows = browsing.galaxies.embeddings.astype(np.float64)
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     monkeypatch.setattr(module, "QUERIES", 2)
