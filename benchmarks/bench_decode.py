@@ -16,7 +16,7 @@ from PIL import Image
 
 from galmorph.images import jpeg
 from galmorph.images.read import read_cutout
-from galmorph.inference.memory import keep_freed_memory
+from galmorph.inference.cores import keep_freed_memory
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.settings import FieldOptions, ReadOptions
 

@@ -97,8 +97,7 @@ def make_encoding(architecture: str, count: int, cores: int) -> Work:
 
 def run_child(options: argparse.Namespace) -> None:
     """Time one way in this process, and print it as JSON."""
-    from galmorph.inference.cores import count_cores
-    from galmorph.inference.memory import keep_freed_memory
+    from galmorph.inference.cores import count_cores, keep_freed_memory
 
     name, _, detail = options.child.partition("/")
     with tempfile.TemporaryDirectory() as folder:

@@ -28,8 +28,7 @@ from common import print_machine
 
 from galmorph import embed, load_model
 from galmorph.images.discover import discover_sources
-from galmorph.neighbours.index import open_index
-from galmorph.neighbours.search import find_nearest
+from galmorph.neighbours.search import find_nearest, open_index
 from galmorph.neighbours.vectors import apply_measure, compute_similarity, load_measure, to_unit
 
 WIDTH = 512

@@ -4,7 +4,7 @@
 
 A user is simulated who knows the labels of Galaxy10 DECaLS (820 galaxies, eight classes; folder that
 GALMORPH_DATA names) and asks of each galaxy whether it is of the class. The first are labelled in random order until
-there are two of both; then `explorer.learning.learn` is run again and again, and the surest that have no label are
+there are two of both; then `explorer.labels.learn` is run again and again, and the surest that have no label are
 labelled, some at a time. What is counted are all labels until 95 % of the class have been found; random order
 does without learning. Embeddings are kept in --cache, as those of eval_few_labels.py.
 """
@@ -20,7 +20,7 @@ from common import print_machine
 from eval_few_labels import Cached
 
 from galmorph.explorer.galaxies import Galaxies
-from galmorph.explorer.learning import learn
+from galmorph.explorer.labels import learn
 
 PART = 0.95
 SEEDS = 5

@@ -15,7 +15,7 @@ from galmorph.flags import NO_LABEL
 from galmorph.images.memory import Copied
 from galmorph.images.source import Source
 from galmorph.inference.blocks import chunk
-from galmorph.inference.memory import keep_freed_memory
+from galmorph.inference.cores import keep_freed_memory
 from galmorph.inference.results import ResultPlan, concatenate
 from galmorph.inputs import Inputs
 from galmorph.pipeline import Pipeline

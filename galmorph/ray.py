@@ -18,7 +18,7 @@ from galmorph.errors import DeviceError, OptionError
 from galmorph.frames import partition
 from galmorph.images.library import import_extra
 from galmorph.inference.backends import check_backend
-from galmorph.inference.memory import keep_freed_memory
+from galmorph.inference.cores import keep_freed_memory
 from galmorph.parts import Done, Folder, Part, Worker, cut_parts
 from galmorph.remote import is_url
 from galmorph.run import Run, Tell, open_run

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from galmorph.heads.questions import Question
 from galmorph.heads.regression import Target
+from galmorph.heads.votes import Question
 from galmorph.training.heads import fit_head
 from galmorph.training.votes import fit_numbers, fit_votes
 from galmorph.typicality import fit_typicality

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from galmorph.cli.summary import MAX_SHOWN, Summary, format_duration
+from galmorph.cli.run import MAX_SHOWN, Summary, format_duration
 from galmorph.flags import ADVICE, NO_LABEL, Flags
 from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory

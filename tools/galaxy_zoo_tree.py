@@ -1,6 +1,6 @@
 """The decision tree of Galaxy Zoo 2 (Willett et al. 2013, table 2), by the catalogues' names."""
 
-from galmorph.heads.questions import Question
+from galmorph.heads.votes import Question
 
 FEATURED = "smooth-or-featured_featured-or-disk"
 FACE_ON = "disk-edge-on_no"

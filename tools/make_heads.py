@@ -26,11 +26,10 @@ from odd_frames import KINDS, make_odd_frames
 from PIL import Image
 
 from galmorph.heads import LinearHead, make_class_name, softmax
-from galmorph.heads.questions import slice_answers
+from galmorph.heads.linear import NO_SCORE, make_scores
 from galmorph.heads.regression import RegressionHead, Target
-from galmorph.heads.sets import NO_SCORE, make_scores
 from galmorph.heads.shares import SharesHead
-from galmorph.heads.votes import VoteHead
+from galmorph.heads.votes import VoteHead, slice_answers
 from galmorph.images.discover import discover_sources
 from galmorph.images.inputs import to_sources
 from galmorph.images.read import read_cutout

@@ -23,8 +23,14 @@ from manifest_file import replace_entry, write_manifest
 
 from galmorph.errors import DownloadError, GalmorphError, ManifestError, WeightsError
 from galmorph.schema import parse_json
-from galmorph.weights.environment import get_endpoint, is_offline
-from galmorph.weights.hub import HubPlace, get_facts, offline_error, say_failures
+from galmorph.weights.hub import (
+    HubPlace,
+    get_endpoint,
+    get_facts,
+    is_offline,
+    offline_error,
+    say_failures,
+)
 from galmorph.weights.manifest import (
     ManifestEntry,
     entry_from_dict,

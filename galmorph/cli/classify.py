@@ -51,7 +51,7 @@ def _send(path: Path) -> None:
 
 
 def _prepare_report(report: str, options: ClassifyOptions) -> None:
-    from galmorph.cli.outputs import prepare_output
+    from galmorph.cli.options import prepare_output
     from galmorph.cli.report import check_page
 
     if not options.file:

@@ -91,7 +91,7 @@ def _report_devices(name: str) -> bool:
 
 
 def _report_weights() -> bool:
-    from galmorph.weights.environment import get_endpoint, hub_cache, is_offline, weights_dir
+    from galmorph.weights.hub import get_endpoint, hub_cache, is_offline, weights_dir
     from galmorph.weights.locate import verify_local
     from galmorph.weights.manifest import load_manifest
 

@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galmorph.cli.labelled import Crops, Labels, WorkOptions, embed_set, embed_values, label_options
-from galmorph.cli.options import GroupedCommand, options_of
-from galmorph.cli.outputs import overwrite_option, prepare_output, prepare_picture
+from galmorph.cli.options import (
+    GroupedCommand,
+    options_of,
+    overwrite_option,
+    prepare_output,
+    prepare_picture,
+)
 from galmorph.errors import OptionError
 from galmorph.settings import SOME, File, Names, RunOptions, Texts, Whole, option
 
 if TYPE_CHECKING:
-    from galmorph.evaluation.merging import ClassMerge
+    from galmorph.evaluation.classification import ClassMerge
     from galmorph.evaluation.report import ProtocolResult
     from galmorph.evaluation.values import ValueResult
     from galmorph.pipeline import Pipeline
@@ -83,7 +88,7 @@ class EvaluateOptions(WorkOptions):
     @cached_property
     def merged(self) -> ClassMerge:
         """Which classes become one."""
-        from galmorph.evaluation.merging import parse_merges
+        from galmorph.evaluation.classification import parse_merges
         from galmorph.heads import make_class_name
 
         try:

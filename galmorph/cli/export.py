@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from galmorph.cli.options import GroupedCommand, options_of
-from galmorph.cli.outputs import overwrite_option, prepare_output
+from galmorph.cli.options import GroupedCommand, options_of, overwrite_option, prepare_output
 from galmorph.settings import ModelOptions
 
 
@@ -43,8 +42,8 @@ def export(model: str | None, output: Path) -> None:
 def _refuse_timm(model: str | None) -> None:
     """Refuse what cannot be exported before its weights are downloaded."""
     from galmorph.errors import UnknownModelError
+    from galmorph.weights.locate import is_hub_name
     from galmorph.weights.manifest import load_manifest
-    from galmorph.weights.unlisted import is_hub_name
 
     try:
         of_timm = model is not None and load_manifest().get(model).kind == "timm"

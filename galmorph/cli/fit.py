@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galmorph.cli.labelled import Crops, Labels, WorkOptions, embed_set, embed_values, label_options
-from galmorph.cli.options import GroupedCommand, options_of
-from galmorph.cli.outputs import overwrite_option, prepare_output
+from galmorph.cli.options import GroupedCommand, options_of, overwrite_option, prepare_output
 from galmorph.errors import OptionError, UnknownHeadError, WeightsError
 from galmorph.settings import INSIDE, File, RunOptions, option
 

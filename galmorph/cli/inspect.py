@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galmorph.cli.options import GroupedCommand, options_of
-from galmorph.cli.outputs import prepare_picture
+from galmorph.cli.options import GroupedCommand, options_of, prepare_picture
 from galmorph.errors import GalmorphError
 from galmorph.settings import ClassifyOptions, ModelOptions, PixelOptions
 from galmorph.writing import say_unwritable

@@ -100,7 +100,7 @@ class Labels(Settings):
     @cached_property
     def wanted(self) -> Wanted | None:
         """What is to be told in place of classes; None for classes."""
-        from galmorph.heads.questions import Question
+        from galmorph.heads.votes import Question
         from galmorph.training.values import Wanted
 
         if self.votes and self.numbers:
@@ -129,7 +129,7 @@ class Labels(Settings):
 
     def read(self) -> Any:
         """What says the class of a source: a function, or classes by object_id."""
-        from galmorph.training.cutouts import find_class
+        from galmorph.training.data import find_class
         from galmorph.training.labelled import FOLDERS, label_by_folder, read_labels
 
         if self.wanted is not None:  # the row is the class
@@ -151,7 +151,7 @@ class Labels(Settings):
     def list_sources(self) -> Iterator[Source]:
         """List the cutouts in order, lazily."""
         from galmorph.images.discover import discover_sources
-        from galmorph.training.cutouts import list_cutouts
+        from galmorph.training.data import list_cutouts
 
         if self.path_column is None:
             return discover_sources(self.data)

@@ -2,8 +2,7 @@
 
 import click
 
-from galmorph.cli.options import TablePath
-from galmorph.cli.outputs import overwrite_option, prepare_output
+from galmorph.cli.options import TablePath, overwrite_option, prepare_output
 
 
 @click.command()

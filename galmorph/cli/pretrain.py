@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galmorph.cli.labelled import WorkOptions
-from galmorph.cli.options import GroupedCommand, options_of
-from galmorph.cli.outputs import prepare_output
+from galmorph.cli.options import GroupedCommand, options_of, prepare_output
 from galmorph.cli.status import INTERRUPTED, OK, stop_on_signal
 from galmorph.errors import OptionError
 from galmorph.progress import show_progress
@@ -105,7 +104,7 @@ class PretrainOptions(WorkOptions):
     def check_data(self) -> None:
         """Refuse what cannot be trained on, or would replace another run."""
         from galmorph.training.checkpoint import CHECKPOINT
-        from galmorph.training.cutouts import is_table, list_cutouts
+        from galmorph.training.data import is_table, list_cutouts
 
         if not self.data:
             raise OptionError("Give DATA to train on, or --export FILE.")
@@ -212,8 +211,8 @@ def _run(
 ) -> bool:
     import torch
 
+    from galmorph.inference.cores import keep_freed_memory
     from galmorph.inference.devices import choose_device, choose_precision
-    from galmorph.inference.memory import keep_freed_memory
     from galmorph.training.contrastive import PretrainingRun
     from galmorph.training.export import load_init
     from galmorph.training.loop import pretrain

@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from galmorph.cli.options import GroupedCommand, SettingType, TablePath, options_of
-from galmorph.cli.outputs import overwrite_option, prepare_output
+from galmorph.cli.options import (
+    GroupedCommand,
+    SettingType,
+    TablePath,
+    options_of,
+    overwrite_option,
+    prepare_output,
+)
 from galmorph.settings import ModelOptions, Whole
 
 if TYPE_CHECKING:
@@ -78,7 +84,7 @@ def search(
 
 def _write(table: Table, output: str) -> None:
     if output.endswith(".html"):
-        from galmorph.pages.gallery import make_gallery
+        from galmorph.pages.page import make_gallery
         from galmorph.writing import write_whole
 
         write_whole(output, make_gallery(table).encode())

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.explorer.galaxies import MINE, Galaxies
-from galmorph.explorer.labels import Labels
-from galmorph.explorer.learning import Learnt, learn
+from galmorph.explorer.labels import Labels, Learnt, learn
 from galmorph.explorer.maps import has_umap, open_map
 from galmorph.flags import Flags
 from galmorph.neighbours.search import find_nearest

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import CatalogueError
-from galmorph.heads.questions import Question
+from galmorph.heads.votes import Question
 from galmorph.neighbours.vectors import find_place, list_parts, load_measure, map_embeddings
 from galmorph.saved import SavedRun
 

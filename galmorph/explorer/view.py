@@ -14,7 +14,7 @@ from galmorph.errors import GalmorphError
 from galmorph.explorer.browsing import COLUMNS, SIMILAR, YOUR_LABEL, Browsing
 from galmorph.explorer.galaxies import WAY_OUT
 from galmorph.explorer.gallery import Gallery, Words
-from galmorph.explorer.learning import save_head
+from galmorph.explorer.labels import save_head
 from galmorph.explorer.pictures import Thumbnails
 from galmorph.explorer.portrait import draw_portrait
 from galmorph.explorer.selection import FORMATS, Sent, make_file

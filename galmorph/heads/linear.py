@@ -1,7 +1,7 @@
 """Linear heads: embeddings to calibrated probabilities of named classes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.heads.base import Head
-from galmorph.heads.sets import find_sets, list_sets
 from galmorph.quantities import Array
 from galmorph.tables.columns import ColumnSpec, class_columns, probability_name
+
+MAX_SCORES = 400  # calibration cutouts that a head keeps of each class
+NO_SCORE = 2.0  # above all scores
 
 
 def softmax(logits: Array) -> Array:
@@ -99,3 +101,27 @@ class LinearHead(Head):
     def compute_probabilities(self, embeddings: Array) -> Array:
         """Calibrated probabilities, (n, num_features) to (n, num_classes); NaN stays NaN."""
         return softmax(self.compute_logits(embeddings) / self.temperature)
+
+
+def make_scores(probabilities: Array, labels: Array) -> Array:
+    """Sorted scores of the true classes (k, m), `NO_SCORE` where a class has fewer."""
+    found = np.full((probabilities.shape[1], MAX_SCORES), NO_SCORE, dtype=np.float32)
+    for row, of_class in enumerate(found):
+        scores = 1 - probabilities[labels == row, row][:MAX_SCORES]
+        of_class[: len(scores)] = np.sort(scores)
+    return found[:, (found != NO_SCORE).any(axis=0)]
+
+
+def find_sets(probabilities: Array, scores: Array, coverage: float) -> Array:
+    """Classes (n, k) with scores within ``coverage`` of the calibration cutouts of the class."""
+    known = (scores != NO_SCORE).sum(axis=1)
+    rank = np.ceil((known + 1) * coverage).astype(int)  # from 1
+    reached = np.take_along_axis(scores, np.clip(rank, 1, scores.shape[1])[:, None] - 1, axis=1)
+    limit = np.where(rank > known, NO_SCORE, reached[:, 0])
+    return np.asarray(1 - probabilities <= limit)
+
+
+def list_sets(members: Array, class_names: Sequence[str]) -> list[str]:
+    """Names of the classes in each row of (n, k), with blanks between them."""
+    names = class_names[: members.shape[1]]
+    return [" ".join(c for c, inside in zip(names, row, strict=True) if inside) for row in members]

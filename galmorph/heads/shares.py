@@ -6,8 +6,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.heads.linear import LinearHead, softmax
-from galmorph.heads.sets import find_sets, list_sets
+from galmorph.heads.linear import LinearHead, find_sets, list_sets, softmax
 from galmorph.quantities import Array
 from galmorph.tables.columns import ColumnSpec, probability_name
 

@@ -15,13 +15,19 @@ from galmorph.errors import (
 )
 from galmorph.images.bands import choose_planes
 from galmorph.images.calibration import calibration_from_header, find_unit
-from galmorph.images.cutout import RENDERED_BANDS, Array, Cutout
+from galmorph.images.cutout import (
+    RENDERED_BANDS,
+    Array,
+    Cutout,
+    drop_axes,
+    lay_on_black,
+    to_rendered,
+)
 from galmorph.images.fits import cutout_from_hdus
 from galmorph.images.fits_files import Cards, reading_fits
 from galmorph.images.hdus import HduChoice
 from galmorph.images.library import check_pixels, reading
 from galmorph.images.plain_fits import PlainHdu
-from galmorph.images.planes import drop_axes, lay_on_black, to_rendered
 from galmorph.images.raster import check_size, cutout_from_pil, grey_cutout
 from galmorph.quantities import to_masked
 from galmorph.settings import ReadOptions

@@ -21,7 +21,7 @@ from galmorph.images.calibration import (
     find_survey,
     find_zeropoint,
 )
-from galmorph.images.cutout import RENDERED_BANDS, Array, Cutout
+from galmorph.images.cutout import RENDERED_BANDS, Array, Cutout, to_cutout_array
 from galmorph.images.fits_files import (
     STRANGE_PIXELS,
     Cards,
@@ -33,9 +33,7 @@ from galmorph.images.fits_files import (
 from galmorph.images.grids import Planes, bring_to_one_grid, make_cutout
 from galmorph.images.hdus import HduChoice, choose_hdus
 from galmorph.images.library import check_pixels, reading
-from galmorph.images.plain_fits import PlainHdu
-from galmorph.images.plain_tiles import NO_DITHER
-from galmorph.images.planes import to_cutout_array
+from galmorph.images.plain_fits import NO_DITHER, PlainHdu
 from galmorph.images.regions import find_region, find_size, read_pixels
 from galmorph.images.sky import SkyFrame, frame_from_header, frame_from_wcs, load_sky
 from galmorph.images.source import Region

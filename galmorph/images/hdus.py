@@ -10,8 +10,8 @@ from typing import Any
 from galmorph.errors import UnsupportedImageError
 from galmorph.images.bands import NARROW_FILTER, clean_band_name, is_band_name, name_bands
 from galmorph.images.calibration import Calibration
+from galmorph.images.cutout import find_image_shape
 from galmorph.images.fits_files import Cards
-from galmorph.images.planes import find_image_shape
 from galmorph.images.source import HDU_ADDRESS, TABLE_ADVICE
 from galmorph.remote import is_url
 

@@ -9,9 +9,8 @@ import numpy as np
 
 from galmorph.errors import UnreadableImageError
 from galmorph.flags import Flags
-from galmorph.images.cutout import Array, Cutout
+from galmorph.images.cutout import Array, Cutout, lay_on_black
 from galmorph.images.library import check_pixels, quiet, reading
-from galmorph.images.planes import lay_on_black
 from galmorph.settings import ReadOptions
 
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
-from galmorph.images.cutout import Array
+from galmorph.images.cutout import Array, drop_axes, find_image_axes, find_image_shape
 from galmorph.images.fits_files import Cards
-from galmorph.images.planes import drop_axes, find_image_axes, find_image_shape
 from galmorph.images.sky import SkyFrame, Tan, frame_at, to_pixel
 from galmorph.images.source import Region
 from galmorph.images.wcs_cards import to_number

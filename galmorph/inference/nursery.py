@@ -192,7 +192,7 @@ def main(number: int, with_torch: bool) -> None:
     """The nursery: fork a process for every connection that comes over a socket."""
     for name in ("SIGINT", "SIGTERM", "SIGCHLD"):  # they are for the process that has the table
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    from galmorph.inference.memory import keep_freed_memory
+    from galmorph.inference.cores import keep_freed_memory
     from galmorph.inference.reading import Reader  # noqa: F401
 
     keep_freed_memory()

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import OptionError
+from galmorph.images.library import import_extra
 from galmorph.model import Model
-from galmorph.neighbours.index import MANY_ROWS, has_faiss, list_candidates, open_index
 from galmorph.neighbours.vectors import (
     Measure,
     Vectors,
     apply_measure,
     compute_similarity,
     find_place,
+    list_blocks,
     load_measure,
     map_embeddings,
     to_unit,
@@ -32,16 +36,70 @@ from galmorph.tables.build import build_table
 from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.where import Where
 from galmorph.thumbnails import Pictures
+from galmorph.writing import put_in_place
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
+MANY_ROWS = 1_000_000  # more rows are searched by an index where faiss is installed
+DIMENSIONS = 128  # principal components that are indexed; each pair takes half a byte
+CELLS, LOOKED_INTO = 1024, 96  # parts of the space, and how many of them a query looks into
+ROWS_A_CELL = 40  # for training; of fewer faiss warns
+CANDIDATES = 40  # for each galaxy that is wanted
+BLOCK = 65_536
 RANK = ColumnSpec("rank", "int32", "", "meta.number", "1 for the most similar")
 SIMILARITY = ColumnSpec(
     "similarity", "float32", "", "stat.correlation", "Cosine of its embedding and the examples'"
 )
 MATCH_ARCSEC = 5.0  # a position means the galaxy within this distance
 _POSITION = re.compile(r"\s*(?P<ra>[0-9.]+)\s*[, ]\s*(?P<dec>[+-]?[0-9.]+)\s*")
+
+
+def has_faiss() -> bool:
+    """Whether the extra ``search`` is installed."""
+    return importlib.util.find_spec("faiss") is not None
+
+
+def open_index(vectors: Vectors, beside: Path | None) -> Any:
+    """Read the index from beside the file of the embeddings, or build it and write it there."""
+    faiss = import_extra("faiss", "search", "for an index", "faiss-cpu")
+    place = beside and beside.with_name(f"{beside.name}.faiss")
+    if place and place.is_file():
+        return faiss.read_index(str(place))
+    index = _build(vectors)
+    if place:
+        with suppress(OSError, RuntimeError), put_in_place(place) as temporary:
+            faiss.write_index(index, str(temporary))  # where that fails, next time again
+    return index
+
+
+def _build(vectors: Vectors) -> Any:
+    import faiss
+
+    width = min(DIMENSIONS, vectors.shape[1] // 2 * 2)
+    cells = max(1, min(CELLS, len(vectors) // ROWS_A_CELL))
+    index = faiss.index_factory(
+        vectors.shape[1], f"PCA{width},IVF{cells},PQ{width // 2}x4fs", faiss.METRIC_L2
+    )
+    faiss.extract_index_ivf(index).nprobe = LOOKED_INTO
+    rng = np.random.default_rng(0)
+    count = min(len(vectors), max(ROWS_A_CELL * cells, ROWS_A_CELL * 256))
+    sample = to_unit(vectors[np.sort(rng.choice(len(vectors), count, replace=False))])
+    index.train(sample[np.isfinite(sample[:, 0])])
+    for rows, block in list_blocks(vectors, BLOCK):
+        unit = to_unit(block)
+        good = np.isfinite(unit[:, 0])
+        index.add_with_ids(unit[good], np.arange(rows.start, rows.stop)[good])
+    return index
+
+
+def list_candidates(
+    index: Any, query: npt.NDArray[np.float32], count: int
+) -> npt.NDArray[np.int64]:
+    """Rows that may be among the nearest of a unit vector (d,), ascending."""
+    wanted = min(CANDIDATES * count, index.ntotal)
+    found = index.search(np.ascontiguousarray(query[None]), wanted)[1][0]
+    return np.sort(found[found >= 0])
 
 
 def search(

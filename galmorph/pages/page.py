@@ -1,13 +1,21 @@
 """The frame of every page: one file, no script, no address but its own; light, dark and printed."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from galmorph.errors import GalmorphError
 from galmorph.images.source import Source, make_printable
+from galmorph.saved import list_rows
 from galmorph.thumbnails import Pictures, to_data_uri
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+MAX_SHOWN = 500  # more would make the page too large to send
 
 
 def make_page(title: str, sections: Iterable[tuple[str, str]], lead: str = "") -> str:
@@ -95,3 +103,30 @@ def say_missing(lost: list[str]) -> str:
         f"{len(set(lost))}. Paths are those of the run: start this command in the folder where the "
         f"run was started, or bring the images back.</p><ul>{named}</ul>"
     )
+
+
+def make_gallery(table: Table) -> str:
+    """HTML of what `galmorph.search` gives, in its order."""
+    count = min(len(table), MAX_SHOWN)
+    rows = list_rows({name: table[name][:count] for name in table.colnames})
+    pictures, lost = Pictures.of(table.meta), list[str]()
+    found = pictures.find(rows)
+    cards = [Card(s, row["object_id"], _describe(row)) for s, row in zip(found, rows, strict=True)]
+    drawn = draw_cards(cards, pictures, lost)
+    asked: dict[str, Any] = table.meta.get("search", {})
+    words = [f"like {', '.join(asked.get('like', ()))}"]
+    words += [f"unlike {', '.join(asked['unlike'])}"] if asked.get("unlike") else []
+    words += [f"where {asked['where']}"] if asked.get("where") else []
+    more = f"; the first {count} are shown" if count < len(table) else ""
+    said = escape(
+        f"{len(table)} galaxies of {asked.get('run', 'the run')}, {'; '.join(words)}{more}."
+    )
+    lead = (
+        f'<p>{said}</p><p class="soft">Left the whole cutout, right what the network was given.</p>'
+    )
+    return make_page("Similar galaxies", [("Nearest first", drawn + say_missing(lost))], lead)
+
+
+def _describe(row: dict[str, Any]) -> list[str]:
+    lines = [f"{row['rank']}: similarity {row['similarity']:.3f}"]
+    return [*lines, str(row["label"])] if row.get("label") else lines

@@ -4,27 +4,33 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import GalmorphError, TrainingError
+from galmorph.errors import CatalogueError, GalmorphError, TrainingError
 from galmorph.flags import NO_LABEL
+from galmorph.images.containers import SEARCHED_SUFFIXES, is_container, split_address
+from galmorph.images.discover import discover_sources
+from galmorph.images.files import IMAGE_SUFFIXES, ImageFile
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Source, make_object_id
+from galmorph.images.stacks import StackItem
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.quantities import Array
 from galmorph.settings import ReadOptions, RenderOptions
-from galmorph.training.cutouts import find_class, list_cutouts, name_cutout
-from galmorph.training.labelled import explain
+from galmorph.tables.catalogue import read_catalogue
+from galmorph.tables.columns import list_columns, pick_column
+from galmorph.training.labelled import explain, to_label
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 1024  # images allocated together: more than the 32 MiB that glibc may keep
+PATH = "galmorph_path"  # a column that every row of a table has
 
 
 def is_held_out(object_id: str, fraction: float) -> bool:
@@ -153,3 +159,57 @@ def _is_same_file(path: str, other: str | Path) -> bool:
     """By the name first, which asks no file system."""
     same_name = os.path.basename(path) == os.path.basename(other)
     return same_name and os.path.realpath(path) == os.path.realpath(other)
+
+
+def list_cutouts(argument: str, *, path_column: str | None = None) -> Iterator[Source]:
+    """List the cutouts of one argument, a table by ``path_column``; tar shards come alone."""
+    if path_column is not None and is_table(argument):
+        rows = read_catalogue(argument, path_column=path_column)
+        return (ImageFile.of(row.path, {PATH: row.path, **row.columns}) for row in rows)
+    return discover_sources(_list_shards(Path(argument)) or [argument])
+
+
+def _list_shards(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    shown = [path for path in folder.glob("*") if not path.name.startswith(".")]
+    plain = any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in shown)
+    endings = (".tar",) if plain else SEARCHED_SUFFIXES
+    return sorted(path for path in shown if path.name.lower().endswith(endings))
+
+
+def is_table(argument: str) -> bool:
+    """Whether an argument may be a table: a file, and neither a tar shard nor a stack."""
+    if not Path(argument).is_file():
+        return False
+    return argument.lower().endswith(".parquet") or not is_container(argument)
+
+
+def name_cutout(argument: str, source: Source) -> str:
+    """Name of a cutout inside the argument that it came from."""
+    path, member, index = split_address(source.address)
+    if member:
+        name = member
+    elif Path(argument).is_dir():
+        name = str(PurePath(path).relative_to(argument))
+    elif source.columns:
+        name = os.path.relpath(path, PurePath(argument).parent)
+    else:
+        name = PurePath(path).name
+    return name if index is None else f"{name}[{index}]"
+
+
+def find_class(source: Source, name: str, argument: str, column: str | None) -> str:
+    """Class of a cutout: its folder, or what ``column`` names; "" where it has none."""
+    if isinstance(source, StackItem) and source.index is None:  # a single image
+        return ""
+    if not source.columns and not isinstance(source, StackItem):
+        return PurePath(name).parent.name
+    if not column:
+        return ""
+    try:
+        return to_label(pick_column(source.columns, column))
+    except KeyError:
+        there = [name for name in list_columns(source.columns) if name != PATH]
+        said = f"{column!r} for --label-column; there are {', '.join(there) or 'none'}"
+        raise CatalogueError(f"{argument}: no {said}") from None

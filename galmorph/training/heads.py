@@ -15,7 +15,7 @@ from galmorph.evaluation.classification import (
 )
 from galmorph.evaluation.reliability import compute_ece, compute_log_loss, fit_temperature
 from galmorph.heads import LinearHead, softmax
-from galmorph.heads.sets import make_scores
+from galmorph.heads.linear import make_scores
 from galmorph.quantities import Array
 from galmorph.tables.columns import join_names
 from galmorph.training.labelled import Crop

@@ -8,8 +8,7 @@ import numpy as np
 
 from galmorph.encoders.fused import ProjectionHead
 from galmorph.errors import TrainingError
-from galmorph.evaluation.classification import find_by_knn, stratified_folds
-from galmorph.evaluation.merging import ClassMerge
+from galmorph.evaluation.classification import ClassMerge, find_by_knn, stratified_folds
 from galmorph.evaluation.report import ProtocolResult, evaluate_labels
 from galmorph.heads import LinearHead
 from galmorph.heads.shares import SharesHead

@@ -8,9 +8,8 @@ import numpy as np
 from galmorph.errors import CatalogueError, TrainingError
 from galmorph.evaluation.values import ValueResult, compare_numbers, compare_shares
 from galmorph.heads import Head
-from galmorph.heads.questions import Question, slice_answers
 from galmorph.heads.regression import RegressionHead, Target
-from galmorph.heads.votes import VoteHead
+from galmorph.heads.votes import Question, VoteHead, slice_answers
 from galmorph.quantities import Array
 from galmorph.training.labelled import read_chunks, to_label
 from galmorph.training.votes import deal_folds, fit_numbers, fit_votes

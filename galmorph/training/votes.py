@@ -11,9 +11,16 @@ import torch
 from galmorph.errors import TrainingError
 from galmorph.heads.base import add_hidden
 from galmorph.heads.linear import softmax
-from galmorph.heads.questions import Question, compute_reach, slice_answers
 from galmorph.heads.regression import RegressionHead, Target
-from galmorph.heads.votes import COVERAGE, VOTERS, VoteHead, find_interval
+from galmorph.heads.votes import (
+    COVERAGE,
+    VOTERS,
+    Question,
+    VoteHead,
+    compute_reach,
+    find_interval,
+    slice_answers,
+)
 from galmorph.quantities import Array
 from galmorph.training.logistic import cross_predict, fit_path, one_thread, standardize
 

@@ -4,7 +4,9 @@ import errno
 import hashlib
 import importlib
 import logging
+import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,11 +16,12 @@ from typing import Any, TypeVar
 
 from galmorph.errors import ChecksumError, DownloadError, OfflineError, WeightsError
 from galmorph.origin import hide_home
-from galmorph.weights.environment import get_endpoint, hub_cache, is_offline
 
+DEFAULT_ENDPOINT = "https://huggingface.co"
+
+_TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
-
 RETRY_DELAYS_S = (0.5, 2.0)  # seconds before the second and the third try
 RETRY_FOR_S = 15.0  # after which nothing is tried again
 OUT_OF_ORDER = frozenset({408, 500, 502, 503, 504})
@@ -27,10 +30,45 @@ OFFLINE_HINT = (
     "without a network, use bundled weights or a folder that "
     "`galmorph weights download --to DIR` has filled elsewhere"
 )
-
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ETAG = re.compile(r"[A-Za-z0-9_-]{8,128}")
+
+
+def _expand(path: str) -> Path:
+    expanded = Path(os.path.expandvars(path))
+    try:
+        return expanded.expanduser()
+    except RuntimeError:  # no HOME, and a user that the system does not know, as in containers
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        return Path(tempfile.gettempdir(), f"galmorph-{user}", *expanded.parts[1:])
+
+
+def is_offline() -> bool:
+    """Whether the network is off, by the Hub's variables."""
+    variables = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").upper() in _TRUE for name in variables)
+
+
+def get_endpoint() -> str:
+    """Address of the Hub: ``HF_ENDPOINT`` or huggingface.co, without a slash at the end."""
+    return (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
+
+
+def hub_cache() -> Path:
+    """Folder of the Hub cache, by ``HF_HUB_CACHE``, ``HF_HOME`` and ``XDG_CACHE_HOME``."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if folder := os.environ.get(variable):
+            return _expand(folder)
+    if home := os.environ.get("HF_HOME"):
+        return _expand(home) / "hub"
+    return _expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
+
+
+def weights_dir() -> Path | None:
+    """Folder that ``galmorph weights download --to`` has filled: ``GALMORPH_WEIGHTS_DIR``."""
+    folder = os.environ.get("GALMORPH_WEIGHTS_DIR")
+    return _expand(folder) if folder else None
 
 
 @dataclass(frozen=True, slots=True)

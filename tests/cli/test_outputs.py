@@ -12,7 +12,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from galmorph.cli.outputs import prepare_output, prepare_picture
+from galmorph.cli.options import prepare_output, prepare_picture
 from galmorph.errors import OptionError
 from galmorph.inputs import refuse_image
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from galmorph.evaluation.classification import stratified_folds
-from galmorph.evaluation.merging import ClassMerge
+from galmorph.evaluation.classification import ClassMerge, stratified_folds
 from galmorph.training.heads import fit_head
 from galmorph.training.labelled import LabelledSet
 from galmorph.training.protocols import Protocols

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from galmorph.errors import OutputError
+from galmorph.evaluation.classification import ClassMerge, parse_merges
 from galmorph.evaluation.figure import draw_curves, draw_report
-from galmorph.evaluation.merging import ClassMerge, parse_merges
 from galmorph.evaluation.report import evaluate_labels, write_report
 
 NAMES = ("round", "spiral", "cigar")

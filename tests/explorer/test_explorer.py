@@ -18,8 +18,7 @@ from galmorph.errors import CatalogueError, GalmorphError, OptionError, Training
 from galmorph.explorer import browsing as module
 from galmorph.explorer.browsing import FAR, MY_LEAST_SURE, SIMILAR, Browsing
 from galmorph.explorer.galaxies import open_galaxies
-from galmorph.explorer.labels import Labels
-from galmorph.explorer.learning import save_head
+from galmorph.explorer.labels import Labels, save_head
 from galmorph.explorer.maps import compute_pca
 from galmorph.explorer.pictures import Thumbnails
 from galmorph.explorer.portrait import draw_portrait

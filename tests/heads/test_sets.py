@@ -11,7 +11,7 @@ import pytest
 import galmorph
 from galmorph.errors import OptionError
 from galmorph.heads import softmax
-from galmorph.heads.sets import MAX_SCORES, NO_SCORE, find_sets, list_sets, make_scores
+from galmorph.heads.linear import MAX_SCORES, NO_SCORE, find_sets, list_sets, make_scores
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

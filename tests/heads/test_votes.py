@@ -7,8 +7,7 @@ import pytest
 from galaxy_zoo_tree import GZ2_CODES, GZ2_QUESTIONS
 
 from galmorph.heads import head_from_parts
-from galmorph.heads.questions import Question, compute_reach
-from galmorph.heads.votes import VoteHead, find_interval
+from galmorph.heads.votes import Question, VoteHead, compute_reach, find_interval
 
 QUESTIONS = (
     Question("shape", ("smooth", "disk"), words=("smooth", "featured")),

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from galmorph.inference.memory import keep_freed_memory
+from galmorph.inference.cores import keep_freed_memory
 
 COUNT_FAULTS = """
 import resource
 import numpy as np
-from galmorph.inference.memory import keep_freed_memory
+from galmorph.inference.cores import keep_freed_memory
 
 if {kept}:
     assert keep_freed_memory(everything={everything})

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 import galmorph
 from galmorph.errors import CatalogueError, MissingExtraError, OptionError
-from galmorph.neighbours import index as index_module
+from galmorph.neighbours import search as index_module
 from galmorph.neighbours import search as search_module
 from galmorph.neighbours import vectors as vectors_module
 from galmorph.neighbours.duplicates import find_duplicates

@@ -10,9 +10,8 @@ import torch
 from PIL import Image
 from synthetic import resample
 
-from galmorph.preprocessing import shrink as module
-from galmorph.preprocessing.geometry import central_box
-from galmorph.preprocessing.shrink import interleave, separate, shrink_all
+from galmorph.preprocessing import geometry as module
+from galmorph.preprocessing.geometry import central_box, interleave, separate, shrink_all
 
 
 def make_pixels(height: int, width: int, channels: int = 3) -> np.ndarray:

@@ -36,7 +36,7 @@ from galmorph.images.source import Lost
 from galmorph.inference import processes
 from galmorph.model import write_model
 from galmorph.surveys import client, cutouts
-from galmorph.surveys.cache import Cache
+from galmorph.surveys.cutouts import Cache
 from galmorph.surveys.services import SERVICES, Frame, choose_frame, find_service
 
 SIDE = 84
@@ -192,7 +192,7 @@ def test_retry_after_is_a_number_or_a_date():
 
 def test_the_cache_is_verified_and_bounded(tmp_path, monkeypatch):
     cache = Cache(tmp_path, max_bytes=1000)
-    monkeypatch.setattr("galmorph.surveys.cache.CHECKED_EVERY", 1)
+    monkeypatch.setattr("galmorph.surveys.cutouts.CHECKED_EVERY", 1)
     for k in range(5):
         cache.put(f"u{k}", bytes(200))
         time.sleep(0.01)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from galmorph.tables import ColumnSpec
-from galmorph.tables.blocks import pack, unpack
 from galmorph.tables.cells import format_vector, missing_values, normalize, to_digits
+from galmorph.tables.journal import pack, unpack
 
 F32 = ColumnSpec("x", "float32")
 

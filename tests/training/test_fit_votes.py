@@ -7,8 +7,8 @@ from hidden_units import make_hidden
 
 from galmorph.errors import TrainingError
 from galmorph.heads import LinearHead
-from galmorph.heads.questions import Question
 from galmorph.heads.regression import Target
+from galmorph.heads.votes import Question
 from galmorph.training.votes import fit_numbers, fit_votes, join_shares
 
 QUESTIONS = (Question("shape", ("smooth", "disk")), Question("bar", ("yes", "no"), "shape_disk"))

@@ -23,7 +23,7 @@ from galmorph.errors import (
     UnknownModelError,
     WeightsError,
 )
-from galmorph.weights import environment
+from galmorph.weights import hub as environment
 from galmorph.weights import locate as locate_module
 from galmorph.weights.locate import WeightsFile, copy_to_folder, locate_weights, verify_local
 from galmorph.weights.manifest import Manifest, ManifestEntry
@@ -483,7 +483,7 @@ def test_the_cache_is_where_huggingface_hub_has_it(
     environment |= {k: v.replace("{tmp}", str(tmp_path)) for k, v in settings.items()}
     environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     code = (
-        "from galmorph.weights.environment import hub_cache; from huggingface_hub import constants;"
+        "from galmorph.weights.hub import hub_cache; from huggingface_hub import constants;"
         "print(hub_cache()); print(constants.HF_HUB_CACHE)"
     )
     out = subprocess.run(
