@@ -47,7 +47,6 @@ SDSS_CROPS = f"0.38,{180 / 424}"
 """None below 0.38: of less, the shards hold fewer pixels than the network sees, and files more."""
 SMOOTH = "smooth=round+in_between+cigar"
 ELLIPTICAL = "elliptical=round+in_between+cigar"
-SPIRAL = "spiral=unbarred_spiral+barred_spiral"
 
 
 class Maker:
@@ -142,10 +141,11 @@ def make_heads(maker: Maker) -> None:
     seen = ["--data-frame", FRAME, *maker.held_out()]
     tools = Path(__file__).parents[1] / "tools"
     how = ["--name", CLEAN, "--classes", GZ2, *seen, "--recut", RECUT, *maker.engine]
+    decals = [str(maker.data / "decals")]
     recut = [sys.executable, str(tools / "fit_recut.py"), maker.model, *maker.shards("gz2"), *how]
+    recut += ["--measured", *decals]
     subprocess.run(recut, check=True)
     maker.fit("sdss", maker.shards("sdss"), SDSS, *seen, "--select-crop", SDSS_CROPS)
-    decals = [str(maker.data / "decals")]
     maker.fit("decals", decals, DECALS, *AUTO)
     maker.fit("decals4", decals, DECALS4, *AUTO)
     cache = str(maker.folder / "embeddings")
@@ -164,13 +164,6 @@ def measure(maker: Maker) -> None:
     maker.evaluate("sdss", sdss, "--head", "sdss", *maker.train_options("sdss"), *projection)
     maker.evaluate("gz2_head_on_sdss", sdss, "--head", CLEAN, "--merge", ELLIPTICAL, *only_head)
     maker.evaluate("sdss_head_on_gz2", gz2, "--head", "sdss", "--merge", ELLIPTICAL, *only_head)
-    spiral = [
-        "--classes",
-        GZ2.replace("spiral", "unbarred_spiral,barred_spiral"),
-        "--merge",
-        SPIRAL,
-    ]
-    maker.evaluate("gz2_head_on_decals", decals, "--head", CLEAN, *spiral, *AUTO, *only_head)
     folds = ["--folds", "5", *AUTO, "--protocols", "probe,knn"]
     maker.evaluate("decals", decals, "--classes", DECALS, *folds)
     maker.evaluate("decals4", decals, "--classes", DECALS4, *folds)

@@ -80,7 +80,8 @@ HEAD_DATA = {
     "efigi": "EFIGI, 1,915 galaxies with attributes by experts (Baillard et al. 2011)",
     "gz2": "Votes on 330 Galaxy Zoo 2, 263 SDSS and 213 DECaLS galaxies; 4,000 clean galaxies with "
     "shares that the tree gives; artifacts, and made images without a galaxy",
-    "gz2_clean": "Galaxy Zoo 2 training part, 23,919 cutouts",
+    "gz2_clean": "Galaxy Zoo 2 training part, 23,919 cutouts; Galaxy10 DECaLS, 644 of its classes",
+    "classes alone": "Galaxy Zoo 2 training part, 23,919 cutouts",
     "sdss": "SDSS training part, 4,506 cutouts with Galaxy Zoo 1 labels (largest vote)",
     "decals": "Galaxy10 DECaLS, 820 cutouts",
     "decals4": "Galaxy10 DECaLS, the 480 cutouts of four classes",
@@ -102,6 +103,13 @@ NOTED = (
     ("gz2", "cross_validated_rmse", "rmse", f"{ORDINARY}, shares of five leaves and artifact"),
     ("gz2", "most_votes", "accuracy", f"{ORDINARY}, label = most votes"),
     ("gz2", "cross_validated_largest_share", "accuracy", f"{ORDINARY}, largest share = most votes"),
+    ("gz2_clean", "cross_validated_measured", "accuracy", "decals, 644 of the five classes"),
+    (
+        "efigi",
+        "cross_validated_t_type_but_dwarf_ellipticals",
+        "rmse",
+        "votes/efigi, t_type of all but dwarf ellipticals",
+    ),
     ("efigi", "cross_validated_auc_bar", "auc", "votes/efigi, bar"),
     ("efigi", "cross_validated_auc_arms", "auc", "votes/efigi, arms"),
     ("efigi", "cross_validated_auc_perturbation", "auc", "votes/efigi, perturbation"),
@@ -128,7 +136,7 @@ def describe_input(preprocessing: Preprocessing, crop: float | str | None = None
 
 def _find_data(head: Any) -> str:
     """A model without votes has the head of clean galaxies under the name that is asked for first."""
-    return "gz2_clean" if head.name == "gz2" and head.kind == "linear" else str(head.name)
+    return "classes alone" if head.name == "gz2" and head.kind == "linear" else str(head.name)
 
 
 def describe_heads(model: Model) -> tuple[Head, ...]:
@@ -161,8 +169,9 @@ def collect_notes(model: Model) -> Iterator[Metric]:
     """What the heads of votes and numbers found out of fold when `make_heads.py` fitted them."""
     for name, key, kind, data in NOTED:
         if name in model.heads and key in model.heads[name].notes:
-            value = float(model.heads[name].notes[key])
-            how = OUT_OF_FOLD if key.startswith("cross_validated") else "no vote was used for it"
+            notes = model.heads[name].notes
+            value, folds = float(notes[key]), f"{notes['folds']}-fold cross-validation"
+            how = folds if key.startswith("cross_validated") else "no vote was used for it"
             yield Metric(kind, value, data, f"head {name!r}, {how}")
     efigi = model.heads.get("efigi")
     if isinstance(efigi, RegressionHead):

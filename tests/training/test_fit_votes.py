@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hidden_units import make_hidden
+from hidden_units import make_hidden, train_network
 
 from galmorph.errors import TrainingError
 from galmorph.heads import LinearHead
@@ -99,3 +99,18 @@ def test_few_or_missing_votes_are_refused() -> None:
     votes[3] = 0
     with pytest.raises(TrainingError, match="1 cutouts have no vote on 'shape'"):
         fit_votes(x, votes, QUESTIONS, name="v")
+
+
+def test_a_network_learns_what_no_line_does_though_values_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hidden_units.NETWORKS", 1)
+    views = np.random.default_rng(0).normal(size=(5000, 2, 3)).astype(np.float32)
+    views[:, 1] = views[:, 0]
+    values = np.tanh(5 * views[:, 0, :2])
+    values[:500, 1] = np.nan
+    found = train_network(views[:4000], values[:4000])
+    error = found.compute(views[4000:, 0]) - values[4000:, 0]
+    line = np.polyfit(views[:4000, 0, 0], values[:4000, 0], 1)
+    assert error.std() < 0.8 * (np.polyval(line, views[4000:, 0, 0]) - values[4000:, 0]).std()
+    assert found.hidden.weight.shape == (64, 3)

@@ -88,3 +88,23 @@ def test_a_head_learns_from_smaller_frames(model_file: Path, galaxies: Path) -> 
     assert 40 < notes["rows"] < 80
     assert len(whole.labels) == 40
     assert found.accuracy > 0.9
+
+
+def test_a_head_learns_from_measured_galaxies_of_merged_classes(
+    model_file: Path, galaxies: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "barred_spiral").symlink_to(galaxies / "test" / "edge_on")
+    (tmp_path / "merging").symlink_to(galaxies / "test" / "round")
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "spiral").symlink_to(galaxies / "train" / "edge_on")
+    (tmp_path / "train" / "round").symlink_to(galaxies / "train" / "round")
+    found, _ = fit_on_both(
+        Pipeline(read_model(model_file)),
+        [str(tmp_path / "train")],
+        ("spiral", "round"),
+        name="more",
+        measured=[str(tmp_path / "barred_spiral"), str(tmp_path / "merging")],
+    )
+    notes = found.head.notes
+    assert (notes["measured_rows"], notes["galaxies"]) == (8, 48)
+    assert notes["cross_validated_measured"] > 0.8
