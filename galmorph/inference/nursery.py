@@ -56,6 +56,7 @@ LOOK_SECONDS = 0.004  # between two looks, by any of those aside, whether a work
 BLOCK_ROWS = 64  # most sources of one request
 GROUP_ROWS = 8  # that are prepared together: those before a file that ends the process are lost
 TEXT_BYTES = BLOCK_ROWS << 16
+ARRAY_BYTES = 1 << 26  # of arrays in memory that are to be read; further ones go through the socket
 # Rows done, bytes of text, of pixels, 1 where the process ends itself, rows begun, since when.
 HEADER = struct.Struct("qqqqqd")
 PRELOADED = (  # libraries that the nursery loads while it has nothing else to do
@@ -123,6 +124,9 @@ class _Desk:
     def clear(self) -> None:
         self.done = self._text = self._pixels = self.begun = 0
 
+    def find_arrays(self, places: Sequence[tuple[int, int]]) -> list[memoryview]:
+        return [memoryview(self._memory)[begin:end] for begin, end in places]
+
     def note(self, *, leaves: bool = False) -> None:
         values = (self.done, self._text, self._pixels, leaves, self.begun, time.monotonic())
         HEADER.pack_into(self._memory, 0, *values)
@@ -165,7 +169,7 @@ def _serve(connection: socket.socket, descriptor: int) -> NoReturn:
 
     while True:
         try:
-            sources = pickle.load(requests)
+            sources = pickle.load(requests, buffers=desk.find_arrays(pickle.load(requests)))
         except (EOFError, OSError):
             os._exit(0)
         desk.clear()
@@ -235,7 +239,7 @@ class Child:
         HEADER.pack_into(self._memory, 0, 0, 0, 0, 0, 1, time.monotonic())
         try:
             self._connection.settimeout(None)
-            self._connection.sendall(pickle.dumps(sources, protocol=5))
+            self._connection.sendall(self._pack(sources))
             self.ended = self._wait(step_aside, is_too_long) != b"d"
         except OSError:
             self.ended = True
@@ -251,6 +255,24 @@ class Child:
                 pixels = np.frombuffer(self._memory, dtype, math.prod(shape), begin).reshape(shape)
                 begin += pixels.nbytes
             yield row, pixels
+
+    def _pack(self, sources: Sequence[Source]) -> bytes:
+        """Sources without their arrays, which are put at the end of the shared memory."""
+        places: list[tuple[int, int]] = []
+        end = len(self._memory) - ARRAY_BYTES
+
+        def put(buffer: pickle.PickleBuffer) -> bool:
+            nonlocal end
+            begin, end = end, end + buffer.raw().nbytes
+            if not begin < end <= len(self._memory):
+                end = begin
+                return True  # it stays where it is
+            np.frombuffer(self._memory, np.uint8)[begin:end] = np.frombuffer(buffer.raw(), np.uint8)
+            places.append((begin, end))
+            return False
+
+        text = pickle.dumps(sources, protocol=5, buffer_callback=put)
+        return pickle.dumps(places) + text
 
     def _wait(self, step_aside: StepAside, is_too_long: Callable[[float], bool]) -> bytes:
         """Its answer; aside, as soon as a source takes long and no core."""
@@ -354,7 +376,7 @@ class Nursery:
 
     def fork(self, reader: Reader, pixel_bytes: int) -> Child:
         """A process that is ready to read; OSError where there is none."""
-        size = HEADER.size + TEXT_BYTES + BLOCK_ROWS * pixel_bytes
+        size = HEADER.size + TEXT_BYTES + BLOCK_ROWS * pixel_bytes + ARRAY_BYTES
         descriptor = _open_memory(size)
         try:
             memory = mmap.mmap(descriptor, size)

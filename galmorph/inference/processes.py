@@ -3,7 +3,8 @@
 The rule: JPEG, PNG and WebP, by their first bytes, and numpy arrays are read in threads, because
 their decoders have been attacked for years and need little Python. Everything else (FITS, TIFF,
 HDF5, what is compressed, what is no image) goes to processes: libraries crash on damaged files,
-and Python's lock would set the pace. Objects in memory stay where they are.
+and Python's lock would set the pace. Objects in memory stay where they are, but for flux (arrays of
+floats), which takes much Python to render.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ __all__ = ["Readers", "expect_files"]
 
 # So many blocks of JPEG are read in threads ahead of processes: a small job is done before.
 BLOCKS_HERE = 64
+FEW_BLOCKS = 2  # the same of flux in memory
 MANY_WORKERS = 8  # with more than these, Python's lock is short even for JPEG
 # JPEG, PNG, WebP, npy and npz.
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"\x93NUMPY", b"PK\x03\x04")
@@ -73,12 +75,18 @@ def expect_files(paths: Sequence[str]) -> None:
 
 def _may_crash(source: Source) -> bool:
     """Whether it is to be read in a process that may die."""
-    stays = isinstance(source, Lost) or not _can_travel(source)
+    stays = isinstance(source, Lost) or not _can_travel(source) or _is_flux(source)
     return not (stays or source.read_head(HEAD_BYTES).startswith(SIGNATURES))
 
 
 def _can_travel(source: Source) -> bool:
-    return not isinstance(source, InMemory) or type(source.data) is bytes
+    return not isinstance(source, InMemory) or type(source.data) is bytes or _is_flux(source)
+
+
+def _is_flux(source: Source) -> bool:
+    """Whether it is an array that has yet to be rendered."""
+    data = source.data if isinstance(source, InMemory) else None
+    return type(data) is np.ndarray and data.dtype.kind == "f"
 
 
 class _Pool:
@@ -199,6 +207,8 @@ class Readers:
             raise InterruptedError("the run was stopped")
 
     def _read_plain(self, sources: Sequence[Source]) -> ReadBlock:
+        if self._blocks > FEW_BLOCKS and all(map(_is_flux, sources)):
+            return self._try_pool(self._risky, sources, wait=False)
         wanted = self._everything and self._blocks > BLOCKS_HERE
         if wanted and all(map(_can_travel, sources)):
             return self._try_pool(self._plain, sources, wait=False)

@@ -99,6 +99,25 @@ def test_rows_and_pixels_are_those_of_threads(
     assert not readers.read_block([]).rows
 
 
+@pytest.mark.parametrize("room", [nursery.ARRAY_BYTES, 100_000])
+def test_flux_in_memory_is_prepared_in_processes_once_there_are_some(
+    reader: Reader, readers: Readers, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr(nursery, "ARRAY_BYTES", room)  # the second has no place for all
+    reader = replace(reader, read=ReadOptions(bands=("g", "r", "z")))
+    readers._reader = readers._risky._reader = reader
+    flux = np.random.default_rng(0).normal(1, 0.2, (9, 3, 60, 60)).astype(np.float32)
+    flux[2, 0] = np.nan
+    arrays = [*flux[:6], flux[6][:, ::-1], flux[7][:, ::2], flux[8].astype(">f8"), flux[:, 0, 0, 0]]
+    given = [InMemory(f"a{k}", array, "", {"z": k}) for k, array in enumerate(arrays)]
+    expected = reader.read_block(given)
+    assert expected.rows[2].notes["empty_bands"] == "g" and expected.rows[-1].error
+    while not (used := bool(readers._risky._children)):
+        check_same(readers.read_block(given), expected)
+    check_same(readers.read_block(given), expected)
+    assert used and np.isnan(flux[2, 0]).all()
+
+
 def test_what_is_read_in_processes(sources: list[Source], tmp_path: Path) -> None:
     risky = {source.object_id for source in sources if _may_crash(source)}
     assert risky == {*(f"g{k}" for k in range(8)), "fits", "none", "folder"}
