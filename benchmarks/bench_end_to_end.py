@@ -62,9 +62,8 @@ def make_reading(files: list[Path], cores: int) -> Work:
     import torch
 
     from galmorph.images.discover import discover_sources
-    from galmorph.inference.blocks import chunk
     from galmorph.inference.engine import CPU_BATCH_SIZE
-    from galmorph.inference.reading import Reader
+    from galmorph.inference.reading import Reader, chunk
     from galmorph.preprocessing.pipeline import Preprocessing
     from galmorph.settings import FieldOptions, ReadOptions, RenderOptions
 

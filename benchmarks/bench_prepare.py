@@ -13,7 +13,7 @@ from common import find_files, make_parser, measure, print_machine, print_rows
 from PIL import Image
 
 from galmorph.images.read import read_cutout
-from galmorph.inference.blocks import chunk
+from galmorph.inference.reading import chunk
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.preprocessing.size import measure_sizes, to_grey
 from galmorph.settings import FieldOptions

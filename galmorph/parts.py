@@ -14,8 +14,8 @@ from galmorph.errors import OptionError, ResumeError, UnreadableImageError
 from galmorph.flags import NO_LABEL
 from galmorph.images.memory import Copied
 from galmorph.images.source import Source
-from galmorph.inference.blocks import chunk
 from galmorph.inference.cores import keep_freed_memory
+from galmorph.inference.reading import chunk
 from galmorph.inference.results import ResultPlan, concatenate
 from galmorph.inputs import Inputs
 from galmorph.pipeline import Pipeline

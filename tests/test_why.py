@@ -10,8 +10,8 @@ from PIL import Image
 
 from galmorph import load_model, read_cutout
 from galmorph.errors import OptionError
-from galmorph.panels import AGAINST, FOR, draw_heat
 from galmorph.preprocessing.pipeline import Preprocessing
+from galmorph.thumbnails import AGAINST, FOR, draw_heat
 from galmorph.why import compute_attention, compute_occlusion
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

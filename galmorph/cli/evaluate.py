@@ -22,8 +22,7 @@ from galmorph.settings import SOME, File, Names, RunOptions, Texts, Whole, optio
 
 if TYPE_CHECKING:
     from galmorph.evaluation.classification import ClassMerge
-    from galmorph.evaluation.report import ProtocolResult
-    from galmorph.evaluation.values import ValueResult
+    from galmorph.evaluation.report import ProtocolResult, ValueResult
     from galmorph.pipeline import Pipeline
     from galmorph.training.labelled import LabelledSet
     from galmorph.training.protocols import Protocols

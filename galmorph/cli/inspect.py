@@ -81,7 +81,7 @@ def inspect(
         pipeline = replace(pipeline, head=next(iter(pipeline.model.heads.values())))
     cutout, prepared = _inspect(pipeline, source)
     if output is not None:
-        from galmorph.panels import CROPPED, join_panels, make_panels
+        from galmorph.thumbnails import CROPPED, join_panels, make_panels
 
         panels = make_panels(
             cutout, pipeline.model.preprocessing, pipeline.field_of_view, pipeline.rendering
@@ -96,7 +96,7 @@ def _explain(
     pipeline: Pipeline, prepared: Prepared, cropped: Image, why: str | None, *, attention: bool
 ) -> dict[str, Image]:
     """Maps over the field of view, by their captions."""
-    from galmorph.panels import draw_heat
+    from galmorph.thumbnails import draw_heat
     from galmorph.why import compute_attention, compute_occlusion
 
     model, pixels, found = pipeline.model, prepared.pixels, {}

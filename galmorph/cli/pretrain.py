@@ -215,8 +215,7 @@ def _run(
     from galmorph.inference.devices import choose_device, choose_precision
     from galmorph.training.contrastive import PretrainingRun
     from galmorph.training.export import load_init
-    from galmorph.training.loop import pretrain
-    from galmorph.training.monitor import KnnMonitor
+    from galmorph.training.loop import KnnMonitor, pretrain
 
     chosen = choose_device(ranks.place(str(choose_device(asked.device))))
     if chosen.type == "cpu":

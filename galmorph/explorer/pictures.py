@@ -11,9 +11,8 @@ from galmorph.images.containers import split_address
 from galmorph.images.source import Source
 from galmorph.model import Model
 from galmorph.neighbours.search import load_model_of
-from galmorph.panels import CROPPED, draw_heat
 from galmorph.pipeline import find_head
-from galmorph.thumbnails import Pictures, to_data_uri
+from galmorph.thumbnails import CROPPED, Pictures, draw_heat, to_data_uri
 from galmorph.why import compute_occlusion
 
 THUMBNAIL, WHOLE = 112, 320  # sides in pixels

@@ -3,7 +3,7 @@
 import importlib
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,8 +16,6 @@ from galmorph.errors import (
 from galmorph.settings import ReadOptions
 
 MAX_BYTES = ReadOptions().max_bytes  # of what is unpacked where no options are at hand
-_lock = threading.Lock()
-_readers: "list[warnings.catch_warnings[None]]" = []  # the last to leave `quiet` restores them
 
 
 def import_extra(module: str, extra: str, purpose: str, package: str = "") -> Any:
@@ -30,22 +28,42 @@ def import_extra(module: str, extra: str, purpose: str, package: str = "") -> An
         raise MissingExtraError(package or root, extra, purpose) from error
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence warnings until the last reader of any thread has left: filters are of the process."""
-    with _lock:
-        catcher = warnings.catch_warnings() if not _readers else _readers[0]
-        if not _readers:
-            catcher.__enter__()
-            warnings.simplefilter("ignore")
-        _readers.append(catcher)
-    try:
-        yield
-    finally:
-        with _lock:
-            _readers.pop()
-            if not _readers:
-                catcher.__exit__(None, None, None)
+class SharedSetting:
+    """A setting of the whole process, from the first of several runs at once to the last.
+
+    Changing it gives what puts it back.
+    """
+
+    def __init__(self, change: Callable[[], Callable[[], None]]) -> None:
+        self._change = change
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._restore: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Hold the setting for one run."""
+        with self._lock:
+            if self._runs == 0:
+                self._restore = self._change()
+            self._runs += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._runs -= 1
+                if self._runs == 0:
+                    self._restore()
+
+
+def _silence() -> Callable[[], None]:
+    catcher = warnings.catch_warnings()
+    catcher.__enter__()
+    warnings.simplefilter("ignore")
+    return lambda: catcher.__exit__(None, None, None)
+
+
+quiet = SharedSetting(_silence)  # no warnings until the last reader of any thread has left
 
 
 @contextmanager

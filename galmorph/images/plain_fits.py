@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from galmorph.images.fits_structure import BLOCK, CARD, read_header
-
+BLOCK = 2880
+CARD = 80
+END_CARD = b"END     "
 MAX_BLOCKS = 64  # of a header: some 2,300 cards
 MAX_HDUS = 64
 SMALL_BYTES = 1 << 22  # files up to this are read whole: mapping takes longer
@@ -124,6 +125,21 @@ def _read_hdus(raw: memoryview) -> PlainHdus:
         hdus.append(PlainHdu(header, data, header.get("EXTNAME", "" if hdus else "PRIMARY")))
         position = end
     return hdus
+
+
+def read_header(raw: memoryview, position: int, most: int) -> bytes:
+    """Blocks up to that of the END card, the last perhaps cut short; none without such a card."""
+    header = b""
+    for _ in range(most):
+        start = position + len(header)
+        block = bytes(raw[start : start + BLOCK])
+        header += block
+        end = block.find(END_CARD)
+        while end >= 0 and end % CARD:
+            end = block.find(END_CARD, end + 1)
+        if end >= 0 or len(block) < BLOCK:
+            return header if end >= 0 else b""
+    return b""
 
 
 def _read_header(raw: memoryview, position: int) -> tuple[dict[str, Any], int]:

@@ -5,7 +5,6 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -18,7 +17,7 @@ from galmorph.images.cutout import Array, Cutout
 from galmorph.images.decode import decode_image
 from galmorph.images.files import read_head
 from galmorph.images.hdus import COMPANION
-from galmorph.images.library import MAX_BYTES, check_pixels, reading
+from galmorph.images.library import MAX_BYTES, SharedSetting, check_pixels, reading
 from galmorph.images.source import (
     NEW_COPY,
     Source,
@@ -60,7 +59,6 @@ OpenArrays = Callable[[str], ArrayFile]
 # One lock for opening and for reading: HDF5 serializes its calls anyway, and the others copy
 # one small item.
 _lock = threading.Lock()
-_runs: list[None] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +159,13 @@ def _get_file(path: str, open_arrays: OpenArrays) -> ArrayFile:
     return found
 
 
-@contextmanager
-def stacks_in_use() -> Iterator[None]:
-    """Keep files and arrays open for the next item, until the last run at the time has ended."""
+def _close() -> None:
     with _lock:
-        _runs.append(None)
-    try:
-        yield
-    finally:
-        with _lock:
-            _runs.pop()
-            if not _runs:
-                _open.cache_clear()
+        _open.cache_clear()
+
+
+# Files and arrays stay open for the next item, until the last run at the time has ended.
+stacks_in_use = SharedSetting(lambda: _close)
 
 
 def _find_member(arrays: ArrayFile, path: str) -> str:

@@ -4,10 +4,11 @@ import ctypes
 import math
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from galmorph.images.library import SharedSetting
 
 CGROUP = Path("/sys/fs/cgroup")  # where Linux shows a container its limits
 # Numbers of mallopt's parameters in glibc, and what they are set to.
@@ -46,34 +47,6 @@ def _read_quota() -> float | None:
     return cores if cores > 0 else None
 
 
-class SharedSetting:
-    """A setting of the whole process, from the first of several runs at once to the last.
-
-    Changing it gives what puts it back.
-    """
-
-    def __init__(self, change: Callable[[], Callable[[], None]]) -> None:
-        self._change = change
-        self._lock = threading.Lock()
-        self._runs = 0
-        self._restore: Callable[[], None] = lambda: None
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Hold the setting for one run."""
-        with self._lock:
-            if self._runs == 0:
-                self._restore = self._change()
-            self._runs += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._runs -= 1
-                if self._runs == 0:
-                    self._restore()
-
-
 def _limit_blas() -> Callable[[], None]:
     from threadpoolctl import threadpool_limits
 
@@ -102,3 +75,16 @@ def keep_freed_memory(*, everything: bool = False) -> bool:
         return False
     settings = _EVERYTHING if everything else _BLOCKS_OF_IMAGES
     return all([mallopt(parameter, value) == 1 for parameter, value in settings.items()])
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have torch compute in one thread: its sums are then the same on every machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

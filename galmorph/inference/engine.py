@@ -16,19 +16,19 @@ from galmorph.errors import DeviceError
 from galmorph.images.source import Source
 from galmorph.images.stacks import stacks_in_use
 from galmorph.inference.backends import Backend, check_backend, open_backend
-from galmorph.inference.blocks import (
+from galmorph.inference.cores import count_cores, keep_numpy_on_one_core
+from galmorph.inference.nursery import SLOW_SECONDS
+from galmorph.inference.processes import MANY_WORKERS, Readers
+from galmorph.inference.reading import (
     Block,
     ReadBlock,
+    Reader,
     Row,
     chunk,
     concatenate_blocks,
     join_blocks,
     make_block,
 )
-from galmorph.inference.cores import count_cores, keep_numpy_on_one_core
-from galmorph.inference.nursery import SLOW_SECONDS
-from galmorph.inference.processes import MANY_WORKERS, Readers
-from galmorph.inference.reading import Reader
 from galmorph.inference.workers import Workers
 from galmorph.model import Model
 from galmorph.settings import EngineOptions, FieldOptions, ReadOptions, RenderOptions

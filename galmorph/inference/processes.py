@@ -26,9 +26,8 @@ import numpy as np
 from galmorph.flags import Flags
 from galmorph.images.memory import InMemory, drop_pixels
 from galmorph.images.source import Lost, Source, replace_columns
-from galmorph.inference.blocks import ReadBlock, Row, join_blocks, to_one_dtype
 from galmorph.inference.nursery import BLOCK_ROWS, Child, Nursery
-from galmorph.inference.reading import Reader, fail
+from galmorph.inference.reading import ReadBlock, Reader, Row, fail, join_blocks, to_one_dtype
 from galmorph.inference.workers import Workers
 
 __all__ = ["Readers", "expect_files"]

@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from galmorph.encoders.cnn import ConvNorm
 from galmorph.encoders.fused import FusedEncoder
-from galmorph.inference.cores import SharedSetting
+from galmorph.images.library import SharedSetting
 from galmorph.inference.fused_layers import fuse_layers
 from galmorph.preprocessing.pipeline import Preprocessing
 from galmorph.quantities import Array

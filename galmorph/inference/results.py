@@ -9,9 +9,10 @@ import numpy as np
 
 from galmorph.flags import NO_LABEL, Flags
 from galmorph.heads import Head
-from galmorph.inference.blocks import NO_LABEL_REASONS, Block, Row
+from galmorph.inference.reading import NO_LABEL_REASONS, Block, Row
 from galmorph.model import Model
 from galmorph.quantities import Array, to_degrees
+from galmorph.tables.cells import join_values
 from galmorph.tables.columns import ColumnSpec, probability_name, result_columns
 from galmorph.typicality import ATYPICAL_PERCENTILE, Typicality
 
@@ -154,11 +155,4 @@ def _find_position(row: Row) -> tuple[float, float]:
 
 def concatenate(blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Join the columns of several blocks."""
-    joined: dict[str, Any] = {}
-    for name in blocks[0] if blocks else ():
-        values = [block[name] for block in blocks]
-        if isinstance(values[0], np.ndarray):
-            joined[name] = np.concatenate(values)
-        else:
-            joined[name] = [item for value in values for item in value]
-    return joined
+    return {name: join_values([b[name] for b in blocks]) for name in (blocks[0] if blocks else ())}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from galmorph.inference.cores import one_thread
 from galmorph.saved import SavedRun
 from galmorph.tables.formats.arrays import write_header
 from galmorph.writing import put_in_place
@@ -140,15 +141,11 @@ def multiply(
 
     right = torch.from_numpy(np.ascontiguousarray(matrix)).squeeze(1)  # one vector is sooner
     found = np.empty((len(vectors), matrix.shape[1]), dtype=np.float32)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # blocks so small are slower with threads that wait for each other
-    try:
+    with one_thread():  # blocks so small are slower with threads that wait for each other
         for rows, block in list_blocks(vectors):
             part = torch.from_numpy(block)
             product = (part @ right).reshape(len(part), -1)
             found[rows] = product / part.norm(dim=1, keepdim=True) if unit else product
-    finally:
-        torch.set_num_threads(threads)
     return found
 
 

@@ -84,7 +84,7 @@ def join_values(parts: Sequence[Values]) -> Values:
     if not parts or isinstance(parts[0], list):
         return [text for part in parts for text in part]
     joined: Any = np.ma.concatenate(parts)  # type: ignore[no-untyped-call]
-    return joined if np.ma.getmaskarray(joined).any() else np.ma.getdata(joined)
+    return joined if np.ma.is_masked(joined) else np.ma.getdata(joined)
 
 
 def to_texts(values: Values) -> list[str]:

@@ -16,6 +16,7 @@ from galmorph.evaluation.classification import (
 from galmorph.evaluation.reliability import compute_ece, compute_log_loss, fit_temperature
 from galmorph.heads import LinearHead, softmax
 from galmorph.heads.linear import make_scores
+from galmorph.inference.cores import one_thread
 from galmorph.quantities import Array
 from galmorph.tables.columns import join_names
 from galmorph.training.labelled import Crop
@@ -23,7 +24,6 @@ from galmorph.training.logistic import (
     class_weights,
     cross_predict,
     fit_path,
-    one_thread,
     standardize,
 )
 

@@ -1,7 +1,6 @@
 """Multinomial logistic regression along a path of penalties, by torch's L-BFGS."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,17 +44,6 @@ def class_weights(labels: Array, num_classes: int) -> Array:
     """Weight of each row such that all classes weigh the same; 1 on average."""
     counts = np.bincount(labels, minlength=num_classes)
     return np.asarray(len(labels) / (np.count_nonzero(counts) * counts[labels]))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Decorate a fit whose sums are to be the same for any number of threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def predict(features: Array, coefficients: Coefficients) -> Array:

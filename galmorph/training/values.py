@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from galmorph.errors import CatalogueError, TrainingError
-from galmorph.evaluation.values import ValueResult, compare_numbers, compare_shares
+from galmorph.evaluation.report import ValueResult, compare_numbers, compare_shares
 from galmorph.heads import Head
 from galmorph.heads.regression import RegressionHead, Target
 from galmorph.heads.votes import Question, VoteHead, slice_answers

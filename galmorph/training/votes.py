@@ -21,8 +21,9 @@ from galmorph.heads.votes import (
     find_interval,
     slice_answers,
 )
+from galmorph.inference.cores import one_thread
 from galmorph.quantities import Array
-from galmorph.training.logistic import cross_predict, fit_path, one_thread, standardize
+from galmorph.training.logistic import cross_predict, fit_path, standardize
 
 logger = logging.getLogger(__name__)
 

@@ -26,10 +26,9 @@ from galmorph.images.memory import InMemory
 from galmorph.images.source import Source, replace_columns
 from galmorph.inference import engine, nursery, processes
 from galmorph.inference.backends import open_backend
-from galmorph.inference.blocks import ReadBlock, concatenate_blocks
 from galmorph.inference.engine import run_inference
 from galmorph.inference.processes import Readers, _may_crash
-from galmorph.inference.reading import Reader
+from galmorph.inference.reading import ReadBlock, Reader, concatenate_blocks
 from galmorph.inference.workers import Workers
 from galmorph.model import Model
 from galmorph.preprocessing.pipeline import Preprocessing

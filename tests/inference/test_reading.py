@@ -16,8 +16,7 @@ from galmorph.images.files import ImageFile
 from galmorph.images.memory import InMemory
 from galmorph.images.source import Source
 from galmorph.inference import reading
-from galmorph.inference.blocks import ReadBlock
-from galmorph.inference.reading import Reader
+from galmorph.inference.reading import ReadBlock, Reader
 from galmorph.preprocessing.pipeline import Placed, Prepared, Preprocessing
 from galmorph.settings import FieldOptions, ReadOptions, RenderOptions
 

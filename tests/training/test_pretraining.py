@@ -23,9 +23,8 @@ from galmorph.training.checkpoint import get_kept, load_checkpoint
 from galmorph.training.contrastive import PretrainingRun, compute_lr
 from galmorph.training.data import TrainingSet, is_held_out, load_training_set
 from galmorph.training.export import build_model
-from galmorph.training.loop import pretrain, read_log
+from galmorph.training.loop import KnnMonitor, pretrain, read_log
 from galmorph.training.measures import compute_measures, to_normal_scores
-from galmorph.training.monitor import KnnMonitor
 from galmorph.training.recipe import Recipe, list_recipes, load_recipe, recipe_from_dict
 from galmorph.training.views import ViewOptions
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import galmorph
-from galmorph.evaluation.values import compare_numbers, compare_shares
+from galmorph.evaluation.report import compare_numbers, compare_shares
 from galmorph.model import read_heads
 from tests.training.commands import call
 
