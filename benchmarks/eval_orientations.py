@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from galmorph import classify, load_model
-from galmorph.evaluation.reliability import compute_ece
+from galmorph.evaluation.classification import compute_ece
 from galmorph.model import Model
 
 SETS = {"gz2_clean": "gz2", "sdss": "sdss"}

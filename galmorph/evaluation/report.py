@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from galmorph.errors import MissingExtraError
-from galmorph.evaluation.classification import bootstrap_interval, compute_accuracy
-from galmorph.evaluation.reliability import (
+from galmorph.evaluation.classification import (
     ReliabilityBin,
+    bootstrap_interval,
+    compute_accuracy,
     compute_ece,
     compute_ece_floor,
     compute_reliability,

@@ -17,10 +17,10 @@ from galmorph.errors import (
 )
 from galmorph.images.compressed import Unpacker, decompress, find_method
 from galmorph.images.cutout import Cutout
-from galmorph.images.decode import decode_image
 from galmorph.images.files import IMAGE_SUFFIXES, open_regular, read_bytes, read_head
 from galmorph.images.library import MAX_BYTES, reading
 from galmorph.images.memory import InMemory
+from galmorph.images.raster import decode_image
 from galmorph.images.source import NEW_COPY, Lost, Source, make_object_id, make_printable, to_text
 from galmorph.settings import ReadOptions
 

@@ -8,9 +8,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from galmorph.errors import UnreadableImageError, UnsupportedImageError
-from galmorph.images.decode import TEXT_START, find_answer
 from galmorph.images.files import check_within, open_regular
 from galmorph.images.memory import list_copied
+from galmorph.images.raster import TEXT_START, find_answer
 from galmorph.images.source import Source
 from galmorph.remote import check_named, expect, is_url, take
 

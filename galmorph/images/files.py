@@ -16,10 +16,9 @@ from galmorph.errors import (
 )
 from galmorph.images.compressed import find_unpacked
 from galmorph.images.cutout import Cutout
-from galmorph.images.decode import decode_image
 from galmorph.images.hdus import split_hdu
 from galmorph.images.memory import Copied
-from galmorph.images.raster import RASTER_SUFFIXES
+from galmorph.images.raster import RASTER_SUFFIXES, decode_image
 from galmorph.images.source import (
     COMPRESSION_SUFFIXES,
     FITS_MAGIC,

@@ -22,7 +22,7 @@ GZIP_COLUMNS = ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA")  # the second for wha
 STRANGE_PIXELS = "the pixels of the FITS cannot be read: damaged, or not as its header says"
 STRANGE_HEADER = "the header of the FITS is against the standard, so that it cannot be read"
 MAX_HEADER_BLOCKS = 1456  # 4 MiB; the largest real ones hold 0.3 MiB
-MOST_HDUS = 256
+MAX_HDUS = 256  # how far into a file an image is looked for
 MAX_COUNT = 999  # of axes and table columns (FITS 4.0, 4.4.1.1 and 7.3.1)
 UNREAD = "UNREAD"  # card in place of one: its name, and as comment what stood there
 COUNT_KEYS = (b"NAXIS   ", b"ZNAXIS  ", b"TFIELDS ")
@@ -190,7 +190,7 @@ class _NoNumberError(Exception):
 def _walk(raw: memoryview, patches: dict[int, bytes]) -> Iterator[tuple[int, int]]:
     """Start and length of the data of each HDU, in bytes; what is to be mended is added."""
     position = 0
-    for number in range(MOST_HDUS):
+    for number in range(MAX_HDUS):
         header = read_header(raw, position, MAX_HEADER_BLOCKS)
         if not header:
             if number == 0:

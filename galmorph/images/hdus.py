@@ -11,11 +11,10 @@ from galmorph.errors import UnsupportedImageError
 from galmorph.images.bands import NARROW_FILTER, clean_band_name, is_band_name, name_bands
 from galmorph.images.calibration import Calibration
 from galmorph.images.cutout import find_image_shape
-from galmorph.images.fits_files import Cards
+from galmorph.images.fits_files import MAX_HDUS, Cards
 from galmorph.images.source import HDU_ADDRESS, TABLE_ADVICE
 from galmorph.remote import is_url
 
-MAX_HDUS = 256  # how far into a file an image is looked for
 EXPOSURE_CARDS = ("IMAGETYP", "IMGTYPE", "OBSTYPE")
 NAME_CARDS = ("EXTNAME", "HDUNAME", "EXTTYPE", "IMTYPE", "PRODTYPE", "DATATYPE", "CONTENT")
 KIND_CARDS = (*NAME_CARDS, *EXPOSURE_CARDS, "HDUCLAS1", "HDUCLAS2", "HDUCLAS3")

@@ -6,7 +6,7 @@ from typing import Any
 
 from galmorph.errors import GalmorphError
 from galmorph.images.cutout import Cutout
-from galmorph.images.decode import decode_image
+from galmorph.images.raster import decode_image
 from galmorph.images.source import Lost, Source
 from galmorph.remote import Copy
 from galmorph.settings import ReadOptions

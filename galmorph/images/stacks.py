@@ -14,10 +14,10 @@ import numpy as np
 from galmorph.errors import BandError, GalmorphWarning, ImageError, UnsupportedImageError
 from galmorph.images.arrays import cutout_from_array
 from galmorph.images.cutout import Array, Cutout
-from galmorph.images.decode import decode_image
 from galmorph.images.files import read_head
 from galmorph.images.hdus import COMPANION
 from galmorph.images.library import MAX_BYTES, SharedSetting, check_pixels, reading
+from galmorph.images.raster import decode_image
 from galmorph.images.source import (
     NEW_COPY,
     Source,

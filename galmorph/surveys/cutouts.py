@@ -31,8 +31,8 @@ from galmorph.errors import (
 )
 from galmorph.images.ahead import bring_ahead
 from galmorph.images.cutout import Cutout
-from galmorph.images.decode import decode_image
 from galmorph.images.mosaic import Position
+from galmorph.images.raster import decode_image
 from galmorph.images.read import read_cutout
 from galmorph.images.source import Lost, Source
 from galmorph.remote import find_cache

@@ -11,9 +11,11 @@ from galmorph.errors import TrainingError
 from galmorph.evaluation.classification import (
     bootstrap_interval,
     compute_accuracy,
+    compute_ece,
+    compute_log_loss,
+    fit_temperature,
     stratified_folds,
 )
-from galmorph.evaluation.reliability import compute_ece, compute_log_loss, fit_temperature
 from galmorph.heads import LinearHead, softmax
 from galmorph.heads.linear import make_scores
 from galmorph.inference.cores import one_thread

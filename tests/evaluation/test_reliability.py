@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from galmorph.evaluation.reliability import (
+from galmorph.evaluation.classification import (
     compute_ece,
     compute_ece_floor,
     compute_log_loss,
@@ -37,7 +37,7 @@ def naive_ece(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> float
 
 @pytest.mark.parametrize("bins", [5, 15])
 def test_ece_agrees_with_a_loop(bins: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("galmorph.evaluation.reliability.NUM_BINS", bins)
+    monkeypatch.setattr("galmorph.evaluation.classification.NUM_BINS", bins)
     logits, labels = draw(300, sharpness=2)
     probabilities = softmax(logits).astype(np.float64)
     want = naive_ece(probabilities, labels, bins)

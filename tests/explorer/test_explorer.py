@@ -16,10 +16,9 @@ from made_run import COUNT, make_run
 from galmorph import classify, embed, load_model
 from galmorph.errors import CatalogueError, GalmorphError, OptionError, TrainingError
 from galmorph.explorer import browsing as module
-from galmorph.explorer.browsing import FAR, MY_LEAST_SURE, SIMILAR, Browsing
+from galmorph.explorer.browsing import FAR, MY_LEAST_SURE, SIMILAR, Browsing, compute_pca
 from galmorph.explorer.galaxies import open_galaxies
 from galmorph.explorer.labels import Labels, save_head
-from galmorph.explorer.maps import compute_pca
 from galmorph.explorer.pictures import Thumbnails
 from galmorph.explorer.portrait import draw_portrait
 from galmorph.explorer.selection import make_file, make_regions

@@ -287,7 +287,7 @@ def test_compressed_mosaic_is_unpacked_once(
         copy(stream, *rest)
 
     monkeypatch.setattr(compressed, "_copy", count)
-    monkeypatch.setattr("galmorph.images.decode.decompress", lambda *_, **__: pytest.fail("again"))
+    monkeypatch.setattr("galmorph.images.raster.decompress", lambda *_, **__: pytest.fail("again"))
     positions = make_positions(mosaic)
     expected = read_all(mosaic, positions)
     for _ in range(2):  # as the sources are listed several times in a run

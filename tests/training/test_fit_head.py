@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from galmorph.errors import TrainingError
-from galmorph.evaluation.classification import stratified_folds
-from galmorph.evaluation.reliability import compute_ece, fit_temperature
+from galmorph.evaluation.classification import compute_ece, fit_temperature, stratified_folds
 from galmorph.heads import softmax
 from galmorph.training import heads as training_heads
 from galmorph.training import logistic
