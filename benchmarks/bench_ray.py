@@ -5,6 +5,7 @@ the start of Python, torch and Ray. Seconds of processors are those of the comma
 it starts, which other work on the machine changes little. What is computed is printed apart.
 
     python benchmarks/bench_ray.py --lengths 4000 20000
+    python benchmarks/bench_ray.py --fits                     # cubes as the Legacy Surveys give them
     python benchmarks/bench_ray.py --address auto             # on a cluster that runs: ray start --head
     python benchmarks/bench_ray.py --parts --images 4096      # without Ray: what cutting costs
     python benchmarks/bench_ray.py --rate 600 --row-bytes 120 --image-bytes 20000   # compute only
@@ -24,9 +25,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from bench_inputs import write_cube
 from common import ROOT, find_files, make_parser, measure, print_machine, print_rows
 
 LOOK_EVERY_S = 0.2
+CUBES = 100
 
 
 def run_command(folder: Path, output: Path, *more: str) -> tuple[float, float]:
@@ -66,7 +69,8 @@ def measure_engines(
             folder = Path(name)
             (folder / "links").mkdir()
             for k in range(count):
-                (folder / "links" / f"{k:06d}.jpg").symlink_to(files[k % len(files)].resolve())
+                file = files[k % len(files)].resolve()
+                (folder / "links" / f"{k:06d}{file.suffix}").symlink_to(file)
             outputs = {"local": folder / "one.parquet", "ray": folder / "parts"}
             seconds: dict[str, list[tuple[float, float]]] = defaultdict(list)
             for _ in range(runs):
@@ -137,6 +141,7 @@ def main() -> None:
     """Measure both engines, then compute."""
     parser = make_parser(__doc__, images=2000)
     parser.add_argument("--lengths", type=int, nargs=2, default=[4000, 20000])
+    parser.add_argument("--fits", action="store_true", help="FITS cubes in place of JPEG files")
     parser.add_argument("--address", help="of a cluster whose processors are not counted")
     parser.add_argument("--rate", type=float, help="images/s of a core; measured by default")
     parser.add_argument("--row-bytes", type=float, default=0.0)
@@ -161,7 +166,12 @@ def main() -> None:
     if options.rate is None:
         print_machine()
         with tempfile.TemporaryDirectory() as simulated:
-            files = find_files(options.data, options.images, Path(simulated))
+            if options.fits:
+                files = [Path(simulated, f"{k}.fits") for k in range(CUBES)]
+                for k, file in enumerate(files):
+                    write_cube(file, k)
+            else:
+                files = find_files(options.data, options.images, Path(simulated))
             options.image_bytes = sum(file.stat().st_size for file in files) / len(files)
             ray = ("--engine", "ray", *(["--address", options.address] if options.address else []))
             report_engines(options, measure_engines(files, options.lengths, options.runs, ray))
