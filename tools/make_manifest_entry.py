@@ -62,7 +62,7 @@ RECIPE = {
     "labelfree": (
         "VICReg on random views: labelfree.toml (480 steps), labelfree_last.toml (941 steps), "
         "labelfree.toml (2,058 steps); then with what is measured on the pixels: "
-        "labelfree_measures.toml (588, 764, 1,533 and 1,823 steps)"
+        "labelfree_measures.toml (588, 764, 1,533, 1,823 and 2,058 steps)"
     ),
     "fused_fast": (
         "contrastive (678 of 1,674 steps), guided without classifiers (1,814 steps), guided (2,930 "
