@@ -281,6 +281,7 @@ def main() -> None:
                     rivals["before"] = partial(work, options.against.resolve())
                 if options.plain and kind in ("fits", "fz"):
                     rivals["plain"] = partial(time_plain, Path(folder) / kind)
+                os.sync()  # else the system writes the inputs to the disk meanwhile
                 row = compare(name, partial(work, ROOT), rivals, options)
                 print(f"| {' | '.join(row)} |", flush=True)
 
