@@ -164,9 +164,11 @@ class Worker:
         """Make one part, or look at one that is there, and tell of it."""
         if part.there:
             return self.folder.look(part.name, part.sources)
-        blocks = list(self.pipeline.run(self.inputs.bring(self._find_here(part.sources))))
-        columns = concatenate([self.plan.fill(block) for block in blocks])
-        rows = [row for block in blocks for row in block.rows]
+        rows, filled = [], []
+        for block in self.pipeline.run(self.inputs.bring(self._find_here(part.sources))):
+            rows += block.rows
+            filled.append(self.plan.fill(block))  # while the next ones are read
+        columns = concatenate(filled)
         with TemporaryDirectory() as own:
             with open_writer(place := Path(own, part.name), self.plan.specs) as writer:
                 writer.append(columns)
