@@ -288,7 +288,7 @@ class Child:
                 self._connection.settimeout(LOOK_SECONDS * workers.aside)
                 with suppress(TimeoutError):
                     return self._connection.recv(1)
-                if self._get_state() == "S" and is_too_long(self._count_seconds()):
+                if is_too_long(self._count_seconds()) and self._get_state() == "S":
                     self._given_up = True
                     self.end()
 

@@ -42,7 +42,7 @@ QUICK_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".npy", ".npz", ".parquet")
 HEAD_BYTES = 8
 # Once a run has read so many files, it ends those that take so many times the average and at least
 # so long, as soon as a worker has nothing else to do; not those that wait for a disk.
-MANY_FILES, TIMES, LEAST_SECONDS = 1000, 300, 1.0
+MANY_FILES, TIMES, LEAST_SECONDS = 500, 300, 1.0
 
 logger = logging.getLogger(__name__)
 
