@@ -173,7 +173,9 @@ def search(
         if indexed and chosen is None
         else None,
     )
-    return _make_table(saved, *found, {"like": wanted, "unlike": unwanted, "where": where})
+    compared = "plain embeddings" if measure is None else "weighted embeddings"
+    asked = {"like": wanted, "unlike": unwanted, "where": where, "compared": compared}
+    return _make_table(saved, *found, asked)
 
 
 def find_nearest(

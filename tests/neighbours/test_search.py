@@ -146,6 +146,8 @@ def test_what_is_compared_is_weighted_where_the_model_has_a_measure(
     assert [*tmp_path.glob("run.parquet.*.compared.npy")] != [kept]
     table.meta["model_sha256"] = "1" * 64
     plain = galmorph.search(table, "g3", n=1)
+    said = [one.meta["search"]["compared"] for one in (found, plain)]
+    assert said == ["weighted embeddings", "plain embeddings"]
     assert plain["similarity"][0] == pytest.approx(
         np.sort(rank_naively(vectors, vectors[3]))[-3], abs=2e-3
     )
