@@ -42,7 +42,9 @@ class FixedReduction(Preprocessing):
 def compute(model: Any, sources: Iterator[Source], precision: str | None) -> Any:
     """Probabilities of every source, (n, num_classes)."""
     head = model.get_head("gz2_clean")
-    pipeline = Pipeline(model, head, options=EngineOptions(device="cpu", precision=precision))
+    field = FieldOptions(crop=model.preprocessing.crop)  # a measured field is of the whole file
+    engine = EngineOptions(device="cpu", precision=precision)
+    pipeline = Pipeline(model, head, field=field, options=engine)
     blocks = [block.embeddings for block in pipeline.run(sources)]
     return head.compute_probabilities(np.concatenate(blocks))
 
