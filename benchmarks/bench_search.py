@@ -25,11 +25,12 @@ from pathlib import Path
 
 import numpy as np
 from common import print_machine
+from safetensors.numpy import load_file
 
 from galmorph import embed, load_model
 from galmorph.images.discover import discover_sources
 from galmorph.neighbours.search import find_nearest, open_index
-from galmorph.neighbours.vectors import apply_measure, compute_similarity, load_measure, to_unit
+from galmorph.neighbours.vectors import WEIGHTINGS, apply_weighting, compute_similarity, to_unit
 
 WIDTH = 512
 QUERIES, NEAREST = 100, 50
@@ -51,15 +52,17 @@ def write_alike(path: Path, rows: int, images: int) -> None:
     unit = to_unit(real)
     near = np.argsort(-(unit @ unit.T), axis=1)[:, 1:11]
     rng = np.random.default_rng(0)
-    measure = load_measure({"model_sha256": load_model().provenance["sha256"]})
-    mapped = np.lib.format.open_memmap(path, "w+", np.float16, (rows, measure.shape[1]))
+    weighting = load_file(WEIGHTINGS)[load_model().provenance["sha256"]].astype(np.float32)
+    mapped = np.lib.format.open_memmap(path, "w+", np.float16, (rows, weighting.shape[1]))
     for start in range(0, rows, AT_ONCE):
         count = min(AT_ONCE, rows - start)
         first = rng.integers(0, len(real), count)
         step = real[near[first, rng.integers(0, 10, count)]] - real[first]
         noise = 0.5 * rng.standard_normal((count, WIDTH), dtype=np.float32) * np.abs(step)
         part = rng.uniform(0, 1, (count, 1)).astype(np.float32)
-        mapped[start : start + AT_ONCE] = apply_measure(real[first] + part * step + noise, measure)
+        mapped[start : start + AT_ONCE] = apply_weighting(
+            real[first] + part * step + noise, weighting
+        )
     mapped.flush()
 
 

@@ -22,14 +22,15 @@ from typing import Any
 import numpy as np
 from common import print_machine
 from PIL import Image
+from safetensors.numpy import load_file
 
 from galmorph import embed, load_model
 from galmorph.images.discover import discover_sources
 from galmorph.neighbours.duplicates import SAME_LOOKS
 from galmorph.neighbours.vectors import (
-    apply_measure,
+    WEIGHTINGS,
+    apply_weighting,
     compute_similarity,
-    load_measure,
     to_unit,
 )
 
@@ -49,10 +50,10 @@ def whiten(reference: np.ndarray, count: int, power: float) -> Callable[[np.ndar
 def list_measures(
     reference: np.ndarray, train: bool
 ) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    measure = load_measure({"model_sha256": load_model().provenance["sha256"]})
+    weighting = load_file(WEIGHTINGS)[load_model().provenance["sha256"]].astype(np.float32)
     plain = {
         "plain": lambda embeddings: embeddings,
-        "weighted": lambda embeddings: apply_measure(embeddings, measure),
+        "weighted": lambda embeddings: apply_weighting(embeddings, weighting),
     }
     if not train:
         return plain

@@ -1,4 +1,4 @@
-"""Images of a finished result, shown again as they are and as the network was given them."""
+"""Images as they are and as the network was given them: thumbnails, panels, what lies over them."""
 
 import base64
 import io

@@ -1,4 +1,7 @@
-"""Options of the commands, made from the settings, and their help in groups."""
+"""Options of the commands, made from the settings, their help in groups, and what they write.
+
+Files to write are checked before the work, so that nothing is lost by it.
+"""
 
 import os
 from collections.abc import Callable, Iterable

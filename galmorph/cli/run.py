@@ -1,4 +1,4 @@
-"""The run that ``classify`` and ``embed`` share: inputs to blocks to a table."""
+"""The run that ``classify`` and ``embed`` share, and what it gave in a few lines for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Accuracy with its interval, folds, and nearest neighbours; labels are (n,) class numbers."""
+"""Accuracy with its interval, folds, nearest neighbours, calibration; coarser classes.
+
+Labels are (n,) class numbers.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Results of one protocol, and the report that holds several of them."""
+"""Results of one protocol, of classes or of values, and the report that holds several of them."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What is looked at: which galaxies, in which order, and what is learnt of their labels."""
+"""What is looked at: a map, which galaxies, in which order, and what is learnt of their labels."""
 
 from __future__ import annotations
 

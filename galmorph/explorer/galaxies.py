@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from galmorph.errors import CatalogueError
 from galmorph.heads.votes import Question
-from galmorph.neighbours.vectors import find_place, list_parts, load_measure, map_embeddings
+from galmorph.neighbours.vectors import find_place, list_parts, load_weighting, map_embeddings
 from galmorph.saved import SavedRun
 
 MINE = "mine_"  # columns of what was learnt: `mine_<class>`
@@ -63,7 +63,7 @@ class Galaxies:
         """What tells which galaxies look alike, (n, k)."""
         if self.run is None or self.embeddings is None:
             return self.embeddings
-        return map_embeddings(self.run, load_measure(self.meta))
+        return map_embeddings(self.run, load_weighting(self.run))
 
     def list_numbers(self) -> list[str]:
         """Columns of numbers, bit masks left out."""

@@ -1,4 +1,4 @@
-"""Labels by hand, each on disk before anything else happens."""
+"""Labels by hand, each on disk before anything else happens, and a head learnt from them."""
 
 import csv
 import io

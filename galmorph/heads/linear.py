@@ -113,7 +113,10 @@ def make_scores(probabilities: Array, labels: Array) -> Array:
 
 
 def find_sets(probabilities: Array, scores: Array, coverage: float) -> Array:
-    """Classes (n, k) with scores within ``coverage`` of the calibration cutouts of the class."""
+    """Classes (n, k) with scores within ``coverage`` of the calibration cutouts of the class.
+
+    Split conformal prediction (Vovk et al. 2005), per class.
+    """
     known = (scores != NO_SCORE).sum(axis=1)
     rank = np.ceil((known + 1) * coverage).astype(int)  # from 1
     reached = np.take_along_axis(scores, np.clip(rank, 1, scores.shape[1])[:, None] - 1, axis=1)

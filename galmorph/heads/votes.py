@@ -1,4 +1,4 @@
-"""Vote heads: the expected share of every answer, and an interval for so many voters."""
+"""Vote heads: questions, the expected share of every answer, an interval for so many voters."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass

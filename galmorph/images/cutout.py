@@ -1,4 +1,4 @@
-"""The one type in which images travel from the readers to the preprocessing."""
+"""The one type in which images travel from the readers, and arrays of any axes to its planes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,7 @@
-"""FITS files as they are opened: cards, tiles, and what is said where they cannot be read."""
+"""FITS files as they are opened: cards, tiles, and what is said where they cannot be read.
+
+Their headers are walked over ahead of astropy, which believes what they say.
+"""
 
 import io
 import math

@@ -1,4 +1,4 @@
-"""How many cores there are for the work, and who may use them."""
+"""How many cores there are for the work, who may use them, and what memory is kept."""
 
 import ctypes
 import math

@@ -1,4 +1,4 @@
-"""Sources to rows and prepared pixels; whatever goes wrong with a file stays in its row.
+"""Sources to rows and prepared pixels, in order; whatever goes wrong with a file stays in its row.
 
 Light on purpose: the processes of `galmorph.inference.nursery` import this, and no torch.
 """

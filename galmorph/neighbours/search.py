@@ -19,13 +19,13 @@ from galmorph.errors import OptionError
 from galmorph.images.library import import_extra
 from galmorph.model import Model
 from galmorph.neighbours.vectors import (
-    Measure,
     Vectors,
-    apply_measure,
+    Weighting,
+    apply_weighting,
     compute_similarity,
     find_place,
     list_blocks,
-    load_measure,
+    load_weighting,
     map_embeddings,
     to_unit,
 )
@@ -157,9 +157,9 @@ def search(
     condition = Where(where) if where.strip() else None
     if condition is not None:
         condition.check(saved.specs)
-    measure = load_measure(saved.provenance)
-    vectors = map_embeddings(saved, measure)
-    finder = _Finder(saved, vectors, measure, model)
+    weighting = load_weighting(saved)
+    vectors = map_embeddings(saved, weighting)
+    finder = _Finder(saved, vectors, weighting, model)
     query = finder.average(wanted) - (finder.average(unwanted) if unwanted else 0)
     chosen = None if condition is None else condition.choose(saved.columns(condition.names))
     indexed = index or (len(vectors) > MANY_ROWS and has_faiss())
@@ -169,11 +169,11 @@ def search(
         n,
         left_out=sorted(finder.used),
         chosen=chosen,
-        index=open_index(vectors, find_place(saved, measure))
+        index=open_index(vectors, find_place(saved, weighting))
         if indexed and chosen is None
         else None,
     )
-    compared = "plain embeddings" if measure is None else "weighted embeddings"
+    compared = "plain embeddings" if weighting is None else "weighted embeddings"
     asked = {"like": wanted, "unlike": unwanted, "where": where, "compared": compared}
     return _make_table(saved, *found, asked)
 
@@ -222,7 +222,7 @@ class _Finder:
 
     saved: SavedRun
     vectors: Vectors
-    measure: Measure | None
+    weighting: Weighting | None
     model: Any
     used: set[int] = field(default_factory=set)
 
@@ -239,7 +239,7 @@ class _Finder:
                 raise OptionError(f"{example}: has no embedding in {name}, see its message")
             self.used.add(row)
             vectors.append(self.vectors[row])
-        vectors += [*apply_measure(self._embed(files), self.measure)] if files else []
+        vectors += [*apply_weighting(self._embed(files), self.weighting)] if files else []
         return np.asarray(to_unit(np.array(vectors)).mean(axis=0))
 
     def _find_row(self, example: str) -> int | None:

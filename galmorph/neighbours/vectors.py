@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ ROWS_AT_ONCE = 1024  # they stay in the cache of a core, as float32
 ROWS_MAPPED = 64 * ROWS_AT_ONCE  # rows after which memory is given back
 EDGE_BYTES = 1 << 20  # at both ends of a file; with size and time they tell if it has changed
 # By the sha256 of a model file, the matrix that embeddings are multiplied by before they are
-# compared; made by tools/make_measure.py, see docs/notes/search.md.
-MEASURES = Path(__file__).with_name("measures.safetensors")
+# compared; made by tools/make_weighting.py, see docs/notes/search.md.
+WEIGHTINGS = Path(__file__).with_name("weightings.safetensors")
 
 Vectors = npt.NDArray[np.float16]
-Measure = npt.NDArray[np.float32]
+Weighting = npt.NDArray[np.float32]
 
 
 def to_unit(embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -36,34 +36,34 @@ def to_unit(embeddings: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
-def load_measure(provenance: Mapping[str, Any]) -> Measure | None:
-    """Matrix (num_features, k) of the model of a result; None where there is none."""
-    from safetensors import safe_open
+def load_weighting(run: SavedRun) -> Weighting | None:
+    """Matrix (num_features, k) for the model of a result; None where there is none."""
+    from safetensors.numpy import load_file
 
-    with safe_open(MEASURES, "numpy") as file:
-        sha256 = provenance.get("model_sha256")
-        known = sha256 in file.keys()  # noqa: SIM118, it can be asked in no other way
-        return file.get_tensor(sha256).astype(np.float32) if known else None
+    found = load_file(WEIGHTINGS).get(run.provenance.get("model_sha256", ""))
+    if found is None or len(found) != run.num_features:  # the table may be anybody's
+        return None
+    return found.astype(np.float32)
 
 
-def apply_measure(embeddings: npt.NDArray[Any], measure: Measure | None) -> npt.NDArray[Any]:
+def apply_weighting(embeddings: npt.NDArray[Any], weighting: Weighting | None) -> npt.NDArray[Any]:
     """Embeddings (n, num_features) as they are compared, (n, k)."""
-    return embeddings if measure is None else to_unit(embeddings @ measure)
+    return embeddings if weighting is None else to_unit(embeddings @ weighting)
 
 
-def map_embeddings(run: SavedRun, measure: Measure | None = None) -> Vectors:
+def map_embeddings(run: SavedRun, weighting: Weighting | None = None) -> Vectors:
     """Embeddings of a result, or what is compared of them, mapped from a file that is made once.
 
     In memory where the result is a table or where nothing can be written beside it.
     """
-    place = find_place(run, measure)
+    place = find_place(run, weighting)
     if place is None:
-        return np.concatenate([*_list_vectors(run, measure)])
+        return np.concatenate([*_list_vectors(run, weighting)])
     if not place.is_file():
         try:
-            _write(run, place, measure)
+            _write(run, place, weighting)
         except OSError:
-            return np.concatenate([*_list_vectors(run, measure)])
+            return np.concatenate([*_list_vectors(run, weighting)])
     with suppress(ValueError):  # an empty result cannot be mapped
         mapped: Vectors = np.load(
             place, mmap_mode="c"
@@ -72,43 +72,43 @@ def map_embeddings(run: SavedRun, measure: Measure | None = None) -> Vectors:
     return np.load(place)  # type: ignore[no-any-return]
 
 
-def find_place(run: SavedRun, measure: Measure | None = None) -> Path | None:
+def find_place(run: SavedRun, weighting: Weighting | None = None) -> Path | None:
     """Where the vectors of this state of a result are kept; None for a table."""
     if run.path is None:
         return None
-    told = b"" if measure is None else measure.tobytes()
-    name = f"{run.path.name}.{_digest(run.path, told)}{_get_suffix(measure)}"
+    told = b"" if weighting is None else weighting.tobytes()
+    name = f"{run.path.name}.{_digest(run.path, told)}{_get_suffix(weighting)}"
     return run.path.absolute().parent / name
 
 
-def _get_suffix(measure: Measure | None) -> str:
-    return ".embeddings.npy" if measure is None else ".compared.npy"
+def _get_suffix(weighting: Weighting | None) -> str:
+    return ".embeddings.npy" if weighting is None else ".compared.npy"
 
 
-def _list_vectors(run: SavedRun, measure: Measure | None) -> Iterator[Vectors]:
+def _list_vectors(run: SavedRun, weighting: Weighting | None) -> Iterator[Vectors]:
     import torch  # turns float32 into float16 and back five times sooner than numpy
 
-    width = run.num_features if measure is None else measure.shape[1]
+    width = run.num_features if weighting is None else weighting.shape[1]
     yield np.empty((0, width), dtype=np.float16)
-    if measure is None:
+    if weighting is None:
         for part in run.embeddings():
             yield torch.tensor(part, dtype=torch.float16).numpy()
         return
     for _, block in list_blocks(map_embeddings(run), ROWS_MAPPED):
-        yield apply_measure(block, measure).astype(np.float16)
+        yield apply_weighting(block, weighting).astype(np.float16)
 
 
-def _write(run: SavedRun, place: Path, measure: Measure | None) -> None:
+def _write(run: SavedRun, place: Path, weighting: Weighting | None) -> None:
     """Write the file whole or not at all, and remove what belongs to an earlier state."""
     assert run.path is not None
     count = len(run.columns(["object_id"])["object_id"])
-    vectors = _list_vectors(run, measure)
+    vectors = _list_vectors(run, weighting)
     width = next(vectors).shape[1]
     with put_in_place(place) as temporary:
         with temporary.open("wb") as file:
             write_header(file, (count, width), np.dtype(np.float16))
             file.writelines(vectors)  # type: ignore[arg-type]
-        for old in place.parent.glob(f"{run.path.name}.*{_get_suffix(measure)}*"):
+        for old in place.parent.glob(f"{run.path.name}.*{_get_suffix(weighting)}*"):
             old.unlink()
 
 

@@ -1,4 +1,7 @@
-"""The frame of every page: one file, no script, no address but its own; light, dark and printed."""
+"""The frame of every page: one file, no script, no address but its own; light, dark and printed.
+
+And the simplest page, a gallery.
+"""
 
 from __future__ import annotations
 

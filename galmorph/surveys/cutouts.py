@@ -1,4 +1,4 @@
-"""Positions on the sky as sources, downloaded by few threads ahead of the work.
+"""Positions on the sky as sources, downloaded by few threads ahead of the work, kept in a cache.
 
 All requests are made in the process that lists: `bring` fills the cache, and `read_head`, which a
 run calls before it chooses where to read, fills it again where that is needed. Reader processes

@@ -1,4 +1,4 @@
-"""Read a catalogue of cutouts: where each image is, and columns to carry into the result."""
+"""A catalogue of cutouts: where each image is, its position in degrees, columns to carry."""
 
 import hashlib
 import math

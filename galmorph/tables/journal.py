@@ -1,7 +1,8 @@
 """The partial result: blocks of rows, whatever the final format.
 
 It only grows at its end, so that a kill can tear nothing but the last block. Its first block, which
-stands there twice, holds as JSON the columns and what the run is made of.
+stands there twice, holds as JSON the columns and what the run is made of. Each block has its place,
+length, checksum and run identity.
 """
 
 import io

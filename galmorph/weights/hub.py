@@ -1,4 +1,7 @@
-"""Files of the Hub, in the shared cache, checked by sha256; errors are galmorph's."""
+"""Files of the Hub, in the shared cache, checked by sha256; errors are galmorph's.
+
+Environment variables are read at every call: a notebook may set them late.
+"""
 
 import errno
 import hashlib

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import galmorph
 from galmorph.errors import CatalogueError, MissingExtraError, OptionError
@@ -127,14 +127,14 @@ def test_similarity_is_that_of_float32(vectors):
     assert np.isnan(found[7]).all() and np.isnan(found).sum() == 3
 
 
-def test_what_is_compared_is_weighted_where_the_model_has_a_measure(
+def test_what_is_compared_is_weighted_where_there_is_a_matrix_for_the_model(
     tmp_path, table, vectors, monkeypatch
 ):
-    measure = np.random.default_rng(1).normal(size=(D, 4)).astype(np.float16)
-    monkeypatch.setattr(vectors_module, "MEASURES", tmp_path / "measures.safetensors")
-    save_file({"0" * 64: measure}, vectors_module.MEASURES)
+    weighting = np.random.default_rng(1).normal(size=(D, 4)).astype(np.float16)
+    monkeypatch.setattr(vectors_module, "WEIGHTINGS", tmp_path / "weightings.safetensors")
+    save_file({"0" * 64: weighting, "2" * 64: weighting[1:].copy()}, vectors_module.WEIGHTINGS)
     galmorph.write_table(table, path := tmp_path / "run.parquet")
-    cosine = rank_naively(vectors @ measure, vectors[3] @ measure)
+    cosine = rank_naively(vectors @ weighting, vectors[3] @ weighting)
     cosine[[3, 7]] = -np.inf
     best = [f"g{n}" for n in np.argsort(-cosine)[:20]]
     assert len({*best} & {*galmorph.search(table, "g3", n=20)["object_id"]}) >= 19  # float16
@@ -144,18 +144,18 @@ def test_what_is_compared_is_weighted_where_the_model_has_a_measure(
     galmorph.write_table(table[:100], path)
     galmorph.search(path, "g3")
     assert [*tmp_path.glob("run.parquet.*.compared.npy")] != [kept]
-    table.meta["model_sha256"] = "1" * 64
-    plain = galmorph.search(table, "g3", n=1)
-    said = [one.meta["search"]["compared"] for one in (found, plain)]
-    assert said == ["weighted embeddings", "plain embeddings"]
-    assert plain["similarity"][0] == pytest.approx(
-        np.sort(rank_naively(vectors, vectors[3]))[-3], abs=2e-3
-    )
+    assert found.meta["search"]["compared"] == "weighted embeddings"
+    nearest = np.sort(rank_naively(vectors, vectors[3]))[-3]  # before itself and the missing one
+    for unknown in ("1", "2"):  # another model, and a matrix for longer embeddings
+        table.meta["model_sha256"] = unknown * 64
+        plain = galmorph.search(table, "g3", n=1)
+        assert plain.meta["search"]["compared"] == "plain embeddings"
+        assert plain["similarity"][0] == pytest.approx(nearest, abs=2e-3)
 
 
-def test_the_default_model_has_a_measure():
+def test_there_is_a_matrix_for_the_default_model():
     sha256 = galmorph.load_model().provenance["sha256"]
-    assert vectors_module.load_measure({"model_sha256": sha256}).shape == (512, 128)
+    assert load_file(vectors_module.WEIGHTINGS)[sha256].shape == (512, 128)
 
 
 def test_an_index_is_built_once_and_finds_the_same(tmp_path, table, vectors, monkeypatch):

@@ -1,6 +1,6 @@
 """Make the matrix by which `galmorph search` compares embeddings of the default model.
 
-    GALMORPH_DATA=FOLDER python tools/make_measure.py        # writes galmorph/neighbours/measures.safetensors
+    GALMORPH_DATA=FOLDER python tools/make_weighting.py        # writes galmorph/neighbours/weightings.safetensors
 
 Directions in which an embedding changes when the same galaxy is cut out smaller, and in which galaxies of one class
 differ, count less; those that tell classes apart count more. All is learnt on the second training shard of Galaxy
@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 import galmorph
 from galmorph.images.discover import discover_sources
-from galmorph.neighbours.vectors import MEASURES
+from galmorph.neighbours.vectors import WEIGHTINGS
 
 FIELD = 180 / 224  # of a training image
 SMALLER = 0.7
@@ -32,7 +32,7 @@ def raise_to(matrix: np.ndarray, power: float) -> np.ndarray:
     return (vectors * values**power) @ vectors.T
 
 
-def fit_measure(plain: np.ndarray, smaller: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def fit_weighting(plain: np.ndarray, smaller: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The matrix (d, WIDTH), of embeddings (n, d) in the usual and a smaller field, and classes (n,)."""
     width = plain.shape[1]
     names = np.unique(labels)
@@ -61,8 +61,8 @@ def main() -> None:
         galmorph.embed(sources, model=model, crop=part * FIELD).astype(np.float64)
         for part in (1, SMALLER)
     )
-    measure = fit_measure(plain, smaller, labels).astype(np.float16)
-    save_file({model.provenance["sha256"]: np.ascontiguousarray(measure)}, MEASURES)
+    weighting = fit_weighting(plain, smaller, labels).astype(np.float16)
+    save_file({model.provenance["sha256"]: np.ascontiguousarray(weighting)}, WEIGHTINGS)
 
 
 if __name__ == "__main__":
