@@ -124,13 +124,15 @@ class _Album:
 
     def __init__(self, facts: Facts, lost: list[str]) -> None:
         self.pictures, self.lost = Pictures.of(facts.meta), lost
-        self.ends = {
-            label: (
-                facts.extremes("confidence", EACH, facts.labels == label),
-                facts.extremes("confidence", EACH, facts.labels == label, low=True),
+        self.ends = {}
+        for label, _ in facts.classes.most_common(MAX_CLASSES):
+            # its own share, where there is one: the label need not have the largest
+            by = own if (own := f"p_{label}") in facts.share_names else "confidence"
+            chosen = facts.labels == label
+            self.ends[label] = (
+                facts.extremes(by, EACH, chosen),
+                facts.extremes(by, EACH, chosen, low=True),
             )
-            for label, _ in facts.classes.most_common(MAX_CLASSES)
-        }
         self.atypical = facts.extremes("atypicality", ATYPICAL)
         both = [k for ends in self.ends.values() for end in ends for k in end]
         places = list(dict.fromkeys(both + self.atypical))

@@ -101,6 +101,15 @@ def test_a_page_of_pictures_charts_and_origin(folder):
         assert f">{name}</h2>" in page
 
 
+def test_the_surest_of_a_class_have_most_of_its_own_share(folder):
+    share = np.linspace(0.1, 0.6, 6)  # the label is not that of the largest share
+    more = {"label": ["spiral"] * 6, "p_spiral": share, "p_smooth": 1 - share}
+    paths = [f"{folder}/g{n}.jpg" for n in range(6)]
+    page = report(make_run(6, paths, confidence=np.maximum(share, 1 - share), **more))
+    surest = page.partition("spiral: surest</h3>")[2]
+    assert re.findall(r'alt="(g\d): the whole', surest)[0] == "g5"
+
+
 def test_numbers_for_identifiers_in_csv(folder):
     paths, numbers = [f"{folder}/g{n}.jpg" for n in range(3)], ["0", "1", "2"]
     make_run(3, paths, object_id=numbers).write(folder / "c.csv")
