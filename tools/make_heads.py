@@ -13,7 +13,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,7 @@ def fit_once(name: str, x: Array, labels: Array, classes: tuple[str, ...], penal
     return LinearHead(name, classes, weight.astype(np.float32), bias.astype(np.float32))
 
 
-def fit_largest(images: Images, without: set[str], count: int = 12_000) -> LinearHead:
+def fit_largest(images: Images, without: Set[str], count: int = 12_000) -> LinearHead:
     """Which of the values of the Kaggle challenge is the largest: a label of any galaxy."""
     sets = [
         images.embed("gz2_tr0", "gz2/train-00000.tar", SHARD),
@@ -289,15 +289,17 @@ def raise_class(shares: Array, labels: Array) -> Array:
     return (1 - part) * shares + part * own
 
 
-def read_clean(images: Images) -> tuple[Array, Array]:
+def read_clean(images: Images, without: Set[str] = frozenset()) -> tuple[Array, Array]:
     """Embeddings and classes of the galaxies on which people agree, some also as measured."""
     sets = [
         images.embed("gz2_tr0", "gz2/train-00000.tar", SHARD),
         images.embed("gz2_tr1", "gz2/train-00001.tar", SHARD),
         images.embed("gz2_tr0_auto", "gz2/train-00000.tar", "auto"),
     ]
-    labels = [LEAVES.index(n.split("::")[-1].split("/")[-2]) for _, names in sets for n in names]
-    return np.concatenate([e for e, _ in sets]), np.array(labels)
+    paths = [n.split("::")[-1].split("/") for _, names in sets for n in names]
+    labels = np.array([LEAVES.index(path[-2]) for path in paths])
+    kept = np.array([Path(path[-1]).stem not in without for path in paths])
+    return np.concatenate([e for e, _ in sets])[kept], labels[kept]
 
 
 def fit_tree(x: Array, votes: Array, hidden: Hidden, labels: dict[str, Any]) -> VoteHead:
@@ -487,6 +489,26 @@ def compute_auc(high: Array, low: Array) -> float:
     return float(rank / (len(high) * len(low)))
 
 
+def find_galaxies(targets: Array) -> Array:
+    """Shares of the leaves (n, 5) among those who call it a galaxy."""
+    return np.asarray(targets[:, :-1] / targets[:, :-1].sum(axis=1, keepdims=True))
+
+
+def fit_shares(rows: tuple[Array, ...]) -> tuple[Array, Array]:
+    """Weight and bias of a softmax for the shares of `list_leaves`."""
+    x, targets, weights, _ = rows
+    scale, options = standardize(x), {"weights": weights / weights.mean()}
+    return scale.fold(next(fit_path(scale.apply(x), find_galaxies(targets), [PENALTY], **options)))
+
+
+def choose_temperature(logits: Array, other: Array, said: Array) -> float:
+    """With which the largest share is, on average, what it is among the shares that people said."""
+    temperatures = np.geomspace(0.7, 1.4, 71)
+    sure = [(softmax(logits / t) * (1 - other)).max(axis=1).mean() for t in temperatures]
+    most = said.max(axis=1).mean()
+    return float(temperatures[int(np.argmin(np.abs(np.array(sure) - most)))])
+
+
 def fit_leaves(rows: tuple[Array, ...], count: int, none: Any, clean: LinearHead) -> SharesHead:
     """Shares of the leaves; as sure, on average, as people agree on ordinary galaxies.
 
@@ -494,27 +516,22 @@ def fit_leaves(rows: tuple[Array, ...], count: int, none: Any, clean: LinearHead
     is that of ``clean``: docs/notes/votes.md.
     """
     x, targets, weights, groups = rows
-    weights = weights / weights.mean()
-    leaves = targets[:, :-1] / targets[:, :-1].sum(axis=1, keepdims=True)
+    leaves, weights = find_galaxies(targets), weights / weights.mean()
     fold = np.random.default_rng(0).permutation(np.arange(groups.max() + 1) % FOLDS)[groups]
     ((_, logits),) = cross_predict(x, leaves, fold, [PENALTY], weights=weights)
     said, logits = targets[:count], logits[:count]
     other = 1 / (1 + np.exp(-(x[:count] @ none[0] + none[1])))[:, None]
-    temperatures = np.geomspace(0.7, 1.4, 71)
-    sure = [(softmax(logits / t) * (1 - other)).max(axis=1).mean() for t in temperatures]
-    most = said.max(axis=1).mean()
-    temperature = float(temperatures[int(np.argmin(np.abs(np.array(sure) - most)))])
+    temperature = choose_temperature(logits, other, said)
     own = softmax(logits / temperature)
     shares = np.concatenate([own * (1 - other), other], axis=1)
-    scale = standardize(x)
-    weight, bias = scale.fold(next(fit_path(scale.apply(x), leaves, [PENALTY], weights=weights)))
+    weight, bias = fit_shares(rows)
     label, answers = clean.choose(x[:count]), said.argmax(axis=1)
     notes = {
         "calibrated_on": "ordinary galaxies of Galaxy Zoo 2, the truth being what most people say",
         "most_votes": float((label == answers).mean()),
         "cross_validated_largest_share": float((shares.argmax(axis=1) == answers).mean()),
         "cross_validated_rmse": float(np.sqrt(((shares - said) ** 2).mean())),
-        "mean_largest_share": float(most),
+        "mean_largest_share": float(said.max(axis=1).mean()),
         "rows": len(x),
         "ordinary_rows": count,
         "folds": FOLDS,
