@@ -6,7 +6,8 @@ A user is simulated who knows the labels of Galaxy10 DECaLS (820 galaxies, eight
 GALMORPH_DATA names) and asks of each galaxy whether it is of the class. The first are labelled in random order until
 there are two of both; then `explorer.labels.learn` is run again and again, and the surest that have no label are
 labelled, some at a time. What is counted are all labels until 95 % of the class have been found; random order
-does without learning. Embeddings are kept in --cache, as those of eval_few_labels.py.
+does without learning. The penalty that Learn fits with was chosen on the other seven classes. Embeddings are kept in
+--cache, as those of eval_few_labels.py.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from galmorph.training.heads import fit_head
 from galmorph.writing import write_whole
 
 FIELDS = ("object_id", "path", "label")  # as `galmorph fit labels.csv IMAGES` reads them
+PENALTY = 100.0  # on all labels together: by few, and those picked, none is chosen well
 Key = tuple[str, str]
 
 
@@ -155,7 +156,10 @@ def learn(galaxies: Galaxies, labels: Mapping[int, str], *, name: str = "mine") 
     rows = [row for row, label in known.items() if label in class_names]
     numbers = np.array([class_names.index(known[row]) for row in rows])
     embeddings = galaxies.embeddings[rows].astype(np.float32)
-    found = fit_head(embeddings, numbers, class_names, name=name, seed=0, balanced=True)
+    penalties = (PENALTY / len(rows),)
+    found = fit_head(
+        embeddings, numbers, class_names, name=name, seed=0, balanced=True, penalties=penalties
+    )
     shares = np.empty((len(galaxies), len(class_names)), dtype=np.float32)
     for part, block in list_blocks(galaxies.embeddings):
         shares[part] = found.head.compute_probabilities(block)

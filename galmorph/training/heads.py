@@ -58,6 +58,7 @@ def fit_head(
     *,
     name: str,
     seed: int,
+    penalties: Sequence[float] = PENALTIES,
     crop: Crop = None,
     groups: Array | None = None,
     balanced: bool = False,
@@ -88,10 +89,10 @@ def fit_head(
     fold = stratified_folds(labels, folds, seed=seed, groups=groups)
     if balanced:
         weights = class_weights(labels, len(class_names))
-    penalty, logits = _choose_penalty(embeddings, shares, fold, weights, judges)
+    penalty, logits = _choose_penalty(embeddings, shares, fold, penalties, weights, judges)
     truth, judged = shares[judges], logits[judges]
     temperature = fit_temperature(judged, truth)
-    path, scale = [p for p in PENALTIES if p >= penalty], standardize(embeddings)
+    path, scale = [p for p in penalties if p >= penalty], standardize(embeddings)
     *_, last = fit_path(scale.apply(embeddings), shares, path, weights=weights)
     weight, bias = scale.fold(last)
     shown = judges if originals is None else judges & originals
@@ -150,12 +151,17 @@ def _check_rows(embeddings: Array, labels: Array, counts: Mapping[str, int]) -> 
 
 
 def _choose_penalty(
-    embeddings: Array, shares: Array, fold: Array, weights: Array | None, judges: Array
+    embeddings: Array,
+    shares: Array,
+    fold: Array,
+    penalties: Sequence[float],
+    weights: Array | None,
+    judges: Array,
 ) -> tuple[float, Array]:
     """Penalty with the smallest calibrated log loss out of fold, and the logits behind it."""
-    best = (np.inf, PENALTIES[0], np.empty(shares.shape))
+    best = (np.inf, penalties[0], np.empty(shares.shape))
     worse = 0
-    for penalty, logits in cross_predict(embeddings, shares, fold, PENALTIES, weights=weights):
+    for penalty, logits in cross_predict(embeddings, shares, fold, penalties, weights=weights):
         judged, truth = logits[judges], shares[judges]
         loss = compute_log_loss(judged / fit_temperature(judged, truth), truth)
         logger.info("penalty %.1e: log loss %.4f", penalty, loss)

@@ -169,6 +169,15 @@ def test_learning_finds_the_two_kinds_and_proposes_what_to_label(tmp_path):
     assert browsing.order[0] == np.argmax(np.where(np.isin(np.arange(80), (60, 61, 62)), 0, share))
 
 
+def test_the_penalty_of_what_is_learnt_is_that_of_so_many_labels(tmp_path):
+    from galmorph.explorer.labels import PENALTY, learn
+
+    galaxies = make_browsing(tmp_path).galaxies
+    for count in (4, 20):
+        labels = {row: "arms" if row % 2 else "none" for row in range(count)}
+        assert learn(galaxies, labels).head.notes["penalty"] == PENALTY / count
+
+
 def test_a_saved_head_classifies(tmp_path):
     browsing = make_browsing(tmp_path)
     paths = browsing.galaxies.columns["path"]
