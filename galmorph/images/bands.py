@@ -91,7 +91,11 @@ def name_bands(names: Iterable[object]) -> tuple[str, ...]:
     >>> name_bands(["HSC-G", "R", "Z"]), name_bands(["B", "V", "R"])
     (('g', 'r', 'z'), ('B', 'V', 'R'))
     """
-    given = tuple(map(str, names))
+    return _name_together(tuple(map(str, names)))
+
+
+@lru_cache(maxsize=1024)
+def _name_together(given: tuple[str, ...]) -> tuple[str, ...]:
     cleaned = tuple(map(clean_band_name, given))
     lowered = tuple(name.lower() for name in cleaned)
     found = set(lowered)

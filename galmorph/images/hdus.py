@@ -98,7 +98,7 @@ def list_galaxies(
         for pair, side in zip(real, sides, strict=True)
         if side >= small_side or side * SMALL_SHARE > longest
     ]
-    return [pair for pair in real if _is_science(pair[1])] or real, ""
+    return (len(real) > 1 and [pair for pair in real if _is_science(pair[1])]) or real, ""
 
 
 def _choose_first(hdus: Any) -> HduChoice:
@@ -106,6 +106,9 @@ def _choose_first(hdus: Any) -> HduChoice:
     if not images:
         raise UnsupportedImageError(f"no HDU with a 2-D or 3-D image: {describe_hdus(hdus)}")
     _, first = images[0]
+    said = {"message": remark} if remark else {}
+    if len(images) == 1:
+        return HduChoice((first,), None, {"hdu": _label(*images[0]), **said})
     alike = [pair for pair in images if _is_alike(pair[1].shape, first.shape)]
     choice = _join_bands(alike if _band_of(first) and len(first.shape) == 2 else images[:1])
     floats = first.header.get("BITPIX", 0) < 0
@@ -122,7 +125,7 @@ def _choose_first(hdus: Any) -> HduChoice:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         taken = f"{notes['hdu']} of {len(others) + 1} taken"
         notes["more_images"] = f"{taken}; not read: {named}{more}, see --hdu each"
-    return replace(choice, notes=notes | ({"message": remark} if remark else {}))
+    return replace(choice, notes=notes | said)
 
 
 def _is_alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
@@ -136,6 +139,7 @@ def _is_companion(hdu: Any) -> bool:
     return MADE_OF_IT.fullmatch(str(cards.get("OBJECT", "")).strip()) is not None or any(
         COMPANION.fullmatch(value) and not (key in EXPOSURE_CARDS and EXPOSURE.fullmatch(value))
         for key, value in values.items()
+        if value
     )
 
 

@@ -1,10 +1,10 @@
 """Who reads what: threads of this process, or processes that may die (`nursery`).
 
-The rule: JPEG, PNG and WebP, by their first bytes, and numpy arrays are read in threads, because
-their decoders have been attacked for years and need little Python. Everything else (FITS, TIFF,
-HDF5, what is compressed, what is no image) goes to processes: libraries crash on damaged files,
-and Python's lock would set the pace. Objects in memory stay where they are, but for flux (arrays of
-floats), which takes much Python to render.
+The rule: JPEG, PNG and WebP, by their first bytes, are read in threads, because their decoders have
+been attacked for years and need little Python. Everything else (FITS, TIFF, HDF5, npy, what is
+compressed, what is no image) goes to processes: libraries crash on damaged files, and Python's lock
+would set the pace. Objects in memory stay where they are, but for arrays that take much Python:
+flux to render, or a galaxy to measure.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from galmorph.images.source import Lost, Source, replace_columns
 from galmorph.inference.nursery import BLOCK_ROWS, Child, Nursery
 from galmorph.inference.reading import ReadBlock, Reader, Row, fail, join_blocks, to_one_dtype
 from galmorph.inference.workers import Workers
+from galmorph.quantities import Array
 
 __all__ = ["Readers", "expect_files"]
 
 # So many blocks of JPEG are read in threads ahead of processes: a small job is done before.
 BLOCKS_HERE = 64
-FEW_BLOCKS = 2  # the same of flux in memory
+FEW_BLOCKS = 2  # the same of arrays in memory
 MANY_WORKERS = 8  # with more than these, Python's lock is short even for JPEG
-# JPEG, PNG, WebP, npy and npz.
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"\x93NUMPY", b"PK\x03\x04")
-QUICK_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".npy", ".npz", ".parquet")
-HEAD_BYTES = 8
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF")  # JPEG, PNG, WebP
+QUICK_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".parquet")
+HEAD_BYTES = 4
 # Once a run has read so many files, it ends those that take so many times the average and at least
 # so long, as soon as a worker has nothing else to do; not those that wait for a disk.
 MANY_FILES, TIMES, LEAST_SECONDS = 500, 300, 1.0
@@ -74,18 +74,19 @@ def expect_files(paths: Sequence[str]) -> None:
 
 def _may_crash(source: Source) -> bool:
     """Whether it is to be read in a process that may die."""
-    stays = isinstance(source, Lost) or not _can_travel(source) or _is_flux(source)
+    stays = isinstance(source, Lost) or not _can_travel(source) or _find_array(source) is not None
     return not (stays or source.read_head(HEAD_BYTES).startswith(SIGNATURES))
 
 
 def _can_travel(source: Source) -> bool:
-    return not isinstance(source, InMemory) or type(source.data) is bytes or _is_flux(source)
+    in_memory = isinstance(source, InMemory) and type(source.data) is not bytes
+    return not in_memory or _find_array(source) is not None
 
 
-def _is_flux(source: Source) -> bool:
-    """Whether it is an array that has yet to be rendered."""
+def _find_array(source: Source) -> Array | None:
+    """Pixels of an array in memory."""
     data = source.data if isinstance(source, InMemory) else None
-    return type(data) is np.ndarray and data.dtype.kind == "f"
+    return data if type(data) is np.ndarray and data.dtype.kind in "fu" else None
 
 
 class _Pool:
@@ -198,6 +199,13 @@ class Readers:
         parts = [self._read_plain([sources[k] for k in plain]), read]
         return _sort_rows(join_blocks(parts), plain + risky)
 
+    def _takes_python(self, source: Source) -> bool:
+        """Whether it is an array of flux, or one in which the galaxy is measured."""
+        if (array := _find_array(source)) is None:
+            return False
+        measures = self._reader.preprocessing.measures
+        return array.dtype.kind == "f" or measures(self._reader.field, array.shape)
+
     def _read_here(self, sources: Sequence[Source]) -> ReadBlock:
         return self._reader.read_block(sources, before=self._check)
 
@@ -206,7 +214,7 @@ class Readers:
             raise InterruptedError("the run was stopped")
 
     def _read_plain(self, sources: Sequence[Source]) -> ReadBlock:
-        if self._blocks > FEW_BLOCKS and all(map(_is_flux, sources)):
+        if self._blocks > FEW_BLOCKS and all(map(self._takes_python, sources)):
             return self._try_pool(self._risky, sources, wait=False)
         wanted = self._everything and self._blocks > BLOCKS_HERE
         if wanted and all(map(_can_travel, sources)):

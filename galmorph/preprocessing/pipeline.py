@@ -99,6 +99,12 @@ class Preprocessing:
         """Whether the frame decides what is looked at."""
         return self.scaled_frame is not None and options.crop is None and options.fov is None
 
+    def measures(self, options: FieldOptions, shape: tuple[int, ...]) -> bool:
+        """Whether the galaxy is measured in a frame of that shape."""
+        if self._may_measure(options):
+            return shape.count(self.scaled_frame) < 2
+        return options.crop == "auto"
+
     def _fixed_crop(self, options: FieldOptions) -> float | None:
         """The fraction of the frame that is looked at; None if it depends on the image."""
         if options.fov is not None or isinstance(options.crop, str):
@@ -115,13 +121,11 @@ class Preprocessing:
         self, cutout: Cutout, *, field: FieldOptions = AS_TRAINED, rendering: RenderOptions = USUAL
     ) -> Placed:
         """The first half of `prepare`: render, and find the field of view."""
-        height, width = _find_frame(cutout)
-        side, told = min(height, width), {}
+        side, told = min(frame := _find_frame(cutout)), {}
+        measured = self.measures(field, frame)
         if self._may_measure(field):
-            scaled = height == width == self.scaled_frame
-            told = {"field": "as scaled by Galaxy Zoo" if scaled else "measured"}
-            field = field if scaled else FieldOptions(crop="auto")
-        if field.crop == "auto":
+            told = {"field": "measured" if measured else "as scaled by Galaxy Zoo"}
+        if measured:
             _check_complete(cutout, None)
             shown = render(cutout, options=rendering).note(**told)
             return Placed(shown, side, to_grey(shown.array))

@@ -62,7 +62,9 @@ def _render_flux(
     cutout: Cutout, options: RenderOptions, within: Part | None, seen: Part | None
 ) -> Cutout:
     given = cutout.bands
-    if options.nan != "refuse":
+    zero_is_bad = cutout.survey in ZERO_IS_UNOBSERVED  # one that is 0 everywhere, in any file
+    whole = find_bad_pixels(cutout.array, cutout.bad, zero_is_bad=zero_is_bad) is None
+    if options.nan != "refuse" and not whole:
         cutout = _take_bands(cutout, _list_observed(cutout))
     empty = [band for band in given if band not in cutout.bands]
     name, flags = options.stretch, Flags.NONE
@@ -78,7 +80,8 @@ def _render_flux(
         if find_bad_pixels(part.array, part.bad, zero_is_bad=is_zero_bad(part)) is None:
             cutout, within, seen = part, None, None
     cutout = _take_bands(cutout, bands)
-    filled = _fill(cutout, options, within)
+    perfect = FilledPlanes(cutout.array, Flags.NONE, 0)
+    filled = perfect if whole else _fill(cutout, options, within)
     planes, unit_note = _calibrate(filled.array, cutout, stretch, options)
     colours = stretch.render(dict(zip(bands, planes, strict=True)), seen)
     if len(bands) < 3:
