@@ -36,8 +36,7 @@ PART_ROWS = {"cpu": 2048, "cuda": 16384}
 
 MOST_CORES = 4  # of an actor: at the end of a part some of them have nothing to do
 MOST_DEATHS = 5  # of actors with the same part
-HIRED_EARLY = 2
-"""Actors that start while the model is loaded here, before it is known how many parts there are."""
+HIRED_EARLY = 2  # actors that start while the model is loaded here, be there parts for them or not
 
 
 @dataclass(frozen=True)
@@ -130,6 +129,7 @@ class ClusterRun(Run):
 
     place: _Place = field(default_factory=lambda: _Place("cpu", 1))
     hired: list[Any] = field(default_factory=list)
+    connects: bool = False
 
     @property
     def part_rows(self) -> int:
@@ -171,6 +171,9 @@ class ClusterRun(Run):
         except ray.exceptions.RayError as error:
             said = str(error).strip().partition("\n")[0]
             raise DeviceError(f"Ray gave up ({said}); --resume keeps what is done") from error
+        finally:
+            if self.connects:  # where it ends with the program, it waits for the last messages
+                ray.shutdown()
 
 
 def _hire(place: _Place, backend: BackendName) -> Any:
@@ -235,7 +238,7 @@ def open_cluster_run(options: RunOptions, *, command: str = "") -> ClusterRun:
     """As `open_run`, for ``--engine ray``; starts Ray, or connects to a cluster."""
     _check(options)
     ray = import_extra("ray", "ray", "for --engine ray", "ray[data]")
-    if not ray.is_initialized():
+    if connects := not ray.is_initialized():
         _connect(ray, options.address)
     place = _choose_place(options)
     hired = [_hire(place, options.runs_with) for _ in range(min(place.count, HIRED_EARLY))]
@@ -248,7 +251,7 @@ def open_cluster_run(options: RunOptions, *, command: str = "") -> ClusterRun:
         "pipeline": replace(run.pipeline, options=engine),
         "where": f"{nodes} node(s) of Ray, an actor for each {place}, {engine.precision}",
     }
-    return ClusterRun(**given, place=place, hired=hired)
+    return ClusterRun(**given, place=place, hired=hired, connects=connects)
 
 
 def _check(options: RunOptions) -> None:
@@ -266,6 +269,7 @@ def _check(options: RunOptions) -> None:
 def _connect(ray: Any, address: str | None) -> None:
     """Start Ray here, or find the cluster at an address."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it says errors where there are none
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # a process for each core
     try:
         ray.init(
             address=address, include_dashboard=False, log_to_driver=False, logging_level="error"

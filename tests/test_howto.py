@@ -19,11 +19,13 @@ from galmorph.cli.main import cli
 PAGES = Path(__file__).parents[1] / "docs/howto"
 
 
-def run_page(name: str) -> None:
-    """All commands of its blocks for a shell, in order."""
+def run_page(name: str, begin: str = "") -> None:
+    """All commands of its blocks for a shell, in order; of those that begin so."""
     page = (PAGES / name).read_text(encoding="utf-8")
     blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
-    commands = [line for block in blocks for line in block.splitlines() if line]
+    commands = [
+        line for block in blocks for line in block.splitlines() if line and block.startswith(begin)
+    ]
     assert commands
     for command in commands:
         program, *words = shlex.split(command)

@@ -10,10 +10,14 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bucket import SECRET, forget_connections, serve_bucket
 from click.testing import CliRunner
+from PIL import Image
 from survey_server import serve_surveys
+from synthetic import make_rgb
+from test_howto import run_page
 from test_parts import IMAGES, PART, digest, list_parts, make_options, make_place
 
 from galmorph.cli.main import cli
@@ -133,6 +137,36 @@ def test_a_bucket_is_read_and_written(cluster, bucket, place, tmp_path):
     get(done)
 
 
+def test_a_zarr_stack_of_a_bucket(cluster, bucket, place, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    if bucket is None:
+        pytest.skip("S3 needs s3fs, and a server of it moto")
+    zarr.save_array(tmp_path / "s.zarr", np.stack([make_rgb(64, seed=n) for n in range(20)]))
+    bucket.put(f"{tmp_path}/s.zarr", "galaxies/", recursive=True)
+    given = {"images": ("s3://galaxies/s.zarr",)}
+    one = make_options(place, output=str(tmp_path / "one.parquet"), **given)
+    assert sum(len(block.rows) for block, _ in run_here(one).results()) == 20
+    list(open_run(place, tmp_path / "out", **given).parts(lambda *_: 1))
+    assert digest(tmp_path / "out", 20) == digest(tmp_path / "one.parquet", 20)
+
+
+def test_the_commands_of_the_page(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", cluster.cache)
+    Path("cutouts").mkdir()
+    for n in range(3):
+        Image.fromarray(make_rgb(424, seed=n)).save(f"cutouts/g{n}.jpg")
+    Path("sample.csv").write_text("name,ra,dec\na,40.1,2\nb,40.2,2\nc,40.3,-70\n")
+    with serve_surveys() as server:
+        monkeypatch.setenv("GALMORPH_SURVEY_URL", server.url)
+        run_page("cluster.md", "galmorph classify cutouts/ -o classes/ --engine ray\n")
+    (part,) = list_parts(tmp_path / "classes")
+    assert all(row["label"] for row in read_rows(part))
+    (part,) = list_parts(tmp_path / "sample")
+    assert [bool(row["label"]) for row in read_rows(part)] == [True, True, False]
+    assert Path("sample.html").read_text().count("data:image/jpeg") >= 2
+
+
 def test_positions_are_downloaded_where_they_are_used(cluster, place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", cluster.cache)
@@ -230,6 +264,17 @@ def test_what_does_not_go_together_is_said(cluster, place, monkeypatch, given, s
     options = {"images": ("images",), "model": "m.safetensors", "head": "test", "engine": "ray"}
     with pytest.raises(OptionError, match=said):
         open_cluster_run(ClassifyOptions(**options | given))
+
+
+def test_a_run_that_has_connected_leaves_the_cluster(cluster, place, tmp_path):
+    ray.shutdown()
+    try:
+        run = open_run(place, tmp_path / "out", address=cluster.address)
+        assert ray.is_initialized()
+        assert sum(run.parts(lambda rows, _: len(rows))) == IMAGES
+        assert not ray.is_initialized()
+    finally:
+        ray.init(address=cluster.address, log_to_driver=False, ignore_reinit_error=True)
 
 
 def test_a_node_that_dies_in_the_middle(cluster, place, tmp_path):  # the last: one is left
