@@ -160,11 +160,34 @@ def make_arrays(folder: Path, count: int) -> Path:
     return folder / "flux.npy"
 
 
-def make_npy(folder: Path, count: int) -> list[str]:
+def make_bytes(folder: Path, count: int) -> Path:
+    """Colours (n, 256, 256, 3) in one file."""
     some = np.stack([make_flux(number) for number in range(min(count, DIFFERENT))])
     pixels = np.clip(some * 900, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
     np.save(folder / "rgb.npy", pixels[np.arange(count) % len(some)])
-    return [str(folder / "rgb.npy")]
+    return folder / "rgb.npy"
+
+
+def make_npy(folder: Path, count: int) -> list[str]:
+    return [str(make_bytes(folder, count))]
+
+
+def make_hdf5(folder: Path, count: int) -> list[str]:
+    import h5py
+
+    with h5py.File(folder / "rgb.h5", "w") as file:
+        file["images"] = np.load(make_bytes(folder, count))
+    return [str(folder / "rgb.h5")]
+
+
+def make_parquet(folder: Path, count: int, data: Path) -> list[str]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    files = find_files(data, min(count, 2000), folder)
+    images = [Path(files[number % len(files)]).read_bytes() for number in range(count)]
+    parquet.write_table(pa.table({"image": images}), folder / "images.parquet", row_group_size=500)
+    return [str(folder / "images.parquet")]
 
 
 LABELS = {
@@ -174,13 +197,17 @@ LABELS = {
     "mosaic": "positions in three mosaics, 40 arcsec",
     "bands": "three FITS files each, one per band",
     "npy": "uint8 stack in a npy file, 256 px",
+    "bytes": "uint8 arrays in memory, 256 px",
+    "hdf5": "the same in an HDF5 file",
+    "parquet": "JPEG, 424 px, in a Parquet file",
     "jpeg": "JPEG, 424 px",
 }
 Timed = Callable[[list[int]], float]
 
 KINDS: dict[str, Callable[..., list[str]]] = {
     **{"fits": make_fits, "crop_auto": make_crop_auto, "fz": make_fz, "mosaic": make_mosaic},
-    **{"bands": make_bands, "npy": make_npy, "jpeg": make_jpeg},
+    **{"bands": make_bands, "npy": make_npy, "hdf5": make_hdf5},
+    **{"parquet": make_parquet, "jpeg": make_jpeg},
 }
 
 
@@ -238,7 +265,10 @@ def list_works(
             )
             for name in STRETCHES
         }
-    more = {"data": options.data} if kind == "jpeg" else {}
+    if kind == "bytes":
+        file = make_bytes(folder, options.images)
+        return {kind: lambda root, cores: time_memory(file, "", root, cores)}
+    more = {"data": options.data} if kind in ("jpeg", "parquet") else {}
     arguments = KINDS[kind](folder, options.images, **more)
 
     def work(root: Path, cores: list[int]) -> float:
@@ -266,7 +296,7 @@ def compare(
 def main() -> None:
     """Print a row for every kind."""
     parser = make_parser(__doc__, images=2000)
-    parser.add_argument("--kinds", nargs="+", default=[*KINDS, "arrays"])
+    parser.add_argument("--kinds", nargs="+", default=[*KINDS, "bytes", "arrays"])
     parser.add_argument("--cores", type=int, nargs="+", default=sorted(os.sched_getaffinity(0)))
     parser.add_argument("--against", type=Path, help="another checkout, run in turns with this one")
     parser.add_argument("--plain", action="store_true", help="also astropy and a DataLoader")
