@@ -56,16 +56,23 @@ def test_buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name, value in {"ACCESS_KEY_ID": "me", "SECRET_ACCESS_KEY": SECRET}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
-    with serve_bucket() as bucket:
+    Path("sample.csv").write_text("name,ra,dec\na,50.1,2\nb,50.2,2\nc,50.3,-70\n")
+    with serve_bucket() as bucket, serve_surveys() as surveys:
         monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.url)
+        monkeypatch.setenv("GALMORPH_SURVEY_URL", surveys.url)
         forget_connections()
         for k in range(3):
             Image.fromarray(make_rgb(424, seed=k)).save(f"g{k}.jpg")
             s3fs.S3FileSystem().put(f"g{k}.jpg", f"galaxies/cutouts/g{k}.jpg")
+        s3fs.S3FileSystem().put("sample.csv", "galaxies/sample.csv")
         run_page("buckets.md")
         s3fs.S3FileSystem().get("galaxies/out/", "got/", recursive=True)
     table = parquet.read_table("got/classes.parquet")
     assert table["object_id"].to_pylist() == ["g0", "g1", "g2"]
     assert all(table["label"].to_pylist())
-    assert Path("got/classes.html").read_text().count("data:image/jpeg") >= 3
+    sky = parquet.read_table("got/sky.parquet")
+    assert sky["name"].to_pylist() == ["a", "b", "c"]
+    assert [bool(label) for label in sky["label"].to_pylist()] == [True, True, False]
+    for page, count in {"classes": 3, "sky": 2}.items():
+        assert Path(f"got/{page}.html").read_text().count("data:image/jpeg") >= count
     assert not any(SECRET.encode() in path.read_bytes() for path in Path("got").iterdir())
