@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,12 @@ def test_the_one_line_help_is_not_cut():
             short = command.get_short_help_str(limit=66)
             assert short.endswith("."), path
             assert not short.endswith("..."), (path, short)
+
+
+def test_options_stand_in_groups_and_the_rare_ones_below():
+    lines = CliRunner().invoke(cli, ["classify", "--help"]).output.splitlines()
+    heads = [line[:-1] for line in lines if re.fullmatch(r"[A-Z][a-z ]+:", line)]
+    assert heads == ["Options", "Input", "Pixels", "Model", "Engine", "Output", "Rarely needed"]
 
 
 def test_names_written_out_are_the_real_ones():
