@@ -147,11 +147,13 @@ class FitsReader(TableReader):
         with open(self._unpacked, "rb") as file:
             file.seek(place)
             head = file.read(MAX_HEADER)
-        if head and b"END".ljust(80) not in head:
+        cards, end, _ = head.partition(b"END".ljust(80))
+        if head and not end:
             raise CatalogueError(f"{self.path}: a header in it has no end")
-        axes = re.search(rb"NAXIS   = *([0-9]+)", head)
-        if axes and int(axes[1]) > MAX_COLUMNS:  # astropy would make a list of them
-            raise CatalogueError(f"{self.path}: a header in it tells of {int(axes[1])} axes")
+        for key, count in re.findall(rb"(NAXIS  |TFIELDS) = *([0-9]+)", cards):
+            if int(count) > MAX_COLUMNS:  # astropy would make a list of them
+                said = f"a header in it says {key.decode().strip()} = {int(count)}"
+                raise CatalogueError(f"{self.path}: {said}")
 
     def _table(self, hdus: Any) -> Any:
         for hdu in islice(hdus, MAX_HDUS):
