@@ -272,7 +272,10 @@ def _connect(ray: Any, address: str | None) -> None:
     os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # a process for each core
     try:
         ray.init(
-            address=address, include_dashboard=False, log_to_driver=False, logging_level="error"
+            address=address or "local",  # not what a cluster that died has left
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         said = str(error).strip().partition("\n")[0]
