@@ -384,3 +384,26 @@ def test_options_that_do_not_go_together(tmp_path, words, said):
     result = run("classify", *words)
     assert result.exit_code == 2
     assert said in result.output
+
+
+def test_pauses_double_and_are_never_quite_the_same():
+    """Many who were turned away at once would come back at once."""
+
+    class Event:
+        def __init__(self) -> None:
+            self.pauses: list[float] = []
+
+        def wait(self, seconds: float) -> bool:
+            self.pauses.append(seconds)
+            return False
+
+    def call() -> None:
+        raise remote.Passing("not now")
+
+    first, second = Event(), Event()
+    for event in (first, second):
+        with pytest.raises(NotAnsweredError, match="asked 5 times: not now"):
+            remote.ask(None, call, event)
+    assert first.pauses != second.pauses
+    usual = [remote.FIRST_PAUSE_S * 2**n for n in range(4)]
+    assert all(0.5 <= p / u <= 1.5 for p, u in zip(first.pauses, usual, strict=True))
