@@ -282,7 +282,8 @@ class Child:
         while looks < 2 or self._count_seconds() < SLOW_SECONDS:
             with suppress(TimeoutError):
                 return self._connection.recv(1)
-            state = self._get_state()
+            moves_on = self._count_seconds() < SLOW_SECONDS / 2
+            state = "R" if moves_on else self._get_state()
             looks = 0.0 if state == "R" else looks + (DISK_LOOKS if state == "D" else 1)
         with step_aside() as workers:
             while True:
