@@ -28,11 +28,11 @@ from common import ROOT, make_parser, print_machine
 CORES = (8, 32, 128)
 
 
-def read_private(pid: int) -> float:
-    """MiB that a process has for itself."""
+def read_own(pid: int) -> float:
+    """MiB that a process has for itself, without pages of files, which could be dropped."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
-    private = (line.split()[1] for line in lines if line.startswith("Private_"))
-    return sum(map(int, private)) / 1024
+    sizes = dict(line.split()[:2] for line in lines[1:])
+    return min(int(sizes["Private_Dirty:"]), int(sizes["Anonymous:"])) / 1024
 
 
 def measure_lock(arguments: list[str], images: int) -> tuple[float, float, float]:
@@ -49,10 +49,10 @@ def measure_lock(arguments: list[str], images: int) -> tuple[float, float, float
         encode: Any = lambda pixels: np.zeros((len(pixels), width), np.float32)  # noqa: E731
         return replace(open_backend(model, **given), encode=encode)
 
-    private, close = [0.0], processes._Pool.close
+    sizes, close = [0.0], processes._Pool.close
 
     def note_memory(pool: Any) -> None:
-        private.extend(read_private(child._pid) for child in pool._children if not child.ended)
+        sizes.extend(read_own(child._pid) for child in pool._children if not child.ended)
         close(pool)
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -74,7 +74,7 @@ def measure_lock(arguments: list[str], images: int) -> tuple[float, float, float
         CliRunner().invoke(cli, [*words, "--part", f"1/{images}"], prog_name="galmorph")
         used[-1] -= time.process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return max(used[-1], 0.0) / images * 1000, peak, max(private)
+    return max(used[-1], 0.0) / images * 1000, peak, max(sizes)
 
 
 def main() -> None:
