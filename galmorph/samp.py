@@ -29,18 +29,16 @@ class Samp:
     def __init__(self, hear: Callable[[str, list[int]], None] | None = None) -> None:
         samp = import_samp()
         self._hear = hear
-        self._client = samp.SAMPIntegratedClient(
-            metadata={"samp.name": "galmorph"}, addr=HOST, callable=hear is not None
-        )
+        # One that cannot be called would stay in the hub: the library does not let it leave.
+        self._client = samp.SAMPIntegratedClient(metadata={"samp.name": "galmorph"}, addr=HOST)
         try:
             self._client.connect()
         except (samp.SAMPHubError, OSError) as error:
             raise OutputError(
                 f"no SAMP hub answers on this machine ({error}): start TOPCAT or Aladin first"
             ) from error
-        if hear is not None:
-            for kind in (SELECT, HIGHLIGHT):
-                self._client.bind_receive_message(kind, self._receive)
+        for kind in (SELECT, HIGHLIGHT) if hear else ():
+            self._client.bind_receive_message(kind, self._receive)
 
     def send_table(self, path: Path, name: str) -> int:
         """Have all others load a file; the number of those who can."""

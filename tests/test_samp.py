@@ -81,6 +81,15 @@ def test_what_is_selected_there_is_told_here_and_the_other_way(other, tmp_path):
     sent.close()
 
 
+def test_who_only_sends_leaves_the_hub(other, tmp_path):
+    there = other.get_registered_clients()
+    sender = Samp()
+    assert sender.send_table(tmp_path / "run.fits", "run") == 1
+    assert len(other.get_registered_clients()) == len(there) + 1
+    sender.close()
+    assert other.get_registered_clients() == there
+
+
 def test_without_a_hub_it_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("SAMP_HUB", f"std-lockurl:{(tmp_path / 'none').as_uri()}")
     with pytest.raises(GalmorphError, match="no SAMP hub answers on this machine.*start TOPCAT"):

@@ -47,7 +47,7 @@ def _send(path: Path) -> None:
     hub = Samp()
     count = hub.send_table(path, path.name)
     hub.close()
-    click.echo(f"sent to {count} programs by SAMP", err=True)
+    click.echo(f"sent by SAMP; programs that can load it: {count}", err=True)
 
 
 def _prepare_report(report: str, options: ClassifyOptions) -> None:

@@ -200,7 +200,8 @@ class View:
             self.sent = self.sent or Sent(self._hear_rows)
             count = self.sent.send(self.browsing.add_labels(), self.browsing.order)
             rows = len(self.browsing.order)
-            self._say(f"Sent {rows:,} rows to {count} programs; what they select is shown here")
+            told = f"{count} other program{'s' * (count != 1)}"
+            self._say(f"Sent {rows:,} rows to {told}; what is selected there is shown here")
 
     def _tell(self, say: Callable[[Sent], None]) -> None:
         """Other programs, if a table was sent to them."""
