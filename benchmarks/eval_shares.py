@@ -26,8 +26,6 @@ sys.path.insert(0, str(ROOT / "tools"))
 import make_heads as made
 from galaxy_zoo_tree import GZ2_QUESTIONS
 
-CLEAN = 4000
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -41,22 +39,19 @@ def main() -> None:
     ordinary = made.read_vote_sets(images)
     x, votes, surveys, _, groups = ordinary
     known = {row["kaggle_id"] for row in made.read_rows(images.data, "gz2")}
-    galaxies, classes = made.read_clean(images, without=known)
-    some = np.random.default_rng(0).permutation(len(classes))[:CLEAN]
+    clean = made.read_clean(images, without=known)
     tree, gz2 = model.heads["tree"], model.heads["gz2"]
     hidden = Hidden(tree.hidden_weight, tree.hidden_bias)
 
     count = int((surveys == 0).sum())
     said = made.find_leaves(votes[:count] / votes[:count, :3].sum(axis=1, keepdims=True))
-    fold, logits = (
-        deal_folds(int(groups.max()) + 1, 0)[groups],
-        np.empty((count, said.shape[1] - 1)),
-    )
+    fold = deal_folds(int(groups.max()) + 1, 0)[groups]
+    logits = np.empty((count, said.shape[1] - 1))
     for number in range(fold.max() + 1):
         kept = tuple(part[fold != number] for part in ordinary)
         labels = dict(zip(("surveys", "weights", "groups"), kept[2:], strict=True))
         seen = fit_votes(*kept[:2], GZ2_QUESTIONS, name="tree", hidden=hidden, **labels).head
-        rows = made.list_leaves(seen, kept, (galaxies[some], classes[some]))
+        rows = made.list_leaves(seen, kept, clean)
         weight, bias = made.fit_shares(rows)
         left = fold[:count] == number
         logits[left] = x[:count][left] @ weight.T + bias
@@ -66,9 +61,8 @@ def main() -> None:
     shares = np.concatenate([own, other], axis=1)
     right = (shares.argmax(axis=1) == said.argmax(axis=1)).mean()
     error = np.sqrt(((shares - said) ** 2).mean())
-    print(
-        f"\n{count} ordinary galaxies, {fold.max() + 1} folds: rms error of the shares {error:.4f}"
-    )
+    folds = fold.max() + 1
+    print(f"\n{count} ordinary galaxies, {folds} folds: rms error of the shares {error:.4f}")
     print(f"the largest share is what most people say for {right:.4f}")
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -264,6 +265,15 @@ def test_what_does_not_go_together_is_said(cluster, place, monkeypatch, given, s
     options = {"images": ("images",), "model": "m.safetensors", "head": "test", "engine": "ray"}
     with pytest.raises(OptionError, match=said):
         open_cluster_run(ClassifyOptions(**options | given))
+
+
+def test_without_an_address_no_other_cluster_is_sought(monkeypatch):
+    from galmorph.ray import _connect
+
+    init = Mock()
+    monkeypatch.setattr(ray, "init", init)
+    _connect(ray, None)
+    assert init.call_args.kwargs["address"] == "local"
 
 
 def test_a_run_that_has_connected_leaves_the_cluster(cluster, place, tmp_path):

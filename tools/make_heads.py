@@ -290,7 +290,7 @@ def raise_class(shares: Array, labels: Array) -> Array:
 
 
 def read_clean(images: Images, without: Set[str] = frozenset()) -> tuple[Array, Array]:
-    """Embeddings and classes of the galaxies on which people agree, some also as measured."""
+    """Embeddings and classes of some galaxies on which people agree, some also as measured."""
     sets = [
         images.embed("gz2_tr0", "gz2/train-00000.tar", SHARD),
         images.embed("gz2_tr1", "gz2/train-00001.tar", SHARD),
@@ -298,8 +298,9 @@ def read_clean(images: Images, without: Set[str] = frozenset()) -> tuple[Array, 
     ]
     paths = [n.split("::")[-1].split("/") for _, names in sets for n in names]
     labels = np.array([LEAVES.index(path[-2]) for path in paths])
-    kept = np.array([Path(path[-1]).stem not in without for path in paths])
-    return np.concatenate([e for e, _ in sets])[kept], labels[kept]
+    kept = np.flatnonzero([Path(path[-1]).stem not in without for path in paths])
+    some = np.random.default_rng(0).permutation(kept)[:4000]
+    return np.concatenate([e for e, _ in sets])[some], labels[some]
 
 
 def fit_tree(x: Array, votes: Array, hidden: Hidden, labels: dict[str, Any]) -> VoteHead:
@@ -586,11 +587,9 @@ def main() -> None:
     labels: dict[str, Any] = {"surveys": surveys, "weights": weights, "groups": groups}
     tree = fit_tree(x, votes, hidden, labels)
     efigi = fit_efigi(images, hidden)
-    galaxies, classes = read_clean(images)
-    some = np.random.default_rng(0).permutation(len(classes))[:4000]
     surveyed = gather_galaxies(images)
     logit = fit_none([x[: 2 * len(x) // 3] for x in surveyed], none)
-    rows = list_leaves(tree, ordinary, (galaxies[some], classes[some]))
+    rows = list_leaves(tree, ordinary, read_clean(images))
     found = {
         "gz2": fit_leaves(rows, int((surveys == 0).sum()), logit, clean),
         "tree": tree,

@@ -23,7 +23,7 @@ from galmorph.cli.options import TablePath
 @click.option("--port", default=5006, show_default=True, help="Port of 127.0.0.1; 0 for any.")
 @click.option("--no-browser", is_flag=True, help="Print the address only, as for an SSH tunnel.")
 def explore(run: str, labels: str, root: str | None, port: int, *, no_browser: bool) -> None:
-    """Look at a run: map, gallery, neighbours; label, and learn from it.
+    """Look at a run: map, gallery, neighbours; label and learn.
 
     RUN is a table of `galmorph classify --with-embedding`. The page is served on this machine
     alone, under an address with a random token. On another machine, forward the port:

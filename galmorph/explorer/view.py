@@ -200,8 +200,9 @@ class View:
             self.sent = self.sent or Sent(self._hear_rows)
             count = self.sent.send(self.browsing.add_labels(), self.browsing.order)
             rows = len(self.browsing.order)
-            told = f"{count} other program{'s' * (count != 1)}"
-            self._say(f"Sent {rows:,} rows to {told}; what is selected there is shown here")
+            self._say(
+                f"Sent {rows:,} rows; programs that listen: {count}; what they select shows here"
+            )
 
     def _tell(self, say: Callable[[Sent], None]) -> None:
         """Other programs, if a table was sent to them."""

@@ -67,7 +67,7 @@ PRELOADED = (  # libraries that the nursery loads while it has nothing else to d
 GREETING = struct.Struct("q")
 StepAside = Callable[[], AbstractContextManager["Workers"]]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # memory is filled in a third of the time
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # or filling memory costs more
 
 
 def _make_portable(error: Exception | None) -> Exception | None:
@@ -282,8 +282,7 @@ class Child:
         while looks < 2 or self._count_seconds() < SLOW_SECONDS:
             with suppress(TimeoutError):
                 return self._connection.recv(1)
-            moves_on = self._count_seconds() < SLOW_SECONDS / 2
-            state = "R" if moves_on else self._get_state()
+            state = self._get_state()
             looks = 0.0 if state == "R" else looks + (DISK_LOOKS if state == "D" else 1)
         with step_aside() as workers:
             while True:

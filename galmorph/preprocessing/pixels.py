@@ -36,7 +36,7 @@ def find_bad_pixels(
         mask = None
     if array.dtype.kind != "f":
         return None if mask is None else np.broadcast_to(mask, array.shape)
-    if mask is None and _all_good(array, zero_is_bad):
+    if mask is None and is_all_good(array, zero_is_bad=zero_is_bad):
         return None
     good = _find_good(array, zero_is_bad)
     if mask is not None:
@@ -57,7 +57,7 @@ def has_good_pixel(plane: Array, *, zero_is_bad: bool = False) -> bool:
     return any(bool(_find_good(part, zero_is_bad).any()) for part in (few, plane))
 
 
-def _all_good(array: Array, zero_is_bad: bool) -> bool:
+def is_all_good(array: Array, *, zero_is_bad: bool = False) -> bool:
     """Whether no pixel is bad, without a temporary array; nearly every image ends here."""
     if zero_is_bad and (array == 0).any():
         return False

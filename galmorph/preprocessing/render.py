@@ -19,6 +19,7 @@ from galmorph.preprocessing.pixels import (
     fill_bad_pixels,
     find_bad_pixels,
     has_good_pixel,
+    is_all_good,
 )
 from galmorph.preprocessing.stretch import Stretch, choose_stretch, get_stretch
 from galmorph.settings import RenderOptions
@@ -63,8 +64,8 @@ def _render_flux(
 ) -> Cutout:
     given = cutout.bands
     zero_is_bad = cutout.survey in ZERO_IS_UNOBSERVED  # one that is 0 everywhere, in any file
-    whole = find_bad_pixels(cutout.array, cutout.bad, zero_is_bad=zero_is_bad) is None
-    if options.nan != "refuse" and not whole:
+    perfect = cutout.bad is None and is_all_good(cutout.array, zero_is_bad=zero_is_bad)
+    if options.nan != "refuse" and not perfect:
         cutout = _take_bands(cutout, _list_observed(cutout))
     empty = [band for band in given if band not in cutout.bands]
     name, flags = options.stretch, Flags.NONE
@@ -77,11 +78,12 @@ def _render_flux(
     if seen is not None and stretch.curve is not None:
         part = _take_bands(_cut(cutout, seen), bands)
         # what is seen alone, where no pixel of it is to be filled from those around
-        if find_bad_pixels(part.array, part.bad, zero_is_bad=is_zero_bad(part)) is None:
+        zero_is_bad = is_zero_bad(part)
+        if perfect or find_bad_pixels(part.array, part.bad, zero_is_bad=zero_is_bad) is None:
             cutout, within, seen = part, None, None
     cutout = _take_bands(cutout, bands)
-    perfect = FilledPlanes(cutout.array, Flags.NONE, 0)
-    filled = perfect if whole else _fill(cutout, options, within)
+    unfilled = FilledPlanes(cutout.array, Flags.NONE, 0)
+    filled = unfilled if perfect else _fill(cutout, options, within)
     planes, unit_note = _calibrate(filled.array, cutout, stretch, options)
     colours = stretch.render(dict(zip(bands, planes, strict=True)), seen)
     if len(bands) < 3:

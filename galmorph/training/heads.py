@@ -71,7 +71,8 @@ def fit_head(
 
     ``labels`` (n,) index ``class_names``, or are shares (n, k). Rows of one of the ``groups`` stay
     in one fold. ``judges`` are rows whose labels the encoder does not know, ``originals`` are no
-    further views: by these it is judged. ``weights`` are 1 on average.
+    further views: by these it is judged. ``weights`` are 1 on average. ``penalties`` are relative
+    to the mean loss, strong ones first.
     """
     shares = labels if labels.ndim == 2 else np.eye(len(class_names))[labels]
     labels = shares.argmax(axis=1)

@@ -374,7 +374,7 @@ def test_other_programs_hear_what_is_chosen_and_show_what_they_select(tmp_path, 
     assert told == []  # nothing before it is asked for
     view._send()
     assert [name for name, *_ in told] == ["send"]
-    assert f"Sent {COUNT} rows to 1 other program;" in view.status.words
+    assert f"Sent {COUNT} rows; programs that listen: 1;" in view.status.words
     view._choose(6)
     view._pick(np.array([1, 2]))
     assert [name for name, *_ in told] == ["send", "highlight", "select"]

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -386,24 +387,14 @@ def test_options_that_do_not_go_together(tmp_path, words, said):
     assert said in result.output
 
 
-def test_pauses_double_and_are_never_quite_the_same():
+def test_pauses_double_and_are_never_quite_the_same(monkeypatch):
     """Many who were turned away at once would come back at once."""
-
-    class Event:
-        def __init__(self) -> None:
-            self.pauses: list[float] = []
-
-        def wait(self, seconds: float) -> bool:
-            self.pauses.append(seconds)
-            return False
-
-    def call() -> None:
-        raise remote.Passing("not now")
-
-    first, second = Event(), Event()
-    for event in (first, second):
+    pauses: list[float] = []
+    stopped, call = threading.Event(), Mock(side_effect=remote.Passing("not now"))
+    monkeypatch.setattr(stopped, "wait", pauses.append)
+    for _ in range(2):
         with pytest.raises(NotAnsweredError, match="asked 5 times: not now"):
-            remote.ask(None, call, event)
-    assert first.pauses != second.pauses
-    usual = [remote.FIRST_PAUSE_S * 2**n for n in range(4)]
-    assert all(0.5 <= p / u <= 1.5 for p, u in zip(first.pauses, usual, strict=True))
+            remote.ask(None, call, stopped)
+    usual = [remote.FIRST_PAUSE_S * 2**n for n in range(4)] * 2
+    assert all(0.5 <= p / u <= 1.5 for p, u in zip(pauses, usual, strict=True))
+    assert pauses[:4] != pauses[4:]
