@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -78,9 +79,11 @@ class Galaxies:
 def open_galaxies(table: Any) -> Galaxies:
     """Read a run from a file, or take it from a table in memory."""
     run = SavedRun(table)
-    columns = {name: _plain(values) for name, values in run.columns(run.plain).items()}
+    with ThreadPoolExecutor(1) as beside:
+        waiting = beside.submit(map_embeddings, run) if run.has_embeddings else None
+        columns = {name: _plain(values) for name, values in run.columns(run.plain).items()}
     scalar = {name: values for name, values in columns.items() if values.ndim == 1}
-    embeddings = map_embeddings(run) if run.has_embeddings else None
+    embeddings = waiting.result() if waiting else None
     return Galaxies(run.name, scalar, embeddings, run.provenance, find_place(run), run=run)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -101,13 +102,18 @@ def _list_vectors(run: SavedRun, weighting: Weighting | None) -> Iterator[Vector
 def _write(run: SavedRun, place: Path, weighting: Weighting | None) -> None:
     """Write the file whole or not at all, and remove what belongs to an earlier state."""
     assert run.path is not None
-    count = len(run.columns(["object_id"])["object_id"])
     vectors = _list_vectors(run, weighting)
-    width = next(vectors).shape[1]
+    (count, width), kind = next(vectors).shape, np.dtype(np.float16)
     with put_in_place(place) as temporary:
-        with temporary.open("wb") as file:
-            write_header(file, (count, width), np.dtype(np.float16))
-            file.writelines(vectors)  # type: ignore[arg-type]
+        with temporary.open("wb") as file, ThreadPoolExecutor(1) as beside:
+            written: Future[Any] = beside.submit(write_header, file, (0, width), kind)
+            for part in vectors:  # the next is read while one is written
+                written.result()
+                written = beside.submit(file.write, part)  # type: ignore[arg-type]
+                count += len(part)
+            written.result()
+            file.seek(0)  # the header has room for any count
+            write_header(file, (count, width), kind)
         for old in place.parent.glob(f"{run.path.name}.*{_get_suffix(weighting)}*"):
             old.unlink()
 

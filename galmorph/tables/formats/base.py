@@ -19,6 +19,7 @@ CHUNK_ROWS = 8192  # rows that are read at once
 MAX_COLUMNS = MAX_VECTOR = 1 << 14  # columns as in a spreadsheet; numbers in a cell
 MAX_BYTES, PACKED_RATIO = 1 << 28, 32  # what may come out of a packed table; of its size
 OWN_COLUMNS = {"object_id", "path", "flags", "message"}  # what every result has that has names
+SIGNS = "\\'%"  # one of them is in each text that `restore` may change
 Kind = Literal["classify", "embed"]  # what a table is for: classes, or embeddings
 
 
@@ -67,7 +68,7 @@ class TableReader(ABC):
         """Read from the first row, some rows at a time, as `normalize` gives them; repeatable."""
         with self._refusing():
             for chunk in self._read():
-                texts = {name: v for name, v in chunk.items() if isinstance(v, list)}
+                texts = {n: v for n, v in chunk.items() if isinstance(v, list) and _is_marked(v)}
                 yield chunk | {name: list(map(self.restore, v)) for name, v in texts.items()}
 
     def check_columns(self, count: int) -> None:
@@ -112,6 +113,11 @@ class TableReader(ABC):
             }
             self.only = None
             self.specs = {name: None if name in gaps else spec for name, spec in specs.items()}
+
+
+def _is_marked(texts: list[str]) -> bool:
+    joined = "".join(texts)
+    return any(sign in joined for sign in SIGNS)
 
 
 @dataclass(frozen=True, slots=True)

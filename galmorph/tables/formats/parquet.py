@@ -60,13 +60,15 @@ def _arrow_array(values: Values, spec: ColumnSpec) -> Any:
 
 
 def write(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
-    """Write one Parquet file, zstd-compressed, in row groups."""
+    """Write one Parquet file in row groups, zstd-compressed but for vectors: they do not shrink."""
     import pyarrow as pa
     from pyarrow import parquet
 
     schema = _arrow_schema(rows, meta)
+    scalar = [spec.name for spec in rows.specs if not spec.shape]
+    packed: Any = {"compression": dict.fromkeys(scalar, "zstd"), "use_dictionary": scalar}
     batches: list[Any] = []
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+    with parquet.ParquetWriter(path, schema, **packed) as writer:
         size = 0
         for columns in rows.values():
             arrays = [_arrow_array(v, spec) for v, spec in zip(columns, rows.specs, strict=True)]
@@ -106,7 +108,8 @@ class ParquetReader(TableReader):
         beside = self.path / PROVENANCE
         if not self.provenance and beside.is_file():
             self.provenance = json.loads(beside.read_bytes())
-        text = metadata.get(b"table_meta_yaml", b"").decode()  # of astropy
+        # of astropy; slow to parse, and ours say the same in the fields themselves
+        text = "" if b"galmorph" in metadata else metadata.get(b"table_meta_yaml", b"").decode()
         columns = get_header_from_yaml(text.split("\n"))["datatype"] if text else ()
         declared = {column["name"]: column for column in columns}
         return {field.name: _spec(field, declared.get(field.name, {})) for field in schema}
@@ -147,7 +150,7 @@ def _spec(field: Any, declared: Mapping[str, Any]) -> ColumnSpec | None:
 
 def _values(column: Any, spec: ColumnSpec) -> Values:
     if hasattr(column, "dictionary"):
-        if spec.is_text:  # each word once, as in the file
+        if spec.is_text and len(column.dictionary) <= len(column):  # each word once
             words = np.array([*normalize(column.dictionary.to_pylist(), spec), ""], dtype=object)
             return list(words[column.indices.fill_null(-1).to_numpy()])
         column = column.dictionary_decode()
