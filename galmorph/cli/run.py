@@ -112,7 +112,8 @@ class Summary:
             lines.append(f"field of view: {told}")
         look = f"look at it: galmorph report {shlex.quote(output)} -o report.html"
         table = [] if output == "-" else [f"table: {output}"]
-        if table and self.rows + run.resumed and not output.endswith(".npy"):  # holds no names
+        seen = output.endswith(".npy") or getattr(run.options, "report", None)  # npy has no names
+        if table and self.rows + run.resumed and not seen:
             table.append(look)
         found = chain(self._say_labels(), self._say_flags(good), self._say_failures())
         passed = self.say_passed_over()

@@ -5,10 +5,10 @@ def test_classify_makes_a_report_and_says_how_to_look(run, cutouts, tmp_path):
     table, page = tmp_path / "run.parquet", tmp_path / "out" / "report.html"
     result = run("classify", cutouts, "-o", table, "--report", page)
     assert result.exit_code == 0, result.stderr
-    assert f"look at it: galmorph report {table} -o report.html" in result.stderr
+    assert "look at it" not in result.stderr
     text = page.read_text()
     assert "4 of 5 cutouts have a result; 1 failed" in text
-    assert f"{page}: 0." in result.stderr
+    assert result.stderr.splitlines()[-1].startswith(f"{page}: 0.")
 
 
 def test_a_report_of_a_table_replaces_nothing_unasked(run, cutouts, tmp_path):
