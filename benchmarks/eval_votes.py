@@ -96,10 +96,9 @@ def main() -> None:
     """Measure and print."""
     data = Path(os.environ.get("GALMORPH_DATA", "../shared/data"))
     model = galmorph.load_model(sys.argv[1] if len(sys.argv) > 1 else None)
-    for name in ("gz2", "gz2_clean", "tree", "efigi"):
-        notes = {k: v for k, v in model.heads[name].notes.items() if not isinstance(v, dict)}
-        print(name, notes)
-    efigi = model.heads["efigi"]
+    efigi = galmorph.load_model("labelfree").heads["efigi"]
+    for head in (*(model.heads[name] for name in ("gz2", "gz2_clean", "tree")), efigi):
+        print(head.name, {k: v for k, v in head.notes.items() if not isinstance(v, dict)})
     pairs = zip(efigi.targets, efigi.error, strict=True)
     print("efigi, root mean square errors", {t.name: float(e) for t, e in pairs})
     tell_clean_and_votes(data)

@@ -248,13 +248,14 @@ def _find_version() -> str:
 def open_pipeline(options: RunOptions) -> Pipeline:
     """Load the model and the head that the options name, with all settings."""
     model, engine = options.model, EngineOptions(**options.pick(EngineOptions))
+    head = options.head if isinstance(options, ClassifyOptions) else None
     if not isinstance(model, Model):
         try:
             check_backend(options.runs_with, device=engine.device, precision=engine.precision)
         except ValueError as error:
             raise OptionError(str(error)) from error
-        model = load_model(model, backend=options.runs_with)
-    head = options.head if isinstance(options, ClassifyOptions) else None
+        wanted = model if model is not None else load_manifest().find_model(head)
+        model = load_model(wanted, backend=options.runs_with)
     found = find_head(model, head) if head is not None else None
     if found is not None and isinstance(options, ClassifyOptions) and options.coverage is not None:
         _check_calibrated(found)

@@ -687,7 +687,7 @@ class ClassifyOptions(RunOptions, ShowOptions):
     """All options of a run that classifies.
 
     head: What to tell: classes (gz2, gz2_clean, sdss, decals, decals4), all votes (tree),
-        attributes (efigi), or a file of `galmorph fit`.
+        attributes (efigi, of the model labelfree), or a file of `galmorph fit`.
     coverage: Add label_set: the fewest classes of which one is right for this part of the cutouts
         of each class, as long as they are like those that the head was calibrated on [default: no
         such column].

@@ -2,8 +2,9 @@
 
     python tools/make_heads.py fused_fast.safetensors --cache embeddings/
 
-Needs the folder that GALMORPH_DATA names (votes/, artifacts/, gz2/, decals/, sdss/, unlabelled/)
-and a model with the heads gz2_clean, sdss and decals. Test parts are not touched.
+Needs the folder that GALMORPH_DATA names (votes/, artifacts/, gz2/, decals/, sdss/, unlabelled/).
+A model with the heads gz2_clean, sdss and decals gets gz2 and tree, labelfree gets efigi; both get
+what is typical. Test parts are not touched.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -343,7 +344,7 @@ def gather_galaxies(images: Images) -> list[Array]:
     return [np.random.default_rng(0).permutation(x) for x in sets]
 
 
-def fit_none(known: list[Array], none: list[Array]) -> tuple[Array, Array]:
+def fit_none(known: Sequence[Array], none: list[Array]) -> tuple[Array, Array]:
     """Weight (d,) and bias of the logit of what is no galaxy; every set counts alike.
 
     Of ``none`` the first are artifacts, beside some of which there is a galaxy.
@@ -392,7 +393,7 @@ def fit_union(galaxies: list[Array], none: tuple[Array, Array], sure: Any) -> Ty
     return replace(typical, quantiles=distances, doubts=replace(doubts, quantiles=quantiles))
 
 
-def fit_frames(known: list[Array], held_out: list[Array], odd: list[Array]) -> Frames:
+def fit_frames(known: Sequence[Array], held_out: Sequence[Array], odd: list[Array]) -> Frames:
     """Good frames against bad ones; of each survey 2 % at most are called bad."""
     sets = [*known, *odd]
     group = np.repeat(np.arange(len(sets)), [len(s) for s in sets])
@@ -426,7 +427,7 @@ EFIGI_COLUMNS = (
 )
 
 
-def fit_efigi(images: Images, hidden: Hidden) -> RegressionHead:
+def fit_efigi(images: Images) -> RegressionHead:
     """Attributes that experts gave; the T type by units of its own, judged on one view."""
     rows = read_rows(images.data, "efigi")
     embedded = images.embed_views("efigi_auto", "votes/efigi", "auto", VIEWS)
@@ -434,7 +435,7 @@ def fit_efigi(images: Images, hidden: Hidden) -> RegressionHead:
     values[:, 1:][values[:, 1:] < -0.5] = np.nan  # not known
     views = find(embedded, [row["file"] for row in rows])
     x = views.mean(axis=1)
-    head, found = fit_numbers(x, values, EFIGI, name="efigi", hidden=hidden, crop="auto")
+    head, found = fit_numbers(x, values, EFIGI, name="efigi", crop="auto")
     types = np.clip(cross_train(views, values), EFIGI[0].low, EFIGI[0].high)
     wrong = types - values[:, 0]
     own = values[:, 0] <= LATEST
@@ -566,44 +567,40 @@ def gather_none(images: Images) -> list[Array]:
     return [np.concatenate([x for x, _ in sets]) for sets in (artifacts, empty)]
 
 
+def fit_people(images: Images, none: tuple[Array, Array]) -> dict[str, Any]:
+    """The heads of shares of people, by votes."""
+    heads = images.model.heads
+    clean = heads["gz2_clean"]
+    kaggle = {row["kaggle_id"] for row in read_rows(images.data, "gz2")}
+    known = [clean, heads["decals"], heads["sdss"]]
+    hidden = make_hidden([*known, fit_largest(images, kaggle), fit_artifact(images)])
+    ordinary = x, votes, surveys, weights, groups = read_vote_sets(images)
+    labels: dict[str, Any] = {"surveys": surveys, "weights": weights, "groups": groups}
+    tree = fit_tree(x, votes, hidden, labels)
+    rows = list_leaves(tree, ordinary, read_clean(images))
+    return {"gz2": fit_leaves(rows, int((surveys == 0).sum()), none, clean), "tree": tree}
+
+
 def main() -> None:
     """Parse, fit, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "model", type=Path, help="model file with the heads gz2_clean, sdss and decals"
-    )
+    parser.add_argument("model", type=Path, help="model file")
     parser.add_argument("--cache", type=Path, default=Path("embeddings"), help="folder")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     model = read_model(options.model)
     data = Path(os.environ.get("GALMORPH_DATA", "../shared/data"))
     images = Images(model, data, options.cache)
-    ordinary, none = read_vote_sets(images), gather_none(images)
-    kaggle = {row["kaggle_id"] for row in read_rows(data, "gz2")}
-    clean = model.heads["gz2_clean"]
-    known = [clean, *(model.heads[name] for name in ("decals", "sdss"))]
-    hidden = make_hidden([*known, fit_largest(images, kaggle), fit_artifact(images)])
-    x, votes, surveys, weights, groups = ordinary
-    labels: dict[str, Any] = {"surveys": surveys, "weights": weights, "groups": groups}
-    tree = fit_tree(x, votes, hidden, labels)
-    efigi = fit_efigi(images, hidden)
     surveyed = gather_galaxies(images)
-    logit = fit_none([x[: 2 * len(x) // 3] for x in surveyed], none)
-    rows = list_leaves(tree, ordinary, read_clean(images))
-    found = {
-        "gz2": fit_leaves(rows, int((surveys == 0).sum()), logit, clean),
-        "tree": tree,
-        "efigi": efigi,
-    }
-    union = replace(
-        fit_union(surveyed, logit, fit_kinds(clean, images)),
-        frames=fit_frames(
-            [x[: 2 * len(x) // 3] for x in surveyed],
-            [x[2 * len(x) // 3 :] for x in surveyed],
-            [images.embed(kind.replace(" ", "_"), kind, None)[0] for kind in KINDS],
-        ),
-    )
-    add_to_model(options.model, found, typicality=union, scaled_frame=424)
+    known, held_out = zip(*(np.split(x, [2 * len(x) // 3]) for x in surveyed), strict=True)
+    none = fit_none(known, gather_none(images))
+    voted = "gz2_clean" in model.heads
+    found = fit_people(images, none) if voted else {"efigi": fit_efigi(images)}
+    clean = model.heads["gz2_clean" if voted else "gz2"]
+    odd = [images.embed(kind.replace(" ", "_"), kind, None)[0] for kind in KINDS]
+    typicality = fit_union(surveyed, none, fit_kinds(clean, images))
+    typicality = replace(typicality, frames=fit_frames(known, held_out, odd))
+    add_to_model(options.model, found, typicality=typicality, scaled_frame=424)
     for name, head in found.items():
         print(name, json.dumps({k: v for k, v in head.notes.items() if k != "class_counts"}))
 

@@ -148,6 +148,11 @@ class Manifest:
             "A path of your own must end in .safetensors"
         )
 
+    def find_model(self, head: Any) -> str | None:
+        """The default model, or where it has no head of that name the first that has one."""
+        having = [e.name for e in self.models if head in [each.name for each in e.heads]]
+        return having[0] if having and self.default_model not in having else self.default_model
+
 
 def manifest_path() -> Path:
     """Where the manifest is: in the package, or in the checkout of an editable install."""
