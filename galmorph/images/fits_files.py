@@ -29,8 +29,7 @@ MAX_HDUS = 256  # how far into a file an image is looked for
 MAX_COUNT = 999  # of axes and table columns (FITS 4.0, 4.4.1.1 and 7.3.1)
 UNREAD = "UNREAD"  # card in place of one: its name, and as comment what stood there
 COUNT_KEYS = (b"NAXIS   ", b"ZNAXIS  ", b"TFIELDS ")
-NO_HEAP = {b"PCOUNT  ": 0, b"GCOUNT  ": 1}
-SIZE_KEYS = {b"BITPIX  ": 8, **NO_HEAP}
+SIZE_KEYS = {b"BITPIX  ": 8, b"PCOUNT  ": 0, b"GCOUNT  ": 1}
 WHOLE = re.compile(rb"[+-]?\d+")
 NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EDed] ?[+-]?\d+)?")
 OPTIONAL_KEYS = {  # without them an HDU can be read; None: text
@@ -218,9 +217,7 @@ def _check_header(header: bytes, position: int, patches: dict[int, bytes]) -> in
             if mended != card:
                 patches[position + start] = mended
         elif key in COUNT_KEYS or key in sizes or key.startswith(b"NAXIS"):
-            value = _read_integer(key, card, NO_HEAP.get(key))
-            if not WHOLE.fullmatch(_find_value(card)):
-                patches[position + start] = _make_card(key, b"%20d" % value)
+            value = _read_integer(key, card)
             if key in COUNT_KEYS and value > MAX_COUNT:
                 name = key.decode().strip()
                 raise UnreadableImageError(f"{name} = {value} is more than a FITS file may have")
@@ -257,12 +254,9 @@ def _mend_card(key: bytes, card: bytes) -> bytes:
     return card if inner == value else _make_card(key, inner.rjust(20))
 
 
-def _read_integer(key: bytes, card: bytes, default: int | None) -> int:
-    value = _find_value(card).strip(b"' ")
-    try:
-        return int(float(value))
-    except (ValueError, OverflowError):
-        if default is not None:
-            return default
+def _read_integer(key: bytes, card: bytes) -> int:
+    value = _find_value(card)
+    if not WHOLE.fullmatch(value):
         shown = f"{key.decode('ascii', 'replace').strip()} = {value.decode('ascii', 'replace')}"
-        raise _NoNumberError(f"{shown} is no number") from None
+        raise _NoNumberError(f"{shown} is no whole number")
+    return int(value)

@@ -327,13 +327,3 @@ def test_broken_headers_cost_at_most_their_position() -> None:
             if cutout.pixel_scale > 0:
                 read_cutout(data, options=ReadOptions(fov=min(4 * cutout.pixel_scale, 1e9)))
         assert time.process_time() - start < 5
-
-
-def test_a_wcs_without_inverse_is_told_from_a_position_outside(tmp_path: Path) -> None:
-    terms = {f"PV{axis}_{n}": 1e-3 for axis in (1, 2) for n in range(12)}
-    types = {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV"}
-    path = write_fits(tmp_path / "a.fits", make_profile(), **types, **{**terms, "PV1_1": 0.0})
-    middle = read_cutout(path)
-    options = ReadOptions(center=(middle.ra, middle.dec), fov=1.0)
-    with pytest.raises(UnsupportedImageError, match="the WCS has no inverse"):
-        read_cutout(path, options=options)
