@@ -38,7 +38,7 @@ from galmorph.weights.manifest import (
     load_manifest,
     manifest_path,
 )
-from galmorph.weights.verify import compute_sha256, read_header
+from galmorph.weights.verify import check_whole, compute_sha256
 
 CONFIG = "config.json"
 CARD = "README.md"
@@ -69,7 +69,7 @@ def prepare_release(
     weights = _find_weights_file(folder)
     if not (folder / CARD).is_file():
         raise WeightsError(f"{folder}: has no {CARD}: write the model card first")
-    read_header(weights)
+    check_whole(weights)
     known = _find_fields(folder, name or weights.stem, Path(manifest))
     sha256 = compute_sha256(weights, remembered=False)
     if known.get("bundled") and known.get("sha256") not in (None, sha256):

@@ -183,7 +183,7 @@ def _serve(connection: socket.socket, descriptor: int) -> NoReturn:
                     row.flags |= Flags.READER_CRASHED
                 packed = (
                     *(row.object_id, row.path, row.ra, row.dec, row.fov, row.crop),
-                    *(int(row.flags), row.message, dict(row.notes), _make_portable(row.error)),
+                    *(row.flags, row.message, dict(row.notes), _make_portable(row.error)),
                 )
                 desk.put(packed, pixels.get(k))
             full = any(map(fills_memory, rows))

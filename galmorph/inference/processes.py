@@ -152,7 +152,7 @@ class _Pool:
             for k, (packed, image) in zip(todo, found, strict=False):
                 if image is not None:
                     pixels[k] = image.copy()
-                rows[k] = _unpack_row(sources[k], packed)
+                rows[k] = Row(drop_pixels(sources[k]), *packed)
             self.give_back(child)
             self._read += len(todo)
             self._seconds += (time.monotonic() - began) * (not child.ended)
@@ -164,12 +164,6 @@ class _Pool:
         good = sorted(pixels)
         stacked = np.stack(to_one_dtype([pixels[k] for k in good])) if good else None
         return ReadBlock([rows[k] for k in range(len(sources))], good, stacked)
-
-
-def _unpack_row(source: Source, packed: tuple[Any, ...]) -> Row:
-    row = Row(drop_pixels(source), *packed)
-    row.flags = Flags(row.flags)
-    return row
 
 
 class Readers:

@@ -182,7 +182,6 @@ def add_to_model(
     heads: Mapping[str, Head],
     *,
     typicality: Typicality | None = None,
-    provenance: Mapping[str, Any] | None = None,
     scaled_frame: int | None = None,
 ) -> Model:
     """Write heads into a model file, in place of those of the same names; the new model."""
@@ -191,7 +190,6 @@ def add_to_model(
         model,
         heads={**model.heads, **heads},
         typicality=typicality if typicality is not None else model.typicality,
-        provenance={**model.provenance, **(provenance or {})},
         preprocessing=dataclasses.replace(
             model.preprocessing, scaled_frame=scaled_frame or model.preprocessing.scaled_frame
         ),

@@ -38,8 +38,8 @@ from galmorph.weights.hub import (
 )
 from galmorph.weights.manifest import Manifest, ManifestEntry, entry_from_dict, load_manifest
 from galmorph.weights.verify import (
+    check_whole,
     compute_sha256,
-    read_header,
     read_sidecar,
     verify_file,
     write_sidecar,
@@ -112,7 +112,7 @@ def _locate_path(path: Path, manifest: Manifest | None) -> WeightsFile:
         digest = verify_file(path, sha256=read_sidecar(path), size=None)
         entry = _find_pickle(path, digest, manifest) if path.suffix == ".bin" else None
         if entry is None:
-            read_header(path)
+            check_whole(path)
     except PermissionError as error:
         raise WeightsError(f"{path}: may not be read ({error.strerror})") from None
     return WeightsFile(path, digest, "path", entry, None)
@@ -171,7 +171,7 @@ def _verify(entry: ManifestEntry, source: str, path: Path, *, remembered: bool =
         if sha256 is None:
             raise ChecksumError(f"{path}: has no {path.name}.sha256 beside it to check it by")
     if entry.format == "safetensors" and entry.sha256 is None:
-        read_header(path)
+        check_whole(path)
     return verify_file(path, sha256=sha256, size=entry.size, remembered=remembered)
 
 

@@ -15,7 +15,7 @@ from galmorph.training.contrastive import PretrainingRun
 from galmorph.training.data import TrainingSet
 from galmorph.training.export import add_to_model, build_model, carry_heads, check_replaceable
 from galmorph.training.recipe import Recipe
-from galmorph.weights.verify import read_header
+from galmorph.weights.verify import check_whole
 from tests.training.commands import call
 
 
@@ -90,4 +90,4 @@ def test_a_checkpoint_is_no_model_and_says_the_way(
     run.save(tmp_path)
     message = rf"is a pickled checkpoint.*galmorph pretrain -o {tmp_path} --export"
     with pytest.raises(CheckpointError, match=message):
-        read_header(tmp_path / "checkpoint.pt")
+        check_whole(tmp_path / "checkpoint.pt")

@@ -37,6 +37,9 @@ def locate(entry: ManifestEntry, *, offline: bool = False) -> WeightsFile:
         return locate_weights(entry.name, manifest=Manifest((entry,)))
 
 
+NOT_WHOLE = "is not a whole safetensors file"
+
+
 @pytest.fixture
 def bundled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_environment: Path, weights_bytes: bytes
@@ -81,15 +84,11 @@ def test_a_path_in_the_home_folder(clean_environment: Path, tmp_path: Path) -> N
     [
         (lambda path: None, WeightsError, "does not exist"),
         (lambda path: path.mkdir(), WeightsError, "is a folder, not a weights file"),
-        (lambda path: path.write_bytes(b""), CheckpointError, "is not a safetensors file"),
-        (
-            lambda path: path.write_bytes(b"\xff" * 100),
-            CheckpointError,
-            "is not a safetensors file",
-        ),
-        (lambda path: path.write_bytes(make_weights()[:-1]), ChecksumError, "is cut short"),
-        (lambda path: path.write_bytes(make_weights()[:40]), ChecksumError, "is cut short"),
-        (lambda path: path.write_bytes(make_weights() + b"x"), ChecksumError, "is too long"),
+        (lambda path: path.write_bytes(b""), CheckpointError, NOT_WHOLE),
+        (lambda path: path.write_bytes(b"\xff" * 100), CheckpointError, NOT_WHOLE),
+        (lambda path: path.write_bytes(make_weights()[:-1]), CheckpointError, NOT_WHOLE),
+        (lambda path: path.write_bytes(make_weights()[:40]), CheckpointError, NOT_WHOLE),
+        (lambda path: path.write_bytes(make_weights() + b"x"), CheckpointError, NOT_WHOLE),
         (
             lambda path: path.write_bytes(b"PK\x03\x04" + b"0" * 50),
             CheckpointError,
@@ -103,7 +102,7 @@ def test_a_path_in_the_home_folder(clean_environment: Path, tmp_path: Path) -> N
         (
             lambda path: path.write_bytes(b"\x04" + b"\0" * 7 + b"[[]]"),
             CheckpointError,
-            "its header is damaged",
+            NOT_WHOLE,
         ),
     ],
 )

@@ -146,7 +146,7 @@ def test_a_private_repository_is_made_private(
         (
             lambda f: (f / "demo.safetensors").write_bytes(b"nonsense" * 9),
             CheckpointError,
-            "is not a safetensors file",
+            "is not a whole safetensors file",
         ),
         (
             lambda f: (f / "demo.safetensors").write_bytes(make_weights(12)),

@@ -126,7 +126,7 @@ def test_a_copy_serves_offline_without_the_weights_in_the_cache(
     ("damage", "message"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"!"), "is not the published file"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-9]), "is cut short"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-9]), "is not a whole safetensors"),
         (lambda path: Path(f"{path}.sha256").unlink(), "has no .*safetensors.sha256 beside it"),
     ],
 )
