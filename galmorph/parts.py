@@ -29,8 +29,6 @@ from galmorph.tables.provenance import list_differences
 from galmorph.tables.writers import KEY_COLUMNS, list_done, open_writer
 from galmorph.writing import say_unwritable, write_whole
 
-__all__ = ["Done", "Folder", "Part", "Worker", "cut_parts"]
-
 
 class Done(NamedTuple):
     """A part that is in the folder; where an earlier run has made it, nothing is told of it."""

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from galmorph.inference.reading import Reader
     from galmorph.inference.workers import Workers
 
-__all__ = ["BLOCK_ROWS", "SECONDS", "Child", "Nursery"]
-
 SECONDS = 30.0  # longest time that reading one source may take
 # What a process may take: the first, and the second for every pixel of `ReadOptions.max_pixels`.
 MEMORY_BYTES = 1 << 30

@@ -31,8 +31,6 @@ from galmorph.inference.reading import ReadBlock, Reader, Row, fail, join_blocks
 from galmorph.inference.workers import Workers
 from galmorph.quantities import Array
 
-__all__ = ["Readers", "expect_files"]
-
 # So many blocks of JPEG are read in threads ahead of processes: a small job is done before.
 BLOCKS_HERE = 64
 FEW_BLOCKS = 2  # the same of arrays in memory

@@ -9,8 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-__all__ = ["Workers"]
-
 MOST_ASIDE = 64
 
 T = TypeVar("T")
