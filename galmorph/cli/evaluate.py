@@ -18,7 +18,7 @@ from galmorph.cli.options import (
     prepare_picture,
 )
 from galmorph.errors import OptionError
-from galmorph.settings import SOME, File, Names, RunOptions, Texts, Whole, option
+from galmorph.settings import SOME, ClassifyOptions, File, Names, RunOptions, Texts, Whole, option
 
 if TYPE_CHECKING:
     from galmorph.evaluation.classification import ClassMerge
@@ -144,7 +144,7 @@ def evaluate(**given: Any) -> None:
     With --votes or --numbers: the rms error of shares or numbers, by --head, from --train-data, or
     by --folds.
     """
-    from galmorph.pipeline import find_head, open_pipeline
+    from galmorph.pipeline import open_pipeline
 
     asked, test = EvaluateOptions.take(given), Labels.take(given)
     if asked.select_crop and (given["crop"] is not None or given["fov"] is not None):
@@ -166,9 +166,8 @@ def evaluate(**given: Any) -> None:
         protocols={"knn", "loo"} & set(asked.protocols or ()),
     )
     asked.prepare((*test.list_inputs(), *(train.list_inputs() if train is not None else ())))
-    pipeline = open_pipeline(RunOptions.take(given))
-    if asked.head is not None:
-        pipeline = replace(pipeline, head=find_head(pipeline.model, asked.head))
+    kind = RunOptions if asked.head is None else ClassifyOptions
+    pipeline = open_pipeline(kind.take({**given, "head": asked.head}))
     evaluation = _Evaluation(pipeline, test, train, asked)
     results: list[Any] = []
     complete = False
