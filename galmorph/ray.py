@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import warnings
 from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -14,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galmorph.errors import DeviceError, OptionError
+from galmorph.errors import DeviceError, GalmorphWarning, OptionError
 from galmorph.frames import partition
 from galmorph.images.library import import_extra
 from galmorph.inference.backends import check_backend
@@ -36,6 +37,7 @@ PART_ROWS = {"cpu": 2048, "cuda": 16384}
 
 MOST_CORES = 4  # of an actor: at the end of a part some of them have nothing to do
 MOST_DEATHS = 5  # of actors with the same part
+QUIET_SECONDS = 60  # without any actor, until it is said
 HIRED_EARLY = 2  # actors that start while the model is loaded here, be there parts for them or not
 
 
@@ -212,7 +214,12 @@ def _make_all(
                 more = bool(found)
             elif not (at_work or waiting):
                 return
-            for ref in ray.wait(list(busy), timeout=0 if listing else None)[0] if busy else ():
+            patience = 0 if listing else QUIET_SECONDS if at_work == 0 else None
+            ready = ray.wait(list(busy), timeout=patience)[0] if busy else ()
+            if patience and not ready:
+                said = f"no node of the cluster has had {place} free for {QUIET_SECONDS} s"
+                warnings.warn(f"{said}; waiting for one", GalmorphWarning, stacklevel=2)
+            for ref in ready:
                 actor, part = busy.pop(ref)
                 name = part.name if part else ""
                 try:

@@ -24,7 +24,7 @@ from test_howto import run_page
 from test_parts import IMAGES, PART, digest, list_parts, make_options, make_place
 
 from galmorph.cli.main import cli
-from galmorph.errors import DeviceError, OptionError, OutputError
+from galmorph.errors import DeviceError, GalmorphWarning, OptionError, OutputError
 from galmorph.run import open_run as run_here
 from galmorph.settings import ClassifyOptions
 
@@ -267,6 +267,17 @@ def test_what_does_not_go_together_is_said(cluster, place, monkeypatch, given, s
     options = {"images": ("images",), "model": "m.safetensors", "head": "test", "engine": "ray"}
     with pytest.raises(OptionError, match=said):
         open_cluster_run(ClassifyOptions(**options | given))
+
+
+def test_a_cluster_without_a_free_core_is_waited_for_not_in_silence(
+    cluster, place, tmp_path, monkeypatch
+):
+    taken = [ray.remote(lambda: time.sleep(4)).remote() for _ in range(2)]
+    monkeypatch.setattr("galmorph.ray.QUIET_SECONDS", 0.5)
+    with pytest.warns(GalmorphWarning, match=r"no node of the cluster has had 1 core\(s\) free"):
+        list(open_run(place, tmp_path / "out").parts(lambda *_: 1))
+    ray.get(taken)
+    assert digest(tmp_path / "out") == digest(place / "one.parquet")
 
 
 def test_without_an_address_no_other_cluster_is_sought(monkeypatch):
