@@ -16,6 +16,7 @@ from galmorph.images.library import check_pixels, quiet, reading
 from galmorph.images.source import FITS_MAGIC, TABLE_ADVICE
 from galmorph.settings import ReadOptions
 
+NOT_READ = "which is not read; save it as PNG or FITS"
 LFS_POINTER = b"version https://git-lfs"
 OTHER_MAGIC = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file; name the data set, as in file.h5::images",
@@ -23,9 +24,21 @@ OTHER_MAGIC = {
     b"\x93NUMPY": "a numpy file; a stack must be named *.npy",
     b"PAR1": "a Parquet file; it must be named *.parquet",
     b"GIF8": "a GIF, which has too few colours; save it as PNG from the original",
+    b"BM": "a BMP; save it as PNG",
     b"#ASDF": "an ASDF file; it must be named *.asdf",
+    b"\0\0\0\x0cjP  ": f"a JPEG 2000 image, {NOT_READ}",
+    b"\xff\x4f\xff\x51": f"a JPEG 2000 image, {NOT_READ}",
     LFS_POINTER: "a Git LFS pointer, not the file; get that with git lfs pull",
+    b"%PDF": "a PDF; save the image in it as PNG or FITS",
     b"/annex/objects/": "a git-annex pointer, not the file; get that with git annex get",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
+    b"Rar!\x1a\x07": "a RAR archive; unpack it",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd; unpack it",
+    b"\0\0\0\x0cJXL ": f"a JPEG XL image, {NOT_READ}",
+    b"\xff\x0a": f"a JPEG XL image, {NOT_READ}",
+    b"P5\n": f"a PGM image, {NOT_READ}",
+    b"P6\n": f"a PPM image, {NOT_READ}",
+    b"<svg": "a drawing in SVG; save it as PNG",
 }
 WEB_PAGE = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html|head|title|body)\b",
@@ -69,6 +82,8 @@ def _refuse(data: bytes) -> Exception:
             return UnsupportedImageError(f"this is {advice}")
     if answer := find_answer(data):
         return UnsupportedImageError(answer)
+    if data[4:8] == b"ftyp":
+        return UnsupportedImageError(f"this is a HEIC or AVIF image, {NOT_READ}")
     if data[257:262] == b"ustar":
         return UnsupportedImageError("this is a tar file; it must be named *.tar")
     if not data.strip(b"\0"):
@@ -76,10 +91,8 @@ def _refuse(data: bytes) -> Exception:
         return UnreadableImageError(reason)
     reason = "not an image: its bytes are none of JPEG, PNG, TIFF, WebP, FITS"
     if TEXT.fullmatch(data, 0, TEXT_START):
-        said = f"it is a text: the answer of a server, or {TABLE_ADVICE}"
-    else:
-        said = "save it as one of these, from the original"
-    return UnreadableImageError(f"{reason}; {said}")
+        reason += f"; it is a text: the answer of a server, or {TABLE_ADVICE}"
+    return UnreadableImageError(reason)
 
 
 def find_answer(data: bytes) -> str:

@@ -57,7 +57,7 @@ ALLOWED = (ImageError, BandError, AmbiguousShapeError, MissingExtraError)
         (b"\x1f\x8bnot gzip at all", UnreadableImageError, "the gzip stream is damaged"),
         (b"BZh9nothing", UnreadableImageError, "the bzip2 stream is"),
         (b"#ASDF 1.0.0\n", UnsupportedImageError, r"ASDF file; it must be named \*\.asdf"),
-        (b"\0\0\0\x0cjP  \r\n\x87\n", UnreadableImageError, "FITS; save it as one of these"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", UnsupportedImageError, "JPEG 2000"),
         (b"version https://git-lfs.github.com/spec/v1\n", UnsupportedImageError, "git lfs pull"),
         (
             b"\n<!DOCTYPE html><html><title>500 Internal Server Error</title></html>",
@@ -72,6 +72,7 @@ ALLOWED = (ImageError, BandError, AmbiguousShapeError, MissingExtraError)
         (bytes(5000), UnreadableImageError, "it holds zeros alone"),
         (b'{"error": "no such field"}', UnsupportedImageError, "a text in XML or JSON: an error"),
         (b'<?xml version="1.0"?><VOTABLE>', UnsupportedImageError, "a text in XML or JSON"),
+        (b"\0\0\0\x18ftypheic" + bytes(50), UnsupportedImageError, "a HEIC or AVIF image"),
         (b"/annex/objects/SHA256E-s1--0.jpg\n", UnsupportedImageError, "git annex get"),
     ],
 )
