@@ -92,8 +92,9 @@ def _list_vectors(run: SavedRun, weighting: Weighting | None) -> Iterator[Vector
     width = run.num_features if weighting is None else weighting.shape[1]
     yield np.empty((0, width), dtype=np.float16)
     if weighting is None:
-        for part in run.embeddings():
-            yield torch.tensor(part, dtype=torch.float16).numpy()
+        with one_thread():  # more would fight with those that read and write
+            for part in run.embeddings():
+                yield torch.tensor(part, dtype=torch.float16).numpy()
         return
     for _, block in list_blocks(map_embeddings(run), ROWS_MAPPED):
         yield apply_weighting(block, weighting).astype(np.float16)

@@ -39,14 +39,15 @@ def _arrow_schema(rows: Journal, meta: Mapping[str, Any]) -> Any:
         kind = pa.string() if spec.is_text else pa.from_numpy_dtype(np.dtype(spec.dtype))
         facts = {"unit": spec.unit, "ucd": spec.ucd, "description": spec.description}
         own = {key: value for key, value in facts.items() if value}
-        kind = pa.list_(kind, spec.shape[0]) if spec.shape else kind
+        if spec.shape:  # without a null in it: it is read sooner
+            kind = pa.list_(pa.field("element", kind, nullable=False), spec.shape[0])
         fields.append(pa.field(spec.name, kind, metadata=own or None))
         if spec.is_text:
             metadata[f"table::len::{spec.name}"] = str(max(measure.length, 1))
     return pa.schema(fields, metadata=metadata)
 
 
-def _arrow_array(values: Values, spec: ColumnSpec) -> Any:
+def _arrow_array(values: Values, spec: ColumnSpec, kind: Any) -> Any:
     import pyarrow as pa
 
     if isinstance(values, list):
@@ -55,7 +56,7 @@ def _arrow_array(values: Values, spec: ColumnSpec) -> Any:
     mask = missing if missing.any() and not spec.is_float else None
     plain_values = np.ma.getdata(values)
     if spec.shape:
-        return pa.FixedSizeListArray.from_arrays(pa.array(plain_values.ravel()), spec.shape[0])
+        return pa.FixedSizeListArray.from_arrays(pa.array(plain_values.ravel()), type=kind)
     return pa.array(plain_values, mask=mask)
 
 
@@ -71,7 +72,7 @@ def write(rows: Journal, meta: Mapping[str, Any], path: Path) -> None:
     with parquet.ParquetWriter(path, schema, **packed) as writer:
         size = 0
         for columns in rows.values():
-            arrays = [_arrow_array(v, spec) for v, spec in zip(columns, rows.specs, strict=True)]
+            arrays = list(map(_arrow_array, columns, rows.specs, schema.types))
             batches.append(pa.record_batch(arrays, schema=schema))
             size += batches[-1].nbytes
             if size > ROW_GROUP_BYTES:
