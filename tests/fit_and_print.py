@@ -6,6 +6,7 @@ import numpy as np
 
 from galmorph.heads.regression import Target
 from galmorph.heads.votes import Question
+from galmorph.inference.cores import keep_numpy_on_one_core
 from galmorph.training.heads import fit_head
 from galmorph.training.votes import fit_numbers, fit_votes
 from galmorph.typicality import fit_typicality
@@ -23,7 +24,8 @@ def main(rows: int = 300, width: int = 512) -> None:
     shares = fit_votes(x, np.stack([votes, 40 - votes], 1), QUESTIONS, name="v").head
     numbers, _ = fit_numbers(x, score[:, None], (Target("t", -9, 9),), name="n")
     print(head.compute_sha256(), shares.compute_sha256(), numbers.compute_sha256())
-    print(fit_typicality(x).compute_atypicality(x).tobytes().hex())
+    with keep_numpy_on_one_core():  # as `galmorph fit` and all runs
+        print(fit_typicality(x).compute_atypicality(x).tobytes().hex())
 
 
 if __name__ == "__main__":

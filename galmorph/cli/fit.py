@@ -81,13 +81,15 @@ class FitOptions(WorkOptions):
 
     def write(self, head: Head, embedded: LabelledSet, model: Model) -> None:
         """Write the head, with what it takes for typical."""
+        from galmorph.inference.cores import keep_numpy_on_one_core
         from galmorph.model import compute_signature, write_heads
         from galmorph.training.export import add_to_model
         from galmorph.typicality import ENOUGH_ROWS, fit_typicality
 
         typical = None
         if self.typicality or len(embedded.labels) >= ENOUGH_ROWS:
-            typical = fit_typicality(embedded.embeddings, seed=self.seed)
+            with keep_numpy_on_one_core():  # the same for any number of cores
+                typical = fit_typicality(embedded.embeddings, seed=self.seed)
         if not self.typicality:  # else it is the model's, for all that has none of its own
             head, typical = replace(head, typicality=typical), None
         heads = {self.head_name: head}
