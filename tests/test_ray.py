@@ -372,7 +372,7 @@ import galmorph.ray
 from galmorph.cli.main import cli
 class Slow(galmorph.ray.Worker):
     def make(self, part):
-        time.sleep(2)
+        time.sleep(4)
         return super().make(part)
 galmorph.ray.Worker = Slow
 galmorph.ray.PART_ROWS['cpu'] = int(sys.argv.pop(1))
