@@ -217,8 +217,9 @@ def _make_all(
             patience = 0 if listing else QUIET_SECONDS if at_work == 0 else None
             ready = ray.wait(list(busy), timeout=patience)[0] if busy else ()
             if patience and not ready:
-                said = f"no node of the cluster has had {place} free for {QUIET_SECONDS} s"
-                warnings.warn(f"{said}; waiting for one", GalmorphWarning, stacklevel=2)
+                said = f"no actor has started in {QUIET_SECONDS} s, and the run waits for one"
+                said += f"; perhaps no node of the cluster has {place} free"
+                warnings.warn(said, GalmorphWarning, stacklevel=2)
             for ref in ready:
                 actor, part = busy.pop(ref)
                 name = part.name if part else ""

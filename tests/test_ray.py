@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import Mock
 
+import growing_cluster
 import numpy as np
 import pytest
 from bucket import SECRET, forget_connections, serve_bucket
@@ -274,7 +275,7 @@ def test_a_cluster_without_a_free_core_is_waited_for_not_in_silence(
 ):
     taken = [ray.remote(lambda: time.sleep(4)).remote() for _ in range(2)]
     monkeypatch.setattr("galmorph.ray.QUIET_SECONDS", 0.5)
-    with pytest.warns(GalmorphWarning, match=r"no node of the cluster has had 1 core\(s\) free"):
+    with pytest.warns(GalmorphWarning, match=r"no actor has started in .*has 1 core\(s\) free"):
         list(open_run(place, tmp_path / "out").parts(lambda *_: 1))
     ray.get(taken)
     assert digest(tmp_path / "out") == digest(place / "one.parquet")
@@ -329,73 +330,19 @@ def test_a_node_that_dies_in_the_middle(cluster, place, tmp_path):  # the last: 
     assert digest(tmp_path / "out") == digest(place / "one.parquet")
 
 
-GROWING = {
-    "cluster_name": "growing",
-    "max_workers": 2,
-    "idle_timeout_minutes": 9,
-    "upscaling_speed": 1.0,
-    "provider": {
-        "type": "fake_multinode",
-        "use_node_id_as_ip": True,
-        "disable_node_updaters": True,
-        "disable_launch_config_check": True,
-    },
-    **{name: {} for name in ("auth", "docker", "file_mounts")},
-    **{name: [] for name in ("cluster_synced_files", "rsync_exclude", "rsync_filter")},
-    **{name: [] for name in ("initialization_commands", "setup_commands")},
-    **{f"{kind}_setup_commands": [] for kind in ("head", "worker")},
-    **{f"{kind}_start_ray_commands": [] for kind in ("head", "worker")},
-    "file_mounts_sync_continuously": False,
-    "head_node_type": "ray.head.default",
-    "available_node_types": {
-        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
-        "cores": {
-            "resources": {"CPU": 1, "object_store_memory": 80 << 20},
-            "node_config": {},
-            "min_workers": 0,
-            "max_workers": 2,
-        },
-    },
-}
-GROW = """
-ip link set lo up
-mkdir -p /tmp/ray
-mount -t tmpfs tmpfs /tmp/ray
-RAY_FAKE_CLUSTER=1 AUTOSCALER_UPDATE_INTERVAL_S=1 "$0" -m ray.scripts.scripts start --head \
-    --num-cpus 0 --object-store-memory 80000000 --include-dashboard false \
-    --autoscaling-config growing.yaml >/dev/null
-"$0" -c "
-import sys
-import time
-import ray
-import galmorph.ray
-from galmorph.cli.main import cli
-class Slow(galmorph.ray.Worker):
-    def make(self, part):
-        time.sleep(4)
-        return super().make(part)
-galmorph.ray.Worker = Slow
-galmorph.ray.PART_ROWS['cpu'] = int(sys.argv.pop(1))
-cli(standalone_mode=False)
-ray.init('auto', log_to_driver=False)
-print('cores:', ray.cluster_resources()['CPU'])
-" "$@"
-"""
-
-
 def test_a_cluster_without_cores_grows(place, tmp_path):
     alone = ["unshare", "--map-root-user", "-pfnm", "--mount-proc", "--kill-child", "bash", "-ec"]
     try:
         subprocess.run([*alone, "ip link set lo up"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("a cluster of its own needs namespaces of Linux, and ip")
-    (tmp_path / "growing.yaml").write_text(json.dumps(GROWING))
+    (tmp_path / "growing.yaml").write_text(json.dumps(growing_cluster.CLUSTER))
     words = ["classify", str(place / "images"), "-o", "out", "--engine", "ray"]
     words += ["--address", "auto", "--model", str(place / "m.safetensors"), *OPTIONS]
     root = Path(__file__).parents[1]
     env = os.environ | {"PYTHONPATH": os.fspath(root)}
     done = subprocess.run(
-        [*alone, GROW, sys.executable, str(PART), *words],
+        [*alone, growing_cluster.RUN, sys.executable, str(PART), *words],
         cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert "device: 1 node(s) of Ray" in done.stderr

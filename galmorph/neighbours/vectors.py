@@ -104,17 +104,17 @@ def _write(run: SavedRun, place: Path, weighting: Weighting | None) -> None:
     """Write the file whole or not at all, and remove what belongs to an earlier state."""
     assert run.path is not None
     vectors = _list_vectors(run, weighting)
-    (count, width), kind = next(vectors).shape, np.dtype(np.float16)
+    empty, count = next(vectors), 0
     with put_in_place(place) as temporary:
         with temporary.open("wb") as file, ThreadPoolExecutor(1) as beside:
-            written: Future[Any] = beside.submit(write_header, file, (0, width), kind)
+            written: Future[Any] = beside.submit(write_header, file, empty.shape, empty.dtype)
             for part in vectors:  # the next is read while one is written
                 written.result()
                 written = beside.submit(file.write, part)  # type: ignore[arg-type]
                 count += len(part)
             written.result()
             file.seek(0)  # the header has room for any count
-            write_header(file, (count, width), kind)
+            write_header(file, (count, empty.shape[1]), empty.dtype)
         for old in place.parent.glob(f"{run.path.name}.*{_get_suffix(weighting)}*"):
             old.unlink()
 
