@@ -4,8 +4,9 @@
 
 Makes a run of random embeddings of 512 numbers around five centres, with identifiers, paths, classes and positions, as
 Parquet in --folder (2 GB), and opens it as `galmorph explore` does, twice, each time in a process of its own: first, when
-the embeddings are laid beside it, and again. The time ends when the map (principal components, binned), the gallery
-and the first galaxy are drawn; loading of Python's modules counts. With --umap also the map by UMAP.
+the embeddings are laid beside it, and again. The time of the page ends when the gallery and the first galaxy are drawn,
+that of all of it when the map (principal components, binned) and the nearest galaxies are as well; loading of Python's
+modules counts. With --umap also the map by UMAP.
 """
 
 from __future__ import annotations
@@ -27,15 +28,21 @@ AT_ONCE = 50_000
 
 
 def write(path: Path, rows: int) -> None:
+    from safetensors.numpy import load_file
+
+    from galmorph.neighbours.vectors import WEIGHTINGS
     from galmorph.tables import open_writer, result_columns
     from galmorph.tables.columns import class_columns
 
+    (sha256,) = load_file(
+        WEIGHTINGS
+    )  # of fused_fast, whose embeddings are weighted before they are compared
     image = path.with_name("galaxy.jpg")
     Image.effect_noise((120, 120), 60).convert("RGB").save(image)
     specs = result_columns(class_columns(CLASSES), embedding_dim=WIDTH)
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((len(CLASSES), WIDTH), dtype=np.float32)
-    with open_writer(path, specs) as writer:
+    with open_writer(path, specs, {"model_sha256": sha256}) as writer:
         for start in range(0, rows, AT_ONCE):
             count = min(AT_ONCE, rows - start)
             kind = rng.integers(0, len(CLASSES), count)
@@ -62,11 +69,14 @@ def open_once(path: Path, umap: bool) -> None:
     from galmorph.explorer.app import explore
 
     view = explore(path, labels=path.with_name("labels.csv")).make_view()
+    page = time.perf_counter() - began
+    while not (view.near.items and view.map.marked.data["x"]):  # drawn by another thread
+        time.sleep(0.05)
     seconds, peak = time.perf_counter() - began, measure_peak()
     binned = len(view.map.image.data["image"])
     print(
-        f"{len(view.browsing.galaxies)} rows: {seconds:.1f} s of wall time, {time.process_time():.1f} s of processor "
-        f"time; peak {peak:.0f} MB; {'binned' if binned else 'points'}",
+        f"{len(view.browsing.galaxies)} rows: page {page:.1f} s, all of it {seconds:.1f} s of wall time, "
+        f"{time.process_time():.1f} s of processor time; peak {peak:.0f} MB; {'binned' if binned else 'points'}",
         flush=True,
     )
     if umap:

@@ -47,12 +47,12 @@ def compute_pca(embeddings: Array, encoded: Array, dimensions: int = 2) -> Array
 
 def open_map(name: str, galaxies: Galaxies) -> Array:
     """Axes (n, 2) by PCA or UMAP; computed once where they can be kept beside the run."""
-    embeddings, place = galaxies.embeddings, galaxies.place
+    place = galaxies.place
     place = place and place.with_name(f"{place.name}.{name.lower()}.npy")
     if place and place.is_file():
         return np.load(place)  # type: ignore[no-any-return]
-    assert embeddings is not None  # else no map is offered
-    found = (compute_umap if name == "UMAP" else compute_pca)(embeddings, galaxies.encoded)
+    compute = compute_umap if name == "UMAP" else compute_pca
+    found = compute(galaxies.embeddings, galaxies.encoded)
     if place:
         with suppress(OSError), put_in_place(place) as temporary, temporary.open("wb") as file:
             np.save(file, found)  # where nothing can be written, next time again
@@ -110,7 +110,7 @@ class Browsing:
             found[LEAST_SURE] = Sorting(lambda: columns["confidence"], largest_first=False)
         if "atypicality" in columns:
             found["most atypical"] = Sorting(lambda: columns["atypicality"])
-        if self.galaxies.embeddings is not None:
+        if self.galaxies.laid:
             found[SIMILAR] = Sorting(lambda: self.compute_similarity([self.chosen]))
         mine = {f"yours: {n[len(MINE) :]}": n for n in columns if n.startswith(MINE)}
         if mine:
@@ -134,9 +134,10 @@ class Browsing:
 
     def compute_similarity(self, rows: Any) -> Array:
         """Cosine with the nearest of some rows."""
-        vectors, found = self.galaxies.compared, np.full(len(self.galaxies), np.nan)
-        if vectors is None:
+        found = np.full(len(self.galaxies), np.nan)
+        if self.galaxies.alike is None:
             return found
+        vectors = self.galaxies.alike.result()
         for start in range(0, len(rows), QUERIES):
             queries = to_unit(vectors[np.asarray(rows[start : start + QUERIES])])
             nearest = compute_similarity(vectors, queries[np.isfinite(queries[:, 0])])
@@ -172,10 +173,11 @@ class Browsing:
         self.passing = np.flatnonzero(where.choose(values))
 
     def find_neighbours(self, count: int) -> Array:
-        """The rows most like the chosen one, without it."""
-        vectors = self.galaxies.compared
-        if vectors is None or not self.galaxies.encoded[self.chosen]:
+        """The rows most like the chosen one, without it; none before it is known."""
+        alike = self.galaxies.alike
+        if not (alike and alike.done() and self.galaxies.encoded[self.chosen]):
             return np.empty(0, dtype=int)
+        vectors = alike.result()
         query = to_unit(vectors[[self.chosen]])[0]
         return find_nearest(vectors, query, count, left_out=[self.chosen])[0]
 
@@ -199,7 +201,8 @@ class Browsing:
 
     def list_maps(self) -> list[str]:
         """What can be the axes of the map."""
-        if self.galaxies.embeddings is None or self.galaxies.encoded.sum() < 3:
+        laid = self.galaxies.laid
+        if laid is None or (laid.done() and self.galaxies.encoded.sum() < 3):
             return [COLUMNS]
         return ["PCA", *(["UMAP"] if has_umap() else []), COLUMNS]
 
@@ -251,4 +254,4 @@ class Browsing:
         if not self.labels.rows:
             return self.galaxies
         columns = {**columns, "your_label": self.get_colour(YOUR_LABEL)}
-        return Galaxies(self.galaxies.name, columns, None, self.galaxies.meta)
+        return Galaxies(self.galaxies.name, columns, self.galaxies.meta)

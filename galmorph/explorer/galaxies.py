@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,29 +22,32 @@ NEEDED = ("object_id", "path", "flags")
 WAY_OUT = "make the table with: galmorph classify IMAGES -o run.parquet --with-embedding"
 
 
+PATIENCE = 0.5  # seconds that the page waits for embeddings; later ones come to it
+
+Array = npt.NDArray[Any]
+
+
 @dataclass
 class Galaxies:
-    """A run: columns (n,), embeddings (n, d) in float16 or None, `encoded` (n,) where they are.
+    """A run: columns (n,), and its embeddings, which may still be on their way.
 
     `learnt` is what the labels gave last, whose shares are among the columns.
     """
 
     name: str
-    columns: dict[str, npt.NDArray[Any]]
-    embeddings: npt.NDArray[Any] | None
+    columns: dict[str, Array]
     meta: Mapping[str, Any] = field(default_factory=dict)
-    place: Path | None = None  # file of the embeddings, beside which maps are kept
-    learnt: Any = None
     run: SavedRun | None = None
+    laid: Future[Array] | None = None
+    """The embeddings, once they are laid beside the run; None where there are none."""
+    alike: Future[Array] | None = None
+    """What tells which galaxies look alike, (n, k)."""
+    learnt: Any = None
 
     def __post_init__(self) -> None:
         absent = [name for name in NEEDED if name not in self.columns]
         if absent:
             raise CatalogueError(f"{self.name}: no result of galmorph (no {absent[0]}); {WAY_OUT}")
-        self.encoded = np.zeros(len(self), dtype=bool)
-        if self.embeddings is not None:
-            for rows, part in list_parts(self.embeddings):
-                self.encoded[rows] = np.isfinite(part[:, 0])
 
     def __len__(self) -> int:
         return len(self.columns["object_id"])
@@ -60,11 +63,21 @@ class Galaxies:
         return [Question.from_dict(each) for each in self.meta.get("questions") or ()]
 
     @cached_property
-    def compared(self) -> npt.NDArray[Any] | None:
-        """What tells which galaxies look alike, (n, k)."""
-        if self.run is None or self.embeddings is None:
-            return self.embeddings
-        return map_embeddings(self.run, load_weighting(self.run))
+    def embeddings(self) -> Array:
+        """In float16, (n, d); waits for them."""
+        assert self.laid is not None  # else nothing is offered that needs them
+        return self.laid.result()
+
+    @cached_property
+    def encoded(self) -> Array:
+        """Which galaxies have an embedding, (n,)."""
+        finite = [np.isfinite(part[:, 0]) for _, part in list_parts(self.embeddings)]
+        return np.concatenate([*finite, np.empty(0, dtype=bool)])
+
+    @cached_property
+    def place(self) -> Path | None:
+        """File of the embeddings, beside which maps are kept."""
+        return find_place(self.run) if self.run else None
 
     def list_numbers(self) -> list[str]:
         """Columns of numbers, bit masks left out."""
@@ -79,15 +92,21 @@ class Galaxies:
 def open_galaxies(table: Any) -> Galaxies:
     """Read a run from a file, or take it from a table in memory."""
     run = SavedRun(table)
-    with ThreadPoolExecutor(1) as beside:
-        waiting = beside.submit(map_embeddings, run) if run.has_embeddings else None
-        columns = {name: _plain(values) for name, values in run.columns(run.plain).items()}
+    columns = {name: _plain(values) for name, values in run.columns(run.plain).items()}
     scalar = {name: values for name, values in columns.items() if values.ndim == 1}
-    embeddings = waiting.result() if waiting else None
-    return Galaxies(run.name, scalar, embeddings, run.provenance, find_place(run), run=run)
+    waiting: list[Future[Array]] = []
+    beside = ThreadPoolExecutor(1)
+    if run.has_embeddings:
+        weighting = load_weighting(run)
+        waiting = [beside.submit(map_embeddings, run, each) for each in (None, weighting)]
+    beside.shutdown(wait=False)
+    galaxies = Galaxies(run.name, scalar, run.provenance, run, *waiting)
+    for each in wait(waiting, PATIENCE).done:
+        each.result()  # what is wrong with them is said
+    return galaxies
 
 
-def _plain(values: Any) -> npt.NDArray[Any]:
+def _plain(values: Any) -> Array:
     """Text as objects, NaN for what is missing among numbers, native byte order."""
     if isinstance(values, list):
         return np.array(values, dtype=object)

@@ -143,7 +143,7 @@ class Learnt:
 
 def learn(galaxies: Galaxies, labels: Mapping[int, str], *, name: str = "mine") -> Learnt:
     """Fit a head on the labelled rows; classes with a single label are left out."""
-    if galaxies.embeddings is None:
+    if galaxies.laid is None:
         raise TrainingError(f"{galaxies.name} holds no embeddings to learn from; {WAY_OUT}")
     known = {row: make_class_name(text) for row, text in labels.items() if galaxies.encoded[row]}
     counts = Counter(known.values())

@@ -87,17 +87,16 @@ class Map:
         """Draw the rows that have both numbers; names are those of x, y and the colour."""
         kept = rows[np.isfinite(x[rows]) & np.isfinite(y[rows])]
         self.rows, self.x, self.y = kept, x[kept].astype(float), y[kept].astype(float)
-        numbers = self._colour(values, kept, names[2])
-        self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = names[:2]
         binned = len(kept) > MOST_POINTS
+        counted = binned and values.dtype.kind != "f"
+        numbers = None if counted else self._colour(values, kept, names[2])
+        self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = names[:2]
         self.points.selected.indices = []
         empty: Array = np.empty(0)
         shown = (empty, empty, empty) if binned else (self.x, self.y, numbers)
         self.points.data = dict(zip("xyc", shown, strict=True))
         self.image.data = (
-            self._bin(numbers if values.dtype.kind == "f" else None)
-            if binned
-            else {key: [] for key in ("image", "x", "y", "dw", "dh")}
+            self._bin(numbers) if binned else {key: [] for key in ("image", "x", "y", "dw", "dh")}
         )
         self.dots.glyph.size = 9 if len(kept) < 1000 else 5 if len(kept) < 20_000 else 3
 

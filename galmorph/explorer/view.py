@@ -24,6 +24,9 @@ PAGE = 30
 NEIGHBOURS = 12
 KEYS = 9
 SHOWN_FIRST = 300  # milliseconds for a message to reach the page before what it tells of
+ON_THEIR_WAY = (
+    "The embeddings are laid beside the run, this first time; their map and what looks alike follow"
+)
 MOVES = {"ArrowLeft": -1, "ArrowRight": 1, "PageUp": -PAGE, "PageDown": PAGE}
 UNDO = ("u", "Backspace")
 # The browser's own arrow has the colour of the text, also in the dark.
@@ -50,14 +53,18 @@ class View:
         browsing.refresh()
         if len(browsing.order):
             browsing.chosen = int(browsing.order[0])
+        laid, alike = browsing.galaxies.laid, browsing.galaxies.alike
         bare = f"No embeddings in this run, so no neighbours and no learning; {WAY_OUT}"
-        self._say(bare if browsing.galaxies.embeddings is None else "")
+        self._say(bare if alike is None else "" if alike.done() else ON_THEIR_WAY)
         self._draw_map()
         self._draw_names()
         self._draw_gallery()
         self._draw_chosen()
         self.layout = self._lay_out()
         self._laid_out = True
+        for awaited, show in ((laid, self._draw_map), (alike, self._draw_chosen)):
+            if awaited and not awaited.done():
+                awaited.add_done_callback(partial(self._arrive, show))
 
     def _make_widgets(self) -> None:
         browsing, margin = self.browsing, (0, 8, 0, 0)
@@ -337,6 +344,8 @@ class View:
             columns = browsing.galaxies.columns
             axes = columns[self.x.value], columns[self.y.value]
             names = self.x.value, self.y.value
+        elif (laid := browsing.galaxies.laid) and not laid.done():
+            return
         else:
             found = browsing.compute_map(kind)
             axes, names = (found[:, 0], found[:, 1]), (f"{kind} 1", f"{kind} 2")
@@ -399,6 +408,17 @@ class View:
         self.near.items = self._items(near, None)
         self.gallery.chosen = row
         self._change_map(partial(self.map.mark, row))
+
+    def _arrive(self, show: Callable[[], None], awaited: Any) -> None:
+        """From a thread that has laid embeddings: show what the page stood without."""
+
+        def arrive() -> None:
+            with self._saying():
+                if awaited is self.browsing.galaxies.alike:
+                    self._say("")
+                show()
+
+        self._change_map(arrive)
 
     def _draw_names(self) -> None:
         counts = self.browsing.labels.count()

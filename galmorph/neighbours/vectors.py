@@ -91,13 +91,14 @@ def _list_vectors(run: SavedRun, weighting: Weighting | None) -> Iterator[Vector
 
     width = run.num_features if weighting is None else weighting.shape[1]
     yield np.empty((0, width), dtype=np.float16)
-    if weighting is None:
-        with one_thread():  # more would fight with those that read and write
+    with one_thread():  # more would fight with those that read and write
+        if weighting is None:
             for part in run.embeddings():
                 yield torch.tensor(part, dtype=torch.float16).numpy()
-        return
-    for _, block in list_blocks(map_embeddings(run), ROWS_MAPPED):
-        yield apply_weighting(block, weighting).astype(np.float16)
+            return
+        for _, block in list_blocks(map_embeddings(run)):
+            product = torch.from_numpy(block) @ torch.from_numpy(weighting)
+            yield (product / product.norm(dim=1, keepdim=True)).half().numpy()
 
 
 def _write(run: SavedRun, place: Path, weighting: Weighting | None) -> None:

@@ -6,8 +6,7 @@ import csv
 import os
 import subprocess
 import sys
-from pathlib import Path
-from types import SimpleNamespace
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -67,10 +66,11 @@ def test_a_map_is_kept_beside_the_run_until_that_changes(tmp_path):
 
 def test_similarity_is_that_to_the_nearest_of_several(tmp_path, monkeypatch):
     browsing = make_browsing(tmp_path)
-    browsing.galaxies.embeddings = np.array(browsing.galaxies.embeddings)
-    browsing.galaxies.embeddings[4] = np.nan
-    browsing.galaxies.run = None  # whose own would be compared
-    rows = browsing.galaxies.embeddings.astype(np.float64)
+    vectors = np.array(browsing.galaxies.embeddings)
+    vectors[4] = np.nan
+    browsing.galaxies.alike = Future()
+    browsing.galaxies.alike.set_result(vectors)
+    rows = vectors.astype(np.float64)
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     monkeypatch.setattr(module, "QUERIES", 2)
     found = browsing.compute_similarity([2, 4, 7])
@@ -275,161 +275,3 @@ def test_the_tree_is_told_in_words(tmp_path):
     shares = [galaxies.columns[f"{answer}_fraction"][4] for answer in head.questions[0].columns]
     first = head.questions[0].answers[int(np.argmax(shares))].replace("-", " ")
     assert f"smooth or featured? <b>{first}</b> {max(shares):.0%}" in html
-
-
-def make_map(x, y, values):
-    from galmorph.explorer.sky_map import Map
-
-    told = []
-    drawn = Map(told.append, told.append)
-    drawn.show(x, y, values, rows=np.arange(len(x)), names=("x", "y", "colour"))
-    return drawn, told
-
-
-def test_a_map_of_many_is_binned_and_still_selects(monkeypatch):
-    pytest.importorskip("bokeh")
-    from galmorph.explorer import sky_map
-
-    monkeypatch.setattr(sky_map, "MOST_POINTS", 99)
-    rng = np.random.default_rng(3)
-    x, y, values = rng.normal(size=(3, 500))
-    x[0] = np.nan
-    drawn, told = make_map(x, y, values)
-    image = drawn.image.data["image"][0]
-    assert len(drawn.points.data["x"]) == 0
-    assert np.isfinite(image).sum() == len(
-        {(a, b) for a, b in zip(bin_of(x[1:]), bin_of(y[1:]), strict=True)}
-    )
-    event = SimpleNamespace(
-        final=True, geometry={"type": "rect", "x0": 1, "x1": 0, "y0": -1, "y1": 1}
-    )
-    drawn._selected(event)
-    assert set(told[0]) == set(np.flatnonzero((x >= 0) & (x <= 1) & (abs(y) <= 1)))
-    counted, _ = make_map(x, y, np.array(["a", "b"] * 250, dtype=object))
-    counts = 10.0 ** counted.image.data["image"][0]
-    assert round(float(np.nansum(counts))) == 499
-
-
-def bin_of(values):
-    """Number of the bin of each value, as numpy's histograms have them."""
-    from galmorph.explorer.sky_map import BINS
-
-    edges = np.linspace(values.min(), values.max(), BINS + 1)
-    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, BINS - 1)
-
-
-def test_points_in_a_lasso_are_those_of_a_plain_rule():
-    pytest.importorskip("bokeh")
-    from galmorph.explorer.sky_map import find_inside
-
-    x, y = np.random.default_rng(4).uniform(-1, 3, size=(2, 300))
-    lasso = {"type": "poly", "x": [0, 2, 2, 1, 0], "y": [0, 0, 2, 0.5, 2]}  # a notch from above
-    notch = np.where(x < 1, 2 - 1.5 * x, 0.5 + 1.5 * (x - 1))
-    expected = (x > 0) & (x < 2) & (y > 0) & (y < notch)
-    np.testing.assert_array_equal(find_inside(lasso, x, y), expected)
-
-
-def test_colours_of_classes_and_of_numbers():
-    pytest.importorskip("bokeh")
-    x = np.arange(6.0)
-    labels = np.array(["b", "a", "", "b", "a", "c"], dtype=object)
-    drawn, _ = make_map(x, x, labels)
-    np.testing.assert_array_equal(drawn.points.data["c"], [1, 0, np.nan, 1, 0, 2])
-    assert drawn.bar.major_label_overrides == {0: "a", 1: "b", 2: "c"}
-    drawn, told = make_map(x, x, x)
-    np.testing.assert_array_equal(drawn.points.data["c"], x)
-    drawn._tapped(SimpleNamespace(x=3.2, y=2.9))
-    assert told == [3]
-
-
-ROOT = Path(__file__).resolve().parents[2]
-OF_PANEL = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-"""Newer names of its settings, which older versions do not know."""
-
-
-def make_view(folder, **given):
-    from galmorph.explorer.view import View
-
-    browsing = make_browsing(folder, **given)
-    return View(browsing, Thumbnails(browsing.galaxies), ["yes", "no"], alone=False)
-
-
-@OF_PANEL
-def test_other_programs_hear_what_is_chosen_and_show_what_they_select(tmp_path, monkeypatch):
-    pytest.importorskip("panel")
-    from galmorph.explorer import view as view_module
-
-    told = []
-
-    class Sent:
-        def __init__(self, hear):
-            self.hear = hear
-
-        def __getattr__(self, name):
-            return lambda *given: told.append((name, *map(list, given[1:]))) or 1
-
-    monkeypatch.setattr(view_module, "Sent", Sent)
-    view = make_view(tmp_path)
-    view._choose(5)
-    assert told == []  # nothing before it is asked for
-    view._send()
-    assert [name for name, *_ in told] == ["send"]
-    assert f"Sent {COUNT} rows; programs that listen: 1;" in view.status.words
-    view._choose(6)
-    view._pick(np.array([1, 2]))
-    assert [name for name, *_ in told] == ["send", "highlight", "select"]
-    view.sent.hear([8])
-    assert view.browsing.chosen == 8
-    view.sent.hear([3, 4])
-    assert set(view.browsing.order) == {3, 4}
-    assert len(told) == 3  # what was heard is not told again
-
-
-@OF_PANEL
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # tornado's socket
-def test_a_port_in_use_is_a_sentence(tmp_path):
-    pytest.importorskip("panel")
-    import socket
-
-    from galmorph import explore
-
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(GalmorphError, match=f"--port {port}: Address already in use; 0 takes"):
-            explore(make_run(tmp_path), labels=tmp_path / "labels.csv").make_server(port)
-
-
-@OF_PANEL
-def test_what_changes_on_the_page_asks_for_no_styles_again(tmp_path):
-    """A notebook has them inline; anew they would come from elsewhere."""
-    pytest.importorskip("panel")
-    from bokeh.models import ImportedStyleSheet, UIElement
-
-    view = make_view(tmp_path)
-    root = view.layout.get_root()
-    for model in root.select({"type": UIElement}):
-        model.stylesheets = []
-    view._choose(5)
-    view._label(5, 0)
-    view._say("words")
-    assert "words" in view.status.words
-    assert [*root.select({"type": ImportedStyleSheet})] == []
-
-
-def test_a_notebook_shows_the_same_page(tmp_path):
-    pytest.importorskip("panel")
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
-    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
-    from nbformat.v4 import new_code_cell, new_notebook
-
-    make_run(tmp_path)
-    code = "import galmorph\ngalmorph.explore('run.fits')"
-    notebook = new_notebook(cells=[new_code_cell(code)])
-    kernel = {"env": {**os.environ, "PYTHONPATH": str(ROOT)}}
-    client = nbclient.NotebookClient(notebook, timeout=400, kernel_name="python3")
-    client.execute(cwd=str(tmp_path), **kernel)
-    shown = [o.data for o in notebook.cells[0].outputs if o.output_type == "execute_result"]
-    assert len(shown) == 1
-    loaded = str(notebook.cells[0].outputs)
-    assert "cdn.bokeh.org" not in loaded and "cdn.holoviz.org" not in loaded
-    assert "g000" in shown[0]["text/html"] and "data:image/jpeg;base64," in shown[0]["text/html"]
