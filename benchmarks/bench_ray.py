@@ -7,6 +7,7 @@ it starts, which other work on the machine changes little. What is computed is p
     python benchmarks/bench_ray.py --lengths 4000 20000
     python benchmarks/bench_ray.py --fits                     # cubes as the Legacy Surveys give them
     python benchmarks/bench_ray.py --address auto             # on a cluster that runs: ray start --head
+    python benchmarks/bench_ray.py --by-ray-data                  # and where Ray Data reads and writes
     python benchmarks/bench_ray.py --parts --images 4096      # without Ray: what cutting costs
     python benchmarks/bench_ray.py --rate 600 --row-bytes 120 --image-bytes 20000   # compute only
 """
@@ -29,16 +30,22 @@ from bench_inputs import write_cube
 from common import ROOT, find_files, make_parser, measure, print_machine, print_rows
 
 LOOK_EVERY_S = 0.2
+BY_RAY_DATA = """
+import sys, ray, galmorph.ray
+folder, output, address = sys.argv[1:]
+ray.init(address or "local", include_dashboard=False, log_to_driver=False)
+files = ray.data.read_binary_files(folder, include_paths=True)
+galmorph.ray.classify(files, device="cpu").write_parquet(output)
+"""
 CUBES = 100
 
 
-def run_command(folder: Path, output: Path, *more: str) -> tuple[float, float]:
-    """Seconds of a whole ``galmorph classify``, and those of processors."""
-    command = [sys.executable, "-m", "galmorph", "classify", str(folder), "-o", str(output), "-q"]
+def run_command(command: list[str]) -> tuple[float, float]:
+    """Seconds of a whole command of Python, and those of processors."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     ticks: dict[int, int] = {}
     began = time.perf_counter()
-    with subprocess.Popen([*command, *more], cwd=ROOT, env=env) as process:
+    with subprocess.Popen([sys.executable, *command], cwd=ROOT, env=env) as process:
         while process.poll() is None:
             ticks |= read_ticks({process.pid, *ticks})
             time.sleep(LOOK_EVERY_S)
@@ -60,7 +67,7 @@ def read_ticks(family: set[int]) -> dict[int, int]:
 
 
 def measure_engines(
-    files: list[Path], lengths: list[int], runs: int, ray: tuple[str, ...]
+    files: list[Path], lengths: list[int], runs: int, address: str, *, data: bool
 ) -> dict[str, list[float]]:
     """Seconds by engine, for each length the least of several runs in turns."""
     found: dict[str, list[float]] = defaultdict(list)
@@ -71,19 +78,24 @@ def measure_engines(
             for k in range(count):
                 file = files[k % len(files)].resolve()
                 (folder / "links" / f"{k:06d}{file.suffix}").symlink_to(file)
-            outputs = {"local": folder / "one.parquet", "ray": folder / "parts"}
+            links, one, parts, frames = (
+                str(folder / n) for n in ("links", "one.parquet", "parts", "frames")
+            )
+            classify = ["-m", "galmorph", "classify", links, "-q", "--overwrite", "-o"]
+            ray = ["--engine", "ray", *(["--address", address] if address else [])]
+            commands = {"local": [*classify, one], "ray": [*classify, parts, *ray]}
+            if data:
+                commands["ray data"] = ["-c", BY_RAY_DATA, links, frames, address]
             seconds: dict[str, list[tuple[float, float]]] = defaultdict(list)
             for _ in range(runs):
-                for engine, output in outputs.items():
-                    more = ray if engine == "ray" else ()
-                    run = run_command(folder / "links", output, "--overwrite", *more)
-                    seconds[engine].append(run)
+                for engine, command in commands.items():
+                    shutil.rmtree(frames, ignore_errors=True)
+                    seconds[engine].append(run_command(command))
             for engine, each in seconds.items():
                 for what, values in zip(("", ", processors"), zip(*each, strict=True), strict=True):
                     found[engine + what].append(min(values))
-            parts = sum(part.stat().st_size for part in outputs["ray"].glob("*.parquet"))
-            found["row_bytes"] = [parts / count]
-            shutil.rmtree(outputs["ray"])
+            written = sum(part.stat().st_size for part in Path(parts).glob("*.parquet"))
+            found["row_bytes"] = [written / count]
     return found
 
 
@@ -142,6 +154,9 @@ def main() -> None:
     parser = make_parser(__doc__, images=2000)
     parser.add_argument("--lengths", type=int, nargs=2, default=[4000, 20000])
     parser.add_argument("--fits", action="store_true", help="FITS cubes in place of JPEG files")
+    parser.add_argument(
+        "--by-ray-data", action="store_true", help="read and written by Ray Data too"
+    )
     parser.add_argument("--address", help="of a cluster whose processors are not counted")
     parser.add_argument("--rate", type=float, help="images/s of a core; measured by default")
     parser.add_argument("--row-bytes", type=float, default=0.0)
@@ -173,8 +188,8 @@ def main() -> None:
             else:
                 files = find_files(options.data, options.images, Path(simulated))
             options.image_bytes = sum(file.stat().st_size for file in files) / len(files)
-            ray = ("--engine", "ray", *(["--address", options.address] if options.address else []))
-            report_engines(options, measure_engines(files, options.lengths, options.runs, ray))
+            given = options.lengths, options.runs, options.address or ""
+            report_engines(options, measure_engines(files, *given, data=options.by_ray_data))
     given = f"{options.rate:,.0f} images/s of a core, {options.image_bytes:,.0f} bytes an image, "
     given += f"{options.row_bytes:,.0f} a row, {options.cores} cores a machine"
     print_rows(f"computed for {options.cutouts:,d} cutouts from {given}", compute_bill(options))

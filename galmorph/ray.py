@@ -61,7 +61,7 @@ def classify(dataset: Dataset, **options: Any) -> Dataset:
     """Classify the images of a data set of Ray Data, lazily.
 
     An autoscaling pool of actors holds the model: one for each GPU of the cluster, or else one for
-    every few cores (``workers`` says how many).
+    every few cores (``workers`` says how many). Some cores are left for what reads the images.
 
     Parameters
     ----------
@@ -87,14 +87,17 @@ def classify(dataset: Dataset, **options: Any) -> Dataset:
         ray.init()
     given = {each.name: options.get(each.name, each.default) for each in fields(EngineOptions)}
     place = _choose_place(EngineOptions(**given))
-    options |= {"device": place.device, "workers": place.cores}
+    needs: dict[str, float] = {**place.needs}
+    if place.count == 1:  # what reads needs cores as well
+        needs["num_cpus"] /= 2
+    options |= {"device": place.device, "workers": max(1, int(needs["num_cpus"]))}
     return dataset.map_batches(
         _Partitions,
         fn_constructor_args=(options,),
         batch_format="pandas",
         batch_size=PART_ROWS[place.device],
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=None),
-        **place.needs,
+        **needs,
     )
 
 

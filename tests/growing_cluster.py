@@ -43,7 +43,9 @@ import galmorph.ray
 from galmorph.cli.main import cli
 class Slow(galmorph.ray.Worker):
     def make(self, part):
-        time.sleep(4)
+        end = time.monotonic() + 60
+        while ray.cluster_resources().get('CPU') != 2 and time.monotonic() < end:
+            time.sleep(0.2)
         return super().make(part)
 galmorph.ray.Worker = Slow
 galmorph.ray.PART_ROWS['cpu'] = int(sys.argv.pop(1))
