@@ -61,7 +61,8 @@ def classify(dataset: Dataset, **options: Any) -> Dataset:
     """Classify the images of a data set of Ray Data, lazily.
 
     An autoscaling pool of actors holds the model: one for each GPU of the cluster, or else one for
-    every few cores (``workers`` says how many). Some cores are left for what reads the images.
+    every few cores (``workers`` says how many). Where a single actor would have all cores, what
+    reads gets one of them.
 
     Parameters
     ----------
@@ -88,9 +89,9 @@ def classify(dataset: Dataset, **options: Any) -> Dataset:
     given = {each.name: options.get(each.name, each.default) for each in fields(EngineOptions)}
     place = _choose_place(EngineOptions(**given))
     needs: dict[str, float] = {**place.needs}
-    if place.count == 1:  # what reads needs cores as well
-        needs["num_cpus"] /= 2
-    options |= {"device": place.device, "workers": max(1, int(needs["num_cpus"]))}
+    if place.count == 1:  # what reads and writes needs a core as well
+        needs["num_cpus"] = place.cores - 1 or 0.5
+    options |= {"device": place.device, "workers": place.cores}
     return dataset.map_batches(
         _Partitions,
         fn_constructor_args=(options,),
