@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import tarfile
 import tempfile
 import threading
@@ -470,10 +471,11 @@ def test_no_name_of_a_service_leads_out_of_a_copy(monkeypatch):
 
 def test_a_library_that_is_not_there(monkeypatch):
     remote._get_system.cache_clear()
-    monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
+    monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(MissingExtraError, match=r"fsspec is needed for s3:// URLs; .*\[remote\]"):
         read_cutout("s3://bucket/a.jpg")
     monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(MissingExtraError, match=r"gcsfs is needed for gs:// URLs"):
         read_cutout("gs://bucket/a.jpg")
     with pytest.raises(OptionError, match="knows no such service"):
