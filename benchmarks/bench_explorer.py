@@ -68,7 +68,7 @@ def open_once(path: Path, umap: bool) -> None:
     began = time.perf_counter()
     from galmorph.explorer.app import explore
 
-    view = explore(path, labels=path.with_name("labels.csv")).make_view()
+    view = explore(path, labels=path.with_name("labels.csv")).make_view(alone=True)
     page = time.perf_counter() - began
     while not (view.near.items and view.map.marked.data["x"]):  # drawn by another thread
         time.sleep(0.05)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from functools import partial
 from html import escape
@@ -54,6 +55,8 @@ class View:
         if len(browsing.order):
             browsing.chosen = int(browsing.order[0])
         laid, alike = browsing.galaxies.laid, browsing.galaxies.alike
+        if not alone:  # in a cell of a notebook nothing comes later by itself
+            wait([each for each in (laid, alike) if each])
         bare = f"No embeddings in this run, so no neighbours and no learning; {WAY_OUT}"
         self._say(bare if alike is None else "" if alike.done() else ON_THEIR_WAY)
         self._draw_map()

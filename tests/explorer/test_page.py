@@ -25,8 +25,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def make_view(folder):
-    return explore(make_run(folder), labels=folder / "labels.csv").make_view()
+def make_view(folder, **how):
+    return explore(make_run(folder), labels=folder / "labels.csv").make_view(**how)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def laying(tmp_path, monkeypatch):
 
     monkeypatch.setattr(galaxies, "PATIENCE", 0.01)
     monkeypatch.setattr(galaxies, "map_embeddings", wait)
-    view = make_view(tmp_path)
+    view = make_view(tmp_path, alone=True)
 
     def arrive(*given):
         errors.extend(given)
