@@ -20,8 +20,6 @@ from galmorph.saved import SavedRun
 MINE = "mine_"  # columns of what was learnt: `mine_<class>`
 NEEDED = ("object_id", "path", "flags")
 WAY_OUT = "make the table with: galmorph classify IMAGES -o run.parquet --with-embedding"
-
-
 PATIENCE = 0.5  # seconds that the page waits for embeddings; later ones come to it
 
 Array = npt.NDArray[Any]
