@@ -10,7 +10,7 @@ from galmorph.tables.columns import ColumnSpec
 from galmorph.tables.formats import open_reader
 from galmorph.tables.formats.base import TableReader
 from galmorph.tables.journal import partial_path
-from galmorph.tables.provenance import list_differences
+from galmorph.tables.provenance import list_differences, nest_meta
 from galmorph.tables.writers import KEY_COLUMNS, TableWriter, list_done, open_writer
 
 SAME_KEYS = ("model_sha256", "head_sha256", "class_names")  # rows of others cannot be compared
@@ -26,7 +26,7 @@ def merge_tables(
     """
     parts = [open_reader(path, exact=KEY_COLUMNS) for path in paths]
     specs = _unify(parts)
-    provenance = [dict(part.provenance or {}) for part in parts]
+    provenance = [nest_meta(part.provenance or {}) for part in parts]
     for part, own in zip(parts, provenance, strict=True):
         shared = ({k: found[k] for k in SAME_KEYS if k in found} for found in (provenance[0], own))
         if different := list_differences(*shared):

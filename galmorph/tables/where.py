@@ -70,12 +70,12 @@ class Where:
         arrays = {name: _to_array(columns[name]) for name in self.names}
         try:
             with np.errstate(all="ignore"):
-                chosen = self._compute(self._tree, arrays)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                chosen = np.asarray(self._compute(self._tree, arrays))
+        except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise self._refuse(f"cannot be computed ({error})") from error
-        if np.asarray(chosen).dtype.kind != "b" or np.ndim(chosen) != 1:
+        if chosen.dtype.kind != "b" or chosen.ndim != 1:
             raise self._refuse('is no condition on a column, as "confidence < 0.5" is')
-        return np.asarray(chosen)
+        return chosen
 
     def _compute(self, node: ast.AST, arrays: Mapping[str, Any]) -> Any:
         match node:

@@ -104,3 +104,10 @@ def test_a_table_prints_its_answer_first(specs, block):
     ]
     assert table["p_smooth"][1] == block["p_smooth"][1]
     assert f"{block['p_smooth'][1]:.3f}" in str(table["p_smooth"])
+
+
+def test_a_votable_and_a_fits_table_of_one_model_are_one_run(tmp_path, specs):
+    same = {"class_names": ["round", "spiral"], "field": {"crop": None}}
+    parts = [write(tmp_path / f"{k}.{form}", specs, 4 * k, 4 * k + 4, **same)
+             for k, form in enumerate(("vot", "fits"))]  # fmt: skip
+    assert merge_tables(parts, tmp_path / "all.fits")["rows"] == 8

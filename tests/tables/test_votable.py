@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from astropy.io.votable import parse, validate
 
+from galmorph.saved import SavedRun
 from galmorph.tables import ColumnSpec, open_writer, result_columns
 from galmorph.tables.provenance import flatten_meta
 from tests.tables.table_cases import META, make_block
@@ -101,3 +102,9 @@ def test_only_the_own_position_is_said_to_be_icrs(tmp_path):
         writer.append({s.name: [""] if s.is_text else [0] for s in specs})
     refs = {field.name: field.ref for field in parse(tmp_path / "out.vot").get_first_table().fields}
     assert [name for name, ref in refs.items() if ref == "icrs"] == ["ra", "dec"]
+
+
+def test_what_a_run_says_of_nothing_is_read_as_nothing(tmp_path, specs, block):
+    with open_writer(tmp_path / "out.vot", specs, {"field": {"crop": None}}) as writer:
+        writer.append(block)
+    assert SavedRun(tmp_path / "out.vot").provenance["field"] == {"crop": None}

@@ -69,3 +69,9 @@ def test_no_function_can_be_called():
         Where("open('/etc/passwd') == 1").choose(COLUMNS)
     with pytest.raises(OptionError, match="is not understood"):
         Where("z('x') == 1").choose(COLUMNS)
+
+
+@pytest.mark.parametrize("text", ["z > 1/0", "z > 0,6"])
+def test_what_python_cannot_compute_is_a_sentence(text):
+    with pytest.raises(OptionError, match="cannot be computed"):
+        Where(text).choose({"z": np.arange(3.0)})

@@ -120,7 +120,8 @@ class VotableReader(MemoryReader):
         self._look_ahead()
         first = parse(self.path, verify="ignore").get_first_table()
         self.table = first.to_table(use_names_over_ids=True)
-        self.provenance = {param.name: param.value for param in first.params}
+        said = {param.name: param.value for param in first.params}
+        self.provenance = {name: "" if value == " " else value for name, value in said.items()}
         return list_specs(self.table)
 
     def _look_ahead(self) -> None:
