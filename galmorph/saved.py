@@ -19,6 +19,7 @@ from galmorph.tables.provenance import nest_meta
 from galmorph.tables.writers import KEY_COLUMNS
 
 VECTOR = "embedding"
+TEXTS = (*KEY_COLUMNS, "label", "message")  # also where all are empty, as CSV may have them
 _SPREAD = re.compile(r"e_[0-9]{3,}")  # the embedding in CSV
 
 
@@ -45,7 +46,7 @@ class SavedRun:
         names = None if only is None else set(only)
         if self.path is None:
             return TableInMemory(self._table, only=names)
-        return open_reader(self.path, exact=KEY_COLUMNS, only=names)
+        return open_reader(self.path, exact=TEXTS, only=names)
 
     def _read(self, names: Iterable[str]) -> Iterator[dict[str, Values]]:
         """Chunks of columns; identifiers are text, also where CSV has numbers for them."""

@@ -12,6 +12,7 @@ from galmorph.images.source import Source
 from galmorph.model import Model
 from galmorph.neighbours.search import load_model_of
 from galmorph.pipeline import find_head
+from galmorph.remote import is_url
 from galmorph.thumbnails import CROPPED, Pictures, draw_heat, to_data_uri
 from galmorph.why import compute_occlusion
 
@@ -76,6 +77,11 @@ class Thumbnails:
             {**{key: get(key, row) for key in keys}, "path": self.find(str(get("path", row)))}
             for row in rows
         )
+
+    def is_gone(self, row: int) -> bool:
+        """Whether the file is no longer where the run found it; URLs are not looked at."""
+        file = split_address(self.find(str(self.galaxies.get("path", row))))[0]
+        return not (is_url(file) or Path(file).exists())
 
     def find(self, address: str) -> str:
         """Where it is now: beneath the root, if one was given, by its path or else by its name."""

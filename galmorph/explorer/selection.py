@@ -67,10 +67,16 @@ class Sent:
             self._hear([int(self._rows[place]) for place in places if place < len(self._rows)])
 
 
+def count_unplaced(galaxies: Galaxies, rows: npt.NDArray[np.int64]) -> int:
+    """How many of these rows have no position."""
+    ra = galaxies.columns.get("ra")
+    return len(rows) if ra is None else int((~np.isfinite(ra[rows])).sum())
+
+
 def make_regions(galaxies: Galaxies, rows: npt.NDArray[np.int64]) -> str:
     """Circles of half the field of view with identifier and label; refused without positions."""
     columns = galaxies.columns
-    if "ra" not in columns or not np.isfinite(columns["ra"][rows]).any():
+    if count_unplaced(galaxies, rows) == len(rows):
         raise GalmorphError("none of these galaxies has a position, so there are no regions")
     lines = ["# Region file format: DS9", "icrs"]
     for row in rows:

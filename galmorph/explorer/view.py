@@ -18,8 +18,9 @@ from galmorph.explorer.gallery import Gallery, Words
 from galmorph.explorer.labels import save_head
 from galmorph.explorer.pictures import Thumbnails
 from galmorph.explorer.portrait import draw_portrait
-from galmorph.explorer.selection import FORMATS, Sent, make_file
+from galmorph.explorer.selection import FORMATS, Sent, count_unplaced, make_file
 from galmorph.explorer.sky_map import Map
+from galmorph.heads import make_class_name
 
 PAGE = 30
 NEIGHBOURS = 12
@@ -281,7 +282,12 @@ class View:
         self._draw_gallery()
 
     def _rename(self, event: Any) -> None:
-        self.names[:] = [name.strip() for name in event.new.split(",") if name.strip()][:KEYS]
+        given = [name.strip() for name in event.new.split(",") if name.strip()]
+        if not given or len({*map(make_class_name, given)}) < len(given):
+            self._say("Name the labels by different letters or digits, as in: merging, other")
+            return
+        self._say(f"There are keys for {KEYS} labels alone" if len(given) > KEYS else "")
+        self.names[:] = given[:KEYS]
         self._draw_names()
 
     def _learn(self) -> None:
@@ -312,6 +318,9 @@ class View:
         except GalmorphError as error:
             self._say(str(error))
             raise
+        bare = count_unplaced(browsing.galaxies, browsing.order)
+        if self.format.value == "DS9 regions" and bare:
+            self._say(f"{bare} of {len(browsing.order)} have no position, and so no region")
         return io.BytesIO(data)
 
     # What is drawn.
@@ -387,11 +396,13 @@ class View:
         self.gallery.param.update(items=items, chosen=browsing.chosen)
         count = len(browsing.order)
         of = f"{first + 1}–{first + len(rows)} of {count:,}" if count else "none"
-        missing = [item["title"] for item in items if not item["src"]]
-        if missing:
+        bare = [item["row"] for item in items if not item["src"]]
+        gone = [row for row in bare if self.pictures.is_gone(row)]
+        if gone:
+            first = browsing.galaxies.get("path", gone[0])
             self._say(
-                f"{len(missing)} of these {len(items)} images cannot be read, the first "
-                f"{missing[0]}; start in the folder of the run, or say with --root where they are"
+                f"{len(gone)} of these {len(items)} images are not there, the first {first}; "
+                "start in the folder of the run, or say with --root where they are"
             )
         self.shown.words = of
 

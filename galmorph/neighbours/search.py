@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -45,6 +45,7 @@ MANY_ROWS = 1_000_000  # more rows are searched by an index where faiss is insta
 DIMENSIONS = 128  # principal components that are indexed; each pair takes half a byte
 CELLS, LOOKED_INTO = 1024, 96  # parts of the space, and how many of them a query looks into
 ROWS_A_CELL = 40  # for training; of fewer faiss warns
+ROWS_INDEXED = 1000  # of fewer an index cannot be learnt, nor gain anything
 CANDIDATES = 40  # for each galaxy that is wanted
 BLOCK = 65_536
 RANK = ColumnSpec("rank", "int32", "", "meta.number", "1 for the most similar")
@@ -61,11 +62,13 @@ def has_faiss() -> bool:
 
 
 def open_index(vectors: Vectors, beside: Path | None) -> Any:
-    """Read the index from beside the file of the embeddings, or build it and write it there."""
+    """Read the index from beside the file of the embeddings, or build it; None for few rows."""
     faiss = import_extra("faiss", "search", "for an index", "faiss-cpu")
     place = beside and beside.with_name(f"{beside.name}.faiss")
     if place and place.is_file():
         return faiss.read_index(str(place))
+    if len(vectors) < ROWS_INDEXED:
+        return None
     index = _build(vectors)
     if place:
         with suppress(OSError, RuntimeError), put_in_place(place) as temporary:
@@ -118,7 +121,7 @@ def search(
     ----------
     run : path or astropy.table.Table
         What ``classify`` (with the embedding) or ``embed`` gave.
-    like, unlike : str, path, pair of float, or several of these
+    like, unlike : str, int, path, pair of float, or several of these
         Examples: an ``object_id`` of the result; a position, RA and Dec in degrees, within 5 arcsec
         of one; or an image file, which is embedded as the result was. Several are averaged, and
         those of `unlike` taken off.
@@ -207,13 +210,14 @@ def find_nearest(
 def _list_examples(given: Any) -> list[str]:
     """One or several, each as text."""
     is_pair = isinstance(given, tuple) and len(given) == 2 and not isinstance(given[0], str)
-    one = isinstance(given, str | os.PathLike) or is_pair
+    one = is_pair or not isinstance(given, Iterable) or isinstance(given, str)
     return [_spell(each) for each in ([given] if one else given)]
 
 
 def _spell(example: Any) -> str:
-    is_path = isinstance(example, str | os.PathLike)
-    return os.fspath(example) if is_path else ",".join(str(float(angle)) for angle in example)
+    if isinstance(example, Iterable) and not isinstance(example, str):
+        return ",".join(str(float(angle)) for angle in example)
+    return os.fspath(example) if isinstance(example, os.PathLike) else str(example)
 
 
 @dataclass
@@ -246,6 +250,11 @@ class _Finder:
         """The row of an identifier, a path or a position; None for a file that is to be read."""
         for name in ("object_id", "path"):
             if example in (values := list(self.saved.columns([name]).get(name, []))):
+                if name == "object_id" and values.count(example) > 1:
+                    raise OptionError(
+                        f"{example!r} is the object_id of {values.count(example)} rows of "
+                        f"{self.saved.name}; name one of them by its path"
+                    )
                 return values.index(example)
         position = _POSITION.fullmatch(example)
         if position is not None:

@@ -26,6 +26,9 @@ MAX_CLASSES, MAX_BARS, MAX_FAILURES = 12, 40, 100  # what keeps the file small, 
 class Page(str):
     """HTML of a whole page; a notebook shows it in a frame of its own."""
 
+    def __repr__(self) -> str:
+        return f"<Page of {len(self) / 1e6:.1f} MB>"
+
     def _repr_html_(self) -> str:
         return f'<iframe srcdoc="{escape(self)}" style="width:100%;height:800px;border:0"></iframe>'
 

@@ -220,15 +220,22 @@ def test_selections_leave_in_every_format(tmp_path):
         make_regions(galaxies, rows)
 
 
+def test_a_csv_without_a_message_has_no_message(tmp_path):
+    galaxies = open_galaxies(make_run(tmp_path, suffix=".csv"))
+    assert set(galaxies.columns["message"]) == {""}
+
+
 def test_images_that_have_moved_are_named_and_found_again(tmp_path):
     galaxies = make_browsing(tmp_path).galaxies
     (tmp_path / "images").rename(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "g001.png").write_bytes(b"no image")
     lost = Thumbnails(galaxies).show_many([0, 1])
     assert all(not address and "g00" in reason for address, reason in lost)
+    assert Thumbnails(galaxies).is_gone(0)
     found = Thumbnails(galaxies, tmp_path / "elsewhere").show_many([0, 1])
     assert found[0][0].startswith("data:image/jpeg;base64,")
-    assert not found[1][0]
+    assert not found[1][0]  # broken, and there
+    assert not Thumbnails(galaxies, tmp_path / "elsewhere").is_gone(1)
 
 
 def test_texts_of_a_run_are_no_markup(tmp_path):

@@ -77,6 +77,24 @@ def test_what_is_wrong_with_embeddings_is_said_on_the_page(laying):
     assert len(view.gallery.items) == 30
 
 
+def test_labels_need_names_that_differ(tmp_path):
+    view = make_view(tmp_path)
+    for wrong in ("arms, arms", "E+, E-", " , "):
+        view.keys.value = wrong
+        assert "different letters or digits" in view.status.words
+        assert view.names == ["yes", "no"]
+    view.keys.value = "arms, none"
+    assert view.names == ["arms", "none"] and "letters" not in view.status.words
+
+
+def test_regions_say_how_many_have_no_position(tmp_path):
+    view = make_view(tmp_path)
+    view.browsing.galaxies.columns["ra"][:3] = np.nan
+    view.format.value = "DS9 regions"
+    assert view._export().getvalue().count(b"circle(") == COUNT - 3
+    assert f"3 of {COUNT} have no position" in view.status.words
+
+
 def make_map(x, y, values):
     from galmorph.explorer.sky_map import Map
 

@@ -163,6 +163,10 @@ def test_an_index_is_built_once_and_finds_the_same(tmp_path, table, vectors, mon
     path = tmp_path / "run.parquet"
     galmorph.write_table(table, path)
     exact = galmorph.search(path, "g3", unlike="g4", n=5)
+    few = galmorph.search(path, "g3", unlike="g4", n=5, index=True)
+    assert list(few["object_id"]) == list(exact["object_id"])
+    assert not [*tmp_path.glob("*.faiss")]
+    monkeypatch.setattr(search_module, "ROWS_INDEXED", 100)
     found = galmorph.search(path, "g3", unlike="g4", n=5, index=True)
     assert list(found["object_id"]) == list(exact["object_id"])
     np.testing.assert_array_equal(found["similarity"], exact["similarity"])
@@ -172,11 +176,22 @@ def test_an_index_is_built_once_and_finds_the_same(tmp_path, table, vectors, mon
     galmorph.search(path, "g3", n=5, index=True)
     assert kept.stat().st_mtime_ns == written
     monkeypatch.undo()
+    monkeypatch.setattr(search_module, "ROWS_INDEXED", 100)
     galmorph.write_table(table[:100], path)
     assert set(galmorph.search(path, "g3", index=True)["object_id"]) <= set(
         table["object_id"][:100]
     )
     assert len(list(tmp_path.glob("*.faiss"))) == 1
+
+
+def test_an_identifier_of_two_rows_is_refused_and_a_number_is_one(table):
+    table["object_id"][5] = "12"
+    assert list(galmorph.search(table, 12, n=3)["object_id"]) == list(
+        galmorph.search(table, "12", n=3)["object_id"]
+    )
+    table["object_id"][6] = "12"
+    with pytest.raises(OptionError, match="object_id of 2 rows.*by its path"):
+        galmorph.search(table, "12")
 
 
 def test_without_faiss_an_index_is_refused_and_many_rows_are_searched(table, monkeypatch):

@@ -106,7 +106,7 @@ class TextReader(TableReader):
             possible = {k: _narrow(types, block[k]) for k, types in possible.items()}
         dtypes = {names[k]: next(iter(types), "str") for k, types in possible.items()}
         self.empty = {name for name, dtype in dtypes.items() if dtype == "empty"}
-        dtypes |= dict.fromkeys(self.empty, "float64")
+        dtypes |= {name: "str" if name in self.exact else "float64" for name in self.empty}
         return {name: ColumnSpec(name, dtypes.get(name, "str")) for name in names}
 
     def comments(self) -> list[str]:
