@@ -31,6 +31,7 @@ ON_THEIR_WAY = (
 )
 MOVES = {"ArrowLeft": -1, "ArrowRight": 1, "PageUp": -PAGE, "PageDown": PAGE}
 UNDO = ("u", "Backspace")
+WRAPPED = {"flex": "1 1 380px", "width": "auto"}  # what has less room stands below
 # The browser's own arrow has the colour of the text, also in the dark.
 ARROW = "select.bk-input:not([multiple]) { appearance: auto; background-image: none; }"
 
@@ -94,7 +95,7 @@ class View:
         )
         self.near = Gallery(self._hear, side=76, sizing_mode="stretch_width")
         self.why = pick(name="why", options=self._list_reasons(), width=180, margin=(0, 6, 6, 0))
-        self.portrait = Words(sizing_mode="stretch_width", margin=0)
+        self.portrait = Words(sizing_mode="stretch_width", margin=(0, 20, 0, 0), styles=WRAPPED)
         self.status = Words(sizing_mode="stretch_width", margin=(6, 0))
         self.shown = Words(width=110, margin=(8, 8, 0, 0))
         for widget in (self.axes, self.x, self.y, self.colour):
@@ -131,15 +132,18 @@ class View:
     def _lay_out(self) -> Any:
         wide = {"sizing_mode": "stretch_width", "margin": 0}
         left = pn.Column(
-            pn.Row(self.axes, self.x, self.y, self.colour, **wide),
+            pn.FlexBox(self.axes, self.x, self.y, self.colour, **wide),
             pn.pane.Bokeh(self.map.figure, height=500, **wide),
-            **wide,
+            sizing_mode="stretch_width",
+            margin=(0, 18, 0, 0),
+            styles=WRAPPED,
         )
         pages = pn.Row(self.shown, self.back, self.forth, self.all, margin=(6, 0, 0, 0))
         bar = pn.FlexBox(
             *(self.sort, self.where, pages), align_items="end", **{**wide, "margin": (0, 0, 6, 0)}
         )
-        right = pn.Column(bar, pn.Column(self.gallery, height=500, scroll=True, **wide), **wide)
+        cells = pn.Column(self.gallery, height=500, scroll=True, **wide)
+        right = pn.Column(bar, cells, styles=WRAPPED, **wide)
         labelling = pn.Column(
             self.keys,
             pn.FlexBox(*self.buttons, margin=(8, 0, 0, 0), sizing_mode="stretch_width"),
@@ -148,16 +152,13 @@ class View:
             pn.Row(self.format, self.save, margin=(4, 0, 0, 0)),
             self.send,
             width=340,
-            margin=(0, 0, 0, 20),
         )
         of_near = pn.FlexBox(self.like, self.why, align_items="end", margin=0)
-        near = pn.Column(of_near, self.near, width=360, margin=(0, 0, 0, 20))
+        near = pn.Column(of_near, self.near, width=360, margin=(0, 20, 0, 0))
         return pn.Column(
             self.status,
-            pn.Row(left, pn.Spacer(width=18), right, **wide),
-            pn.Row(
-                self.portrait, near, labelling, sizing_mode="stretch_width", margin=(14, 0, 0, 0)
-            ),
+            pn.FlexBox(left, right, **wide),
+            pn.FlexBox(self.portrait, near, labelling, **{**wide, "margin": (14, 0, 0, 0)}),
             sizing_mode="stretch_width",
             margin=12,
         )

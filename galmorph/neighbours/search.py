@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from galmorph.errors import OptionError
+from galmorph.errors import GalmorphWarning, OptionError
 from galmorph.images.library import import_extra
 from galmorph.model import Model
 from galmorph.neighbours.vectors import (
@@ -162,6 +163,10 @@ def search(
         condition.check(saved.specs)
     weighting = load_weighting(saved)
     vectors = map_embeddings(saved, weighting)
+    if not saved.provenance.get("model_sha256"):
+        said = f"{saved.name}: does not say by which model it was made, as a run in FITS or Parquet"
+        said += " does; plain embeddings are compared, and others may come first"
+        warnings.warn(said, GalmorphWarning, stacklevel=2)
     finder = _Finder(saved, vectors, weighting, model)
     query = finder.average(wanted) - (finder.average(unwanted) if unwanted else 0)
     chosen = None if condition is None else condition.choose(saved.columns(condition.names))
