@@ -134,7 +134,8 @@ def search(
         The model that the result was made with, where that is a file of your own.
     index : bool
         Search by an index that is built once and kept beside the result, as is done for more than a
-        million rows where the extra ``search`` is installed. With `where` all rows are compared.
+        million rows where the extra ``search`` is installed. With `where`, and of fewer than 1,000
+        rows, all are compared.
 
     Returns
     -------
